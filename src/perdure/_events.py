@@ -1,0 +1,286 @@
+"""The vocabulary of history: what an orchestration was told, and what it asked for.
+
+Laws kept here: events are only ever appended, ids are dense from 1 in each execution, and an event never changes once
+written. Each event is one JSON object with a short stable tag; fields are only added, always with a default that means
+"as before". Inbound events carry the time; the events behind one share it.
+"""
+
+import zlib
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from .errors import ErrorInfo
+
+HISTORY_FORMAT = 1
+"""The format of history rows written by this release."""
+
+MIN_READER = 1
+"""The oldest engine that replays what this release writes; raised when semantics change."""
+
+
+class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who waits for an instance: the place in the parent's history that asked for it."""
+
+    instance_id: str
+    incarnation: int
+    execution: int
+    event: int
+
+
+class Carried(Struct, frozen=True, array_like=True):
+    """An unread external event that a continue-as-new takes along."""
+
+    name: str
+    data: Raw
+
+
+class Inbound(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+    """An event that tells the orchestration something; made from exactly one message."""
+
+    id: int
+    at: int
+
+
+class Started(Inbound, frozen=True, tag="start"):
+    """The first event of every execution."""
+
+    name: str
+    version: str
+    execution: int
+    input: Raw
+    secret: str
+    python: str
+    root: str
+    parent: Parent | None = None
+    carried: tuple[Carried, ...] = ()
+    fingerprint: str | None = None
+    min_reader: int = MIN_READER
+
+
+class ActivityCompleted(Inbound, frozen=True, tag="act+"):
+    """An activity returned."""
+
+    source: int
+    result: Raw
+    attempts: int = 1
+
+
+class ActivityFailed(Inbound, frozen=True, tag="act-"):
+    """An activity failed for good: retries, if any, are spent."""
+
+    source: int
+    error: ErrorInfo
+    timed_out: bool = False
+
+
+class TimerFired(Inbound, frozen=True, tag="tim+"):
+    """A durable timer fired."""
+
+    source: int
+
+
+class EventRaised(Inbound, frozen=True, tag="evt"):
+    """An external event arrived; `wait` is the wait it satisfied, None while it is unread."""
+
+    name: str
+    data: Raw
+    wait: int | None = None
+
+
+class ChildCompleted(Inbound, frozen=True, tag="sub+"):
+    """A sub-orchestration completed."""
+
+    source: int
+    result: Raw
+
+
+class ChildFailed(Inbound, frozen=True, tag="sub-"):
+    """A sub-orchestration ended without a result; `ending` is failed, cancelled, terminated or refused."""
+
+    source: int
+    error: ErrorInfo
+    ending: str = "failed"
+
+
+class CancelRequested(Inbound, frozen=True, tag="cancel"):
+    """Somebody asked the instance to cancel; only the first such request counts."""
+
+    reason: str = ""
+
+
+class Terminated(Inbound, frozen=True, tag="term"):
+    """Ended from outside, without running its code. Terminal."""
+
+    reason: str = ""
+
+
+class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+    """An event that records what the orchestration asked for; `where` is the asking line, "package/file.py:41"."""
+
+    id: int
+    where: str | None = None
+
+
+class ActivityScheduled(Asked, frozen=True, tag="act"):
+    """An activity was asked for."""
+
+    name: str
+    input: Raw
+    retry: Raw | None = None
+    tag: str | None = None
+    session: str | None = None
+    priority: int = 0
+    schedule_to_start_us: int | None = None
+
+
+class ActivityCancelled(Asked, frozen=True, tag="act!"):
+    """An activity is no longer wanted."""
+
+    source: int
+
+
+class TimerCreated(Asked, frozen=True, tag="tim"):
+    """A durable timer was asked for."""
+
+    fire_at: int
+
+
+class TimerCancelled(Asked, frozen=True, tag="tim!"):
+    """A timer is no longer wanted."""
+
+    source: int
+
+
+class WaitStarted(Asked, frozen=True, tag="wait"):
+    """A wait for an external event; `took` is the unread event that satisfied it at once."""
+
+    name: str
+    took: int | None = None
+
+
+class WaitCancelled(Asked, frozen=True, tag="wait!"):
+    """A wait is no longer wanted; `gave_back` is the event that it had been given and nobody read."""
+
+    source: int
+    gave_back: int | None = None
+
+
+class ChildScheduled(Asked, frozen=True, tag="sub"):
+    """A sub-orchestration was asked for."""
+
+    name: str
+    input: Raw
+    instance_id: str
+    version: str | None = None
+    on_close: str = "cancel"
+
+
+class ChildCancelled(Asked, frozen=True, tag="sub!"):
+    """A sub-orchestration is no longer wanted."""
+
+    source: int
+
+
+class DetachedStarted(Asked, frozen=True, tag="detach"):
+    """A detached orchestration was started."""
+
+    name: str
+    input: Raw
+    instance_id: str
+    version: str | None = None
+
+
+class EventSent(Asked, frozen=True, tag="send"):
+    """An external event was sent to another instance."""
+
+    instance_id: str
+    name: str
+    data: Raw
+
+
+class StatusSet(Asked, frozen=True, tag="status"):
+    """The custom status was set."""
+
+    value: Raw
+
+
+class Ended(Asked, frozen=True):
+    """A terminal event: nothing follows it in its execution."""
+
+
+class Completed(Ended, frozen=True, tag="done"):
+    """The orchestration returned."""
+
+    output: Raw
+
+
+class Failed(Ended, frozen=True, tag="fail"):
+    """The orchestration raised."""
+
+    error: ErrorInfo
+
+
+class Cancelled(Ended, frozen=True, tag="cancelled"):
+    """The orchestration ended by the cancellation that was asked for."""
+
+    reason: str = ""
+
+
+class ContinuedAsNew(Ended, frozen=True, tag="can"):
+    """The execution ended and the next one begins with this input."""
+
+    input: Raw
+    version: str | None = None
+    carried: tuple[Carried, ...] = ()
+
+
+Event: TypeAlias = (
+    Started
+    | ActivityCompleted
+    | ActivityFailed
+    | TimerFired
+    | EventRaised
+    | ChildCompleted
+    | ChildFailed
+    | CancelRequested
+    | Terminated
+    | ActivityScheduled
+    | ActivityCancelled
+    | TimerCreated
+    | TimerCancelled
+    | WaitStarted
+    | WaitCancelled
+    | ChildScheduled
+    | ChildCancelled
+    | DetachedStarted
+    | EventSent
+    | StatusSet
+    | Completed
+    | Failed
+    | Cancelled
+    | ContinuedAsNew
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
+
+
+def encode_events(events: list[Any]) -> bytes:
+    """The bytes of one history row: a JSON array, one object per event."""
+    return _encoder.encode(events)
+
+
+def decode_events(data: bytes) -> list[Event]:
+    """The events of one history row.
+
+    Raises:
+        msgspec.DecodeError: The bytes are no events of this format.
+    """
+    return _decoder.decode(data)
+
+
+def checksum(data: bytes) -> int:
+    """The CRC-32 that is stored beside every history row."""
+    return zlib.crc32(data)

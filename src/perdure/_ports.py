@@ -1,0 +1,89 @@
+"""The ports: the only place where Perdure reads a clock or draws randomness.
+
+Everything else receives a `Clock` and an `Entropy`, so a test or a simulation can own time and chance.
+"""
+
+import os
+import random
+import time
+from typing import Protocol
+
+_EPOCH_2020_MS = 1_577_836_800_000
+_SEQUENCE_BITS = 22
+
+
+class Clock(Protocol):
+    """Wall-clock and monotonic time, in microseconds."""
+
+    def now_us(self) -> int:
+        """Microseconds since 1970 in UTC."""
+        ...
+
+    def monotonic_us(self) -> int:
+        """Microseconds that never go back; only differences mean something."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now_us(self) -> int:
+        """Microseconds since 1970 in UTC."""
+        return time.time_ns() // 1000
+
+    def monotonic_us(self) -> int:
+        """Microseconds that never go back."""
+        return time.monotonic_ns() // 1000
+
+
+class Entropy(Protocol):
+    """Where randomness comes from."""
+
+    def token(self) -> bytes:
+        """Sixteen bytes that nobody can guess."""
+        ...
+
+    def fraction(self) -> float:
+        """A number in [0, 1), for jitter."""
+        ...
+
+
+class SystemEntropy:
+    """The operating system's randomness."""
+
+    def token(self) -> bytes:
+        """Sixteen bytes that nobody can guess."""
+        return os.urandom(16)
+
+    def fraction(self) -> float:
+        """A number in [0, 1), for jitter."""
+        return random.random()  # noqa: S311 - jitter is no secret
+
+
+class Incarnations:
+    """Draws incarnations: 63-bit ids that rise with time, so rows of one period share pages of a B-tree.
+
+    41 bits of milliseconds since 2020, then 22 bits that start at random in each millisecond and rise within it. Two
+    processes that meet in one number are told apart by the storage, which refuses the second.
+    """
+
+    __slots__ = ("_clock", "_entropy", "_ms", "_sequence")
+
+    def __init__(self, clock: Clock, entropy: Entropy) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._ms = 0
+        self._sequence = 0
+
+    def draw(self) -> int:
+        """The next incarnation, larger than any drawn here before."""
+        ms = self._clock.now_us() // 1000 - _EPOCH_2020_MS
+        if ms > self._ms:
+            self._ms = ms
+            self._sequence = int(self._entropy.fraction() * (1 << (_SEQUENCE_BITS - 1)))
+        else:
+            self._sequence += 1
+            if self._sequence >> _SEQUENCE_BITS:
+                self._ms += 1
+                self._sequence = 0
+        return (self._ms << _SEQUENCE_BITS) | self._sequence

@@ -1,0 +1,465 @@
+"""The records that cross the storage boundary: messages, tasks, turns and what became of them.
+
+Storage never looks inside `body`, `data`, `output` or `error`: they are bytes to it. All times are microseconds UTC.
+"""
+
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ._events import Carried, Parent
+from ._types import OnConflict, Status
+from .errors import ErrorInfo
+
+# -- messages: what waits for an instance -------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="m"):
+    """What waits for an instance; becomes exactly one event."""
+
+
+class Start(Message, frozen=True, tag="start"):
+    """Begin an execution: the first, or the next one after a continue-as-new."""
+
+    input: Raw
+    version: str | None = None
+    execution: int = 1
+    root: str = ""
+    parent: Parent | None = None
+    carried: tuple[Carried, ...] = ()
+
+
+class ActivityOutcome(Message, frozen=True, tag="act"):
+    """An activity ended: with a result, or with an error and no attempts left."""
+
+    execution: int
+    source: int
+    result: Raw | None = None
+    error: ErrorInfo | None = None
+    attempts: int = 1
+    timed_out: bool = False
+
+
+class TimerDue(Message, frozen=True, tag="tim"):
+    """A durable timer is due."""
+
+    execution: int
+    source: int
+    fire_at: int
+
+
+class Raised(Message, frozen=True, tag="evt"):
+    """An external event."""
+
+    name: str
+    data: Raw
+
+
+class ChildOutcome(Message, frozen=True, tag="sub"):
+    """A sub-orchestration ended; `ending` is completed, failed, cancelled, terminated or refused."""
+
+    execution: int
+    source: int
+    ending: str
+    result: Raw | None = None
+    error: ErrorInfo | None = None
+
+
+class Cancel(Message, frozen=True, tag="cancel"):
+    """Somebody asks the instance to cancel."""
+
+    reason: str = ""
+
+
+class Terminate(Message, frozen=True, tag="term"):
+    """Somebody ends the instance at once. A control message: it needs no code and reaches held instances too."""
+
+    reason: str = ""
+
+
+AnyMessage: TypeAlias = Start | ActivityOutcome | TimerDue | Raised | ChildOutcome | Cancel | Terminate
+
+_message_encoder = msgspec.json.Encoder()
+_message_decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
+
+
+def encode_message(message: AnyMessage) -> bytes:
+    """The stored form of a message."""
+    return _message_encoder.encode(message)
+
+
+def decode_message(body: bytes) -> AnyMessage:
+    """The message of a stored body; raises msgspec.DecodeError when it is none."""
+    return _message_decoder.decode(body)
+
+
+# -- what a commit carries ------------------------------------------------------------------------------------------
+
+
+class HistoryRow(Struct, frozen=True, kw_only=True):
+    """The events of one turn, as stored: append-only, one row per turn."""
+
+    first: int
+    last: int
+    at: int
+    data: bytes
+    crc: int
+    format: int = 1
+    encoding: str = "json"
+
+
+class NewInstance(Struct, frozen=True, kw_only=True):
+    """An instance to create. `start` is its first message (a `Start`), visible from `start_at` on (None: now)."""
+
+    id: str
+    incarnation: int
+    name: str
+    start: bytes
+    version: str | None = None
+    start_at: int | None = None
+    root: str = ""
+    parent: Parent | None = None
+    attributes: bytes | None = None
+    slot: int = 0
+
+
+class NewTask(Struct, frozen=True, kw_only=True):
+    """An activity to run, created by event `event` of the turn's execution.
+
+    `local` says that the committing worker will run it at once: the row is born owned by it. Otherwise any worker that
+    has the activity may claim it.
+    """
+
+    event: int
+    name: str
+    input: bytes
+    local: bool
+    retry: bytes | None = None
+    tag: str | None = None
+    session: str | None = None
+    priority: int = 0
+    concurrency_key: str | None = None
+    on_unknown: str = "repeat"
+    schedule_to_start_us: int | None = None
+    total_timeout_us: int | None = None
+
+
+class ChildStart(Struct, frozen=True, kw_only=True):
+    """A sub-orchestration or detached orchestration to create.
+
+    When its id is taken, `refused` (a `ChildOutcome` body) is delivered to the turn's own instance instead; None for a
+    detached start, which is then skipped and reported in `Applied.skipped`.
+    """
+
+    new: NewInstance
+    refused: bytes | None = None
+
+
+class OutMessage(Struct, frozen=True, kw_only=True):
+    """A message to another instance, by id or by incarnation (exactly one of the two).
+
+    `child_of` guards a message by id: it is delivered only while that id still belongs to a child of this incarnation.
+    An unknown or closed receiver is no error: the message is skipped and reported in `Applied.skipped`.
+    """
+
+    body: bytes
+    to_id: str | None = None
+    to_incarnation: int | None = None
+    child_of: int | None = None
+    control: bool = False
+
+
+class InstanceChange(Struct, frozen=True, kw_only=True):
+    """What a turn changes on its instance's row. None leaves a column as it is."""
+
+    status: Status | None = None
+    version: str | None = None
+    execution: int | None = None
+    output: bytes | None = None
+    error: bytes | None = None
+    custom_status: bytes | None = None
+    cancel_requested: bool = False
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """One turn of one instance: everything lands together or not at all.
+
+    Applied only if the worker is alive, owns the instance (or creates it here), and `base` is the id of the last event
+    stored for `execution` (0: none). A closing status deletes the instance's remaining messages, tasks and timers and
+    clears its owner. `next_start` is the `Start` message of the next execution after a continue-as-new; waiting
+    messages stay. Messages, tasks and timers of an execution that has ended are deleted, except `keep` messages.
+    """
+
+    incarnation: int
+    execution: int
+    base: int
+    history: HistoryRow | None = None
+    create: NewInstance | None = None
+    consumed: tuple[int, ...] = ()
+    tasks: tuple[NewTask, ...] = ()
+    tasks_gone: tuple[int, ...] = ()
+    timers: tuple[tuple[int, int], ...] = ()
+    timers_gone: tuple[int, ...] = ()
+    starts: tuple[ChildStart, ...] = ()
+    messages: tuple[OutMessage, ...] = ()
+    change: InstanceChange | None = None
+    next_start: bytes | None = None
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """Set an owned instance aside: status held, with the reason. Its messages stay; `created` ones are kept as rows.
+
+    `messages` are bodies that existed only in the worker's memory (activity outcomes), kept now as message rows;
+    `tasks_gone` are the tasks that those outcomes end. `create` is set when the instance had never been committed.
+    """
+
+    incarnation: int
+    reason: str
+    create: NewInstance | None = None
+    messages: tuple[bytes, ...] = ()
+    execution: int = 1
+    tasks_gone: tuple[int, ...] = ()
+
+
+class TaskDone(Struct, frozen=True, kw_only=True):
+    """An activity ended on a worker that does not own the instance: its outcome becomes a message row."""
+
+    incarnation: int
+    execution: int
+    event: int
+    body: bytes
+
+
+class TaskRetry(Struct, frozen=True, kw_only=True):
+    """An attempt failed and another is due after `delay_us`; the row goes back to be claimed by anybody."""
+
+    incarnation: int
+    execution: int
+    event: int
+    attempt: int
+    delay_us: int
+    last_error: bytes | None = None
+
+
+class TaskRelease(Struct, frozen=True, kw_only=True):
+    """A claimed activity is handed back untouched (shutdown, unknown name); counts as no attempt and no delivery."""
+
+    incarnation: int
+    execution: int
+    event: int
+    delay_us: int = 0
+
+
+class InstanceRelease(Struct, frozen=True, kw_only=True):
+    """An owned instance is handed back; `delay_us` keeps it from being claimed again at once by this worker."""
+
+    incarnation: int
+    delay_us: int = 0
+
+
+class StartInstance(Struct, frozen=True, kw_only=True):
+    """A client's start. Sending it again with the same incarnation is harmless: it is applied once.
+
+    `cancel` is the body of the `Cancel` message for open children of an instance that terminate_and_restart replaces.
+    """
+
+    new: NewInstance
+    on_conflict: OnConflict = "fail"
+    cancel: bytes | None = None
+
+
+class Deliver(Struct, frozen=True, kw_only=True):
+    """A client's message to an instance by id: refused when there is none (not_found) or it has closed (closed).
+
+    With a `dedup_key`, a second one with the same key to the same incarnation is applied as a no-op, for as long as the
+    instance exists. `due_at` None means now.
+    """
+
+    to_id: str
+    body: bytes
+    control: bool = False
+    dedup_key: str | None = None
+
+
+class Delete(Struct, frozen=True, kw_only=True):
+    """Delete a closed root instance and everything below it (children, their children ...).
+
+    Refused: not_found; not_closed when any of the tree still runs, unless `force`; not_root for a child.
+    """
+
+    id: str
+    force: bool = False
+
+
+Item: TypeAlias = (
+    Turn | Hold | TaskDone | TaskRetry | TaskRelease | InstanceRelease | StartInstance | Deliver | Delete
+)
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """How much new work the worker can take, claimed in the same transaction after the items are applied."""
+
+    instances_max: int
+    tasks_max: int
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """What one commit carries. `worker` is None for a client without a worker, which sends only client items.
+
+    `token` is random per batch and remembered on the worker's row, so that an unknown outcome can be asked for.
+    """
+
+    token: bytes
+    items: tuple[Item, ...]
+    worker: int | None = None
+    claim: Claim | None = None
+
+
+# -- what comes back ------------------------------------------------------------------------------------------------
+
+
+class Refusal(StrEnum):
+    """Why an item was not applied. Nothing of it was."""
+
+    FENCED = "fenced"
+    """The worker's row is gone: another took over its work."""
+    NOT_OWNER = "not_owner"
+    """The instance or task is not owned by this worker (any more), or does not exist (any more)."""
+    STALE = "stale"
+    """The turn does not continue the stored history."""
+    EXISTS = "exists"
+    """The instance id is taken (`Refused.existing` says by whom)."""
+    INCARNATION = "incarnation"
+    """The incarnation is taken by another id: draw another one."""
+    NOT_FOUND = "not_found"
+    CLOSED = "closed"
+    NOT_CLOSED = "not_closed"
+    NOT_ROOT = "not_root"
+
+
+class Applied(Struct, frozen=True, kw_only=True):
+    """The item landed. `existing`: the start found this instance and used it; `count`: rows deleted by a delete."""
+
+    existing: "InstanceRecord | None" = None
+    skipped: tuple[str, ...] = ()
+    count: int = 0
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """The item did not land."""
+
+    reason: Refusal
+    existing: "InstanceRecord | None" = None
+
+
+Outcome: TypeAlias = Applied | Refused
+
+APPLIED = Applied()
+
+
+class InstanceRecord(Struct, frozen=True, kw_only=True):
+    """An instance's row."""
+
+    id: str
+    incarnation: int
+    name: str
+    version: str | None
+    status: Status
+    execution: int
+    created_at: int
+    updated_at: int
+    output: bytes | None = None
+    error: bytes | None = None
+    custom_status: bytes | None = None
+    custom_status_version: int = 0
+    held_because: str | None = None
+    cancel_requested: bool = False
+    owner: int | None = None
+    parent: Parent | None = None
+    root: str = ""
+    attributes: bytes | None = None
+    last_event: int = 0
+    """The last event of the current execution; 0 before its first turn."""
+
+
+class ClaimedMessage(Struct, frozen=True, kw_only=True):
+    """A due message: `seq` names its row. A due timer has no row of its own here: seq 0 and `timer` set."""
+
+    seq: int
+    body: bytes = b""
+    timer: TimerDue | None = None
+
+
+class ClaimedInstance(Struct, frozen=True, kw_only=True):
+    """An instance that this worker now owns, with its due messages in order."""
+
+    record: InstanceRecord
+    messages: tuple[ClaimedMessage, ...]
+
+
+class ClaimedTask(Struct, frozen=True, kw_only=True):
+    """An activity that this worker now owns and shall run."""
+
+    incarnation: int
+    instance_id: str
+    orchestration_name: str
+    orchestration_version: str
+    execution: int
+    event: int
+    name: str
+    input: bytes
+    scheduled_at: int
+    attempt: int = 1
+    deliveries: int = 1
+    retry: bytes | None = None
+    tag: str | None = None
+    session: str | None = None
+    priority: int = 0
+    deadline: int | None = None
+    """When the total timeout ends; None without one."""
+    start_by: int | None = None
+    """When the schedule-to-start timeout ends; None without one."""
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What a claim brought. `more`: the limits cut it short. `next_due`: when something known falls due."""
+
+    now: int
+    instances: tuple[ClaimedInstance, ...] = ()
+    tasks: tuple[ClaimedTask, ...] = ()
+    next_due: int | None = None
+    more: bool = False
+
+
+class Committed(Struct, frozen=True, kw_only=True):
+    """The answer to a batch: one outcome per item, in order, and the work that was claimed. `now`: the store's time."""
+
+    now: int
+    outcomes: tuple[Outcome, ...]
+    work: Work | None = None
+
+
+class WorkerRecord(Struct, frozen=True, kw_only=True):
+    """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included)."""
+
+    worker: int
+    name: str
+    pid: int
+    host: str
+    started_at: int
+    lease_until: int
+    orchestrations: tuple[str, ...] = ()
+    activities: tuple[str, ...] = ()
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """A filter for instances; every given field must match. Ordered by creation, newest first."""
+
+    statuses: tuple[Status, ...] = ()
+    name: str | None = None
+    version: str | None = None
+    attributes: dict[str, Any] = {}
+    limit: int = 100
+    after: str | None = None
