@@ -15,7 +15,7 @@ def main() -> int:
     """
     sys.stdout.write(
         f"perdure {version('perdure')} on Python {sys.version.split()[0]}\n"
-        "Durable orchestrations in plain asyncio Python. Use it as a library: `from perdure import Runtime, Registry`.\n"
+        "Durable orchestrations in plain asyncio Python, used as a library: `from perdure import Runtime, Registry`.\n"
         "README.md and the folder docs/ of the source explain how; this command has no verbs yet.\n"
     )
     return 0

@@ -1,0 +1,72 @@
+# `make setup` once, then `make check` while you work and `make test` before you hand anything in.
+# Needs Python 3.11 or newer as python3 (or `make PYTHON=python3.12 ...`), and nothing else.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+TIMED := $(PY) tools/timed.py
+JOBS ?= 2
+OTHER_PYTHONS := 3.12 3.13
+
+# The rooms that need every branch tested, and what has to hold on every supported Python.
+CORE_TESTS := $(wildcard tests/core tests/codec tests/retry tests/events)
+
+# Steps that run side by side keep their lines together where this make can do that.
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
+
+help:
+	@echo 'make setup         the virtual environment .venv with everything that the other targets need'
+	@echo 'make demo          orders through a real SQLite ledger while their worker is killed again and again'
+	@echo 'make check         lint, formatting, types and import contracts; no tests'
+	@echo 'make test          everything that CI runs: check, core, model, interpreters, and all tests'
+	@echo 'make core          the core'"'"'s tests, every branch covered'
+	@echo 'make model         the exhaustive model: live runs equal replays'
+	@echo 'make interpreters  core, codec, API and typing tests on Python $(OTHER_PYTHONS) too'
+	@echo 'make bench         the workloads W1 to W8, beside the peers'
+
+setup: .venv/.stamp
+
+.venv/.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Perdure needs Python 3.11 or newer: make setup PYTHON=python3.12")'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup
+	@$(PY) -m examples.demo
+
+bench: setup
+	@$(PY) -m benchmarks
+
+check: setup
+	@$(MAKE) --no-print-directory -j $(JOBS) $(TOGETHER) lint types public contracts
+
+lint: setup
+	@$(TIMED) lint sh -c '$(PY) -m ruff check --quiet . && $(PY) -m ruff format --check --quiet .'
+
+types: setup
+	@$(TIMED) types $(PY) -m mypy
+
+public: setup
+	@$(TIMED) public-types $(PY) -m basedpyright
+
+contracts: setup
+	@$(TIMED) contracts .venv/bin/lint-imports --no-logo
+
+core: setup
+	@$(TIMED) core sh -c '$(PY) -m coverage run -m pytest -q -p no:cacheprovider $(CORE_TESTS) && $(PY) -m coverage report'
+
+model: setup
+	@$(TIMED) model $(PY) -m pytest -q -p no:cacheprovider -m model tests/model
+
+interpreters: $(OTHER_PYTHONS:%=python-%)
+
+$(OTHER_PYTHONS:%=python-%): python-%: setup
+	@$(TIMED) $@ $(PY) tools/interpreters.py $*
+
+# The whole suite comes last and alone, so that its closing line is the last thing to read.
+test: setup
+	@$(MAKE) --no-print-directory -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
+	@$(PY) -m pytest -q -n $(JOBS)

@@ -1,0 +1,68 @@
+"""Finding the other interpreters: a shim that exists is not yet an interpreter, and CI takes no excuse."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import interpreters
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _script(path: Path, body: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Path:
+    """What pyenv leaves on the PATH for a version that is installed but not selected."""
+    return _script(tmp_path / "shims" / f"python{HERE}", f"echo 'python{HERE}: command not found' >&2; exit 127")
+
+
+@pytest.fixture
+def pyenv(tmp_path: Path) -> Path:
+    return _script(
+        tmp_path / "home" / ".pyenv" / "versions" / f"{HERE}.0" / "bin" / "python", f'exec {sys.executable} "$@"'
+    )
+
+
+def test_an_interpreter_behind_a_broken_shim_is_found_among_pyenvs_versions(shim: Path, pyenv: Path) -> None:
+    environment = {"PATH": str(shim.parent), "HOME": str(pyenv.parents[4])}
+
+    assert interpreters.find(HERE, environment) == pyenv
+
+
+def test_an_interpreter_on_the_path_comes_first(tmp_path: Path, pyenv: Path) -> None:
+    on_path = _script(tmp_path / "bin" / f"python{HERE}", f'exec {sys.executable} "$@"')
+    environment = {"PATH": str(on_path.parent), "HOME": str(pyenv.parents[4])}
+
+    assert interpreters.find(HERE, environment) == on_path
+
+
+def test_an_interpreter_of_another_version_does_not_count(tmp_path: Path) -> None:
+    impostor = _script(tmp_path / "bin" / "python3.99", f'exec {sys.executable} "$@"')
+
+    assert interpreters.find("3.99", {"PATH": str(impostor.parent), "HOME": str(tmp_path)}) is None
+
+
+@pytest.mark.parametrize(
+    ("ci", "status", "words"),
+    [
+        pytest.param("true", 1, "CI must have", id="a failure in CI"),
+        pytest.param("", 0, "its tests did not run", id="a printed line at home"),
+    ],
+)
+def test_a_missing_interpreter_is(tmp_path: Path, ci: str, status: int, words: str) -> None:
+    tool = Path(interpreters.__file__)
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "CI": ci}
+
+    ended = subprocess.run([sys.executable, tool, "3.99"], env=environment, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == status
+    assert "python3.99 is missing" in ended.stdout
+    assert words in ended.stdout

@@ -1,0 +1,281 @@
+"""The house style that no linter checks, as a test: sizes, words, SQL, clocks, and a reason beside every exception.
+
+An exception is made in one of the tables below, with its reason; one that nothing needs any more is a failure too.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("src", "tests", "examples", "benchmarks", "tools")
+
+MODULE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 60
+
+CLOCKS_AND_CHANCE = {"time", "random", "secrets", "uuid"}
+UNSAFE_MODULES = {"dill", "marshal", "pickle", "shelve"}
+UNSAFE_CALLS = {"eval", "exec"}
+READS_THE_CLOCK = {"now", "today", "utcnow"}
+VAGUE_NAMES = {"common", "data", "helper", "helpers", "info", "manager", "misc", "util", "utils"}
+
+# (file, module): why this file outside the ports may import a module that reads a clock or draws randomness.
+CLOCK_IMPORTS_ALLOWED = {
+    ("src/perdure/_ports.py", "time"): "the port itself",
+    ("src/perdure/_ports.py", "random"): "the port itself",
+}
+
+# (file, function): why SQL is put together here; values are always bound, never part of the text.
+BUILT_SQL_ALLOWED: dict[tuple[str, str], str] = {}
+
+# (file, function): why this test code really blocks its thread.
+BLOCKING_SLEEPS_ALLOWED: dict[tuple[str, str], str] = {}
+
+_MARKER = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX")))
+_BANNER = re.compile(r"#[\W_]{3,}$|#\s*([-=#*~_+])\1{2,}")
+_IGNORE = re.compile(r"(?P<what>type|pyright):\s*ignore(?P<codes>\[[\w\s,-]+\])?(?P<rest>.*)")
+_NOQA = re.compile(r"(?P<what>noqa):?(?P<codes>\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?(?P<rest>.*)")
+_NO_COVER = re.compile(r"pragma:\s*no\s+(?:cover|branch)(?P<rest>.*)")
+_REASON = re.compile(r"[\s#:,(-]*\w+.*")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file of the repository."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.relative_to(ROOT).as_posix()
+
+    @cached_property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, filename=str(self))
+
+    @cached_property
+    def comments(self) -> list[tuple[int, str]]:
+        tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
+        return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
+
+    @property
+    def functions(self) -> Iterator[Function]:
+        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+
+    def owner_of(self, line: int) -> str:
+        """The innermost function around a line, or an empty string at the module's level."""
+        around = [f for f in self.functions if f.lineno <= line <= (f.end_lineno or f.lineno)]
+        return max(around, key=lambda f: f.lineno).name if around else ""
+
+
+def _sources(*rooms: str) -> list[Source]:
+    return [Source(path) for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+ALL = _sources(*ROOMS)
+SHIPPED = _sources("src")
+TESTS = _sources("tests")
+
+
+def _says(found: list[str]) -> str:
+    return "\n  ".join(["", *found])
+
+
+def _lines_without_docstring(function: Function) -> int:
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function, clean=False) is not None:
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module.split(".")[0]
+
+
+def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str, str]]:
+    """Every call with the name it goes to and what stands before its dot."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute):
+            yield node, node.func.attr, ast.unparse(node.func.value)
+        elif isinstance(node.func, ast.Name):
+            yield node, node.func.id, ""
+
+
+def _is_built_text(node: ast.expr) -> bool:
+    match node:
+        case ast.JoinedStr() | ast.BinOp():
+            return True
+        case ast.Call(func=ast.Attribute(attr="format" | "join")):
+            return True
+        case _:
+            return False
+
+
+def test_no_module_is_over_500_lines() -> None:
+    found = [f"{s}: {n} lines" for s in ALL if (n := len(s.text.splitlines())) > MODULE_LINES_MAX]
+    assert not found, _says(found)
+
+
+def test_no_function_is_over_60_lines_without_its_docstring() -> None:
+    found = [
+        f"{source}:{function.lineno} {function.name}: {lines} lines"
+        for source in ALL
+        for function in source.functions
+        if (lines := _lines_without_docstring(function)) > FUNCTION_LINES_MAX
+    ]
+    assert not found, _says(found)
+
+
+def test_every_module_says_what_it_is() -> None:
+    found = [str(s) for s in ALL if s.text.strip() and not ast.get_docstring(s.tree)]
+    assert not found, _says(found)
+
+
+def test_no_file_has_a_name_that_could_mean_anything() -> None:
+    found = [str(s) for s in ALL if s.path.stem.strip("_") in VAGUE_NAMES]
+    assert not found, _says(found)
+
+
+def test_no_marker_of_unfinished_work_is_left() -> None:
+    pages = [Source(path) for path in [*sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*.md"))]]
+    queries = [Source(path) for path in sorted((ROOT / "src").rglob("*.sql"))]
+    found = [
+        f"{source}:{number}: {line.strip()}"
+        for source in [*ALL, *pages, *queries]
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if _MARKER.search(line)
+    ]
+    assert not found, _says(found)
+
+
+def test_no_comment_is_a_banner() -> None:
+    found = [f"{s}:{line}: {comment}" for s in ALL for line, comment in s.comments if _BANNER.match(comment)]
+    assert not found, _says(found)
+
+
+def test_every_silenced_check_names_its_code_and_its_reason() -> None:
+    found = [
+        f"{source}:{line}: {comment}"
+        for source in ALL
+        for line, comment in source.comments
+        for silenced in [*_IGNORE.finditer(comment), *_NOQA.finditer(comment)]
+        if not silenced["codes"] or not _REASON.fullmatch(silenced["rest"])
+    ]
+    assert not found, _says(found)
+
+
+def test_every_line_left_out_of_coverage_has_a_reason() -> None:
+    found = [
+        f"{source}:{line}: {comment}"
+        for source in ALL
+        for line, comment in source.comments
+        for left_out in _NO_COVER.finditer(comment)
+        if not _REASON.fullmatch(left_out["rest"])
+    ]
+    assert not found, _says(found)
+
+
+def test_sql_is_written_not_put_together() -> None:
+    found: list[str] = []
+    allowed = set(BUILT_SQL_ALLOWED)
+    for source in ALL:
+        for call, name, _ in _calls(source.tree):
+            if name not in {"execute", "executemany", "executescript"} or not call.args:
+                continue
+            if not _is_built_text(call.args[0]):
+                continue
+            place = (str(source), source.owner_of(call.lineno))
+            if place in BUILT_SQL_ALLOWED:
+                allowed.discard(place)
+            else:
+                found.append(f"{source}:{call.lineno}: bind the values; statements belong in queries.sql")
+    assert not found, _says(found)
+    assert not allowed, f"no longer needed: {sorted(allowed)}"
+
+
+def test_nothing_that_runs_foreign_bytes_is_shipped() -> None:
+    imports = [f"{s}:{line}: {name}" for s in SHIPPED for line, name in _imports(s.tree) if name in UNSAFE_MODULES]
+    calls = [
+        f"{s}:{call.lineno}: {name}()"
+        for s in SHIPPED
+        for call, name, before in _calls(s.tree)
+        if name in UNSAFE_CALLS and not before
+    ]
+    assert not imports + calls, _says(imports + calls)
+
+
+def test_only_the_ports_read_clocks_and_draw_randomness() -> None:
+    places = {(str(s), name) for s in SHIPPED for _, name in _imports(s.tree) if name in CLOCKS_AND_CHANCE}
+    found = [f"{path}: import {name}" for path, name in sorted(places - set(CLOCK_IMPORTS_ALLOWED))]
+    found += [
+        f"{s}:{call.lineno}: {before}.{name}()"
+        for s in SHIPPED
+        for call, name, before in _calls(s.tree)
+        if name in READS_THE_CLOCK and before.split(".")[-1] in {"date", "datetime"}
+    ]
+    assert not found, _says(found)
+    stale = set(CLOCK_IMPORTS_ALLOWED) - places
+    assert not stale, f"no longer needed: {sorted(stale)}"
+
+
+def test_no_test_blocks_its_thread_to_make_time_pass() -> None:
+    found: list[str] = []
+    allowed = set(BLOCKING_SLEEPS_ALLOWED)
+    for source in TESTS:
+        for call, name, before in _calls(source.tree):
+            if (before, name) != ("time", "sleep"):
+                continue
+            place = (str(source), source.owner_of(call.lineno))
+            if place in BLOCKING_SLEEPS_ALLOWED:
+                allowed.discard(place)
+            else:
+                found.append(f"{source}:{call.lineno}: wait for an event, or move the injected clock")
+    found += [
+        f"{source}:{node.lineno}: import time, so that a sleep is seen"
+        for source in TESTS
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "time" and any(a.name == "sleep" for a in node.names)
+    ]
+    assert not found, _says(found)
+    assert not allowed, f"no longer needed: {sorted(allowed)}"
+
+
+def _sleeps_of_its_own(test: Function) -> Iterator[int]:
+    """Lines where the body of a test, not an orchestration written in it, awaits asyncio.sleep for longer than 0."""
+    waiting: list[ast.AST] = list(test.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Function | ast.Lambda | ast.ClassDef):
+            continue
+        text = ast.unparse(node) if isinstance(node, ast.Call) else ""
+        if text.startswith("asyncio.sleep(") and text != "asyncio.sleep(0)":
+            yield node.lineno
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_no_test_sleeps_on_the_real_loop() -> None:
+    found = [
+        f"{source}:{line}: {function.name} sleeps; wait for an event instead"
+        for source in TESTS
+        for function in source.functions
+        if function.name.startswith("test_")
+        for line in _sleeps_of_its_own(function)
+    ]
+    assert not found, _says(found)

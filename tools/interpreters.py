@@ -1,0 +1,90 @@
+"""Run the tests that depend on the interpreter (core, codec, API, typing) on one more version of Python.
+
+`python tools/interpreters.py 3.12` finds that interpreter, makes the virtual environment .venv-3.12 when
+pyproject.toml has changed since the last time, and runs the tests in it. An interpreter that is missing is a failure
+where CI=true, and a printed line elsewhere.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("core", "codec", "definitions", "registry", "retry", "api", "typing")
+NOTHING_COLLECTED = 5
+
+
+def candidates(version: str, environment: dict[str, str]) -> Iterator[Path]:
+    """Where an interpreter may be: on the PATH, then among pyenv's.
+
+    Args:
+        version: Major and minor, as in "3.12".
+        environment: The environment to look in, as `os.environ`.
+
+    Yields:
+        Files that may or may not exist or work; a pyenv shim on the PATH often exists and only prints an error.
+    """
+    for folder in environment.get("PATH", "").split(os.pathsep):
+        if folder:
+            yield Path(folder) / f"python{version}"
+    root = environment.get("PYENV_ROOT") or Path(environment.get("HOME", "/")) / ".pyenv"
+    yield from sorted(Path(root).glob(f"versions/{version}.*/bin/python"))
+
+
+def works(python: Path, version: str) -> bool:
+    """Whether a file is an interpreter of this version that starts and can make virtual environments."""
+    question = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() == version
+
+
+def find(version: str, environment: dict[str, str]) -> Path | None:
+    """The first working interpreter of a version, or None."""
+    return next((python for python in candidates(version, environment) if works(python, version)), None)
+
+
+def prepared(version: str, python: Path) -> Path:
+    """The interpreter of an up-to-date virtual environment for this version, made when there is none.
+
+    Raises:
+        subprocess.CalledProcessError: pip could not install the project.
+    """
+    venv = ROOT / f".venv-{version}"
+    inside, stamp, project = venv / "bin" / "python", venv / ".stamp", ROOT / "pyproject.toml"
+    if not works(inside, version):
+        subprocess.run([python, "-m", "venv", "--clear", venv], check=True)
+        # Before 3.13 venv does not keep itself out of git, and so out of the tools that heed .gitignore.
+        (venv / ".gitignore").write_text("*\n", encoding="utf-8")
+    if not stamp.exists() or stamp.stat().st_mtime < project.stat().st_mtime:
+        install = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".[dev]"]
+        subprocess.run(install, check=True, cwd=ROOT)
+        stamp.touch()
+    return inside
+
+
+def main() -> int:
+    """Run the tests on the version given on the command line.
+
+    Returns:
+        0 when they pass, or when the interpreter is missing outside CI; something else otherwise.
+    """
+    version = sys.argv[1]
+    python = find(version, dict(os.environ))
+    if python is None:
+        demanded = os.environ.get("CI") == "true"
+        verdict = "which CI must have: install it" if demanded else "so its tests did not run"
+        print(f"python{version} is missing (neither on the PATH nor under ~/.pyenv/versions), {verdict}", flush=True)
+        return int(demanded)
+    folders = [f"tests/{room}" for room in ROOMS if (ROOT / "tests" / room).is_dir()]
+    command = [prepared(version, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders]
+    status = subprocess.run(command, check=False, cwd=ROOT).returncode
+    return 0 if status == NOTHING_COLLECTED else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
