@@ -1,0 +1,1 @@
+"""The peers' sides of the workloads, each run by the interpreter of an environment of its own."""

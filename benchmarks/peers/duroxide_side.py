@@ -1,0 +1,248 @@
+"""duroxide's side: its Python package over the Rust engine, on its SQLite provider (WAL, synchronous=NORMAL)."""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module, metadata
+from typing import Any, TypeAlias
+
+from benchmarks import recovery
+from benchmarks.measure import Usage, growth, latencies, rss_mb, settled_rss_mb, throughput
+from benchmarks.side import CLIENTS, LARGE_PAYLOAD, PAYLOAD, SLOW_ACTIVITY_S, W2_STEPS, WARM_UP, Job, Report, serve
+
+duroxide: Any = import_module("duroxide")
+
+Steps: TypeAlias = Generator[Any, Any, Any]
+
+# The best of the settings tried, except for W2, where the defaults are faster.
+TUNED = {"orchestration_concurrency": 2, "worker_concurrency": 8, "dispatcher_poll_interval_ms": 5}
+# By default a dead worker's activities are waited for during 30 s.
+TUNED_FOR_RECOVERY = {**TUNED, "worker_lock_timeout_ms": 5000, "worker_lock_renewal_buffer_ms": 2000}
+_MODULE = "benchmarks.peers.duroxide_side"
+
+
+class Engine:
+    """An open runtime with every definition, its client, and counters that the definitions advance."""
+
+    def __init__(self, job: Job, settings: dict[str, int]) -> None:
+        self.folder = job.folder
+        self.timeout_ms = int(job.timeout_s * 1000)
+        self.parked = 0
+        self.done = 0
+        self.stamps: list[float] = []
+        self._lock = threading.Lock()
+        provider = duroxide.SqliteProvider.open(f"sqlite:{job.file('duroxide.db')}?mode=rwc")
+        self.runtime = duroxide.Runtime(provider, duroxide.RuntimeOptions(log_level="error", **settings))
+        for activity in (self.noop, self.stamp, self.wait_5_ms, self.step):
+            self.runtime.register_activity(activity.__name__, activity)
+        bodies: list[Callable[[Any, Any], Steps]] = [
+            self.one, self.five, self.five_slow, self.fan, self.sequence, self.sleeper, self.waiter, self.ten,
+        ]  # fmt: skip
+        for body in bodies:
+            self.runtime.register_orchestration(body.__name__)(body)
+        self.runtime.start()
+        self.client = duroxide.Client(provider)
+
+    def noop(self, _ctx: object, value: object) -> object:
+        return value
+
+    def stamp(self, _ctx: object, value: object) -> object:
+        self.stamps.append(time.perf_counter())
+        return value
+
+    def wait_5_ms(self, _ctx: object, value: object) -> object:
+        time.sleep(SLOW_ACTIVITY_S)
+        return value
+
+    def step(self, _ctx: object, value: dict[str, int]) -> int:
+        recovery.log_start(self.folder, value["o"], value["s"])
+        time.sleep(recovery.ACTIVITY_S)
+        recovery.log_end(self.folder, value["o"], value["s"])
+        return value["s"]
+
+    def one(self, ctx: Any, value: object) -> Steps:
+        return (yield ctx.schedule_activity("noop", value))
+
+    def five(self, ctx: Any, value: object) -> Steps:
+        result = None
+        for _ in range(W2_STEPS):
+            result = yield ctx.schedule_activity("noop", value)
+        with self._lock:
+            self.done += 1
+        return result
+
+    def five_slow(self, ctx: Any, value: object) -> Steps:
+        result = None
+        for _ in range(W2_STEPS):
+            result = yield ctx.schedule_activity("wait_5_ms", value)
+        return result
+
+    def fan(self, ctx: Any, size: int) -> Steps:
+        results = yield ctx.all([ctx.schedule_activity("noop", {"i": index}) for index in range(size)])
+        return len(results)
+
+    def sequence(self, ctx: Any, size: int) -> Steps:
+        for index in range(size):
+            yield ctx.schedule_activity("stamp", {"i": index})
+        return size
+
+    def sleeper(self, ctx: Any, _value: object) -> Steps:
+        with self._lock:
+            self.parked += 1
+        yield ctx.schedule_timer(3_600_000)
+
+    def waiter(self, ctx: Any, _value: object) -> Steps:
+        with self._lock:
+            self.parked += 1
+        return (yield ctx.wait_for_event("go"))
+
+    def ten(self, ctx: Any, orchestration: int) -> Steps:
+        for step in range(recovery.STEPS):
+            yield ctx.schedule_activity("step", {"o": orchestration, "s": step})
+        return orchestration
+
+    def start(self, instance_id: str, name: str, value: object) -> None:
+        self.client.start_orchestration(instance_id, name, value)
+
+    def result(self, instance_id: str) -> Any:
+        """Wait as duroxide's client does: it polls the status, after 5 ms doubling to 100 ms."""
+        status = self.client.wait_for_orchestration(instance_id, self.timeout_ms)
+        if status.status != "Completed":
+            raise RuntimeError(f"{instance_id} ended as {status.status}: {status.error}")
+        return status.output
+
+    def wait_until_parked(self, size: int) -> None:
+        while self.parked < size:
+            time.sleep(0.01)
+
+
+def _one_by_one(engine: Engine, count: int, tag: str) -> list[float]:
+    """Start one orchestration after the other, each when the last has its result; the time each took, in seconds."""
+    took = []
+    for index in range(count):
+        began = time.perf_counter()
+        engine.start(f"{tag}-{index}", "one", PAYLOAD)
+        if engine.result(f"{tag}-{index}") != PAYLOAD:
+            raise RuntimeError("the result is not the payload")
+        took.append(time.perf_counter() - began)
+    return took
+
+
+def w1(job: Job) -> Report:
+    engine = Engine(job, TUNED)
+    _one_by_one(engine, WARM_UP, "warm")
+    before = Usage.now()
+    metrics = latencies(_one_by_one(engine, job.size, "w1"))
+    metrics["cpu_ms_each"] = round((Usage.now().cpu_s - before.cpu_s) / job.size * 1e3, 2)
+    return Report(metrics, TUNED, "the client polls the status: 5 ms doubling to 100 ms")
+
+
+def w2(job: Job) -> Report:
+    engine = Engine(job, {})
+    before = Usage.now()
+    for index in range(job.size):
+        engine.start(f"o{index}", "five", PAYLOAD)
+    start_s = time.perf_counter() - before.at_s
+    while engine.done < job.size:
+        time.sleep(0.005)
+    usage = Usage.now()
+    for index in range(job.size):
+        engine.result(f"o{index}")
+    metrics = throughput(job.size, W2_STEPS, usage.at_s - before.at_s, usage.cpu_s - before.cpu_s)
+    return Report({**metrics, "start_s": round(start_s, 3)}, notes="default settings: faster here than the tuned ones")
+
+
+def w2x(job: Job) -> Report:
+    engine = Engine(job, TUNED)
+
+    def client(number: int) -> None:
+        for turn in range(job.size // CLIENTS):
+            engine.start(f"o{number}-{turn}", "five_slow", LARGE_PAYLOAD)
+            engine.result(f"o{number}-{turn}")
+
+    before = Usage.now()
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        list(threads.map(client, range(CLIENTS)))
+    usage = Usage.now()
+    metrics = throughput(job.size, W2_STEPS, usage.at_s - before.at_s, usage.cpu_s - before.cpu_s)
+    return Report(metrics, TUNED, "clients and activities are threads")
+
+
+def w3(job: Job) -> Report:
+    engine = Engine(job, TUNED)
+    began = time.perf_counter()
+    engine.start("fan", "fan", job.size)
+    if engine.result("fan") != job.size:
+        raise RuntimeError("the fan-out lost a result")
+    elapsed_s = time.perf_counter() - began
+    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "act_per_s": round(job.size / elapsed_s, 1)}
+    return Report(metrics, TUNED)
+
+
+def w4(job: Job) -> Report:
+    engine = Engine(job, TUNED)
+    began = time.perf_counter()
+    engine.start("sequence", "sequence", job.size)
+    engine.result("sequence")
+    elapsed_s = time.perf_counter() - began
+    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "ms_per_act": round(elapsed_s / job.size * 1e3, 3)}
+    return Report({**metrics, **growth(engine.stamps, 200)}, TUNED, "slows as the history grows")
+
+
+def w5(job: Job) -> Report:
+    engine = Engine(job, TUNED)
+    rss_before = settled_rss_mb()
+    began = time.perf_counter()
+    for index in range(job.size):
+        engine.start(f"s{index}", "sleeper", None)
+    engine.wait_until_parked(job.size)
+    parked_s = time.perf_counter() - began
+    time.sleep(1)
+    rss_after = rss_mb()
+    before = Usage.now()
+    time.sleep(3)
+    idle = Usage.now().idle_since(before)
+    took = latencies(_one_by_one(engine, 50, "w1"))
+    metrics = {
+        "n": job.size, "parked_s": round(parked_s, 2), "rss_before_mb": rss_before, "rss_mb": rss_after, **idle,
+        "w1_p50_ms": took["p50_ms"], "w1_p95_ms": took["p95_ms"],
+    }  # fmt: skip
+    return Report(metrics, TUNED)
+
+
+def w6(job: Job) -> Report:
+    return Report(recovery.measure(_MODULE, job), TUNED_FOR_RECOVERY)
+
+
+def w6_worker(job: Job) -> Report:
+    engine = Engine(job, TUNED_FOR_RECOVERY)
+    if not job.resume:
+        for index in range(job.size):
+            engine.start(f"o{index}", "ten", index)
+        recovery.mark_started(job)
+    for index in range(job.size):
+        engine.result(f"o{index}")
+    recovery.mark_done(job)
+    return Report({})
+
+
+def w7(job: Job) -> Report:
+    engine = Engine(job, TUNED)
+    for index in range(job.size):
+        engine.start(f"e{index}", "waiter", None)
+    engine.wait_until_parked(job.size)
+    time.sleep(1)
+    took = []
+    for index in range(job.size):
+        began = time.perf_counter()
+        engine.client.raise_event(f"e{index}", "go", PAYLOAD)
+        engine.result(f"e{index}")
+        took.append(time.perf_counter() - began)
+    return Report(latencies(took), TUNED)
+
+
+if __name__ == "__main__":
+    serve("duroxide", metadata.version("duroxide"), {
+        "W1": w1, "W2": w2, "W2x": w2x, "W3": w3, "W4": w4, "W5": w5, "W6": w6, recovery.WORKER: w6_worker, "W7": w7,
+    })  # fmt: skip
