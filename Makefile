@@ -31,7 +31,7 @@ setup: .venv/.stamp
 .venv/.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Perdure needs Python 3.11 or newer: make setup PYTHON=python3.12")'
 	@test -x $(PY) || $(PYTHON) -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: setup
@@ -41,10 +41,10 @@ bench: setup
 	@$(PY) -m benchmarks
 
 check: setup
-	@$(MAKE) --no-print-directory -j $(JOBS) $(TOGETHER) lint types public contracts
+	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts
 
 lint: setup
-	@$(TIMED) lint sh -c '$(PY) -m ruff check --quiet . && $(PY) -m ruff format --check --quiet .'
+	@$(TIMED) lint sh -c '$(PY) -m ruff check --quiet --output-format concise . && $(PY) -m ruff format --check --quiet .'
 
 types: setup
 	@$(TIMED) types $(PY) -m mypy
@@ -68,5 +68,5 @@ $(OTHER_PYTHONS:%=python-%): python-%: setup
 
 # The whole suite comes last and alone, so that its closing line is the last thing to read.
 test: setup
-	@$(MAKE) --no-print-directory -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
+	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
 	@$(PY) -m pytest -q -n $(JOBS)

@@ -61,7 +61,7 @@ def prepared(version: str, python: Path) -> Path:
         # Before 3.13 venv does not keep itself out of git, and so out of the tools that heed .gitignore.
         (venv / ".gitignore").write_text("*\n", encoding="utf-8")
     if not stamp.exists() or stamp.stat().st_mtime < project.stat().st_mtime:
-        install = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".[dev]"]
+        install = [inside, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "-e", ".[dev]"]
         subprocess.run(install, check=True, cwd=ROOT)
         stamp.touch()
     return inside
