@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from ._events import Carried, Parent
-from ._types import OnConflict, Status
-from .errors import ErrorInfo
+from perdure._events import Carried, Parent
+from perdure._types import OnConflict, Status
+from perdure.errors import ErrorInfo
 
 # -- messages: what waits for an instance -------------------------------------------------------------------------
 
@@ -111,7 +111,10 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
 
 
 class NewInstance(Struct, frozen=True, kw_only=True):
-    """An instance to create. `start` is its first message (a `Start`), visible from `start_at` on (None: now)."""
+    """An instance to create, pending, without owner, in execution 1.
+
+    `start` is its first message (a `Start`), due at `start_at` (None: now).
+    """
 
     id: str
     incarnation: int
@@ -129,7 +132,8 @@ class NewTask(Struct, frozen=True, kw_only=True):
     """An activity to run, created by event `event` of the turn's execution.
 
     `local` says that the committing worker will run it at once: the row is born owned by it. Otherwise any worker that
-    has the activity may claim it.
+    has the activity may claim it. It is due at once; both timeouts count from the commit, and the one to the start is
+    over with as soon as an attempt has failed or a worker has died with the task.
     """
 
     event: int
@@ -150,7 +154,7 @@ class ChildStart(Struct, frozen=True, kw_only=True):
     """A sub-orchestration or detached orchestration to create.
 
     When its id is taken, `refused` (a `ChildOutcome` body) is delivered to the turn's own instance instead; None for a
-    detached start, which is then skipped and reported in `Applied.skipped`.
+    detached start, which is then skipped and its id reported in `Applied.skipped`.
     """
 
     new: NewInstance
@@ -161,7 +165,8 @@ class OutMessage(Struct, frozen=True, kw_only=True):
     """A message to another instance, by id or by incarnation (exactly one of the two).
 
     `child_of` guards a message by id: it is delivered only while that id still belongs to a child of this incarnation.
-    An unknown or closed receiver is no error: the message is skipped and reported in `Applied.skipped`.
+    An unknown or closed receiver is no error: the message is skipped and the receiver reported in `Applied.skipped` as
+    it was named, an incarnation in decimal.
     """
 
     body: bytes
@@ -172,7 +177,11 @@ class OutMessage(Struct, frozen=True, kw_only=True):
 
 
 class InstanceChange(Struct, frozen=True, kw_only=True):
-    """What a turn changes on its instance's row. None leaves a column as it is."""
+    """What a turn changes on its instance's row. None leaves a column as it is.
+
+    A custom status counts `custom_status_version` up, also when it is the same. Another `execution` ends the present
+    one.
+    """
 
     status: Status | None = None
     version: str | None = None
@@ -186,10 +195,19 @@ class InstanceChange(Struct, frozen=True, kw_only=True):
 class Turn(Struct, frozen=True, kw_only=True):
     """One turn of one instance: everything lands together or not at all.
 
-    Applied only if the worker is alive, owns the instance (or creates it here), and `base` is the id of the last event
-    stored for `execution` (0: none). A closing status deletes the instance's remaining messages, tasks and timers and
-    clears its owner. `next_start` is the `Start` message of the next execution after a continue-as-new; waiting
-    messages stay. Messages, tasks and timers of an execution that has ended are deleted, except `keep` messages.
+    Applied only if the worker is alive, owns the instance (or creates it here), `execution` is the instance's, and
+    `base` is the id of the last event stored for it (0: none) with which `history.first` is continuous. `create` makes
+    the instance owned by the worker and its `start` no message: this turn has consumed it. Refused, in this order:
+    fenced; exists (`create` finds its id taken) or not_owner; incarnation (of `create` or of a child); stale.
+
+    A pending or held instance becomes running unless `change` says otherwise, and is held for no reason any more.
+    `consumed` are messages of the instance, those that are gone are passed over. `tasks_gone` and `timers_gone` (fired
+    ones too) are events of this execution, also of this very turn; those that are gone are passed over.
+
+    A closing status deletes the instance's remaining messages, tasks and timers and clears its owner. `next_start` is
+    the `Start` message of the next execution after a continue-as-new (`change.execution` names it): it falls due now or
+    just before the earliest message that waits, so that it comes first. Waiting messages stay, except those that
+    `TaskDone` or `Hold` made for the execution that has ended; its tasks and timers are deleted.
     """
 
     incarnation: int
@@ -209,10 +227,11 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 
 class Hold(Struct, frozen=True, kw_only=True):
-    """Set an owned instance aside: status held, with the reason. Its messages stay; `created` ones are kept as rows.
+    """Set an owned instance aside: status held, with the reason, and without owner. Its messages stay.
 
     `messages` are bodies that existed only in the worker's memory (activity outcomes), kept now as message rows;
-    `tasks_gone` are the tasks that those outcomes end. `create` is set when the instance had never been committed.
+    `tasks_gone` are the tasks that those outcomes end. `create` is set when the instance had never been committed; its
+    `start` becomes a message row. Refused like a turn.
     """
 
     incarnation: int
@@ -224,7 +243,10 @@ class Hold(Struct, frozen=True, kw_only=True):
 
 
 class TaskDone(Struct, frozen=True, kw_only=True):
-    """An activity ended on a worker that does not own the instance: its outcome becomes a message row."""
+    """An activity ended on a worker that does not own the instance: its outcome becomes a message row.
+
+    Refused, as are the next two: fenced; not_owner when this worker does not own the task.
+    """
 
     incarnation: int
     execution: int
@@ -253,16 +275,22 @@ class TaskRelease(Struct, frozen=True, kw_only=True):
 
 
 class InstanceRelease(Struct, frozen=True, kw_only=True):
-    """An owned instance is handed back; `delay_us` keeps it from being claimed again at once by this worker."""
+    """An owned instance is handed back; `delay_us` keeps it from being claimed again at once by this worker.
+
+    Others may claim it at once, and for a control message this worker too. Any claim ends the delay.
+    """
 
     incarnation: int
     delay_us: int = 0
 
 
 class StartInstance(Struct, frozen=True, kw_only=True):
-    """A client's start. Sending it again with the same incarnation is harmless: it is applied once.
+    """A client's start. Sending it again with the same incarnation is harmless: it is applied once (`APPLIED` again).
 
-    `cancel` is the body of the `Cancel` message for open children of an instance that terminate_and_restart replaces.
+    A restart removes all rows of the instance that has the id. `cancel` is the body of the `Cancel` message for the
+    open children (not their children) of an open instance that terminate_and_restart replaces. Refused: exists, with
+    the instance that has the id; not_root when terminate_and_restart meets the open child of an open parent, which
+    would wait for ever; incarnation.
     """
 
     new: NewInstance
@@ -274,7 +302,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
     """A client's message to an instance by id: refused when there is none (not_found) or it has closed (closed).
 
     With a `dedup_key`, a second one with the same key to the same incarnation is applied as a no-op, for as long as the
-    instance exists. `due_at` None means now.
+    instance exists, closed or not.
     """
 
     to_id: str
@@ -286,7 +314,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
 class Delete(Struct, frozen=True, kw_only=True):
     """Delete a closed root instance and everything below it (children, their children ...).
 
-    Refused: not_found; not_closed when any of the tree still runs, unless `force`; not_root for a child.
+    Refused, in this order: not_found; not_root for a child; not_closed when any of the tree is open, unless `force`.
     """
 
     id: str
@@ -324,7 +352,7 @@ class Refusal(StrEnum):
     """Why an item was not applied. Nothing of it was."""
 
     FENCED = "fenced"
-    """The worker's row is gone: another took over its work."""
+    """The worker's row is gone: another took over its work. Or no worker sends what only a worker may send."""
     NOT_OWNER = "not_owner"
     """The instance or task is not owned by this worker (any more), or does not exist (any more)."""
     STALE = "stale"
@@ -340,7 +368,7 @@ class Refusal(StrEnum):
 
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """The item landed. `existing`: the start found this instance and used it; `count`: rows deleted by a delete."""
+    """The item landed. `existing`: the start found this instance and used it; `count`: instances deleted."""
 
     existing: "InstanceRecord | None" = None
     skipped: tuple[str, ...] = ()
@@ -348,7 +376,7 @@ class Applied(Struct, frozen=True, kw_only=True):
 
 
 class Refused(Struct, frozen=True, kw_only=True):
-    """The item did not land."""
+    """The item did not land. `existing` comes with `EXISTS`."""
 
     reason: Refusal
     existing: "InstanceRecord | None" = None
@@ -400,7 +428,10 @@ class ClaimedInstance(Struct, frozen=True, kw_only=True):
 
 
 class ClaimedTask(Struct, frozen=True, kw_only=True):
-    """An activity that this worker now owns and shall run."""
+    """An activity that this worker now owns and shall run.
+
+    `deliveries` begins at 1 and counts the workers that died with it. The version is "" while the instance has none.
+    """
 
     incarnation: int
     instance_id: str
@@ -442,7 +473,10 @@ class Committed(Struct, frozen=True, kw_only=True):
 
 
 class WorkerRecord(Struct, frozen=True, kw_only=True):
-    """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included)."""
+    """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included).
+
+    A name may hold an "@"; a version never does.
+    """
 
     worker: int
     name: str

@@ -9,16 +9,57 @@ raises `OutcomeUnknownError`: ask `applied(worker, token)`, then decide. No othe
 about an orchestration.
 
 All calls block and may come from any thread, one at a time for `Storage` and any number at once for `Inspector`.
-`perdure.testing.storage_suite` is this contract as tests.
+`perdure.testing.storage_suite` is this contract as tests, `perdure.storage.memory` is it in plain Python.
+
+Words that the contract uses:
+
+- *due*: at or before the store's now. A due time in the past, or None, is taken as now, so arrival breaks ties.
+- *closed*: completed, failed, cancelled or terminated; *open*: every other status.
+- *alive*: the worker has a row. A lease that is over makes a worker dead for others; it stays alive for itself until
+  somebody buries it, that is, removes its row and frees its work.
+- *child*: an instance whose `parent.incarnation` names an instance. One whose parent is gone counts as a root.
+- An open instance whose `Start` is not yet due waits for it: other messages to it, control messages excepted, fall due
+  together with the start.
+- `updated_at` moves with every applied turn and every hold, with nothing else.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from .._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure.errors import UsageError
 
 LEASE_US = 10_000_000
 """How long a worker is believed alive after its last heartbeat, in microseconds of the store's clock."""
+
+UNKNOWN_GRACE_US = 10_000_000
+"""How long an instance waits for a live worker with its name and version before `reap` holds it, in microseconds."""
+
+MESSAGES_MAX = 1_000
+"""How many due messages of one instance a claim brings."""
+
+
+def unknown_reason(name: str, version: str | None) -> str:
+    """Why `reap` holds an instance."""
+    what = f"orchestration {name!r}" if version is None else f"orchestration {name!r} version {version}"
+    return f"no live worker has {what}: start one whose registry has it, or terminate the instance"
+
+
+def page_key(record: InstanceRecord) -> str:
+    """The key of the page that follows this record: "created_at:incarnation"."""
+    return f"{record.created_at}:{record.incarnation}"
+
+
+def parse_page_key(after: str) -> tuple[int, int]:
+    """The created_at and incarnation behind which a page begins.
+
+    Raises:
+        UsageError: The key is none that `find` returned.
+    """
+    created_at, _, incarnation = after.partition(":")
+    if not (created_at.isdecimal() and incarnation.isdecimal()):
+        raise UsageError(f"{after!r} is no page key: pass the `next` of the page before, unchanged")
+    return int(created_at), int(incarnation)
 
 
 class Storage(Protocol):
@@ -31,37 +72,56 @@ class Storage(Protocol):
     def register(
         self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
     ) -> WorkerRecord:
-        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
+        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind, as `reap`."""
         ...
 
     def heartbeat(self, worker: int, /) -> bool:
         """Extend the worker's lease; False when its row is gone, that is, somebody has taken over its work.
 
+        The lease then ends `lease_us` of its registration from now; one that was over but not yet taken is alive again.
         May be called from another thread while `commit` runs.
         """
         ...
 
     def unregister(self, worker: int, /) -> None:
-        """Release at once everything that the worker owns, and remove its row. Counts as no delivery."""
+        """Release at once everything that the worker owns, and remove its row. Counts as no delivery.
+
+        Harmless for a worker without a row.
+        """
         ...
 
     def reap(self, worker: int, /) -> int:
         """Take away the work of workers that are dead (lease over, or proven dead) for anybody to claim.
 
-        Instances lose their owner; tasks lose theirs and count a delivery. Also marks as held the instances that wait
-        longer than a grace time for a name or version that no live worker has, and returns how many workers it buried.
+        Dead is who has `lease_until` at or before now, the caller excepted. Instances lose their owner; tasks lose
+        theirs, count a delivery and have no schedule-to-start deadline any more. Also marks as held the instances that
+        are pending or running, without owner, and have had something due for `UNKNOWN_GRACE_US` while no worker with a
+        lease has their name and version (`unknown_reason`). Returns how many workers it buried; does nothing for a
+        caller without a row.
         """
         ...
 
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim; all in one transaction. Durable when it returns.
 
-        Claimed are: instances without owner, or owned by this worker, that have due messages or timers, whose name and
-        version (or name alone while the version is open) this worker has; held ones only if they were held before this
-        worker registered; any instance with a due control message whatever its name or state. And tasks without owner
-        that are due and whose activity this worker has, highest priority first, then oldest; also tasks whose total or
-        schedule-to-start deadline is over. Of messages all that are due come along (in order of due time, then arrival;
-        at most 1,000 per instance). Messages of an owned instance that were handed out and not yet consumed come again.
+        A worker without a row: its own items are refused as fenced and nothing is claimed (`work` is None); the items
+        of clients that came along (start, deliver, delete) are judged as always.
+
+        Claimed are instances without owner, or owned by this worker, that have due messages or timers: pending and
+        running ones whose name and version (or name alone while the version is open) this worker has; held ones of
+        those only if they were held before (not at) this worker's `started_at`; any open instance with a due control
+        message whatever its name or status. At most `instances_max` instances, owned ones included, in order of their
+        earliest due row, then of incarnation. Of messages all that are due come along, in order of due time, then
+        arrival, timers before messages of the same due time and among themselves by event; at most `MESSAGES_MAX` per
+        instance. Messages of an owned instance that were handed out and not yet consumed come again.
+
+        Claimed are tasks without owner that are due and whose activity this worker has; also tasks of whatever activity
+        whose total or schedule-to-start deadline is over, due or not. At most `tasks_max`: highest priority first, then
+        oldest (`scheduled_at`), then by incarnation, execution and event.
+
+        `Work.more`: an instance, a task or a message that meets all this was left for one of the three limits.
+        `Work.next_due`: the earliest later moment at which a row (message, timer, task, deadline of a task) that is
+        there now will become claimable by this worker, if nothing else changes.
 
         Raises:
             StorageUnavailableError: Not applied (locked, full, connection refused): try again.
@@ -70,11 +130,11 @@ class Storage(Protocol):
         ...
 
     def applied(self, worker: int, token: bytes, /) -> bool:
-        """Whether the worker's last commit was the one with this token."""
+        """Whether the worker's last commit was the one with this token; False when its row is gone."""
         ...
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
-        """All rows of one execution, in order."""
+        """All rows of one execution, in order; none for what is unknown."""
         ...
 
     def changed(self) -> bool:
@@ -98,7 +158,14 @@ class Inspector(Protocol):
         ...
 
     def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
-        """One page and the key of the next, None at the end. Keyset paging: stable while instances come and go."""
+        """One page and the key of the next, None at the end. Keyset paging: stable while instances come and go.
+
+        Ordered by `created_at`, then incarnation, newest first. `attributes` are compared as JSON values with the
+        top-level members of the instance's: true is not 1, and 1 is 1.0.
+
+        Raises:
+            UsageError: `after` is no key of a page.
+        """
         ...
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
@@ -106,5 +173,5 @@ class Inspector(Protocol):
         ...
 
     def workers(self) -> list[WorkerRecord]:
-        """The registered workers."""
+        """The registered workers, also dead ones that nobody has buried, in order of registration."""
         ...
