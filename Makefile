@@ -8,7 +8,7 @@ JOBS ?= 2
 OTHER_PYTHONS := 3.12 3.13
 
 # The rooms that need every branch tested, and what has to hold on every supported Python.
-CORE_TESTS := $(wildcard tests/core tests/codec tests/retry tests/events)
+CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/events tests/retry tests/types)
 
 # Steps that run side by side keep their lines together where this make can do that.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
