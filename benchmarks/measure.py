@@ -58,8 +58,24 @@ def throughput(orchestrations: int, activities_each: int, elapsed_s: float, cpu_
     }
 
 
+def fan_out(activities: int, elapsed_s: float) -> Metrics:
+    """The figures of W3."""
+    return {"n": activities, "elapsed_s": round(elapsed_s, 3), "act_per_s": round(activities / elapsed_s, 1)}
+
+
+def in_a_row(activities: int, elapsed_s: float, stamps: Sequence[float], window: int) -> Metrics:
+    """The figures of W4: the mean time per activity, and how it grew."""
+    mean_ms = elapsed_s / activities * 1e3
+    return {
+        "n": activities,
+        "elapsed_s": round(elapsed_s, 3),
+        "ms_per_act": round(mean_ms, 3),
+        **growth(stamps, window),
+    }
+
+
 def growth(stamps: Sequence[float], window: int) -> Metrics:
-    """The figures of W4: the time per activity in the first `window` steps against the last.
+    """The time per activity in the first `window` steps against that in the last ones.
 
     `stamps` holds the moment at which each activity ran, in order.
     """

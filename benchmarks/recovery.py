@@ -46,9 +46,9 @@ def mark_started(job: Job) -> None:
     job.file("started").touch()
 
 
-def mark_done(job: Job, verdict: Metrics | None = None) -> None:
-    """Say that all orchestrations are complete, since now, and what else the worker found out."""
-    content = json.dumps({"at": time.time(), "verdict": verdict or {}})
+def mark_done(job: Job, verdict: Metrics | None = None, at: float | None = None) -> None:
+    """Say that all orchestrations are complete, since `at` (now, unless given), and what else the worker found out."""
+    content = json.dumps({"at": at or time.time(), "verdict": verdict or {}})
     staged = job.file("done.new")
     staged.write_text(content, encoding="utf-8")
     staged.rename(job.file("done"))

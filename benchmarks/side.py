@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from benchmarks.measure import Metrics
 
@@ -41,6 +42,11 @@ class Job:
     # W6 runs its worker twice: the second one finds the work of the first.
     resume: bool = False
 
+    @property
+    def backend(self) -> str:
+        """The kind of store, as rows name it."""
+        return urlsplit(self.url).scheme or "sqlite"
+
     def file(self, name: str) -> Path:
         """A path in the job's folder."""
         return Path(self.folder, name)
@@ -62,8 +68,8 @@ class Report:
 Workloads: TypeAlias = Mapping[str, Callable[[Job], Report]]
 
 
-def row(peer: str, version: str, backend: str, workload: str, report: Report) -> dict[str, Any]:
-    """One result with the fields of every result."""
+def row(peer: str, version: str, backend: str, workload: str, report: Report, *, python: str = "") -> dict[str, Any]:
+    """One result with the fields of every result; `python` is the version, unless it is the running one."""
     return {
         "peer": peer,
         "version": version,
@@ -72,12 +78,12 @@ def row(peer: str, version: str, backend: str, workload: str, report: Report) ->
         "metrics": report.metrics,
         "settings": dict(report.settings),
         "notes": report.notes,
-        "python": platform.python_version(),
+        "python": python or platform.python_version(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def serve(peer: str, version: str, workloads: Workloads, *, backend: str = "sqlite") -> None:
+def serve(peer: str, version: str, workloads: Workloads) -> None:
     """Run the job on the command line, write its row, and leave at once.
 
     Leaving by `os._exit` is deliberate: some peers keep threads that would hold the process for minutes.
@@ -89,5 +95,5 @@ def serve(peer: str, version: str, workloads: Workloads, *, backend: str = "sqli
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    Path(job.out).write_text(json.dumps(row(peer, version, backend, job.workload, report)), encoding="utf-8")
+    Path(job.out).write_text(json.dumps(row(peer, version, job.backend, job.workload, report)), encoding="utf-8")
     os._exit(0)

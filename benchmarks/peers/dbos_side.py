@@ -19,7 +19,7 @@ with suppress(ImportError):
     sys.modules["sqlite3.dbapi2"] = import_module("pysqlite3.dbapi2")
 
 from benchmarks import recovery
-from benchmarks.measure import Usage, growth, latencies, rss_mb, settled_rss_mb, throughput
+from benchmarks.measure import Usage, fan_out, in_a_row, latencies, rss_mb, settled_rss_mb, throughput
 from benchmarks.side import CLIENTS, LARGE_PAYLOAD, PAYLOAD, SLOW_ACTIVITY_S, W2_STEPS, WARM_UP, Job, Report, serve
 
 dbos: Any = import_module("dbos")
@@ -158,7 +158,7 @@ def _one_by_one(count: int) -> list[float]:
     return took
 
 
-def w1(job: Job) -> Report:
+def _w1(job: Job) -> Report:
     settings = launch(job)
     _one_by_one(WARM_UP)
     before = Usage.now()
@@ -167,7 +167,7 @@ def w1(job: Job) -> Report:
     return Report(metrics, settings, "in-process future: the waiter does not poll")
 
 
-def w2(job: Job) -> Report:
+def _w2(job: Job) -> Report:
     settings = launch(job, max_executor_threads=8)
     before = Usage.now()
     handles = [DBOS.start_workflow(five, PAYLOAD) for _ in range(job.size)]
@@ -180,7 +180,7 @@ def w2(job: Job) -> Report:
     return Report({**metrics, "start_s": round(start_s, 3)}, settings, notes)
 
 
-def w2x(job: Job) -> Report:
+def _w2x(job: Job) -> Report:
     settings = launch(job)
 
     async def client() -> None:
@@ -198,7 +198,7 @@ def w2x(job: Job) -> Report:
     return Report(metrics, settings, "async workflows")
 
 
-def w3(job: Job) -> Report:
+def _w3(job: Job) -> Report:
     settings = launch(job, max_executor_threads=16)
 
     async def run() -> int:
@@ -209,17 +209,15 @@ def w3(job: Job) -> Report:
     if asyncio.run(run()) != job.size:
         raise RuntimeError("the fan-out lost a result")
     elapsed_s = time.perf_counter() - began
-    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "act_per_s": round(job.size / elapsed_s, 1)}
-    return Report(metrics, settings, "asyncio.gather over async steps in one workflow")
+    return Report(fan_out(job.size, elapsed_s), settings, "asyncio.gather over async steps in one workflow")
 
 
-def w4(job: Job) -> Report:
+def _w4(job: Job) -> Report:
     settings = launch(job)
     began = time.perf_counter()
     DBOS.start_workflow(sequence, job.size).get_result()
     elapsed_s = time.perf_counter() - began
-    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "ms_per_act": round(elapsed_s / job.size * 1e3, 3)}
-    return Report({**metrics, **growth(_stamps, 200)}, settings)
+    return Report(in_a_row(job.size, elapsed_s, _stamps, 200), settings)
 
 
 def _in_background(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -236,7 +234,7 @@ def _settle() -> None:
             return
 
 
-def w5(job: Job) -> Report:
+def _w5(job: Job) -> Report:
     settings = launch(job, max_executor_threads=16)
     rss_before = settled_rss_mb()
     began = time.perf_counter()
@@ -263,11 +261,11 @@ def w5(job: Job) -> Report:
     return Report(metrics, settings, "async workflows: sync ones would keep a thread each")
 
 
-def w6(job: Job) -> Report:
+def _w6(job: Job) -> Report:
     return Report(recovery.measure(_MODULE, job), {"max_executor_threads": 16})
 
 
-def w6_worker(job: Job) -> Report:
+def _w6_worker(job: Job) -> Report:
     launch(job, max_executor_threads=16)
     if not job.resume:
         for number in range(job.size):
@@ -280,7 +278,7 @@ def w6_worker(job: Job) -> Report:
     return Report({})
 
 
-def w7(job: Job) -> Report:
+def _w7(job: Job) -> Report:
     settings = launch(job, notification_listener_polling_interval_sec=0.01)
     handles = [DBOS.start_workflow(waiter, number) for number in range(job.size)]
     while _parked < job.size:
@@ -295,7 +293,17 @@ def w7(job: Job) -> Report:
     return Report(latencies(took), settings, "polls notifications every 10 ms instead of its default of 1 s")
 
 
+_WORKLOADS = {
+    "W1": _w1,
+    "W2": _w2,
+    "W2x": _w2x,
+    "W3": _w3,
+    "W4": _w4,
+    "W5": _w5,
+    "W6": _w6,
+    recovery.WORKER: _w6_worker,
+    "W7": _w7,
+}
+
 if __name__ == "__main__":
-    serve("dbos", metadata.version("dbos"), {
-        "W1": w1, "W2": w2, "W2x": w2x, "W3": w3, "W4": w4, "W5": w5, "W6": w6, recovery.WORKER: w6_worker, "W7": w7,
-    })  # fmt: skip
+    serve("dbos", metadata.version("dbos"), _WORKLOADS)

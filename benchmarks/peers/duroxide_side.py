@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from typing import Any, TypeAlias
 
 from benchmarks import recovery
-from benchmarks.measure import Usage, growth, latencies, rss_mb, settled_rss_mb, throughput
+from benchmarks.measure import Usage, fan_out, in_a_row, latencies, rss_mb, settled_rss_mb, throughput
 from benchmarks.side import CLIENTS, LARGE_PAYLOAD, PAYLOAD, SLOW_ACTIVITY_S, W2_STEPS, WARM_UP, Job, Report, serve
 
 duroxide: Any = import_module("duroxide")
@@ -22,7 +22,7 @@ TUNED_FOR_RECOVERY = {**TUNED, "worker_lock_timeout_ms": 5000, "worker_lock_rene
 _MODULE = "benchmarks.peers.duroxide_side"
 
 
-class Engine:
+class _Engine:
     """An open runtime with every definition, its client, and counters that the definitions advance."""
 
     def __init__(self, job: Job, settings: dict[str, int]) -> None:
@@ -117,7 +117,7 @@ class Engine:
             time.sleep(0.01)
 
 
-def _one_by_one(engine: Engine, count: int, tag: str) -> list[float]:
+def _one_by_one(engine: _Engine, count: int, tag: str) -> list[float]:
     """Start one orchestration after the other, each when the last has its result; the time each took, in seconds."""
     took = []
     for index in range(count):
@@ -129,8 +129,8 @@ def _one_by_one(engine: Engine, count: int, tag: str) -> list[float]:
     return took
 
 
-def w1(job: Job) -> Report:
-    engine = Engine(job, TUNED)
+def _w1(job: Job) -> Report:
+    engine = _Engine(job, TUNED)
     _one_by_one(engine, WARM_UP, "warm")
     before = Usage.now()
     metrics = latencies(_one_by_one(engine, job.size, "w1"))
@@ -138,8 +138,8 @@ def w1(job: Job) -> Report:
     return Report(metrics, TUNED, "the client polls the status: 5 ms doubling to 100 ms")
 
 
-def w2(job: Job) -> Report:
-    engine = Engine(job, {})
+def _w2(job: Job) -> Report:
+    engine = _Engine(job, {})
     before = Usage.now()
     for index in range(job.size):
         engine.start(f"o{index}", "five", PAYLOAD)
@@ -153,8 +153,8 @@ def w2(job: Job) -> Report:
     return Report({**metrics, "start_s": round(start_s, 3)}, notes="default settings: faster here than the tuned ones")
 
 
-def w2x(job: Job) -> Report:
-    engine = Engine(job, TUNED)
+def _w2x(job: Job) -> Report:
+    engine = _Engine(job, TUNED)
 
     def client(number: int) -> None:
         for turn in range(job.size // CLIENTS):
@@ -169,29 +169,27 @@ def w2x(job: Job) -> Report:
     return Report(metrics, TUNED, "clients and activities are threads")
 
 
-def w3(job: Job) -> Report:
-    engine = Engine(job, TUNED)
+def _w3(job: Job) -> Report:
+    engine = _Engine(job, TUNED)
     began = time.perf_counter()
     engine.start("fan", "fan", job.size)
     if engine.result("fan") != job.size:
         raise RuntimeError("the fan-out lost a result")
     elapsed_s = time.perf_counter() - began
-    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "act_per_s": round(job.size / elapsed_s, 1)}
-    return Report(metrics, TUNED)
+    return Report(fan_out(job.size, elapsed_s), TUNED)
 
 
-def w4(job: Job) -> Report:
-    engine = Engine(job, TUNED)
+def _w4(job: Job) -> Report:
+    engine = _Engine(job, TUNED)
     began = time.perf_counter()
     engine.start("sequence", "sequence", job.size)
     engine.result("sequence")
     elapsed_s = time.perf_counter() - began
-    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "ms_per_act": round(elapsed_s / job.size * 1e3, 3)}
-    return Report({**metrics, **growth(engine.stamps, 200)}, TUNED, "slows as the history grows")
+    return Report(in_a_row(job.size, elapsed_s, engine.stamps, 200), TUNED, "slows as the history grows")
 
 
-def w5(job: Job) -> Report:
-    engine = Engine(job, TUNED)
+def _w5(job: Job) -> Report:
+    engine = _Engine(job, TUNED)
     rss_before = settled_rss_mb()
     began = time.perf_counter()
     for index in range(job.size):
@@ -211,12 +209,12 @@ def w5(job: Job) -> Report:
     return Report(metrics, TUNED)
 
 
-def w6(job: Job) -> Report:
+def _w6(job: Job) -> Report:
     return Report(recovery.measure(_MODULE, job), TUNED_FOR_RECOVERY)
 
 
-def w6_worker(job: Job) -> Report:
-    engine = Engine(job, TUNED_FOR_RECOVERY)
+def _w6_worker(job: Job) -> Report:
+    engine = _Engine(job, TUNED_FOR_RECOVERY)
     if not job.resume:
         for index in range(job.size):
             engine.start(f"o{index}", "ten", index)
@@ -227,8 +225,8 @@ def w6_worker(job: Job) -> Report:
     return Report({})
 
 
-def w7(job: Job) -> Report:
-    engine = Engine(job, TUNED)
+def _w7(job: Job) -> Report:
+    engine = _Engine(job, TUNED)
     for index in range(job.size):
         engine.start(f"e{index}", "waiter", None)
     engine.wait_until_parked(job.size)
@@ -242,7 +240,17 @@ def w7(job: Job) -> Report:
     return Report(latencies(took), TUNED)
 
 
+_WORKLOADS = {
+    "W1": _w1,
+    "W2": _w2,
+    "W2x": _w2x,
+    "W3": _w3,
+    "W4": _w4,
+    "W5": _w5,
+    "W6": _w6,
+    recovery.WORKER: _w6_worker,
+    "W7": _w7,
+}
+
 if __name__ == "__main__":
-    serve("duroxide", metadata.version("duroxide"), {
-        "W1": w1, "W2": w2, "W2x": w2x, "W3": w3, "W4": w4, "W5": w5, "W6": w6, recovery.WORKER: w6_worker, "W7": w7,
-    })  # fmt: skip
+    serve("duroxide", metadata.version("duroxide"), _WORKLOADS)

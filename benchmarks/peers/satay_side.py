@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from benchmarks import recovery
-from benchmarks.measure import Usage, growth, latencies, rss_mb, settled_rss_mb, throughput
+from benchmarks.measure import Usage, fan_out, in_a_row, latencies, rss_mb, settled_rss_mb, throughput
 from benchmarks.side import CLIENTS, LARGE_PAYLOAD, PAYLOAD, SLOW_ACTIVITY_S, W2_STEPS, WARM_UP, Job, Report, serve
 
 satay: Any = import_module("satay")
@@ -138,7 +138,7 @@ async def _one_by_one(store: object, count: int) -> list[float]:
     return took
 
 
-async def w1(job: Job, store: object) -> Report:
+async def _w1(job: Job, store: object) -> Report:
     await _one_by_one(store, WARM_UP)
     before = Usage.now()
     metrics = latencies(await _one_by_one(store, job.size))
@@ -146,7 +146,7 @@ async def w1(job: Job, store: object) -> Report:
     return Report(metrics, SETTINGS, "in process")
 
 
-async def w2(job: Job, store: object) -> Report:
+async def _w2(job: Job, store: object) -> Report:
     before = Usage.now()
     await asyncio.gather(*[satay.start(five, PAYLOAD, store=store).result() for _ in range(job.size)])
     usage = Usage.now()
@@ -154,7 +154,7 @@ async def w2(job: Job, store: object) -> Report:
     return Report(metrics, SETTINGS)
 
 
-async def w2x(job: Job, store: object) -> Report:
+async def _w2x(job: Job, store: object) -> Report:
     async def client() -> None:
         for _ in range(job.size // CLIENTS):
             await satay.start(five_slow, LARGE_PAYLOAD, store=store).result()
@@ -166,21 +166,19 @@ async def w2x(job: Job, store: object) -> Report:
     return Report(metrics, SETTINGS)
 
 
-async def w3(job: Job, store: object) -> Report:
+async def _w3(job: Job, store: object) -> Report:
     began = time.perf_counter()
     if await satay.start(fan, job.size, store=store).result() != job.size:
         raise RuntimeError("the fan-out lost a result")
     elapsed_s = time.perf_counter() - began
-    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "act_per_s": round(job.size / elapsed_s, 1)}
-    return Report(metrics, SETTINGS, "satay.map, concurrency 64")
+    return Report(fan_out(job.size, elapsed_s), SETTINGS, "satay.map, concurrency 64")
 
 
-async def w4(job: Job, store: object) -> Report:
+async def _w4(job: Job, store: object) -> Report:
     began = time.perf_counter()
     await satay.start(sequence, job.size, store=store).result()
     elapsed_s = time.perf_counter() - began
-    metrics = {"n": job.size, "elapsed_s": round(elapsed_s, 3), "ms_per_act": round(elapsed_s / job.size * 1e3, 3)}
-    return Report({**metrics, **growth(_stamps, 200)}, SETTINGS)
+    return Report(in_a_row(job.size, elapsed_s, _stamps, 200), SETTINGS)
 
 
 async def _park(workflow: object, inputs: list[Any], store: object) -> list["asyncio.Task[Any]"]:
@@ -191,7 +189,7 @@ async def _park(workflow: object, inputs: list[Any], store: object) -> list["asy
     return waiters
 
 
-async def w5(job: Job, store: object) -> Report:
+async def _w5(job: Job, store: object) -> Report:
     rss_before = settled_rss_mb()
     began = time.perf_counter()
     waiters = await _park(sleeper, list(range(job.size)), store)
@@ -209,11 +207,11 @@ async def w5(job: Job, store: object) -> Report:
     return Report(metrics, SETTINGS, "a task awaits each handle")
 
 
-def w6(job: Job) -> Report:
+def _w6(job: Job) -> Report:
     return Report(recovery.measure(_MODULE, job), SETTINGS, "the restarted process starts each run again by its id")
 
 
-async def w6_worker(job: Job, store: object) -> Report:
+async def _w6_worker(job: Job, store: object) -> Report:
     runs = [satay.start(ten, number, run_id=f"o{number}", store=store) for number in range(job.size)]
     recovery.mark_started(job)
     await asyncio.gather(*(run.result() for run in runs))
@@ -221,7 +219,7 @@ async def w6_worker(job: Job, store: object) -> Report:
     return Report({})
 
 
-async def w7(job: Job, store: object) -> Report:
+async def _w7(job: Job, store: object) -> Report:
     waiters = await _park(waiter, [{"k": str(number)} for number in range(job.size)], store)
     await asyncio.sleep(1)
     took = []
@@ -233,8 +231,17 @@ async def w7(job: Job, store: object) -> Report:
     return Report(latencies(took), SETTINGS)
 
 
+_WORKLOADS = {
+    "W1": _run(_w1),
+    "W2": _run(_w2),
+    "W2x": _run(_w2x),
+    "W3": _run(_w3),
+    "W4": _run(_w4),
+    "W5": _run(_w5),
+    "W6": _w6,
+    recovery.WORKER: _run(_w6_worker),
+    "W7": _run(_w7),
+}
+
 if __name__ == "__main__":
-    serve("satay", metadata.version("satay"), {
-        "W1": _run(w1), "W2": _run(w2), "W2x": _run(w2x), "W3": _run(w3), "W4": _run(w4), "W5": _run(w5),
-        "W6": w6, recovery.WORKER: _run(w6_worker), "W7": _run(w7),
-    })  # fmt: skip
+    serve("satay", metadata.version("satay"), _WORKLOADS)

@@ -1,0 +1,113 @@
+"""The command line: which workloads, which sides, how often, and in which form the results are printed.
+
+With `--json` every line of standard output is one JSON object: a row as soon as it is measured, and after the rows of
+each workload its ratios. Progress goes to standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from benchmarks.bars import Verdict, verdicts
+from benchmarks.catalogue import WORKLOADS, Workload
+from benchmarks.environments import PEERS, PERDURE, choose_minor
+from benchmarks.harness import Harness, Side, peer_side, perdure_side
+from benchmarks.ratios import Row, ratios
+from benchmarks.tables import bars_table, workload_table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks; the exit code is 1 if a workload of Perdure has no result."""
+    options = _parser().parse_args(arguments)
+    peers: list[str] = [] if options.no_peers else options.peers
+    sides = _sides(peers)
+    harness = Harness(sides, url=options.url, quick=options.quick)
+    found: list[Verdict] = []
+    failed = False
+    for workload in options.only:
+        rows = _measure(harness, workload, options.repeat, as_json=options.json)
+        failed = failed or any(row["peer"] == PERDURE.name and row["metrics"].get("failed") for row in rows)
+        advantage = ratios(workload, rows, peers if workload.peers else [])
+        found.extend(verdicts(workload.name, rows))
+        if options.json:
+            print(json.dumps({"workload": workload.name, "ratios": advantage}), flush=True)
+        else:
+            print(workload_table(workload, rows, advantage), flush=True)
+    if not options.json:
+        print(bars_table(found))
+    return 1 if failed else 0
+
+
+def _sides(peers: Sequence[str]) -> list[Side]:
+    minor = choose_minor([PERDURE, *(PEERS[name] for name in peers)])
+    sides = [perdure_side(minor), *(peer_side(name, minor) for name in peers)]
+    for side in sides:
+        state = f"Python {side.python_version} ({side.python})" if side.python else f"not measured: {side.missing}"
+        print(f"{side.name} {side.version}: {state}", file=sys.stderr, flush=True)
+    return sides
+
+
+def _measure(harness: Harness, workload: Workload, repeat: int, *, as_json: bool) -> list[Row]:
+    rows: list[Row] = []
+    for _ in range(repeat):
+        for row in harness.run(workload):
+            rows.append(row)
+            if as_json:
+                print(json.dumps(row), flush=True)
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Perdure and its peers on the same workloads, on the same disk."
+    )
+    parser.add_argument(
+        "--only",
+        type=_workloads,
+        default=list(WORKLOADS.values()),
+        metavar="W2[,W1]",
+        help=f"these workloads instead of all: {', '.join(WORKLOADS)}",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: rows, and ratios per workload")
+    parser.add_argument(
+        "--peers", type=_peers, default=list(PEERS), metavar="A[,B]", help=f"these peers: {', '.join(PEERS)}"
+    )
+    parser.add_argument("--no-peers", action="store_true", help="Perdure alone; makes no environments")
+    parser.add_argument(
+        "--url",
+        default="",
+        help="Perdure's store; with sqlite:///folder/name.db each workload gets a new file beside that one "
+        "(default: new files under .bench/)",
+    )
+    parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run N times, compare medians")
+    parser.add_argument("--quick", action="store_true", help="a tenth of every size: to see that it works, no figures")
+    return parser
+
+
+def _workloads(text: str) -> list[Workload]:
+    return [WORKLOADS[name] for name in _names(text, WORKLOADS, "workload")]
+
+
+def _peers(text: str) -> list[str]:
+    return _names(text, PEERS, "peer")
+
+
+def _names(text: str, known: Iterable[str], what: str) -> list[str]:
+    """The comma-separated names, each one known, whatever its case."""
+    by_lower_case = {name.lower(): name for name in known}
+    names = []
+    for name in filter(None, (part.strip().lower() for part in text.split(","))):
+        if name not in by_lower_case:
+            raise argparse.ArgumentTypeError(
+                f"no {what} is named {name!r}; there are {', '.join(by_lower_case.values())}"
+            )
+        names.append(by_lower_case[name])
+    return names
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not a number of runs: 1 or more is needed")
+    return number

@@ -1,0 +1,160 @@
+"""Runs workloads: one process per side and workload, one at a time, each in a folder of its own, each with a limit."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import cold
+from benchmarks.catalogue import Workload
+from benchmarks.environments import BENCH, LOGS, PEERS, PERDURE, ROOT, EnvironmentUnavailableError, Minor, prepare
+from benchmarks.ratios import Row
+from benchmarks.side import Job, Report, row
+
+SCRATCH = BENCH / "work"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_TAIL_CHARACTERS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One contender: the interpreter of its environment, or why there is none."""
+
+    name: str
+    module: str
+    version: str
+    python: Path | None
+    missing: str = ""
+
+    @property
+    def python_version(self) -> str:
+        """The version of the side's interpreter."""
+        if self.python is None:
+            return platform.python_version()
+        command = [str(self.python), "-c", "import platform; print(platform.python_version())"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+
+def perdure_side(minor: Minor) -> Side:
+    """Perdure from this work tree: on the running interpreter if that has the minor version, else in an environment."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    python = Path(sys.executable)
+    if minor != sys.version_info[:2]:
+        try:
+            python = prepare(PERDURE, minor)
+        except EnvironmentUnavailableError as error:
+            print(f"{error}; measuring Perdure on {platform.python_version()}", file=sys.stderr, flush=True)
+    return Side(PERDURE.name, PERDURE.module, version, python)
+
+
+def peer_side(name: str, minor: Minor) -> Side:
+    """A peer in an environment of its own."""
+    package = PEERS[name]
+    version = package.requirements[0].partition("==")[2]
+    try:
+        return Side(name, package.module, version, prepare(package, minor))
+    except EnvironmentUnavailableError as error:
+        return Side(name, package.module, version, None, str(error))
+
+
+class Harness:
+    """Runs workloads for a number of sides."""
+
+    def __init__(self, sides: Sequence[Side], *, url: str, quick: bool) -> None:
+        """`url` is where Perdure's store is, if not in a new file; `quick` makes everything a tenth of its size."""
+        self._sides = sides
+        self._url = url
+        self._quick = quick
+
+    def run(self, workload: Workload) -> Iterator[Row]:
+        """One row per side."""
+        sides = [side for side in self._sides if workload.peers or side.name == PERDURE.name]
+        for side in sides:
+            if side.python is None:
+                yield _failure(side, workload, side.missing)
+        ready = {side.name: side for side in sides if side.python is not None}
+        if workload.name == "W8":
+            yield from self._cold(workload, ready)
+            return
+        for side in ready.values():
+            print(f"{workload.name} {side.name} ...", file=sys.stderr, flush=True)
+            yield self._one(workload, side)
+
+    def _one(self, workload: Workload, side: Side) -> Row:
+        folder = _fresh_folder(f"{workload.name}-{side.name}")
+        job = Job(
+            workload=workload.name,
+            size=workload.size_for(side.name, quick=self._quick),
+            folder=str(folder),
+            out=str(folder / "row.json"),
+            timeout_s=workload.timeout_s,
+            url=self._url if side.name == PERDURE.name else "",
+        )
+        LOGS.mkdir(parents=True, exist_ok=True)
+        log = LOGS / f"{workload.name}-{side.name}.log"
+        ended = _run_in_group([str(side.python), "-m", side.module, job.as_argument()], log, workload.timeout_s)
+        try:
+            return self._read(workload, side, job, log, ended)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _read(self, workload: Workload, side: Side, job: Job, log: Path, ended: str) -> Row:
+        output = _COLOURS.sub("", log.read_text(encoding="utf-8", errors="replace"))
+        out = Path(job.out)
+        if not out.exists():
+            return _failure(side, workload, f"{ended}; {output[-_TAIL_CHARACTERS:]}")
+        found: Row = json.loads(out.read_text(encoding="utf-8"))
+        locked = output.count("database is locked")
+        if locked:
+            found["metrics"]["database_is_locked_warnings"] = locked
+        return found
+
+    def _cold(self, workload: Workload, ready: Mapping[str, Side]) -> Iterator[Row]:
+        print(f"{workload.name} {', '.join(ready)}, taking turns ...", file=sys.stderr, flush=True)
+        runs = workload.size_for(PERDURE.name, quick=self._quick)
+        pythons = {name: side.python for name, side in ready.items() if side.python is not None}
+        reports = cold.measure(pythons, runs, _fresh_folder(workload.name))
+        for name, report in reports.items():
+            if isinstance(report, Report):
+                yield row(name, ready[name].version, "sqlite", workload.name, report, python=ready[name].python_version)
+            else:
+                yield _failure(ready[name], workload, str(report))
+
+
+def _failure(side: Side, workload: Workload, notes: str) -> Row:
+    """The row of a workload that has no result; the notes say why."""
+    return row(side.name, side.version, "sqlite", workload.name, Report({"failed": True}, {}, notes))
+
+
+def _fresh_folder(name: str) -> Path:
+    folder = SCRATCH / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _run_in_group(command: Sequence[str], log: Path, timeout_s: float) -> str:
+    """Run a command and whatever it starts, all ended by the time limit; how it ended, in words."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            return f"ended with code {process.wait(timeout=timeout_s)}"
+        except subprocess.TimeoutExpired:
+            return f"ended by the limit of {timeout_s:g} s"
+        finally:
+            # The session's own group: workers of W6 that outlive their driver are in it.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
