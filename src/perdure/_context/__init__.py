@@ -1,0 +1,26 @@
+"""What orchestrations and activities are handed: the two contexts, durable futures, and typed external events.
+
+Users annotate with these classes and type checkers read them.
+"""
+
+from perdure._context.activity import (
+    ActivityContext,
+    ActivityServices,
+    activity_context,
+    current_activity_context,
+)
+from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent
+from perdure._context.orchestration import OrchestrationContext
+from perdure._context.trace import ContextLogger
+
+__all__ = [
+    "ActivityContext",
+    "ActivityServices",
+    "ChildFuture",
+    "ContextLogger",
+    "DurableFuture",
+    "ExternalEvent",
+    "OrchestrationContext",
+    "activity_context",
+    "current_activity_context",
+]

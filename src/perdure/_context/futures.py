@@ -1,0 +1,77 @@
+"""What an orchestration awaits: durable futures, and external events by name and type."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
+
+from perdure._types import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+
+    class _Future(asyncio.Future[T], Coroutine[Any, Any, T]):
+        """Declared a coroutine too, as an orchestration's `create_task`, and so its `TaskGroup`, takes durable futures.
+
+        At run time these three are missing: `asyncio.wait` refuses whatever has them.
+        """
+
+        def send(self, value: object, /) -> object: ...
+        def throw(self, typ: object, val: object = None, tb: object = None, /) -> object: ...
+        def close(self) -> None: ...
+else:
+    _Future = asyncio.Future
+
+
+class DurableFuture(_Future[T]):
+    """The outcome of something that an orchestration asked for; await it, or hand it to asyncio's own functions.
+
+    It keeps its place through crashes: the outcome is read from history when there is one. `cancel()` says that the
+    activity, timer, wait or child is no longer wanted.
+    """
+
+    __slots__ = ()
+
+
+class ChildFuture(DurableFuture[T]):
+    """The outcome of a sub-orchestration."""
+
+    __slots__ = ()
+
+    @property
+    def instance_id(self) -> str:
+        """The child's instance id, known at once."""
+        raise NotImplementedError
+
+
+@final
+class ExternalEvent(Generic[T]):
+    """The name of an external event with the type of its data, for the sender and the receiver alike.
+
+    Raises:
+        UsageError: The name is empty, too long, or has control characters.
+
+    Example:
+        APPROVED = ExternalEvent[bool | None]("approved")
+        verdict = await ctx.schedule_wait(APPROVED)
+    """
+
+    # `ExternalEvent[bool](...)` sets `__orig_class__` on what it made; nothing else remembers the type at run time.
+    __slots__ = ("__orig_class__", "name")
+
+    def __init__(self, name: str) -> None:
+        check_name("event", name)
+        self.name: Final = name
+
+    @property
+    def type_(self) -> Any:
+        """The type of the event's data; Any where none was given, as in `ExternalEvent("approved")`."""
+        alias = getattr(self, "__orig_class__", None)
+        return Any if alias is None else alias.__args__[0]
+
+    def __repr__(self) -> str:
+        return f"ExternalEvent({self.name!r})"

@@ -1,0 +1,264 @@
+"""The context of an orchestration: what users and type checkers see; the core implements it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
+
+from perdure._context.trace import Traces
+
+if TYPE_CHECKING:
+    import logging
+    import random
+    import uuid
+    from collections.abc import AsyncIterator, Awaitable
+    from datetime import datetime
+    from typing import Unpack
+
+    from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent
+    from perdure._context.signatures import (
+        Activity0,
+        Activity1,
+        Activity2,
+        Activity3,
+        ActivityOptions,
+        ChildOptions,
+        DetachedOptions,
+        Orchestration0,
+        Orchestration1,
+        Orchestration2,
+        Orchestration3,
+    )
+    from perdure._types import Duration
+
+T = TypeVar("T")
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+
+class OrchestrationContext(Traces, ABC):
+    """What an orchestration sees and asks for. All of it is the same on replay."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def instance_id(self) -> str:
+        """The instance's id."""
+
+    @property
+    @abstractmethod
+    def execution_id(self) -> int:
+        """From 1; `continue_as_new` makes the next."""
+
+    @property
+    @abstractmethod
+    def orchestration_name(self) -> str:
+        """The orchestration's durable name."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The version that this execution runs, until it ends."""
+
+    @property
+    @abstractmethod
+    def is_replaying(self) -> bool:
+        """Whether the code is catching up with history. For output only: it must not decide anything durable."""
+
+    @property
+    @abstractmethod
+    def history_length(self) -> int:
+        """The number of events of this execution up to the one being handled."""
+
+    @property
+    @abstractmethod
+    def should_continue_as_new(self) -> bool:
+        """Whether history is long enough that an endless orchestration should call `continue_as_new`."""
+
+    @property
+    @abstractmethod
+    def random(self) -> random.Random:
+        """Random numbers that are the same on replay, seeded from a secret drawn at the start. No secrets of yours."""
+
+    @property
+    @abstractmethod
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger (`perdure.orchestration`) that is silent while replaying."""
+
+    @abstractmethod
+    def utc_now(self) -> datetime:
+        """The time of the event being handled (aware, UTC). Never goes back inside an instance; needs no await."""
+
+    @abstractmethod
+    def new_guid(self) -> uuid.UUID:
+        """A fresh random UUID, the same on replay; needs no await."""
+
+    @abstractmethod
+    def set_custom_status(self, status: object, /) -> None:
+        """Publish `status`, any JSON-able value, for `handle.status()` and `handle.watch()`.
+
+        Raises:
+            PayloadError: The value can't be encoded.
+        """
+
+    @overload
+    def schedule_activity(self, activity: Activity0[R], /, **options: Unpack[ActivityOptions]) -> DurableFuture[R]: ...
+    @overload
+    def schedule_activity(
+        self, activity: Activity1[A, R], a: A, /, **options: Unpack[ActivityOptions]
+    ) -> DurableFuture[R]: ...
+    @overload
+    def schedule_activity(
+        self, activity: Activity2[A, B, R], a: A, b: B, /, **options: Unpack[ActivityOptions]
+    ) -> DurableFuture[R]: ...
+    @overload
+    def schedule_activity(
+        self, activity: Activity3[A, B, C, R], a: A, b: B, c: C, /, **options: Unpack[ActivityOptions]
+    ) -> DurableFuture[R]: ...
+    @overload
+    def schedule_activity(
+        self, activity: str, /, *inputs: object, returns: type[R], **options: Unpack[ActivityOptions]
+    ) -> DurableFuture[R]: ...
+    @abstractmethod
+    def schedule_activity(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
+        """Run an activity, by its definition or by name; it starts once this turn is durable.
+
+        Options: `retry`, `tag`, `session`, `priority`, `schedule_to_start`; by name also `returns`, the result's type.
+
+        Raises (at the call):
+            PayloadError: An input does not fit its annotation or can't be encoded.
+        Raises (when awaited):
+            ActivityError: It failed, and no attempts are left; `ActivityTimeoutError` if by a time limit.
+            PayloadError: Its result does not fit the annotation.
+
+        Example:
+            receipt = await ctx.schedule_activity(charge, order, retry=RetryPolicy(5))
+        """
+
+    @overload
+    def schedule_sub_orchestration(
+        self, orchestration: Orchestration0[R], /, **options: Unpack[ChildOptions]
+    ) -> ChildFuture[R]: ...
+    @overload
+    def schedule_sub_orchestration(
+        self, orchestration: Orchestration1[A, R], a: A, /, **options: Unpack[ChildOptions]
+    ) -> ChildFuture[R]: ...
+    @overload
+    def schedule_sub_orchestration(
+        self, orchestration: Orchestration2[A, B, R], a: A, b: B, /, **options: Unpack[ChildOptions]
+    ) -> ChildFuture[R]: ...
+    @overload
+    def schedule_sub_orchestration(
+        self, orchestration: Orchestration3[A, B, C, R], a: A, b: B, c: C, /, **options: Unpack[ChildOptions]
+    ) -> ChildFuture[R]: ...
+    @overload
+    def schedule_sub_orchestration(
+        self, orchestration: str, /, *inputs: object, returns: type[R], **options: Unpack[ChildOptions]
+    ) -> ChildFuture[R]: ...
+    @abstractmethod
+    def schedule_sub_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> ChildFuture[Any]:
+        """Run another orchestration as a child. A definition stands for its name: the version is the latest one.
+
+        Options: `instance_id` (default: derived from this instance's), `version`, and `on_close`: what becomes of the
+        child when this instance ends first, "cancel" (default), "terminate" or "abandon".
+
+        Raises (when awaited):
+            OrchestrationError: The child failed, was cancelled or terminated, or its instance id was taken.
+
+        Example:
+            parcel = await ctx.schedule_sub_orchestration(ship, order)
+        """
+
+    @overload
+    def schedule_orchestration(
+        self, orchestration: Orchestration0[Any], /, **options: Unpack[DetachedOptions]
+    ) -> str: ...
+    @overload
+    def schedule_orchestration(
+        self, orchestration: Orchestration1[A, Any], a: A, /, **options: Unpack[DetachedOptions]
+    ) -> str: ...
+    @overload
+    def schedule_orchestration(
+        self, orchestration: Orchestration2[A, B, Any], a: A, b: B, /, **options: Unpack[DetachedOptions]
+    ) -> str: ...
+    @overload
+    def schedule_orchestration(
+        self, orchestration: Orchestration3[A, B, C, Any], a: A, b: B, c: C, /, **options: Unpack[DetachedOptions]
+    ) -> str: ...
+    @overload
+    def schedule_orchestration(
+        self, orchestration: str, /, *inputs: object, **options: Unpack[DetachedOptions]
+    ) -> str: ...
+    @abstractmethod
+    def schedule_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> str:
+        """Start an orchestration that lives on its own, and return its instance id. There is nothing to await.
+
+        Example:
+            actor_id = ctx.schedule_orchestration(instance_actor, name, instance_id=f"actor-{name}")
+        """
+
+    @abstractmethod
+    def schedule_timer(self, until: Duration | datetime, /) -> DurableFuture[None]:
+        """A durable timer: seconds, a timedelta, or an instant (an aware datetime).
+
+        Raises:
+            UsageError: A negative duration, or a datetime without a zone.
+
+        Example:
+            await ctx.schedule_timer(timedelta(days=3))
+        """
+
+    @overload
+    def schedule_wait(self, event: ExternalEvent[T], /) -> DurableFuture[T]: ...
+    @overload
+    def schedule_wait(self, event: str, returns: type[T], /) -> DurableFuture[T]: ...
+    @overload
+    def schedule_wait(self, event: str, /) -> DurableFuture[Any]: ...
+    @abstractmethod
+    def schedule_wait(self, event: Any, returns: Any = Any, /) -> DurableFuture[Any]:
+        """Wait for the next external event of this name. Events that came early are still there; none is lost.
+
+        Example:
+            approved = await ctx.schedule_wait(APPROVED)
+        """
+
+    @abstractmethod
+    def mailbox(self, event: ExternalEvent[T], /) -> AsyncIterator[T]:
+        """The events of one name, one after another, for ever: `async for command in ctx.mailbox(COMMANDS)`."""
+
+    @overload
+    def raise_event(self, instance_id: str, event: ExternalEvent[T], data: T, /) -> None: ...
+    @overload
+    def raise_event(self, instance_id: str, event: str, data: object = None, /) -> None: ...
+    @abstractmethod
+    def raise_event(self, instance_id: str, event: Any, data: Any = None, /) -> None:
+        """Send an external event to another instance, without an activity; it leaves when this turn is durable."""
+
+    @abstractmethod
+    async def select2(
+        self, first: Awaitable[A], second: Awaitable[B], /
+    ) -> tuple[Literal[0], A] | tuple[Literal[1], B]:
+        """Wait for the first of two, cancel the other, and return which it was with its result.
+
+        Example:
+            match await ctx.select2(ctx.schedule_timer(60), ctx.schedule_wait(APPROVED)):
+                case 1, verdict: ...
+        """
+
+    @abstractmethod
+    async def select(self, *awaitables: Awaitable[T]) -> tuple[int, T]:
+        """Wait for the first of several, cancel the others, and return its position with its result."""
+
+    @abstractmethod
+    def continue_as_new(self, *inputs: object, version: str | None = None) -> NoReturn:
+        """End this execution and begin the next one with `inputs`, an empty history and the unread events.
+
+        The next one runs the latest version unless `version` names one. The one call that no type checker checks: the
+        inputs are compared with the running definition when it is made.
+
+        Raises:
+            PayloadError: The inputs don't fit the orchestration.
+        """

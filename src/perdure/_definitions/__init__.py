@@ -1,0 +1,12 @@
+"""Activities and orchestrations as definitions: the decorators, what they read off a function, and direct calls.
+
+A definition is the durable name of a function with the types of its inputs and result. What is wrong with a function's
+shape is said at its decorator; its annotations are evaluated later, when it is registered or first used, so that they
+may name what is defined further down in the module, and so that importing definitions stays cheap.
+"""
+
+from perdure._definitions.decorators import activity, orchestration
+from perdure._definitions.definition import Activity, Orchestration
+from perdure._definitions.naming import version_key
+
+__all__ = ["Activity", "Orchestration", "activity", "orchestration", "version_key"]

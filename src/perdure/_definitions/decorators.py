@@ -1,0 +1,171 @@
+"""The decorators `@activity` and `@orchestration`, with and without parentheses."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+from perdure._definitions.definition import Activity, Orchestration
+from perdure._definitions.shape import Shape
+from perdure.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+    from types import FrameType
+
+    from perdure._context import ActivityContext, OrchestrationContext
+    from perdure._definitions.definition import OnUnknown
+    from perdure._retry import RetryPolicy
+    from perdure._types import Duration
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ActivityDecorator(Protocol):
+    """What `activity(...)` returns."""
+
+    @overload
+    def __call__(self, fn: Callable[Concatenate[ActivityContext, P], Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[ActivityContext, P], R], /) -> Activity[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Activity[P, R]: ...
+
+
+class OrchestrationDecorator(Protocol):
+    """What `orchestration(...)` returns."""
+
+    def __call__(
+        self, fn: Callable[Concatenate[OrchestrationContext, P], Coroutine[Any, Any, R]], /
+    ) -> Orchestration[P, R]: ...
+
+
+@overload
+def activity(fn: Callable[Concatenate[ActivityContext, P], Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
+@overload
+def activity(fn: Callable[Concatenate[ActivityContext, P], R], /) -> Activity[P, R]: ...
+@overload
+def activity(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
+@overload
+def activity(fn: Callable[P, R], /) -> Activity[P, R]: ...
+@overload
+def activity(
+    *,
+    name: str | None = None,
+    aliases: Iterable[str] = (),
+    retry: RetryPolicy | None = None,
+    on_unknown: OnUnknown = "repeat",
+    heartbeat_timeout: Duration | None = None,
+    tag: str | None = None,
+) -> ActivityDecorator: ...
+def activity(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    aliases: Iterable[str] = (),
+    retry: RetryPolicy | None = None,
+    on_unknown: OnUnknown = "repeat",
+    heartbeat_timeout: Duration | None = None,
+    tag: str | None = None,
+) -> Any:
+    """Make an activity of a function: work in the world, that a worker runs and whose outcome history keeps.
+
+    The function takes up to three positional inputs, and before them, if it wants, `ctx: ActivityContext`. An
+    `async def` runs on the worker's event loop, a plain `def` in a thread; it may be a method (then with `ctx`). It may
+    run again after a crash or a failure: use `ctx.idempotency_key`, or check first.
+
+    Args:
+        fn: The function.
+        name: The durable name; default `{package}::activity::{function}` with dashes for underscores.
+        aliases: Former names, so that instances which asked for them go on.
+        retry: The policy where the call gives none; default: one attempt.
+        on_unknown: "repeat" (default), or "hold" if it must not run again when a worker died in it.
+        heartbeat_timeout: The longest silence, in seconds or as a timedelta; None for no limit.
+        tag: Only workers that serve this tag run it.
+
+    Raises:
+        RegistrationError: The function or an option can't be used; the message says why.
+
+    Example:
+        @activity(retry=RetryPolicy(5))
+        async def charge(ctx: ActivityContext, order: Order) -> str:
+            return await bank.charge(order.cents, key=ctx.idempotency_key)
+    """
+
+    def decorate(function: Any) -> Activity[Any, Any]:
+        return Activity(
+            _shape_of(function, "activity"),
+            name=name,
+            aliases=aliases,
+            retry=retry,
+            on_unknown=on_unknown,
+            heartbeat_timeout=heartbeat_timeout,
+            tag=tag,
+        )
+
+    return decorate if fn is None else decorate(fn)
+
+
+@overload
+def orchestration(
+    fn: Callable[Concatenate[OrchestrationContext, P], Coroutine[Any, Any, R]], /
+) -> Orchestration[P, R]: ...
+@overload
+def orchestration(
+    *, name: str | None = None, version: str = "1.0.0", aliases: Iterable[str] = ()
+) -> OrchestrationDecorator: ...
+def orchestration(
+    fn: Any = None, /, *, name: str | None = None, version: str = "1.0.0", aliases: Iterable[str] = ()
+) -> Any:
+    """Make an orchestration of an `async def` function: durable code that survives crashes and restarts.
+
+    The function takes `ctx: OrchestrationContext` and up to three positional inputs. Once instances of it run, change
+    it under a new version, side by side with the old one.
+
+    Args:
+        fn: The function.
+        name: The durable name; default `{package}::orchestration::{function}` with dashes for underscores.
+        version: A semantic version; new instances start with the latest one that is registered.
+        aliases: Former names, so that instances which have them go on.
+
+    Raises:
+        RegistrationError: The function or an option can't be used; the message says why.
+
+    Example:
+        @orchestration(version="1.0.1")
+        async def checkout(ctx: OrchestrationContext, order: Order) -> str:
+            return await ctx.schedule_activity(charge, order)
+    """
+
+    def decorate(function: Any) -> Orchestration[Any, Any]:
+        shape = _shape_of(function, "orchestration")
+        return Orchestration(shape, name=name, version=version, aliases=aliases)
+
+    return decorate if fn is None else decorate(fn)
+
+
+def _shape_of(fn: Any, kind: str) -> Shape:
+    if inspect.isfunction(fn):
+        names = _names_around(fn.__qualname__, inspect.currentframe()) if "." in fn.__qualname__ else {}
+        return Shape(fn, kind, names)
+    if isinstance(fn, str):
+        raise RegistrationError(f"@{kind}({fn!r}): write @{kind}(name={fn!r})")
+    if isinstance(fn, staticmethod | classmethod):
+        raise RegistrationError(f"@{kind} on a {type(fn).__name__}: define {fn.__name__} in the module instead")
+    if isinstance(fn, Activity | Orchestration):
+        raise RegistrationError(f"@{kind} on {fn!r}, which is a definition already: decorate its function, .fn")
+    raise RegistrationError(f"@{kind} on {fn!r}: it takes a function; wrap the call in a `def`")
+
+
+def _names_around(qualname: str, frame: FrameType | None) -> dict[str, Any]:
+    """The local names of the functions and classes around a definition, the innermost first."""
+    names: dict[str, Any] = {}
+    while frame is not None:
+        if qualname.startswith(f"{frame.f_code.co_qualname}."):
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names

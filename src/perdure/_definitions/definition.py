@@ -1,0 +1,283 @@
+"""The two kinds of definition, `Activity` and `Orchestration`: what decorating a function makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import types
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    cast,
+)
+
+from perdure._context import ActivityContext, activity_context, current_activity_context
+from perdure._definitions.naming import default_name, version_key
+from perdure._retry import RetryPolicy
+from perdure._types import check_name, duration_us
+from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from perdure._definitions.shape import Shape
+    from perdure._types import Duration
+    from perdure.codec import InputsCodec, TypeCodec
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+OnUnknown: TypeAlias = Literal["repeat", "hold"]
+
+
+class _Definition:
+    """What both kinds have: a durable name, former names, a function, and the shape of that."""
+
+    def __init__(self, shape: Shape, name: str | None, aliases: Iterable[str]) -> None:
+        # Shows as the function does, in help() and to inspect.
+        functools.update_wrapper(cast("Any", self), shape.fn)
+        self.name: Final = _checked_name(shape, shape.kind, _named(shape, name))
+        if isinstance(aliases, str):
+            raise RegistrationError(f"{shape.where}: aliases is the string {aliases!r}: write a tuple, even for one")
+        self.aliases: Final = tuple(dict.fromkeys(_checked_name(shape, "alias", each) for each in aliases))
+        self._shape: Final = shape
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs."""
+        return self._shape.input_names
+
+    @property
+    def input_types(self) -> tuple[Any, ...]:
+        """The types of the inputs, from the annotations; Any where there is none."""
+        return self._shape.input_types
+
+    @property
+    def defaults(self) -> tuple[Any, ...]:
+        """The defaults of the last inputs, as many as have one."""
+        return self._shape.defaults
+
+    @property
+    def return_type(self) -> Any:
+        """The type of the result, from the annotation; Any where there is none."""
+        return self._shape.return_type
+
+    @property
+    def inputs_codec(self) -> InputsCodec:
+        """What turns the inputs into a JSON array and back."""
+        return self._shape.inputs_codec
+
+    @property
+    def result_codec(self) -> TypeCodec:
+        """What turns the result into JSON and back."""
+        return self._shape.result_codec
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A hash of the function's code, the same on every Python version; None if its source can't be had."""
+        return self._shape.fingerprint
+
+    def resolve(self) -> None:
+        """Evaluate the annotations and build the codecs, now rather than at first use.
+
+        Raises:
+            RegistrationError: An annotation can't be evaluated, or its type can't be JSON.
+        """
+        self._shape.resolve()
+
+
+class Activity(_Definition, Generic[P, R_co]):
+    """An activity: a function that does work in the world, by its durable name. Made by `@activity`.
+
+    `P` are its inputs, without `self` and `ctx`. Called outside an orchestration it runs here, once and not durably,
+    with a stand-in context or that of the activity that calls it: for unit tests, and for sharing code. Inside an
+    orchestration the call raises `ForbiddenCallError`; write `ctx.schedule_activity(charge, order)` there.
+
+    Attributes:
+        name: The durable name that history and workers know.
+        aliases: Former names under which it is still found.
+        fn: The function itself; for an activity of an instance, the bound method.
+        retry: The policy where the call gives none.
+        on_unknown: What may be done when a worker died and nobody knows the outcome: "repeat", or "hold" for a person.
+        heartbeat_timeout: The longest silence of a running activity, or None.
+        tag: Only workers that serve this tag run it; None for any.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        name: str | None = None,
+        aliases: Iterable[str] = (),
+        retry: RetryPolicy | None = None,
+        on_unknown: OnUnknown = "repeat",
+        heartbeat_timeout: Duration | None = None,
+        tag: str | None = None,
+        receiver: object = None,
+    ) -> None:
+        super().__init__(shape, name, aliases)
+        self.fn: Final[Callable[..., Any]] = shape.fn if receiver is None else types.MethodType(shape.fn, receiver)
+        self.retry: Final = retry
+        self.on_unknown: Final = on_unknown
+        self.heartbeat_timeout: Final = heartbeat_timeout
+        self.tag: Final = tag
+        self._receiver: Final = receiver
+        self._check_options()
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it is an `async def`; a plain `def` runs in a thread."""
+        return self._shape.is_async
+
+    @property
+    def takes_ctx(self) -> bool:
+        """Whether its first parameter (after self) is an `ActivityContext`."""
+        return self._shape.takes_ctx
+
+    @property
+    def needs_instance(self) -> bool:
+        """Whether it is a method that was taken from its class, and so can't run."""
+        return self._shape.is_method and self._receiver is None
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run it here, once, not durably.
+
+        Raises:
+            ForbiddenCallError: The caller is an orchestration.
+            UsageError: It is a method that was taken from its class, or a plain `def` that returned an awaitable.
+        """
+        # Not asyncio.get_running_loop(): other event loops than asyncio's may run this, and that is no error.
+        loop = asyncio._get_running_loop()  # noqa: SLF001 - documented as the function for libraries
+        if hasattr(loop, "__perdure_orchestration_loop__"):
+            raise ForbiddenCallError(
+                f"{self.name} was called directly in an orchestration, where it would run again on every replay: "
+                f"write `await ctx.schedule_activity({self._shape.fn.__name__}, ...)`"
+            )
+        if self.takes_ctx:
+            context = current_activity_context.get() or activity_context(activity_name=self.name)
+            outcome = self.invoke((context, *args), kwargs)
+        else:
+            outcome = self.invoke(args, kwargs)
+        result: R_co = await outcome if self.is_async else outcome
+        return result
+
+    def invoke(self, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
+        """Call the function with these arguments, ctx included if it takes one: the coroutine of an `async def`.
+
+        Raises:
+            UsageError: It is a method without its instance, or a plain `def` that returned an awaitable.
+        """
+        if self.needs_instance:
+            raise UsageError(
+                f"{self.name} is a method of a class: call it on an instance, and register that instance, "
+                "Registry(Payments(pool))"
+            )
+        outcome = self.fn(*args, **(kwargs or {}))
+        if not self.is_async and hasattr(outcome, "__await__"):
+            if inspect.iscoroutine(outcome):
+                outcome.close()
+            raise UsageError(
+                f"{self.name} is a plain `def` and returned a {type(outcome).__name__}, which nobody would await: "
+                "make it an `async def`"
+            )
+        return outcome
+
+    if TYPE_CHECKING:
+        # What the scheduling verbs compare definitions by.
+        def __perdure_activity__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    def __get__(
+        self: Activity[Concatenate[S, ActivityContext, Q], R], obj: S | None, owner: type[S] | None = None, /
+    ) -> Activity[Q, R]:
+        """The activity of one instance; taken from the class, it still names the activity and its types."""
+        activity: Activity[Any, R] = self
+        if obj is None or not self._shape.is_method:
+            return activity
+        return Activity(
+            self._shape,
+            name=self.name,
+            aliases=self.aliases,
+            retry=self.retry,
+            on_unknown=self.on_unknown,
+            heartbeat_timeout=self.heartbeat_timeout,
+            tag=self.tag,
+            receiver=obj,
+        )
+
+    def __repr__(self) -> str:
+        return f"<activity {self.name}>"
+
+    def _check_options(self) -> None:
+        where = self._shape.where
+        if self.retry is not None and not isinstance(self.retry, RetryPolicy):
+            raise RegistrationError(f"{where}: retry is {self.retry!r}: use a RetryPolicy, such as RetryPolicy(3)")
+        if self.on_unknown not in ("repeat", "hold"):
+            raise RegistrationError(f"{where}: on_unknown is {self.on_unknown!r}: use 'repeat' or 'hold'")
+        if self.heartbeat_timeout is not None and duration_us(self.heartbeat_timeout, "heartbeat_timeout") == 0:
+            raise RegistrationError(f"{where}: heartbeat_timeout is 0: leave it out for no limit")
+        if self.tag is not None:
+            _checked_name(self._shape, "tag", self.tag)
+
+
+class Orchestration(_Definition, Generic[P, R_co]):
+    """An orchestration: durable code, by its durable name and version. Made by `@orchestration`.
+
+    `P` are its inputs, without `ctx`. It is not called: a client starts it, a parent schedules it, a test runs it in
+    `perdure.testing.Environment`; the bare function is `fn`.
+
+    Attributes:
+        name: The durable name that history and workers know.
+        version: Its semantic version; several may be registered side by side under one name.
+        aliases: Former names under which it is still found.
+        fn: The function itself.
+    """
+
+    def __init__(self, shape: Shape, *, name: str | None, version: str, aliases: Iterable[str]) -> None:
+        super().__init__(shape, name, aliases)
+        try:
+            version_key(version)
+        except RegistrationError as error:
+            raise RegistrationError(f"{shape.where}: {error}") from None
+        self.version: Final = version
+        self.fn: Final[Callable[..., Coroutine[Any, Any, R_co]]] = shape.fn
+
+    if TYPE_CHECKING:
+        # What the scheduling verbs compare definitions by.
+        def __perdure_orchestration__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    else:
+
+        def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+            """Say how orchestrations are run; type checkers say it earlier."""
+            raise UsageError(
+                f"{self.name} is an orchestration and can't be called: start it with client.start_orchestration or "
+                "perdure.run, schedule it with ctx.schedule_sub_orchestration, or test it in "
+                "perdure.testing.Environment; the bare function is .fn"
+            )
+
+    def __repr__(self) -> str:
+        return f"<orchestration {self.name} {self.version}>"
+
+
+def _named(shape: Shape, name: str | None) -> str:
+    if name is None and shape.fn.__name__ == "<lambda>":
+        raise RegistrationError(f"{shape.where} has no name of its own: pass name=")
+    return default_name(shape.fn, shape.kind) if name is None else name
+
+
+def _checked_name(shape: Shape, what: str, name: str) -> str:
+    try:
+        return check_name(what, name)
+    except UsageError as error:
+        raise RegistrationError(f"{shape.where}: {error}") from None

@@ -1,0 +1,73 @@
+"""Durable names and versions: what history knows a definition by.
+
+Only the top package and the function's name count, so a function may move inside its package.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from perdure.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSION_LENGTH_MAX = 128
+"""The longest version, in characters."""
+
+_SEMVER = re.compile(
+    r"(?P<major>0|[1-9][0-9]*)\.(?P<minor>0|[1-9][0-9]*)\.(?P<patch>0|[1-9][0-9]*)"
+    r"(?:-(?P<pre>(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*))?"
+    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
+)
+
+
+def default_name(fn: Callable[..., Any], kind: str) -> str:
+    """`{package}::{kind}::{function}`, or `{package}::{kind}::{class}-{method}`, with dashes for underscores."""
+    _, _, path = fn.__qualname__.rpartition("<locals>.")
+    return f"{package_of(fn.__module__)}::{kind}::{path.replace('.', '-')}".replace("_", "-")
+
+
+def package_of(module: str | None) -> str:
+    """The top package of a module.
+
+    A script counts as the module that it would be if it were imported, so that an instance which `python shop.py`
+    started is known to `perdure worker shop:registry`. What was typed into a REPL or a notebook is in `main`.
+    """
+    if module in ("__main__", "__mp_main__"):
+        module = _main_module(sys.modules.get(module))
+    return (module or "main").partition(".")[0]
+
+
+def _main_module(main: object) -> str:
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__":
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    if not file:
+        return "main"
+    path = PurePath(file)
+    # `python shop` and `python shop.pyz` run shop/__main__.py.
+    return path.parent.stem if path.stem == "__main__" else path.stem
+
+
+def version_key(version: object) -> tuple[Any, ...]:
+    """The place of a version in semantic-version order; equal precedence is ordered by the text.
+
+    Raises:
+        RegistrationError: The version is no semantic version.
+    """
+    found = _SEMVER.fullmatch(version) if isinstance(version, str) and len(version) <= VERSION_LENGTH_MAX else None
+    if found is None:
+        raise RegistrationError(
+            f"version is {version!r}: it must be a semantic version such as '1.0.0' or '2.1.0-rc.1', "
+            f"at most {VERSION_LENGTH_MAX} characters"
+        )
+    numbers = tuple(int(found[part]) for part in ("major", "minor", "patch"))
+    pre = found["pre"]
+    # A pre-release comes before its release; in it, numbers come before words.
+    identifiers = ((0, int(each), "") if each.isdigit() else (1, 0, each) for each in pre.split(".")) if pre else ()
+    return (*numbers, pre is None, tuple(identifiers), version)
