@@ -231,7 +231,7 @@ class Hold(Struct, frozen=True, kw_only=True):
 
     `messages` are bodies that existed only in the worker's memory (activity outcomes), kept now as message rows;
     `tasks_gone` are the tasks that those outcomes end. `create` is set when the instance had never been committed; its
-    `start` becomes a message row. Refused like a turn.
+    `start` becomes a message row. Refused like a turn, but never as stale.
     """
 
     incarnation: int

@@ -13,7 +13,8 @@ All calls block and may come from any thread, one at a time for `Storage` and an
 
 Words that the contract uses:
 
-- *due*: at or before the store's now. A due time in the past, or None, is taken as now, so arrival breaks ties.
+- *due*: at or before the store's now. A message's due time that is past, or None, is taken as now, so that arrival
+  orders what is due at once. A timer is due at its `fire_at`, as given.
 - *closed*: completed, failed, cancelled or terminated; *open*: every other status.
 - *alive*: the worker has a row. A lease that is over makes a worker dead for others; it stays alive for itself until
   somebody buries it, that is, removes its row and frees its work.

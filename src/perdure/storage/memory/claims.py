@@ -1,0 +1,145 @@
+"""What a worker may take, in which order, and when there will be more.
+
+Laws kept here: nobody takes what another owns; an instance goes only to a worker that has its code, unless a control
+message waits for it, which needs none.
+"""
+
+from collections.abc import Iterator
+from itertools import islice, takewhile
+
+from perdure._types import Status
+from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
+from perdure.storage.base import MESSAGES_MAX
+from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
+
+
+def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
+    """Give the worker what it may take, up to the limits."""
+    tables.line.advance(now)
+    number = worker.record.worker
+    rows = list(islice(_claimable_instances(tables, now, worker), claim.instances_max + 1))
+    tasks = list(islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1))
+    more = len(rows) > claim.instances_max or len(tasks) > claim.tasks_max
+    instances = []
+    for row in rows[: claim.instances_max]:
+        tables.own_instance(row, number)
+        messages = _due_messages(row, now)
+        more = more or len(messages) > MESSAGES_MAX
+        instances.append(ClaimedInstance(record=row.record, messages=tuple(messages[:MESSAGES_MAX])))
+    for task in tasks[: claim.tasks_max]:
+        tables.own_task(task, number)
+    return Work(
+        now=now,
+        instances=tuple(instances),
+        tasks=tuple(_claimed(tables, task) for task in tasks[: claim.tasks_max]),
+        next_due=min([*_next_row(tables, now, worker), *_next_task(tables, worker)], default=None),
+        more=more,
+    )
+
+
+def _claimable_instances(tables: Tables, now: int, worker: WorkerRow) -> Iterator[InstanceRow]:
+    """The instances that the worker may take, in order of their earliest due row, then of incarnation."""
+    seen = set()
+    for _, incarnation, _, _ in takewhile(lambda entry: entry[0] <= now, tables.agenda):
+        if incarnation not in seen:
+            seen.add(incarnation)
+            row = tables.instances[incarnation]
+            if _may_own(worker, row) and (_may_run(worker, row, now) or _has_due_control(row, now)):
+                yield row
+
+
+def _may_own(worker: WorkerRow, row: InstanceRow) -> bool:
+    return row.record.owner in (None, worker.record.worker)
+
+
+def _may_run(worker: WorkerRow, row: InstanceRow, now: int) -> bool:
+    return _suits(worker, row) and row.rests_until(worker.record.worker) <= now
+
+
+def _suits(worker: WorkerRow, row: InstanceRow) -> bool:
+    """Whether the worker can run the instance; what was held while it was there already, it has failed at."""
+    match row.record.status:
+        case Status.PENDING | Status.RUNNING:
+            return worker.knows(row.record)
+        case Status.HELD:
+            return row.held_at < worker.record.started_at and worker.knows(row.record)
+        case _:
+            return False
+
+
+def _has_due_control(row: InstanceRow, now: int) -> bool:
+    due = takewhile(lambda entry: entry[0] <= now, row.waiting)
+    return any(seq in row.messages and row.messages[seq].control for _, seq, _ in due)
+
+
+def _due_messages(row: InstanceRow, now: int) -> list[ClaimedMessage]:
+    """What is due, in order, and one more than a claim may bring if there is."""
+    due = takewhile(lambda entry: entry[0] <= now, row.waiting)
+    return [_claimed_message(row, *entry) for entry in islice(due, MESSAGES_MAX + 1)]
+
+
+def _claimed_message(row: InstanceRow, due: int, seq: int, event: int) -> ClaimedMessage:
+    if seq:
+        return ClaimedMessage(seq=seq, body=row.messages[seq].body)
+    return ClaimedMessage(seq=0, timer=TimerDue(execution=row.record.execution, source=event, fire_at=due))
+
+
+def _claimable_tasks(tables: Tables, now: int, worker: WorkerRow) -> Iterator[TaskRow]:
+    """The tasks that the worker may take, in line."""
+    for rank in tables.line.ready:
+        task = tables.line.tasks[rank]
+        moment = task.claimable_from(worker.activities)
+        if moment is not None and moment <= now:
+            yield task
+
+
+def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
+    record = tables.instances[task.incarnation].record
+    return ClaimedTask(
+        incarnation=task.incarnation,
+        instance_id=record.id,
+        orchestration_name=record.name,
+        orchestration_version=record.version or "",
+        execution=task.execution,
+        event=task.new.event,
+        name=task.new.name,
+        input=task.new.input,
+        scheduled_at=task.scheduled_at,
+        attempt=task.attempt,
+        deliveries=task.deliveries,
+        retry=task.new.retry,
+        tag=task.new.tag,
+        session=task.new.session,
+        priority=task.new.priority,
+        deadline=task.deadline,
+        start_by=task.start_by,
+    )
+
+
+def _next_row(tables: Tables, now: int, worker: WorkerRow) -> Iterator[int]:
+    """The moments at which messages and timers become claimable, of which the earliest is among the yielded."""
+    earliest = None
+    for due, incarnation, seq, _ in tables.agenda:
+        if earliest is not None and due >= earliest:
+            return
+        row = tables.instances[incarnation]
+        if not _may_own(worker, row):
+            continue
+        if seq and row.messages[seq].control:
+            moment = due
+        elif _suits(worker, row):
+            moment = max(due, row.rests_until(worker.record.worker))
+        else:
+            continue
+        if moment > now:
+            earliest = moment if earliest is None else min(earliest, moment)
+            yield earliest
+
+
+def _next_task(tables: Tables, worker: WorkerRow) -> Iterator[int]:
+    """The earliest moment at which a task becomes claimable, if one will."""
+    for moment, rank in tables.line.moments:
+        claimable = tables.line.tasks[rank].claimable_from(worker.activities)
+        if claimable == moment:
+            yield moment
+            return

@@ -1,0 +1,323 @@
+"""What each item of a batch does, and when it is refused.
+
+Laws kept here: an item is judged completely before anything of it is done; what it does can't fail.
+"""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from perdure._types import Status
+from perdure._work import (
+    APPLIED,
+    Applied,
+    Delete,
+    Deliver,
+    Hold,
+    InstanceChange,
+    InstanceRelease,
+    Item,
+    NewInstance,
+    Outcome,
+    OutMessage,
+    Refusal,
+    Refused,
+    StartInstance,
+    TaskDone,
+    TaskRelease,
+    TaskRetry,
+    Turn,
+)
+from perdure.storage.memory.rows import CLOSED, InstanceRow, Tables, TaskRow, WorkerRow
+
+
+def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Outcome:
+    """Apply one item, or refuse it and leave everything as it was."""
+    match item:
+        case StartInstance():
+            return _start(tables, now, item)
+        case Deliver():
+            return _deliver(tables, now, item)
+        case Delete():
+            return _delete(tables, item)
+    if worker is None:
+        return Refused(reason=Refusal.FENCED)
+    match item:
+        case Turn():
+            return _turn(tables, now, worker, item)
+        case Hold():
+            return _hold(tables, now, worker, item)
+        case InstanceRelease():
+            return _release_instance(tables, now, worker, item)
+        case TaskDone() | TaskRetry() | TaskRelease():
+            return _end_attempt(tables, now, worker, item)
+        case _:
+            assert_never(item)
+
+
+def _start(tables: Tables, now: int, item: StartInstance) -> Outcome:
+    new = item.new
+    present = tables.by_id.get(new.id)
+    if present is not None:
+        settled = _meet(tables, present, item)
+        if settled is not None:
+            return settled
+    if new.incarnation in tables.instances:
+        return Refused(reason=Refusal.INCARNATION)
+    if present is not None:
+        if item.cancel is not None and not present.closed:
+            for child in tables.open_children(present.record.incarnation):
+                tables.add_message(child, item.cancel, now)
+        tables.remove_instance(present)
+    row = tables.add_instance(new, now)
+    tables.add_message(row, new.start, row.ready_at)
+    return APPLIED
+
+
+def _meet(tables: Tables, present: InstanceRow, item: StartInstance) -> Outcome | None:
+    """What a start says to the instance that has its id; None: it replaces it."""
+    if present.record.incarnation == item.new.incarnation:
+        return APPLIED
+    match item.on_conflict:
+        case "use_existing":
+            return Applied(existing=present.record)
+        case "restart_if_closed" if present.closed:
+            return None
+        case "terminate_and_restart":
+            parent = _parent(tables, present)
+            if present.closed or parent is None or parent.closed:
+                return None
+            return Refused(reason=Refusal.NOT_ROOT)
+        case _:
+            return Refused(reason=Refusal.EXISTS, existing=present.record)
+
+
+def _parent(tables: Tables, row: InstanceRow) -> InstanceRow | None:
+    """The parent, if there is one still."""
+    parent = row.record.parent
+    return None if parent is None else tables.instances.get(parent.incarnation)
+
+
+def _deliver(tables: Tables, now: int, item: Deliver) -> Outcome:
+    row = tables.by_id.get(item.to_id)
+    if row is None:
+        return Refused(reason=Refusal.NOT_FOUND)
+    if item.dedup_key in row.dedup_keys:
+        return APPLIED
+    if row.closed:
+        return Refused(reason=Refusal.CLOSED)
+    if item.dedup_key is not None:
+        row.dedup_keys.add(item.dedup_key)
+    tables.add_message(row, item.body, now, control=item.control)
+    return APPLIED
+
+
+def _delete(tables: Tables, item: Delete) -> Outcome:
+    root = tables.by_id.get(item.id)
+    if root is None:
+        return Refused(reason=Refusal.NOT_FOUND)
+    if _parent(tables, root) is not None:
+        return Refused(reason=Refusal.NOT_ROOT)
+    tree = [root]
+    for row in tree:
+        tree += [tables.instances[child] for child in tables.children.get(row.record.incarnation, ())]
+    if not item.force and not all(row.closed for row in tree):
+        return Refused(reason=Refusal.NOT_CLOSED)
+    for row in tree:
+        tables.remove_instance(row)
+    return Applied(count=len(tree))
+
+
+def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:
+    refused = _not_ours(tables, worker, turn)
+    if refused is not None:
+        return refused
+    if _incarnation_taken(tables, [*([turn.create] if turn.create else []), *(child.new for child in turn.starts)]):
+        return Refused(reason=Refusal.INCARNATION)
+    if not _continues(tables, turn):
+        return Refused(reason=Refusal.STALE)
+    number = worker.record.worker
+    row = tables.add_instance(turn.create, now, owner=number) if turn.create else tables.instances[turn.incarnation]
+    if turn.history is not None:
+        row.history.setdefault(turn.execution, []).append(turn.history)
+        row.record = replace(row.record, last_event=turn.history.last)
+    for seq in turn.consumed:
+        tables.remove_message(row, seq)
+    for task in turn.tasks:
+        tables.add_task(row, task, now, number)
+    _drop_tasks(tables, row, turn.execution, turn.tasks_gone)
+    for event, fire_at in turn.timers:
+        tables.add_timer(row, event, fire_at)
+    for event in turn.timers_gone:
+        tables.remove_timer(row, event)
+    skipped = [*_start_children(tables, now, row, turn), *_send(tables, now, turn.messages)]
+    _change(tables, now, row, turn)
+    return Applied(skipped=tuple(skipped)) if skipped else APPLIED
+
+
+def _not_ours(tables: Tables, worker: WorkerRow, item: Turn | Hold | InstanceRelease) -> Refused | None:
+    """Why the worker may not touch the instance (or not create it), if so."""
+    create = None if isinstance(item, InstanceRelease) else item.create
+    if create is not None:
+        present = tables.by_id.get(create.id)
+        return None if present is None else Refused(reason=Refusal.EXISTS, existing=present.record)
+    if item.incarnation in worker.instances:
+        return None
+    return Refused(reason=Refusal.NOT_OWNER)
+
+
+def _incarnation_taken(tables: Tables, news: Iterable[NewInstance]) -> bool:
+    """Whether one of these, in order, would be created under another's incarnation; a taken id creates nothing."""
+    ids: set[str] = set()
+    incarnations: set[int] = set()
+    for new in news:
+        if new.id in tables.by_id or new.id in ids:
+            continue
+        if new.incarnation in tables.instances or new.incarnation in incarnations:
+            return True
+        ids.add(new.id)
+        incarnations.add(new.incarnation)
+    return False
+
+
+def _continues(tables: Tables, turn: Turn) -> bool:
+    """Whether the turn goes on where the stored history ends."""
+    execution, last_event = 1, 0
+    if turn.create is None:
+        record = tables.instances[turn.incarnation].record
+        execution, last_event = record.execution, record.last_event
+    follows = turn.history is None or turn.history.first == turn.base + 1
+    return follows and (turn.execution, turn.base) == (execution, last_event)
+
+
+def _drop_tasks(tables: Tables, row: InstanceRow, execution: int, events: Iterable[int]) -> None:
+    for event in events:
+        task = row.tasks.get((execution, event))
+        if task is not None:
+            tables.remove_task(task)
+
+
+def _start_children(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> list[str]:
+    """Create the children, in order; returns the detached ones whose id was taken."""
+    skipped = []
+    for child in turn.starts:
+        if child.new.id not in tables.by_id:
+            born = tables.add_instance(child.new, now)
+            tables.add_message(born, child.new.start, born.ready_at)
+        elif child.refused is not None:
+            tables.add_message(row, child.refused, now)
+        else:
+            skipped.append(child.new.id)
+    return skipped
+
+
+def _send(tables: Tables, now: int, messages: Iterable[OutMessage]) -> list[str]:
+    """Send the messages, in order; returns the receivers that are no more."""
+    skipped = []
+    for message in messages:
+        row = _receiver(tables, message)
+        if row is None or row.closed:
+            skipped.append(str(message.to_incarnation) if message.to_id is None else message.to_id)
+        else:
+            tables.add_message(row, message.body, now, control=message.control)
+    return skipped
+
+
+def _receiver(tables: Tables, message: OutMessage) -> InstanceRow | None:
+    if message.to_id is None:
+        return tables.instances.get(message.to_incarnation or 0)
+    row = tables.by_id.get(message.to_id)
+    if row is None or message.child_of is None:
+        return row
+    parent = row.record.parent
+    return row if parent is not None and parent.incarnation == message.child_of else None
+
+
+def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
+    """The instance's own columns, then what its new status or execution brings with it."""
+    change = turn.change or InstanceChange()
+    if change.execution not in (None, turn.execution):
+        tables.clear_execution(row)
+    if turn.next_start is not None:
+        tables.add_first_message(row, turn.next_start, now)
+    record = row.record
+    status = change.status or (Status.RUNNING if record.status in (Status.PENDING, Status.HELD) else record.status)
+    if change.execution not in (None, turn.execution):
+        record = replace(record, execution=change.execution, last_event=0)
+    row.record = replace(
+        record,
+        status=status,
+        held_because=None,
+        updated_at=now,
+        version=record.version if change.version is None else change.version,
+        output=record.output if change.output is None else change.output,
+        error=record.error if change.error is None else change.error,
+        custom_status=record.custom_status if change.custom_status is None else change.custom_status,
+        custom_status_version=record.custom_status_version + (change.custom_status is not None),
+        cancel_requested=record.cancel_requested or change.cancel_requested,
+    )
+    if status in CLOSED:
+        tables.clear_instance(row)
+
+
+def _hold(tables: Tables, now: int, worker: WorkerRow, hold: Hold) -> Outcome:
+    refused = _not_ours(tables, worker, hold)
+    if refused is not None:
+        return refused
+    if hold.create is None:
+        row = tables.instances[hold.incarnation]
+    elif _incarnation_taken(tables, [hold.create]):
+        return Refused(reason=Refusal.INCARNATION)
+    else:
+        row = tables.add_instance(hold.create, now)
+        tables.add_message(row, hold.create.start, row.ready_at)
+    _drop_tasks(tables, row, hold.execution, hold.tasks_gone)
+    for body in hold.messages:
+        tables.add_message(row, body, now, execution=hold.execution)
+    set_held(tables, now, row, hold.reason)
+    return APPLIED
+
+
+def set_held(tables: Tables, now: int, row: InstanceRow, reason: str) -> None:
+    """Set an instance aside, without owner."""
+    tables.own_instance(row, None)
+    row.record = replace(row.record, status=Status.HELD, held_because=reason, updated_at=now)
+    row.held_at = now
+
+
+def _release_instance(tables: Tables, now: int, worker: WorkerRow, item: InstanceRelease) -> Outcome:
+    refused = _not_ours(tables, worker, item)
+    if refused is not None:
+        return refused
+    row = tables.instances[item.incarnation]
+    tables.own_instance(row, None)
+    row.rested_by, row.rested_until = worker.record.worker, now + item.delay_us
+    return APPLIED
+
+
+def _end_attempt(tables: Tables, now: int, worker: WorkerRow, item: TaskDone | TaskRetry | TaskRelease) -> Outcome:
+    task = _owned_task(tables, worker, item)
+    if task is None:
+        return Refused(reason=Refusal.NOT_OWNER)
+    number = worker.record.worker
+    match item:
+        case TaskDone():
+            tables.remove_task(task)
+            row = tables.instances[item.incarnation]
+            tables.add_message(row, item.body, now, execution=item.execution)
+        case TaskRetry():
+            task.attempt = item.attempt
+            task.last_error = item.last_error
+            tables.disown_task(task, number, due=now + item.delay_us, started=True)
+        case TaskRelease():
+            tables.disown_task(task, number, due=now + item.delay_us, started=False)
+        case _:
+            assert_never(item)
+    return APPLIED
+
+
+def _owned_task(tables: Tables, worker: WorkerRow, item: TaskDone | TaskRetry | TaskRelease) -> TaskRow | None:
+    row = tables.instances.get(item.incarnation)
+    task = None if row is None else row.tasks.get((item.execution, item.event))
+    return task if task is not None and task.owner == worker.record.worker else None

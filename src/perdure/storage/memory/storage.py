@@ -1,0 +1,247 @@
+"""`MemoryStorage`: the storage contract and the inspector over plain Python rows, behind one lock."""
+
+import os
+import socket
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
+from perdure._types import Status
+from perdure._work import (
+    Applied,
+    Batch,
+    Committed,
+    HistoryRow,
+    InstanceRecord,
+    Query,
+    WorkerRecord,
+)
+from perdure.storage.base import LEASE_US, UNKNOWN_GRACE_US, page_key, parse_page_key, unknown_reason
+from perdure.storage.memory.claims import take
+from perdure.storage.memory.items import apply, set_held
+from perdure.storage.memory.rows import Tables, WorkerRow
+
+
+class _Memory:
+    """What all handles on one memory share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tables = Tables()
+        self.commits = 0
+
+
+class MemoryStorage:
+    """A storage in this process's memory: nothing outlives the process, everything else is as the contract says.
+
+    It is the contract in executable form, and both `Storage` and `Inspector`. Threads may share it.
+
+    Args:
+        clock: The store's clock; the machine's by default.
+        entropy: Where worker ids come from; the operating system by default.
+
+    Example:
+        >>> storage = MemoryStorage()
+        >>> worker = storage.register(name="w", orchestrations=["hello@1.0.0"], activities=["greet"])
+        >>> [row.name for row in storage.workers()]
+        ['w']
+    """
+
+    def __init__(self, clock: Clock | None = None, entropy: Entropy | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._entropy = entropy or SystemEntropy()
+        self._memory = _Memory()
+        self._own_commits = 0
+        self._seen = 0
+
+    def connect(self) -> "MemoryStorage":
+        """Another handle on the same memory, as another process would have one on the same file."""
+        other = MemoryStorage(self._clock, self._entropy)
+        other._memory = self._memory
+        other._seen = self._memory.commits
+        return other
+
+    def now(self) -> int:
+        """The store's time, in microseconds UTC."""
+        return self._clock.now_us()
+
+    def register(
+        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+    ) -> WorkerRecord:
+        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
+        with self._memory.lock:
+            now, tables = self.now(), self._memory.tables
+            self._bury(now, spared=None)
+            number = self._draw_worker_id()
+            record = WorkerRecord(
+                worker=number,
+                name=name,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                started_at=now,
+                lease_until=now + lease_us,
+                orchestrations=tuple(orchestrations),
+                activities=tuple(activities),
+            )
+            tables.workers[number] = WorkerRow(record, lease_us=lease_us)
+            self._count_commit()
+            return record
+
+    def heartbeat(self, worker: int, /) -> bool:
+        """Extend the worker's lease; False when its row is gone."""
+        with self._memory.lock:
+            row = self._memory.tables.workers.get(worker)
+            if row is None:
+                return False
+            row.record = msgspec.structs.replace(row.record, lease_until=self.now() + row.lease_us)
+            return True
+
+    def unregister(self, worker: int, /) -> None:
+        """Release at once everything that the worker owns, and remove its row."""
+        with self._memory.lock:
+            row = self._memory.tables.workers.get(worker)
+            if row is not None:
+                self._memory.tables.remove_worker(row, died=False)
+                self._count_commit()
+
+    def reap(self, worker: int, /) -> int:
+        """Bury dead workers, and hold what waits in vain for a name or version; returns how many were buried."""
+        with self._memory.lock:
+            if worker not in self._memory.tables.workers:
+                return 0
+            now = self.now()
+            buried = self._bury(now, spared=worker)
+            held = self._hold_unknown(now)
+            if buried or held:
+                self._count_commit()
+            return buried
+
+    def commit(self, batch: Batch, /) -> Committed:
+        """Apply the items in order, then claim."""
+        with self._memory.lock:
+            now, tables = self.now(), self._memory.tables
+            worker = None if batch.worker is None else tables.workers.get(batch.worker)
+            outcomes = tuple(apply(tables, now, worker, item) for item in batch.items)
+            work = None
+            if worker is not None:
+                worker.token = batch.token
+                if batch.claim is not None:
+                    work = take(tables, now, worker, batch.claim)
+            if (work and (work.instances or work.tasks)) or any(isinstance(each, Applied) for each in outcomes):
+                self._count_commit()
+            return Committed(now=now, outcomes=outcomes, work=work)
+
+    def applied(self, worker: int, token: bytes, /) -> bool:
+        """Whether the worker's last commit was the one with this token."""
+        with self._memory.lock:
+            row = self._memory.tables.workers.get(worker)
+            return row is not None and row.token == token
+
+    def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        with self._memory.lock:
+            row = self._memory.tables.instances.get(incarnation)
+            return [] if row is None else list(row.history.get(execution, ()))
+
+    def changed(self) -> bool:
+        """Whether another handle has committed since the last call of `changed`."""
+        with self._memory.lock:
+            others = self._memory.commits - self._own_commits
+            changed, self._seen = others != self._seen, others
+            return changed
+
+    def close(self) -> None:
+        """There is nothing to release; the memory lives as long as a handle."""
+
+    def get(self, instance_id: str, /) -> InstanceRecord | None:
+        """One instance by id."""
+        return self.get_many([instance_id]).get(instance_id)
+
+    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
+        """Those of the instances that exist."""
+        with self._memory.lock:
+            by_id = self._memory.tables.by_id
+            return {id_: by_id[id_].record for id_ in instance_ids if id_ in by_id}
+
+    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
+        """One page and the key of the next, None at the end."""
+        before = None if query.after is None else parse_page_key(query.after)
+        with self._memory.lock:
+            found = list(islice(self._matching(query, before), query.limit + 1))
+        page = found[: query.limit]
+        return page, page_key(page[-1]) if len(found) > len(page) else None
+
+    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        return self.history(incarnation, execution)
+
+    def workers(self) -> list[WorkerRecord]:
+        """The registered workers, in order of registration."""
+        with self._memory.lock:
+            return [row.record for row in self._memory.tables.workers.values()]
+
+    def _draw_worker_id(self) -> int:
+        while True:
+            number = int.from_bytes(self._entropy.token()[:8], "big") >> 1
+            if number and number not in self._memory.tables.workers:
+                return number
+
+    def _count_commit(self) -> None:
+        self._memory.commits += 1
+        self._own_commits += 1
+
+    def _bury(self, now: int, *, spared: int | None) -> int:
+        """Remove the workers whose lease is over; their work is anybody's."""
+        tables = self._memory.tables
+        dead = [row for row in tables.workers.values() if row.record.lease_until <= now and row.record.worker != spared]
+        for row in dead:
+            tables.remove_worker(row, died=True)
+        return len(dead)
+
+    def _hold_unknown(self, now: int) -> bool:
+        """Hold the instances that have waited too long for a worker that has their code."""
+        tables = self._memory.tables
+        alive = [row for row in tables.workers.values() if row.record.lease_until > now]
+        waiting = {incarnation for due, incarnation, _, _ in tables.agenda if due <= now - UNKNOWN_GRACE_US}
+        held = False
+        for row in [tables.instances[incarnation] for incarnation in waiting]:
+            record = row.record
+            idle = record.owner is None and record.status in (Status.PENDING, Status.RUNNING)
+            if idle and not any(worker.knows(record) for worker in alive):
+                set_held(tables, now, row, unknown_reason(record.name, record.version))
+                held = True
+        return held
+
+    def _matching(self, query: Query, before: tuple[int, int] | None) -> Iterator[InstanceRecord]:
+        """The instances that the query wants, newest first."""
+        tables = self._memory.tables
+        end = len(tables.by_creation) if before is None else bisect_left(tables.by_creation, before)
+        for place in reversed(range(end)):
+            record = tables.instances[tables.by_creation[place][1]].record
+            if _matches(record, query):
+                yield record
+
+
+def _matches(record: InstanceRecord, query: Query) -> bool:
+    return (
+        (not query.statuses or record.status in query.statuses)
+        and query.name in (None, record.name)
+        and query.version in (None, record.version)
+        and (not query.attributes or _has_attributes(record, query.attributes))
+    )
+
+
+def _has_attributes(record: InstanceRecord, wanted: dict[str, Any]) -> bool:
+    attributes = {} if record.attributes is None else msgspec.json.decode(record.attributes)
+    wanted = msgspec.to_builtins(wanted)
+    return all(key in attributes and _same_json(attributes[key], value) for key, value in wanted.items())
+
+
+def _same_json(left: object, right: object) -> bool:
+    """Equal as JSON: 1 is 1.0, but true is not 1."""
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
