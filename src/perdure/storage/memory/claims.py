@@ -4,6 +4,7 @@ Laws kept here: nobody takes what another owns; an instance goes only to a worke
 message waits for it, which needs none.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice, takewhile
 
@@ -119,7 +120,7 @@ def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
 def _next_row(tables: Tables, now: int, worker: WorkerRow) -> Iterator[int]:
     """The moments at which messages and timers become claimable, of which the earliest is among the yielded."""
     earliest = None
-    for due, incarnation, seq, _ in tables.agenda:
+    for due, incarnation, seq, _ in _later(tables, now):
         if earliest is not None and due >= earliest:
             return
         row = tables.instances[incarnation]
@@ -134,6 +135,15 @@ def _next_row(tables: Tables, now: int, worker: WorkerRow) -> Iterator[int]:
         if moment > now:
             earliest = moment if earliest is None else min(earliest, moment)
             yield earliest
+
+
+def _later(tables: Tables, now: int) -> Iterator[tuple[int, int, int, int]]:
+    """What on the agenda may be for later: what rests with its instance, then what is not yet due."""
+    for incarnation, row in tables.resting.items():
+        for due, seq, event in takewhile(lambda entry: entry[0] <= now, row.waiting):
+            yield due, incarnation, seq, event
+    for place in range(bisect_left(tables.agenda, (now + 1,)), len(tables.agenda)):
+        yield tables.agenda[place]
 
 
 def _next_task(tables: Tables, worker: WorkerRow) -> Iterator[int]:

@@ -291,8 +291,7 @@ def _release_instance(tables: Tables, now: int, worker: WorkerRow, item: Instanc
     if refused is not None:
         return refused
     row = tables.instances[item.incarnation]
-    tables.own_instance(row, None)
-    row.rested_by, row.rested_until = worker.record.worker, now + item.delay_us
+    tables.rest_instance(row, now + item.delay_us)
     return APPLIED
 
 

@@ -179,6 +179,8 @@ class Tables:
         self.workers: dict[int, WorkerRow] = {}
         self.agenda: list[tuple[int, int, int, int]] = []
         """(due, incarnation, seq, event) of all messages and timers."""
+        self.resting: dict[int, InstanceRow] = {}
+        """Instances released with a delay and not claimed since."""
         self.line = TaskLine()
         self._last_seq = 0
 
@@ -209,6 +211,7 @@ class Tables:
     def remove_instance(self, row: InstanceRow) -> None:
         """The instance and all that belongs to it."""
         self.clear_instance(row)
+        self._wake(row)
         record = row.record
         del self.instances[record.incarnation], self.by_id[record.id]
         _drop(self.by_creation, (record.created_at, record.incarnation))
@@ -240,8 +243,14 @@ class Tables:
             self.workers[row.record.owner].instances.remove(row.record.incarnation)
         if owner is not None:
             self.workers[owner].instances.add(row.record.incarnation)
-            row.rested_by = None
+            self._wake(row)
         row.record = replace(row.record, owner=owner)
+
+    def rest_instance(self, row: InstanceRow, until: int) -> None:
+        """Take an instance from its owner, who leaves it alone until then."""
+        row.rested_by, row.rested_until = row.record.owner, until
+        self.resting[row.record.incarnation] = row
+        self.own_instance(row, None)
 
     def open_children(self, incarnation: int) -> list[InstanceRow]:
         """The open instances whose parent this is."""
@@ -338,6 +347,10 @@ class Tables:
             task.deliveries += died
             self.disown_task(task, number, due=task.due, started=died)
         del self.workers[number]
+
+    def _wake(self, row: InstanceRow) -> None:
+        row.rested_by = None
+        self.resting.pop(row.record.incarnation, None)
 
     def _add_waiting(self, row: InstanceRow, due: int, seq: int, event: int) -> None:
         insort(row.waiting, (due, seq, event))
