@@ -29,7 +29,7 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
-from perdure.storage.memory.rows import CLOSED, InstanceRow, Tables, TaskRow, WorkerRow
+from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
 
 
 def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Outcome:
@@ -257,7 +257,7 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
         custom_status_version=record.custom_status_version + (change.custom_status is not None),
         cancel_requested=record.cancel_requested or change.cancel_requested,
     )
-    if status in CLOSED:
+    if status.is_closed:
         tables.clear_instance(row)
 
 

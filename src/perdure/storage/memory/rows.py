@@ -13,8 +13,6 @@ from msgspec.structs import replace
 from perdure._types import Status
 from perdure._work import HistoryRow, InstanceRecord, NewInstance, NewTask, WorkerRecord
 
-CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
-
 Rank: TypeAlias = tuple[int, int, int, int, int]
 """Where a task stands in line: minus its priority, when it was scheduled, incarnation, execution, event."""
 
@@ -91,7 +89,7 @@ class InstanceRow:
     @property
     def closed(self) -> bool:
         """Whether it has ended."""
-        return self.record.status in CLOSED
+        return self.record.status.is_closed
 
     def rests_until(self, worker: int) -> int:
         """Until when this worker leaves it alone, having released it with a delay; 0: it need not."""
