@@ -27,6 +27,11 @@ BackoffKind: TypeAlias = Literal["none", "fixed", "linear", "exponential"]
 _KINDS = ("none", "fixed", "linear", "exponential")
 
 
+def _check_number(value: object, what: str, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise UsageError(f"{what} is {value!r}: it must be a number from {least:g} to {most:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait before each further attempt. Make one with `none`, `fixed`, `linear` or `exponential`.
@@ -220,7 +225,7 @@ class RetryPolicy:
         attempts: object = self.max_attempts
         if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= ATTEMPTS_MAX:
             raise UsageError(
-                f"RetryPolicy max_attempts is {attempts!r}: it counts the first try, 1 to {ATTEMPTS_MAX:,}"
+                f"RetryPolicy max_attempts is {attempts!r}: use 1 to {ATTEMPTS_MAX:,}; the first try counts"
             )
         if not isinstance(self.backoff, Backoff):
             raise UsageError(f"RetryPolicy backoff is {self.backoff!r}: use one of Backoff's class methods")
@@ -240,18 +245,20 @@ class RetryPolicy:
 
     def _to_struct(self) -> WirePolicy:
         backoff = self.backoff
-        return WirePolicy(
-            max_attempts=self.max_attempts,
-            backoff=backoff.kind,
-            base_us=duration_us(backoff.base),
-            multiplier=float(backoff.multiplier),
-            max_us=0 if backoff.max is None else duration_us(backoff.max),
-            jitter=float(backoff.jitter),
-            attempt_timeout_us=_timeout_us(self.attempt_timeout, "RetryPolicy attempt_timeout"),
-            total_timeout_us=_timeout_us(self.total_timeout, "RetryPolicy total_timeout"),
-            retry_on=tuple(qualified_name(each) for each in self.retry_on),
-            never_retry=tuple(qualified_name(each) for each in self.never_retry),
-        )
+        values: dict[str, Any] = {
+            "max_attempts": self.max_attempts,
+            "backoff": backoff.kind,
+            "base_us": duration_us(backoff.base),
+            "multiplier": float(backoff.multiplier),
+            "max_us": 0 if backoff.max is None else duration_us(backoff.max),
+            "jitter": float(backoff.jitter),
+            "attempt_timeout_us": _timeout_us(self.attempt_timeout, "RetryPolicy attempt_timeout"),
+            "total_timeout_us": _timeout_us(self.total_timeout, "RetryPolicy total_timeout"),
+            "retry_on": tuple(qualified_name(each) for each in self.retry_on),
+            "never_retry": tuple(qualified_name(each) for each in self.never_retry),
+        }
+        # Only the very object of a default is left out of the JSON, so what equals it is not passed at all.
+        return WirePolicy(**{name: value for name, value in values.items() if value != getattr(ONE_ATTEMPT, name)})
 
 
 def from_wire(stored: dict[str, Any] | bytes | None) -> WirePolicy:
@@ -275,11 +282,6 @@ def _timeout_us(value: Duration | None, what: str) -> int | None:
     if limit_us == 0:
         raise UsageError(f"{what} is {value!r}: nothing ends in no time; leave it out for no limit")
     return limit_us
-
-
-def _check_number(value: object, what: str, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise UsageError(f"{what} is {value!r}: it must be a number from {least:g} to {most:g}")
 
 
 def _check_types(types: object, what: str) -> None:
