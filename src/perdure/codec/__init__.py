@@ -1,0 +1,193 @@
+"""Payloads: strict JSON by annotation, the same on every store.
+
+A value is written when it fits its annotation and will come back equal; anything else is a `PayloadError` at the call,
+which names the path and the type. There is no NaN, no infinity, no NUL character, no unpaired surrogate, no naive
+datetime, no bool for an int, nothing deeper than 200 levels or larger than 2 MiB. Sets are written in an order that no
+hash seed changes; dicts keep theirs.
+
+>>> codec_for(list[int]).encode([1, 2], what="input 1 of activity shop::activity::sum")
+b'[1,2]'
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from perdure._types import PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX
+from perdure.codec._annotations import Builder
+from perdure.codec._shapes import Encoded, Misfit, encode_json
+from perdure.errors import PayloadError, PayloadTooLargeError
+
+__all__ = ["Encoded", "InputsCodec", "TypeCodec", "codec_for", "decode_any", "encode_any"]
+
+_NUL: Final = b"\\u0000"
+_read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class TypeCodec:
+    """Writes and reads the values of one annotation; made by `codec_for`."""
+
+    def __init__(self, annotation: Any) -> None:
+        builder = Builder()
+        self.shape = builder.shape(annotation)
+        self.name = self.shape.name
+        parts = list(self.shape.reachable())
+        self.shape.prepare()
+        self._plain = self.shape.plain
+        self._read = self.shape.read
+        self._rereads = any(part.has_bounds for part in parts)
+        self._checks_depth = builder.checks_depth(self.shape)
+        self._checks_after_reading = any(part.reads_loosely for part in parts)
+
+    def __repr__(self) -> str:
+        return f"codec_for({self.name})"
+
+    def encode(self, value: Any, *, what: str = "payload") -> bytes:
+        """The value as JSON.
+
+        Args:
+            value: What to write.
+            what: What the value is, for errors ("input 1 of activity shop::activity::charge").
+
+        Raises:
+            PayloadError: The value does not fit, or can't be JSON.
+            PayloadTooLargeError: It has more than 2 MiB as JSON.
+        """
+        try:
+            if self._plain(value):
+                data = encode_json(value)
+                if _NUL not in data and len(data) <= PAYLOAD_BYTES_MAX and self._is_settled(data):
+                    return data
+        except Exception:  # noqa: BLE001, S110 -- whatever is wrong, the slow way says it in words
+            pass
+        return self._encode_slowly(value, what)
+
+    def decode(self, data: Encoded, *, what: str = "payload") -> Any:
+        """The value of this JSON; raises `PayloadError` if it does not fit the annotation."""
+        try:
+            value = self._read(data)
+            if self._checks_after_reading and not self._plain(value):
+                self.shape.lower(value, PAYLOAD_DEPTH_MAX)
+        except Exception as exc:  # noqa: BLE001 -- the code of the value may raise anything
+            raise _worded(exc, what, f"does not fit {self.name}") from _cause(exc)
+        return value
+
+    def _is_settled(self, data: bytes) -> bool:
+        """Whether nothing is left to check that only the written value shows."""
+        if self._checks_depth and data.count(b"[") + data.count(b"{") > PAYLOAD_DEPTH_MAX:
+            return False
+        return not self._rereads
+
+    def _encode_slowly(self, value: Any, what: str) -> bytes:
+        try:
+            data = encode_json(self.shape.lower(value, PAYLOAD_DEPTH_MAX))
+            if self._rereads:
+                self._read(data)
+        except Exception as exc:  # noqa: BLE001 -- the code of the value may raise anything
+            raise _worded(exc, what, f"does not fit {self.name}") from _cause(exc)
+        if len(data) > PAYLOAD_BYTES_MAX:
+            raise PayloadTooLargeError(
+                f"{what} has {len(data)} bytes of JSON, and at most {PAYLOAD_BYTES_MAX} are allowed: "
+                "store it elsewhere and pass a reference to it",
+                size_bytes=len(data),
+                limit_bytes=PAYLOAD_BYTES_MAX,
+            )
+        return data
+
+
+class InputsCodec:
+    """Writes and reads the inputs of one definition: always a JSON array, however many there are.
+
+    Args:
+        types: The annotation of each input.
+        defaults: The defaults of the last ones, as in `function.__defaults__`. A missing input takes its default, so
+            that a new input with a default is a compatible change.
+        what: Whose inputs they are, for errors ("activity shop::activity::charge").
+    """
+
+    def __init__(self, types: Sequence[Any], defaults: Sequence[Any] = (), what: str = "payload") -> None:
+        self.codecs = tuple(codec_for(annotation) for annotation in types)
+        self.defaults = tuple(defaults)
+        self.what = what
+        self.required = len(self.codecs) - len(self.defaults)
+        self._whats = tuple(f"input {index} of {what}" for index, _ in enumerate(self.codecs, 1))
+
+    def encode(self, args: tuple[Any, ...]) -> bytes:
+        """The inputs as a JSON array; raises `PayloadError`, also if there are too many or too few."""
+        if not self.required <= len(args) <= len(self.codecs):
+            raise PayloadError(f"{self.what} takes {self._arity()}, and {len(args)} were given")
+        written = [
+            codec.encode(value, what=what) for codec, value, what in zip(self.codecs, args, self._whats, strict=False)
+        ]
+        return b"[" + b",".join(written) + b"]"
+
+    def decode(self, data: Encoded) -> tuple[Any, ...]:
+        """The inputs, with defaults for those that are missing; raises `PayloadError`."""
+        try:
+            items = _read_array(data)
+        except Exception as exc:  # noqa: BLE001 -- the code of the value may raise anything
+            raise _worded(exc, f"the inputs of {self.what}", "are no JSON array") from _cause(exc)
+        if not self.required <= len(items) <= len(self.codecs):
+            raise PayloadError(f"{self.what} takes {self._arity()}, and its payload has {len(items)}")
+        values = [
+            codec.decode(item, what=what) for codec, item, what in zip(self.codecs, items, self._whats, strict=False)
+        ]
+        return (*values, *self.defaults[len(items) - self.required :])
+
+    def _arity(self) -> str:
+        most = len(self.codecs)
+        count = f"{most}" if self.required == most else f"{self.required} to {most}"
+        return f"{count} input" if count == "1" else f"{count} inputs"
+
+
+def codec_for(annotation: Any) -> TypeCodec:
+    """The codec of an annotation; made once, then remembered.
+
+    Raises:
+        RegistrationError: The annotation, or a type inside it, can't be JSON or can't be resolved.
+    """
+    try:
+        hash(annotation)
+    except TypeError:
+        # Such as Annotated with a list.
+        return TypeCodec(annotation)
+    return _cached_codec(annotation)
+
+
+def encode_any(value: Any, *, what: str = "payload") -> bytes:
+    """A value whose annotation is not known here, as JSON; raises `PayloadError`.
+
+    Objects are written as their classes say, and the receiver reads them by its own annotation.
+    """
+    return codec_for(Any).encode(value, what=what)
+
+
+def decode_any(data: Encoded, *, what: str = "payload") -> Any:
+    """The plain JSON value: dict, list, str, int, float, bool or None; raises `PayloadError`."""
+    return codec_for(Any).decode(data, what=what)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _cached_codec(annotation: Any) -> TypeCodec:
+    return TypeCodec(annotation)
+
+
+def _worded(exc: Exception, what: str, complaint: str) -> PayloadError:
+    if isinstance(exc, Misfit):
+        return PayloadError(f"{what} {complaint}: {exc}")
+    if isinstance(exc, RecursionError):
+        return PayloadError(
+            f"{what} {complaint}: it is nested too deeply; at most {PAYLOAD_DEPTH_MAX} levels are allowed"
+        )
+    try:
+        words = f"{type(exc).__name__}: {exc}"
+    except Exception:  # noqa: BLE001 -- the exception came from the value's own code, which may do anything
+        words = type(exc).__name__
+    return PayloadError(f"{what} {complaint}: {words}")
+
+
+def _cause(exc: Exception) -> Exception | None:
+    """What to show as the cause: a misfit is only how we found out."""
+    return None if isinstance(exc, Misfit) else exc

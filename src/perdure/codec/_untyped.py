@@ -1,0 +1,115 @@
+"""The shape of Any and object: whatever can be JSON, which comes back as dicts, lists, strings, numbers and None."""
+
+from collections.abc import Callable, Iterable
+from types import NoneType
+from typing import Any
+
+from perdure.codec._shapes import (
+    ANY_KIND,
+    FloatShape,
+    IntShape,
+    Misfit,
+    Shape,
+    clean_text,
+    deeper,
+    key_step,
+    sort_encoded,
+    type_name,
+)
+from perdure.errors import RegistrationError
+
+_STR = frozenset({str})
+_LEAVES: frozenset[type] = frozenset({str, int, bool, NoneType})
+_INT = IntShape()
+_FLOAT = FloatShape()
+
+
+class UntypedShape(Shape):
+    """Any JSON, and any object whose class has a shape: such an object is written as its class says.
+
+    The receiver may know more: what one side passes as Any, the other side reads by its annotation.
+    """
+
+    exact = _LEAVES
+    kinds = ANY_KIND
+
+    def __init__(self, depth_left: int, shape_for: Callable[[type], Shape]) -> None:
+        super().__init__(Any, "JSON")
+        self.depth_left = depth_left
+        self._shape_for = shape_for
+
+    def plain(self, value: Any) -> bool:
+        return plain_untyped(value, self.depth_left)
+
+    def claims(self, value: Any) -> bool:  # noqa: ARG002 -- everything is JSON
+        return True
+
+    def lower(self, value: Any, depth_left: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return clean_text(str.__str__(value))
+        if isinstance(value, int):
+            return _INT.lower(value, depth_left)
+        if isinstance(value, float):
+            return _FLOAT.lower(value, depth_left)
+        if isinstance(value, dict):
+            return self._lower_dict(value, deeper(depth_left))
+        if isinstance(value, list | tuple):
+            return self._lower_items(value, deeper(depth_left))
+        if isinstance(value, set | frozenset):
+            return sort_encoded(self._lower_items(value, deeper(depth_left)))
+        return self._lower_object(value, depth_left)
+
+    def _lower_dict(self, value: dict[Any, Any], depth_left: int) -> dict[str, Any]:
+        lowered = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise Misfit(
+                    f"a key of type {type_name(type(key))}, which would come back as a string; "
+                    f"use strings, or annotate the dict as dict[{type_name(type(key))}, ...]"
+                )
+            try:
+                lowered[clean_text(str.__str__(key))] = self.lower(item, depth_left)
+            except Misfit as misfit:
+                misfit.steps.append(key_step(key))
+                raise
+        return lowered
+
+    def _lower_items(self, value: Iterable[Any], depth_left: int) -> list[Any]:
+        lowered = []
+        for index, item in enumerate(value):
+            try:
+                lowered.append(self.lower(item, depth_left))
+            except Misfit as misfit:
+                misfit.steps.append(f"[{index}]")
+                raise
+        return lowered
+
+    def _lower_object(self, value: Any, depth_left: int) -> Any:
+        try:
+            shape = self._shape_for(type(value))
+        except RegistrationError:
+            raise Misfit(
+                f"a value of type {type_name(type(value))} can't be JSON; pass plain data, a dataclass, or another "
+                "supported type"
+            ) from None
+        return shape.lower(value, depth_left)
+
+
+def plain_untyped(value: Any, depth_left: int) -> bool:
+    """Whether the value is JSON as it stands: exact builtin types, string keys, finite floats, not too deep."""
+    kind = type(value)
+    if kind is dict:
+        if not _STR.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        return kind in _LEAVES or (kind is float and _FLOAT.plain(value))
+    if depth_left <= 0:
+        return False
+    if _LEAVES.issuperset(map(type, items)):
+        return True
+    return all(type(item) in _LEAVES or plain_untyped(item, depth_left - 1) for item in items)
