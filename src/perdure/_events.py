@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from .errors import ErrorInfo
+from perdure.errors import ErrorInfo
 
 HISTORY_FORMAT = 1
 """The format of history rows written by this release."""
@@ -178,9 +178,10 @@ class ChildScheduled(Asked, frozen=True, tag="sub"):
 
 
 class ChildCancelled(Asked, frozen=True, tag="sub!"):
-    """A sub-orchestration is no longer wanted."""
+    """A sub-orchestration is no longer wanted; it is asked to cancel, or terminated."""
 
     source: int
+    terminate: bool = False
 
 
 class DetachedStarted(Asked, frozen=True, tag="detach"):

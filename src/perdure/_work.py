@@ -205,7 +205,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     ones too) are events of this execution, also of this very turn; those that are gone are passed over.
 
     A closing status deletes the instance's remaining messages, tasks and timers and clears its owner. `next_start` is
-    the `Start` message of the next execution after a continue-as-new (`change.execution` names it): it falls due now or
+    the `Start` message of the next execution after a continue-as-new (`change.execution` names it; the instance's
+    version becomes `change.version`, so None leaves it open): it falls due now or
     just before the earliest message that waits, so that it comes first. Waiting messages stay, except those that
     `TaskDone` or `Hold` made for the execution that has ended; its tasks and timers are deleted.
     """

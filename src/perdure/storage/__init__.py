@@ -1,0 +1,52 @@
+"""Where instances live: the contract in `base`, and a backend for each kind of URL."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import unquote
+
+from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
+from perdure.errors import UsageError
+
+SCHEMES = "sqlite:///relative.db, sqlite:////absolute.db, a path, or memory://"
+
+
+def open_storage(
+    url: str | os.PathLike[str],
+    *,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    durability: str = "full",
+) -> Any:
+    """Open the store that a URL names; a `Storage` and `Inspector`.
+
+    Raises:
+        UsageError: The URL is of no known kind.
+        StorageError: The store can't be opened.
+    """
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    if isinstance(url, os.PathLike):
+        return _sqlite(os.fspath(url), clock, entropy, durability)
+    if not isinstance(url, str):
+        raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return _sqlite(url, clock, entropy, durability)
+    if scheme == "memory" and not rest:
+        from perdure.storage.memory import MemoryStorage  # noqa: PLC0415 - a backend is loaded when it is named
+
+        return MemoryStorage(clock=clock, entropy=entropy)
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return _sqlite(unquote(rest[1:]), clock, entropy, durability)
+    if scheme in {"postgres", "postgresql"}:
+        raise UsageError("this release of Perdure has no PostgreSQL backend yet: use sqlite:///path")
+    raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
+
+
+def _sqlite(path: str, clock: Clock, entropy: Entropy, durability: str) -> Any:
+    if not path:
+        raise UsageError(f"the store's path is empty: use {SCHEMES}")
+    from perdure.storage.sqlite import SqliteStorage  # noqa: PLC0415 - a backend is loaded when it is named
+
+    return SqliteStorage(path, clock=clock, entropy=entropy, durability=durability)

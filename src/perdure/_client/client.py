@@ -1,0 +1,494 @@
+"""The client: starts, asks and steers; runs nothing. What it says is durable when a call returns."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from perdure import _work as work
+from perdure._client.handle import InstanceStatus, OrchestrationHandle, status_of
+from perdure._client.history import Event, read_events
+from perdure._context import ExternalEvent
+from perdure._definitions import Orchestration
+from perdure._types import (
+    OnConflict,
+    Status,
+    check_instance_id,
+    check_name,
+    instant_us,
+    slot_of,
+)
+from perdure.codec import codec_for, encode_any
+from perdure.errors import (
+    InstanceClosedError,
+    InstanceExistsError,
+    InstanceNotFoundError,
+    InstanceOpenError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from perdure._client.requests import Gateway
+    from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
+
+T = TypeVar("T")
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+Attribute = str | int | float | bool | datetime
+
+CONFLICTS = ("fail", "use_existing", "restart_if_closed", "terminate_and_restart")
+PAGE_MAX = 1_000
+STARTS_PER_BATCH_MAX = 10_000
+_UNKNOWN_RETRIES_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; `next` goes into `after=` for the page behind it, None at the end."""
+
+    items: Sequence[T]
+    next: str | None
+
+
+class Client:
+    """Starts orchestrations, sends them events, and reads them, in a store that workers share.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, or a path. A worker's own client is `runtime.client`.
+
+    Example:
+        async with Client("sqlite:///shop.db") as client:
+            handle = await client.start_orchestration(checkout, order, instance_id="order-1")
+            print(await handle.result())
+    """
+
+    def __init__(self, url: Any, /) -> None:
+        self._url = url
+        self._gateway: Gateway | None = None
+        self._own: Any = None
+
+    @classmethod
+    def _over(cls, gateway: Gateway) -> Client:
+        """The client of a runtime, over its engine."""
+        client = cls.__new__(cls)
+        client._url = None
+        client._gateway = gateway
+        client._own = None
+        return client
+
+    async def __aenter__(self) -> Self:
+        """Open the store.
+
+        Raises:
+            StorageError: It can't be opened; the message says why and who must act.
+        """
+        if self._own is not None or self._gateway is not None:
+            raise UsageError("this client is already open")
+        from perdure._client.gateway import ThreadGateway  # noqa: PLC0415 - a runtime's client never needs it
+        from perdure._ports import SystemClock, SystemEntropy  # noqa: PLC0415 - the same
+        from perdure.storage import open_storage  # noqa: PLC0415 - the same
+
+        clock, entropy = SystemClock(), SystemEntropy()
+        self._own = self._gateway = ThreadGateway(open_storage(self._url, clock=clock, entropy=entropy), clock, entropy)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close the store. Calls under way fail; what they asked for may have been committed."""
+        own, self._own, self._gateway = self._own, None, None
+        if own is not None:
+            await own.close()
+
+    def _opened(self) -> Gateway:
+        if self._gateway is None:
+            raise UsageError("this client is not open: use it inside `async with Client(url) as client:`")
+        return self._gateway
+
+    # -- starting --------------------------------------------------------------------------------------------------
+
+    @overload
+    async def start_orchestration(
+        self,
+        orchestration: Orchestration0[R],
+        /,
+        *,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> OrchestrationHandle[R]: ...
+    @overload
+    async def start_orchestration(
+        self,
+        orchestration: Orchestration1[A, R],
+        a: A,
+        /,
+        *,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> OrchestrationHandle[R]: ...
+    @overload
+    async def start_orchestration(
+        self,
+        orchestration: Orchestration2[A, B, R],
+        a: A,
+        b: B,
+        /,
+        *,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> OrchestrationHandle[R]: ...
+    @overload
+    async def start_orchestration(
+        self,
+        orchestration: Orchestration3[A, B, C, R],
+        a: A,
+        b: B,
+        c: C,
+        /,
+        *,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> OrchestrationHandle[R]: ...
+    @overload
+    async def start_orchestration(
+        self,
+        orchestration: str,
+        /,
+        *inputs: object,
+        returns: type[R] = ...,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> OrchestrationHandle[R]: ...
+    async def start_orchestration(
+        self, orchestration: Any, /, *inputs: Any, returns: Any = None, **options: Any
+    ) -> OrchestrationHandle[Any]:
+        """Start an orchestration; it is durable when this returns.
+
+        A definition stands for its name; the version is the latest that the worker has, unless `version` names one.
+
+        Args:
+            orchestration: A definition, or a durable name with `returns=` as the type of the result.
+            *inputs: Its inputs, 0 to 3.
+            returns: The type of the result, for a start by name.
+            instance_id: 1 to 256 bytes; default a new UUID (version 7).
+            version: An exact version.
+            on_conflict: When the id is taken: "fail" (default), "use_existing", "restart_if_closed" or
+                "terminate_and_restart".
+            attributes: Values to find the instance by in `list_instances`.
+            start_at: Not before this instant (aware); it is pending until then.
+
+        Raises:
+            InstanceExistsError: The id is taken.
+            PayloadError: An input does not fit its annotation.
+            UsageError: An option is wrong.
+            StorageUnavailableError: Nothing was started; try again.
+        """
+        gateway = self._opened()
+        new = self._new(gateway, orchestration, inputs, **options)
+        on_conflict = options.get("on_conflict", "fail")
+        outcome = await self._commit_start(gateway, new, on_conflict)
+        return self._started(gateway, orchestration, returns, new, outcome)
+
+    async def start_many(
+        self, orchestration: Orchestration1[A, R], inputs: Iterable[tuple[str, A]], /, *, on_conflict: OnConflict = "fail"
+    ) -> list[OrchestrationHandle[R]]:
+        """Start one orchestration for each `(instance_id, input)`, in as few commits as the store allows.
+
+        All or none is not promised: each start lands on its own, and the first that was refused is raised after all
+        have been tried. Durable when this returns.
+
+        Raises:
+            InstanceExistsError: An id is taken, and `on_conflict` is "fail".
+            PayloadError: An input does not fit its annotation; nothing was started.
+        """
+        import asyncio  # noqa: PLC0415 - only here
+
+        gateway = self._opened()
+        options = {"on_conflict": on_conflict}
+        new = [
+            self._new(gateway, orchestration, (item,), instance_id=instance_id, **options) for instance_id, item in inputs
+        ]
+        handles: list[OrchestrationHandle[R]] = []
+        refused: BaseException | None = None
+        for begin in range(0, len(new), STARTS_PER_BATCH_MAX):
+            chunk = new[begin : begin + STARTS_PER_BATCH_MAX]
+            outcomes = await asyncio.gather(
+                *(self._commit_start(gateway, each, on_conflict) for each in chunk), return_exceptions=True
+            )
+            for each, outcome in zip(chunk, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    refused = refused or outcome
+                else:
+                    handles.append(self._started(gateway, orchestration, None, each, outcome))
+        if refused is not None:
+            raise refused
+        return handles
+
+    def _new(  # noqa: PLR0913 - the options of a start
+        self,
+        gateway: Gateway,
+        orchestration: Any,
+        inputs: tuple[Any, ...],
+        *,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: str = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> work.NewInstance:
+        if on_conflict not in CONFLICTS:
+            raise UsageError(f"on_conflict is {on_conflict!r}: use one of {', '.join(CONFLICTS)}")
+        if isinstance(orchestration, Orchestration):
+            name = orchestration.name
+            data = orchestration.inputs_codec.encode(inputs)
+        elif isinstance(orchestration, str):
+            name = check_name("orchestration", orchestration)
+            data = encode_any(inputs, what=f"inputs of orchestration {name}")
+        else:
+            raise UsageError(
+                f"start_orchestration takes a definition made with @orchestration, or its name, not {orchestration!r}"
+            )
+        new_id = check_instance_id(instance_id) if instance_id is not None else _uuid7(gateway.draw_incarnation())
+        start = work.Start(input=Raw(data), version=_checked_version(version), root=new_id)
+        return work.NewInstance(
+            id=new_id,
+            incarnation=gateway.draw_incarnation(),
+            name=name,
+            version=version,
+            start=work.encode_message(start),
+            start_at=None if start_at is None else instant_us(start_at, "start_at"),
+            root=new_id,
+            attributes=None if not attributes else _attributes(attributes),
+            slot=slot_of(new_id),
+        )
+
+    async def _commit_start(self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict) -> work.Applied:
+        cancel = work.encode_message(work.Cancel(reason="its parent was replaced"))
+        item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=cancel)
+        for attempt in range(1, _UNKNOWN_RETRIES_MAX + 1):
+            try:
+                outcome = await gateway.submit(item)
+            except OutcomeUnknownError:
+                # The incarnation names this very start, so sending it again is harmless.
+                if attempt == _UNKNOWN_RETRIES_MAX:
+                    raise
+                continue
+            if isinstance(outcome, work.Applied):
+                return outcome
+            if outcome.reason is work.Refusal.INCARNATION:
+                item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation()))
+                continue
+            if outcome.reason is work.Refusal.NOT_ROOT:
+                raise UsageError(
+                    f"instance {new.id!r} is the child of an open orchestration, which would wait for it for ever: "
+                    "terminate it, or restart the parent"
+                )
+            raise InstanceExistsError(new.id)
+        raise StorageUnavailableError(f"no free incarnation was found for {new.id!r}: try again")
+
+    def _started(
+        self, gateway: Gateway, orchestration: Any, returns: Any, new: work.NewInstance, outcome: work.Applied
+    ) -> OrchestrationHandle[Any]:
+        incarnation = new.incarnation if outcome.existing is None else outcome.existing.incarnation
+        codec = orchestration.result_codec if isinstance(orchestration, Orchestration) else codec_for(returns or Any)
+        return OrchestrationHandle(self, gateway, new.id, codec, incarnation)
+
+    @overload
+    def get_handle(self, instance_id: str, /) -> OrchestrationHandle[Any]: ...
+    @overload
+    def get_handle(self, instance_id: str, orchestration: Orchestration[..., R], /) -> OrchestrationHandle[R]: ...
+    def get_handle(self, instance_id: str, orchestration: Any = None, /) -> OrchestrationHandle[Any]:
+        """A handle for an instance, which need not exist yet; with its definition the result is typed."""
+        codec = orchestration.result_codec if orchestration is not None else codec_for(Any)
+        return OrchestrationHandle(self, self._opened(), instance_id, codec, None)
+
+    # -- steering --------------------------------------------------------------------------------------------------
+
+    @overload
+    async def raise_event(
+        self, instance_id: str, event: ExternalEvent[T], data: T, /, *, dedup_key: str | None = None
+    ) -> None: ...
+    @overload
+    async def raise_event(
+        self, instance_id: str, event: str, data: object = None, /, *, dedup_key: str | None = None
+    ) -> None: ...
+    async def raise_event(
+        self, instance_id: str, event: Any, data: Any = None, /, *, dedup_key: str | None = None
+    ) -> None:
+        """Send an external event; it waits in the instance's mailbox until it is read. Durable when this returns.
+
+        With a `dedup_key`, sending it again is harmless.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceClosedError: It has ended.
+            PayloadError: The data does not fit the event's type.
+        """
+        if isinstance(event, ExternalEvent):
+            name = event.name
+            body = codec_for(event.type_).encode(data, what=f"external event {name!r}")
+        else:
+            name = check_name("event", event)
+            body = encode_any(data, what=f"external event {name!r}")
+        key = None if dedup_key is None else check_name("dedup key", dedup_key)
+        await self._deliver(instance_id, work.Raised(name=name, data=Raw(body)), dedup_key=key)
+
+    async def cancel(self, instance_id: str, /, reason: str = "") -> None:
+        """Ask an instance to cancel: `CancelledError` is raised in it, and it may compensate. A second time is a no-op.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceClosedError: It has ended.
+        """
+        await self._deliver(instance_id, work.Cancel(reason=reason))
+
+    async def terminate(self, instance_id: str, /, reason: str = "") -> None:
+        """End an instance at once, without running its code; its children are terminated too.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceClosedError: It has ended.
+        """
+        await self._deliver(instance_id, work.Terminate(reason=reason), control=True)
+
+    async def _deliver(
+        self, instance_id: str, message: work.AnyMessage, *, control: bool = False, dedup_key: str | None = None
+    ) -> None:
+        item = work.Deliver(to_id=instance_id, body=work.encode_message(message), control=control, dedup_key=dedup_key)
+        outcome = await self._opened().submit(item)
+        if isinstance(outcome, work.Refused):
+            if outcome.reason is work.Refusal.CLOSED:
+                raise InstanceClosedError(instance_id)
+            raise InstanceNotFoundError(instance_id)
+
+    async def delete(self, instance_id: str, /, *, force: bool = False) -> int:
+        """Delete a closed instance with all its descendants and histories; returns how many instances went.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceOpenError: It, or a descendant, is open, and `force` is not set.
+            UsageError: It is a child: delete its root.
+        """
+        outcome = await self._opened().submit(work.Delete(id=instance_id, force=force))
+        if isinstance(outcome, work.Applied):
+            return outcome.count
+        if outcome.reason is work.Refusal.NOT_FOUND:
+            raise InstanceNotFoundError(instance_id)
+        if outcome.reason is work.Refusal.NOT_ROOT:
+            raise UsageError(f"instance {instance_id!r} is a child: delete the root instance that it belongs to")
+        raise InstanceOpenError(instance_id)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def get_status(self, instance_id: str, /) -> InstanceStatus[Any]:
+        """Where an instance stands.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+        """
+        return await self.get_handle(instance_id).status()
+
+    async def list_instances(  # noqa: PLR0913 - filters
+        self,
+        *,
+        status: Status | Iterable[Status] | None = None,
+        name: str | None = None,
+        version: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Page[InstanceStatus[Any]]:
+        """One page of instances, the newest first; every given filter must match.
+
+        Raises:
+            UsageError: `limit` is not within 1 to 1,000, or `after` is no page key.
+        """
+        if not 1 <= limit <= PAGE_MAX:
+            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
+        statuses = () if status is None else (Status(status),) if isinstance(status, str) else tuple(map(Status, status))
+        wanted = {} if not attributes else json.loads(_attributes(attributes))
+        query = work.Query(
+            statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after
+        )
+        gateway = self._opened()
+        try:
+            records, key = await gateway.read(gateway.inspector.find, query)
+        except ValueError as error:
+            raise UsageError(f"after is {after!r}, which is no key of a page: pass `page.next` unchanged") from error
+        codec = codec_for(Any)
+        return Page([status_of(record, codec) for record in records], key)
+
+    async def history(self, instance_id: str, /, *, execution_id: int | None = None) -> AsyncIterator[Event]:
+        """The events of an execution (default: the current one), in order.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            HistoryCorruptError: The stored history is damaged.
+        """
+        gateway = self._opened()
+        record = await gateway.read(gateway.inspector.get, instance_id)
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
+        execution = record.execution if execution_id is None else execution_id
+        rows = await gateway.read(gateway.inspector.read_history, record.incarnation, execution)
+        for event in read_events(rows):
+            yield event
+
+
+def _uuid7(incarnation: int) -> str:
+    """A UUID of version 7 made of an incarnation, which is a time and a random part already, and more randomness."""
+    random_bits = uuid.uuid4().int & ((1 << 62) - 1)
+    ms = (incarnation >> 22) + 1_577_836_800_000
+    return str(uuid.UUID(int=(ms << 80) | (7 << 76) | ((incarnation & 0xFFF) << 64) | (2 << 62) | random_bits))
+
+
+def _checked_version(version: str | None) -> str | None:
+    if version is not None:
+        from perdure._definitions import version_key  # noqa: PLC0415 - rarely needed
+
+        version_key(version)
+    return version
+
+
+def _attributes(attributes: Mapping[str, Attribute]) -> bytes:
+    plain: dict[str, Any] = {}
+    for key, value in attributes.items():
+        check_name("attribute", key)
+        if isinstance(value, datetime):
+            plain[key] = instant_us(value, f"attribute {key!r}")
+        elif isinstance(value, str | int | float | bool):
+            plain[key] = value
+        else:
+            raise UsageError(
+                f"attribute {key!r} is {value!r}: attributes are strings, numbers, booleans or aware datetimes"
+            )
+    return encode_any(plain, what="attributes")

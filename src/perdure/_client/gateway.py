@@ -1,0 +1,127 @@
+"""A client's own thread to storage, for processes without a worker: group commit, and polling for endings."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from perdure._client.requests import Call, Desk, Ending, Request, ThreadInbox, Watch
+from perdure._ports import Clock, Entropy, Incarnations
+from perdure._work import Batch, Item, Outcome
+from perdure.errors import ClientError, InstanceNotFoundError, StorageError
+from perdure.storage.base import Inspector, Storage
+
+T = TypeVar("T")
+
+POLL_US = 10_000
+"""How often a client without a worker looks for changes that others made, while somebody waits."""
+
+IDLE_US = 3_600_000_000
+
+_log = logging.getLogger("perdure.client")
+
+
+class ThreadGateway:
+    """Talks to storage on a thread of its own; a `Gateway`."""
+
+    def __init__(self, storage: Any, clock: Clock, entropy: Entropy) -> None:
+        self._storage: Storage = storage
+        self._inspector: Inspector = storage
+        self._incarnations = Incarnations(clock, entropy)
+        self._entropy = entropy
+        self._inbox: ThreadInbox[Any] = ThreadInbox()
+        self._desk = Desk(self._inbox)
+        self._watches: dict[str, list[Watch]] = {}
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="perdure-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def inspector(self) -> Inspector:
+        """The read side."""
+        return self._inspector
+
+    def draw_incarnation(self) -> int:
+        """A fresh incarnation for a start."""
+        return self._incarnations.draw()
+
+    async def submit(self, item: Item) -> Outcome:
+        """Have an item committed."""
+        return await self._desk.submit(item)
+
+    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
+        """Wait for news of an instance."""
+        return await self._desk.watch(instance_id, incarnation, until_closed=until_closed)
+
+    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a method of the inspector off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+    async def close(self) -> None:
+        """Stop the thread and close the storage."""
+        self._desk.closed = True
+        self._inbox.put([Call(self._stop)])
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._storage.close()
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._run_once()
+            except Exception:
+                _log.exception("the client's thread failed; it goes on")
+        for watch in [watch for watches in self._watches.values() for watch in watches]:
+            watch.resolve(ClientError("the client was closed while somebody waited for a result"))
+
+    def _run_once(self) -> None:
+        entries = self._inbox.take(POLL_US if self._watches else IDLE_US)
+        requests: list[Request] = []
+        fresh: set[str] = set()
+        for entry in entries:
+            if isinstance(entry, Request):
+                requests.append(entry)
+            elif isinstance(entry, Watch):
+                self._watches.setdefault(entry.instance_id, []).append(entry)
+                if entry.until_closed:
+                    fresh.add(entry.instance_id)
+            else:
+                entry.function()
+        if requests:
+            self._commit(requests)
+        if self._watches:
+            changed = self._storage.changed() or bool(requests)
+            self._look(set(self._watches) if changed else fresh, changed=changed)
+
+    def _commit(self, requests: list[Request]) -> None:
+        batch = Batch(token=self._entropy.token(), items=tuple(request.item for request in requests))
+        try:
+            outcomes = self._storage.commit(batch).outcomes
+        except StorageError as error:
+            for request in requests:
+                request.resolve(error)
+            return
+        for request, outcome in zip(requests, outcomes, strict=True):
+            request.resolve(outcome)
+
+    def _look(self, ids: set[str], *, changed: bool) -> None:
+        records = self._inspector.get_many(sorted(ids)) if ids else {}
+        for instance_id in ids:
+            record = records.get(instance_id)
+            kept: list[Watch] = []
+            for watch in self._watches.pop(instance_id, ()):
+                if record is None:
+                    watch.resolve(InstanceNotFoundError(instance_id))
+                    continue
+                ending = Ending.of(record)
+                if watch.until_closed and ending is not None:
+                    watch.resolve(ending)
+                elif not watch.until_closed and changed:
+                    watch.resolve(None)
+                else:
+                    kept.append(watch)
+            if kept:
+                self._watches[instance_id] = kept

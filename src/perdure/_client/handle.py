@@ -1,0 +1,193 @@
+"""A handle on one instance, and what its status says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+import msgspec
+
+from perdure._types import Duration, Status, duration_us, from_us
+from perdure.codec import codec_for
+from perdure.errors import (
+    ErrorInfo,
+    InstanceNotFoundError,
+    OrchestrationCancelledError,
+    OrchestrationError,
+    OrchestrationTerminatedError,
+    ResultTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from perdure._client.client import Client
+    from perdure._client.requests import Ending, Gateway
+    from perdure._context import ExternalEvent
+    from perdure._work import InstanceRecord
+
+T = TypeVar("T")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_ERRORS = {
+    Status.CANCELLED: OrchestrationCancelledError,
+    Status.TERMINATED: OrchestrationTerminatedError,
+}
+_error_decoder = msgspec.json.Decoder(ErrorInfo)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus(Generic[R]):
+    """Where an instance stands. `output` is set when it completed, `error` when it failed or was ended."""
+
+    instance_id: str
+    execution_id: int
+    name: str
+    version: str | None
+    status: Status
+    custom_status: Any
+    custom_status_version: int
+    output: R | None
+    error: ErrorInfo | None
+    held_because: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+        return self.status.is_closed
+
+
+def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
+    """The status that a stored record says."""
+    custom = record.custom_status
+    return InstanceStatus(
+        instance_id=record.id,
+        execution_id=record.execution,
+        name=record.name,
+        version=record.version,
+        status=record.status,
+        custom_status=None if custom is None else codec_for(Any).decode(custom, what="custom status"),
+        custom_status_version=record.custom_status_version,
+        output=None if record.output is None else codec.decode(record.output, what=f"result of {record.id}"),
+        error=None if record.error is None else _error_decoder.decode(record.error),
+        held_because=record.held_because,
+        created_at=from_us(record.created_at),
+        updated_at=from_us(record.updated_at),
+    )
+
+
+class OrchestrationHandle(Generic[R_co]):
+    """One instance: wait for its result, look at it, steer it. Survives continue-as-new."""
+
+    def __init__(
+        self, client: Client, gateway: Gateway, instance_id: str, codec: Any, incarnation: int | None
+    ) -> None:
+        self._client = client
+        self._gateway = gateway
+        self._instance_id = instance_id
+        self._codec = codec
+        self._incarnation = incarnation
+
+    @property
+    def instance_id(self) -> str:
+        """The instance's id."""
+        return self._instance_id
+
+    def __repr__(self) -> str:
+        return f"<OrchestrationHandle {self._instance_id!r}>"
+
+    async def result(self, *, timeout: Duration | None = None) -> R_co:
+        """The result, once the instance has ended; follows continue-as-new.
+
+        Args:
+            timeout: Seconds or a timedelta; None (the default) waits for ever. The instance goes on either way.
+
+        Raises:
+            OrchestrationError: It failed; `OrchestrationCancelledError`, `OrchestrationTerminatedError` if it was ended.
+            ResultTimeoutError: It did not end in time.
+            InstanceNotFoundError: There is no such instance.
+            PayloadError: The result does not fit the annotation.
+        """
+        waiting = self._gateway.watch(self._instance_id, self._incarnation)
+        if timeout is None:
+            ending: Ending = await waiting
+        else:
+            seconds = duration_us(timeout, what="timeout") / 1e6
+            try:
+                async with asyncio.timeout(seconds):
+                    ending = await waiting
+            except TimeoutError:
+                raise ResultTimeoutError(self._instance_id, seconds) from None
+        if ending.status is Status.COMPLETED:
+            result: R_co = self._codec.decode(ending.output or b"null", what=f"result of {self._instance_id}")
+            return result
+        error = (
+            ErrorInfo(type=f"perdure.{ending.status.value}", message="")
+            if ending.error is None
+            else _error_decoder.decode(ending.error)
+        )
+        raise _ERRORS.get(ending.status, OrchestrationError)(error, instance_id=self._instance_id)
+
+    async def status(self) -> InstanceStatus[Any]:
+        """Where the instance stands now.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+        """
+        record = await self._gateway.read(self._gateway.inspector.get, self._instance_id)
+        if record is None:
+            raise InstanceNotFoundError(self._instance_id)
+        return status_of(record, self._codec)
+
+    async def watch(self) -> AsyncIterator[InstanceStatus[Any]]:
+        """The instance's status now and at every change of it; ends when the instance has ended.
+
+        Changes that follow each other faster than they are read may be told as one.
+
+        Example:
+            async for status in handle.watch():
+                print(status.status, status.custom_status)
+        """
+        last: InstanceStatus[Any] | None = None
+        while True:
+            # Asked before reading, so that nothing which happens in between is missed.
+            news = asyncio.ensure_future(self._gateway.watch(self._instance_id, until_closed=False))
+            try:
+                status = await self.status()
+                if last is None or _differs(status, last):
+                    last = status
+                    yield status
+                if status.is_closed:
+                    return
+                await news
+            finally:
+                news.cancel()
+
+    @overload
+    async def raise_event(self, event: ExternalEvent[T], data: T, /, *, dedup_key: str | None = None) -> None: ...
+    @overload
+    async def raise_event(self, event: str, data: object = None, /, *, dedup_key: str | None = None) -> None: ...
+    async def raise_event(self, event: Any, data: Any = None, /, *, dedup_key: str | None = None) -> None:
+        """Send it an external event; see `Client.raise_event`."""
+        await self._client.raise_event(self._instance_id, event, data, dedup_key=dedup_key)
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask it to cancel; see `Client.cancel`."""
+        await self._client.cancel(self._instance_id, reason)
+
+    async def terminate(self, reason: str = "") -> None:
+        """End it at once; see `Client.terminate`."""
+        await self._client.terminate(self._instance_id, reason)
+
+
+def _differs(one: InstanceStatus[Any], other: InstanceStatus[Any]) -> bool:
+    return (one.status, one.execution_id, one.custom_status_version, one.held_because) != (
+        other.status,
+        other.execution_id,
+        other.custom_status_version,
+        other.held_because,
+    )

@@ -1,0 +1,187 @@
+"""What a client asks of the thread that talks to storage, and how the answers come back to the client's event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+
+from perdure._types import Status
+from perdure._work import InstanceRecord, Item, Outcome
+from perdure.errors import ClientError
+from perdure.storage.base import Inspector
+
+T = TypeVar("T")
+
+
+class Ending(Struct, frozen=True):
+    """How an instance ended."""
+
+    status: Status
+    output: bytes | None
+    error: bytes | None
+
+    @classmethod
+    def of(cls, record: InstanceRecord) -> "Ending | None":
+        """The ending of an instance, None while it is open."""
+        return cls(record.status, record.output, record.error) if record.status.is_closed else None
+
+
+class Request(Struct, frozen=True, eq=False):
+    """An item, and whom to tell what became of it; `resolve` is called on the thread that talks to storage."""
+
+    item: Item
+    resolve: Callable[[Outcome | BaseException], None]
+
+
+class Watch(Struct, frozen=True, eq=False):
+    """Somebody wants to hear of an instance: of its end (an `Ending`), or that it may have changed (None).
+
+    `resolve` gets an exception when there is no such instance.
+    """
+
+    instance_id: str
+    incarnation: int | None
+    until_closed: bool
+    resolve: Callable[[Any], None]
+
+
+class Call(Struct, frozen=True, eq=False):
+    """Run this on the thread that talks to storage."""
+
+    function: Callable[[], None]
+
+
+class Inbox(Protocol[T]):
+    """The port by which that thread is fed and woken; a simulation has its own."""
+
+    def put(self, entries: list[T]) -> None:
+        """Add entries and wake the thread."""
+        ...
+
+    def take(self, wait_us: int) -> list[T]:
+        """Everything that has come; waits at most `wait_us` for the first."""
+        ...
+
+
+class ThreadInbox(Generic[T]):
+    """An inbox for a thread of its own."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[list[T]] = SimpleQueue()
+
+    def put(self, entries: list[T]) -> None:
+        """Add entries and wake the thread."""
+        self._queue.put(entries)
+
+    def take(self, wait_us: int) -> list[T]:
+        """Everything that has come; waits at most `wait_us` for the first."""
+        taken: list[T] = []
+        try:
+            if wait_us > 0:
+                taken += self._queue.get(timeout=wait_us / 1e6)
+            while True:
+                taken += self._queue.get_nowait()
+        except Empty:
+            return taken
+
+
+class Bridge:
+    """Carries calls from other threads onto an event loop, any number for one wake-up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._calls: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._scheduled = False
+
+    def post(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Call `function(argument)` on the loop, soon; dropped when the loop has closed."""
+        self._calls.append((function, argument))
+        if not self._scheduled:
+            self._scheduled = True
+            try:
+                self.loop.call_soon_threadsafe(self._run)
+            except RuntimeError:
+                self._calls.clear()
+
+    def _run(self) -> None:
+        # Cleared first: a call that is posted meanwhile is either seen below or schedules another round.
+        self._scheduled = False
+        calls = self._calls
+        while calls:
+            function, argument = calls.popleft()
+            function(argument)
+
+
+class Gateway(Protocol):
+    """What a client needs of whoever talks to storage."""
+
+    @property
+    def inspector(self) -> Inspector:
+        """The read side."""
+        ...
+
+    def draw_incarnation(self) -> int:
+        """A fresh incarnation for a start."""
+        ...
+
+    async def submit(self, item: Item) -> Outcome:
+        """Have an item committed; durable when it returns."""
+        ...
+
+    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
+        """Wait for the instance's end (an `Ending`), or until it may have changed (None)."""
+        ...
+
+    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a method of the inspector off the event loop."""
+        ...
+
+
+class Desk:
+    """The event-loop side of a gateway: turns requests into futures, and answers into their results."""
+
+    def __init__(self, inbox: Inbox[Any]) -> None:
+        self._inbox = inbox
+        self._bridges: dict[asyncio.AbstractEventLoop, Bridge] = {}
+        self.closed = False
+
+    def bridge(self) -> Bridge:
+        """The bridge to the running loop."""
+        loop = asyncio.get_running_loop()
+        bridge = self._bridges.get(loop)
+        if bridge is None:
+            self._bridges = {known: b for known, b in self._bridges.items() if not known.is_closed()}
+            bridge = self._bridges[loop] = Bridge(loop)
+        return bridge
+
+    async def submit(self, item: Item) -> Outcome:
+        """Have an item committed."""
+        future, resolve = self._ask()
+        self._inbox.put([Request(item, resolve)])
+        outcome: Outcome = await future
+        return outcome
+
+    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
+        """Wait for news of an instance."""
+        future, resolve = self._ask()
+        self._inbox.put([Watch(instance_id, incarnation, until_closed, resolve)])
+        return await future
+
+    def _ask(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
+        if self.closed:
+            raise ClientError("this client is closed: use it inside its `async with` block")
+        bridge = self.bridge()
+        future: asyncio.Future[Any] = bridge.loop.create_future()
+
+        def settle(answer: Any) -> None:
+            if future.done():
+                return
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        return future, lambda answer: bridge.post(settle, answer)

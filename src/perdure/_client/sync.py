@@ -1,0 +1,159 @@
+"""A synchronous client: a thin portal to `Client` on an event loop of its own, for scripts, Flask, Django and notebooks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from perdure._client.client import Client, Page
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from types import TracebackType
+
+    from perdure._client.handle import InstanceStatus, OrchestrationHandle
+    from perdure._client.history import Event
+    from perdure._types import Duration
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class SyncHandle(Generic[R]):
+    """A handle whose methods block; see `OrchestrationHandle`."""
+
+    def __init__(self, portal: SyncClient, handle: OrchestrationHandle[R]) -> None:
+        self._portal = portal
+        self._handle = handle
+
+    @property
+    def instance_id(self) -> str:
+        """The instance's id."""
+        return self._handle.instance_id
+
+    def result(self, *, timeout: Duration | None = None) -> R:
+        """The result, once the instance has ended."""
+        return self._portal.call(self._handle.result(timeout=timeout))
+
+    def status(self) -> InstanceStatus[Any]:
+        """Where the instance stands now."""
+        return self._portal.call(self._handle.status())
+
+    def raise_event(self, event: Any, data: Any = None, /, *, dedup_key: str | None = None) -> None:
+        """Send it an external event."""
+        self._portal.call(self._handle.raise_event(event, data, dedup_key=dedup_key))
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask it to cancel."""
+        self._portal.call(self._handle.cancel(reason))
+
+    def terminate(self, reason: str = "") -> None:
+        """End it at once."""
+        self._portal.call(self._handle.terminate(reason))
+
+
+class SyncClient:
+    """A client whose methods block. Not for use inside an event loop: use `Client` there.
+
+    Args:
+        url: As for `Client`.
+
+    Example:
+        with SyncClient("sqlite:///shop.db") as client:
+            print(client.start_orchestration(checkout, order).result())
+    """
+
+    def __init__(self, url: Any, /) -> None:
+        self._client = Client(url)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Open the store."""
+        if self._loop is not None:
+            raise UsageError("this client is already open")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="perdure-sync-client", daemon=True)
+        self._thread.start()
+        try:
+            self.call(self._client.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close the store."""
+        try:
+            self.call(self._client.__aexit__(kind, error, traceback))
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the asynchronous client and wait for it.
+
+        Raises:
+            UsageError: The client is not open, or the caller runs in an event loop, which would stand still.
+        """
+        loop = self._loop
+        problem = None
+        if loop is None:
+            problem = "this client is not open: use it inside `with SyncClient(url) as client:`"
+        elif asyncio._get_running_loop() is not None:
+            problem = "SyncClient blocks and was called inside an event loop: use `async with Client(url)` there"
+        if loop is None or problem is not None:
+            coroutine.close()
+            raise UsageError(problem)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    def start_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> SyncHandle[Any]:
+        """Start an orchestration; see `Client.start_orchestration`."""
+        return SyncHandle(self, self.call(self._client.start_orchestration(orchestration, *inputs, **options)))
+
+    def get_handle(self, instance_id: str, orchestration: Any = None, /) -> SyncHandle[Any]:
+        """A handle for an instance."""
+        return SyncHandle(self, self._client.get_handle(instance_id, orchestration))
+
+    def raise_event(self, instance_id: str, event: Any, data: Any = None, /, *, dedup_key: str | None = None) -> None:
+        """Send an external event."""
+        self.call(self._client.raise_event(instance_id, event, data, dedup_key=dedup_key))
+
+    def get_status(self, instance_id: str, /) -> InstanceStatus[Any]:
+        """Where an instance stands."""
+        return self.call(self._client.get_status(instance_id))
+
+    def cancel(self, instance_id: str, /, reason: str = "") -> None:
+        """Ask an instance to cancel."""
+        self.call(self._client.cancel(instance_id, reason))
+
+    def terminate(self, instance_id: str, /, reason: str = "") -> None:
+        """End an instance at once."""
+        self.call(self._client.terminate(instance_id, reason))
+
+    def delete(self, instance_id: str, /, *, force: bool = False) -> int:
+        """Delete a closed instance and its descendants."""
+        return self.call(self._client.delete(instance_id, force=force))
+
+    def list_instances(self, **filters: Any) -> Page[InstanceStatus[Any]]:
+        """One page of instances."""
+        return self.call(self._client.list_instances(**filters))
+
+    def history(self, instance_id: str, /, *, execution_id: int | None = None) -> Iterator[Event]:
+        """The events of an execution, in order."""
+
+        async def gather() -> list[Event]:
+            return [event async for event in self._client.history(instance_id, execution_id=execution_id)]
+
+        return iter(self.call(gather()))

@@ -1,0 +1,343 @@
+"""The orchestration's context: every verb becomes an ask of its execution. Deterministic by construction."""
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Awaitable
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+
+from msgspec import Raw
+
+from perdure._context import ContextLogger, ExternalEvent, OrchestrationContext
+from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
+from perdure._core.callsite import where_asked
+from perdure._definitions import Activity, Orchestration
+from perdure._events import DetachedStarted, EventSent, StatusSet
+from perdure._retry import RetryPolicy
+from perdure._types import Duration, check_instance_id, check_name, child_id, duration_us, instant_us
+from perdure.codec import codec_for, encode_any
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from perdure._core.execution import Execution
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+
+HISTORY_EVENTS_HINT = 10_000
+"""Events of one execution from which `should_continue_as_new` is true."""
+
+CLOSE_POLICIES = ("cancel", "terminate", "abandon")
+
+_logger = logging.getLogger("perdure.orchestration")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _new(kind: type[Any], execution: "Execution") -> Any:
+    """A durable future whose hash exists before asyncio sees it."""
+    future = kind.__new__(kind)
+    future._hash = execution.next_hash()
+    future.__init__(loop=execution)
+    future.execution = execution
+    future.event_id = 0
+    future.lost_at = None
+    return future
+
+
+class Context(OrchestrationContext):
+    """What an orchestration sees; see `OrchestrationContext`."""
+
+    __slots__ = ("_execution", "_guids", "_logger", "_random", "_secret")
+
+    def __init__(self, execution: "Execution", secret: bytes) -> None:
+        self._execution = execution
+        self._secret = secret
+        self._guids = 0
+        self._random: random.Random | None = None
+        self._logger: ContextLogger | None = None
+
+    @property
+    def instance_id(self) -> str:
+        return self._execution.instance_id
+
+    @property
+    def execution_id(self) -> int:
+        return self._execution.execution_id
+
+    @property
+    def orchestration_name(self) -> str:
+        return self._execution.started.name
+
+    @property
+    def version(self) -> str:
+        return self._execution.started.version
+
+    @property
+    def is_replaying(self) -> bool:
+        execution = self._execution
+        return execution.replaying or execution.ready is None or execution.over is not None
+
+    @property
+    def history_length(self) -> int:
+        return self._execution.last_event + 1
+
+    @property
+    def should_continue_as_new(self) -> bool:
+        return self._execution.last_event >= HISTORY_EVENTS_HINT
+
+    @property
+    def random(self) -> random.Random:
+        if self._random is None:
+            seed = blake2b(self._secret, digest_size=16, person=b"perdure-random").digest()
+            self._random = random.Random(int.from_bytes(seed, "big"))  # noqa: S311 - must be the same on replay
+        return self._random
+
+    @property
+    def logger(self) -> ContextLogger:
+        if self._logger is None:
+            extra = {
+                "instance_id": self.instance_id,
+                "execution_id": self.execution_id,
+                "orchestration": self.orchestration_name,
+                "orchestration_version": self.version,
+            }
+            self._logger = ContextLogger(_logger, extra, lambda: self.is_replaying)
+        return self._logger
+
+    def utc_now(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self._execution.now_us)
+
+    def new_guid(self) -> uuid.UUID:
+        self._execution.gate("ctx.new_guid")
+        self._guids += 1
+        digest = blake2b(self._guids.to_bytes(8, "big"), key=self._secret, digest_size=16, person=b"perdure-guid")
+        return uuid.UUID(bytes=digest.digest(), version=4)
+
+    def set_custom_status(self, status: object, /) -> None:
+        execution = self._execution
+        execution.gate("ctx.set_custom_status")
+        value = encode_any(status, what="custom status")
+        execution.ask(Note(StatusSet(id=0, where=where_asked(), value=Raw(value))))
+
+    # -- activities ------------------------------------------------------------------------------------------------
+
+    def schedule_activity(  # type: ignore[override]  # the overloads are in the base class
+        self,
+        activity: Any,
+        /,
+        *inputs: Any,
+        returns: Any = Any,
+        retry: RetryPolicy | None = None,
+        tag: str | None = None,
+        session: str | None = None,
+        priority: int = 0,
+        schedule_to_start: Duration | None = None,
+    ) -> DurableFuture[Any]:
+        execution = self._execution
+        execution.gate("ctx.schedule_activity")
+        future: ActivityFuture[Any] = _new(ActivityFuture, execution)
+        if isinstance(activity, Activity):
+            future.name = activity.name
+            future.aliases = activity.aliases
+            future.input = activity.inputs_codec.encode(inputs)
+            future.decoder = activity.result_codec
+            policy = retry or activity.retry
+            tag = tag if tag is not None else activity.tag
+        else:
+            future.name = _named(activity, "activity", "schedule_activity")
+            future.aliases = ()
+            future.input = encode_any(inputs, what=f"inputs of activity {activity}")
+            future.decoder = codec_for(returns)
+            policy = retry
+        future.retry = None if policy is None else Raw(policy.wire_json)
+        future.tag = None if tag is None else check_name("tag", tag)
+        future.session = None if session is None else check_name("session", session)
+        future.priority = priority
+        future.schedule_to_start_us = (
+            None if schedule_to_start is None else duration_us(schedule_to_start, what="schedule_to_start")
+        )
+        future.where = where_asked()
+        execution.ask(future)
+        return future
+
+    # -- other orchestrations --------------------------------------------------------------------------------------
+
+    def schedule_sub_orchestration(  # type: ignore[override]  # the overloads are in the base class
+        self,
+        orchestration: Any,
+        /,
+        *inputs: Any,
+        returns: Any = Any,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_close: str = "cancel",
+    ) -> ChildFuture[Any]:
+        execution = self._execution
+        execution.gate("ctx.schedule_sub_orchestration")
+        if on_close not in CLOSE_POLICIES:
+            raise UsageError(f"on_close is {on_close!r}: use one of {', '.join(CLOSE_POLICIES)}")
+        future: ChildFuture[Any] = _new(ChildFuture, execution)
+        future.name, future.aliases, future.input = _target(orchestration, inputs, "schedule_sub_orchestration")
+        if isinstance(orchestration, Orchestration):
+            future.decoder = orchestration.result_codec
+        else:
+            future.decoder = codec_for(returns)
+        future.instance_id = self._derived_id(instance_id)
+        future.version = version
+        future.on_close = on_close
+        future.where = where_asked()
+        execution.ask(future)
+        return future
+
+    def schedule_orchestration(  # type: ignore[override]  # the overloads are in the base class
+        self, orchestration: Any, /, *inputs: Any, instance_id: str | None = None, version: str | None = None
+    ) -> str:
+        execution = self._execution
+        execution.gate("ctx.schedule_orchestration")
+        name, _, data = _target(orchestration, inputs, "schedule_orchestration")
+        new_id = self._derived_id(instance_id)
+        execution.ask(
+            Note(
+                DetachedStarted(
+                    id=0, where=where_asked(), name=name, input=Raw(data), instance_id=new_id, version=version
+                )
+            )
+        )
+        return new_id
+
+    def _derived_id(self, instance_id: str | None) -> str:
+        if instance_id is not None:
+            return check_instance_id(instance_id)
+        execution = self._execution
+        return child_id(
+            execution.started.root or execution.instance_id,
+            execution.incarnation,
+            execution.execution_id,
+            execution.asked + 1,
+        )
+
+    # -- timers and events -----------------------------------------------------------------------------------------
+
+    def schedule_timer(self, until: Duration | datetime, /) -> DurableFuture[None]:
+        execution = self._execution
+        execution.gate("ctx.schedule_timer")
+        if isinstance(until, datetime):
+            fire_at = instant_us(until)
+        else:
+            fire_at = execution.now_us + duration_us(until, what="timer")
+        future: TimerFuture = _new(TimerFuture, execution)
+        future.fire_at = fire_at
+        future.where = where_asked()
+        execution.ask(future)
+        return future
+
+    def schedule_wait(self, event: Any, returns: Any = Any, /) -> DurableFuture[Any]:
+        execution = self._execution
+        execution.gate("ctx.schedule_wait")
+        future: WaitFuture[Any] = _new(WaitFuture, execution)
+        if isinstance(event, ExternalEvent):
+            future.name = event.name
+            future.decoder = codec_for(event.type_)
+        else:
+            future.name = check_name("event", event)
+            future.decoder = codec_for(returns)
+        future.took = future.got = None
+        future.read = False
+        future.where = where_asked()
+        execution.wait_for(future)
+        return future
+
+    async def mailbox(self, event: ExternalEvent[T], /) -> AsyncIterator[T]:  # type: ignore[override]  # a generator
+        while True:
+            yield await self.schedule_wait(event)
+
+    def raise_event(self, instance_id: str, event: Any, data: Any = None, /) -> None:  # type: ignore[override]  # see base
+        execution = self._execution
+        execution.gate("ctx.raise_event")
+        if isinstance(event, ExternalEvent):
+            name = event.name
+            body = codec_for(event.type_).encode(data, what=f"external event {name!r}")
+        else:
+            name = check_name("event", event)
+            body = encode_any(data, what=f"external event {name!r}")
+        execution.ask(
+            Note(EventSent(id=0, where=where_asked(), instance_id=str(instance_id), name=name, data=Raw(body)))
+        )
+
+    # -- races -----------------------------------------------------------------------------------------------------
+
+    async def select2(
+        self, first: Awaitable[A], second: Awaitable[B], /
+    ) -> tuple[Literal[0], A] | tuple[Literal[1], B]:
+        return await self.select(first, second)  # type: ignore[arg-type, return-value]  # the same, with two types
+
+    async def select(self, *awaitables: Awaitable[T]) -> tuple[int, T]:
+        if not awaitables:
+            raise UsageError("ctx.select needs at least one awaitable")
+        futures = [_awaitable(awaitable) for awaitable in awaitables]
+        try:
+            await _first_done(futures)
+            winner = next(index for index, future in enumerate(futures) if future.done())
+        finally:
+            # Also when the select itself is cancelled: what it was given is its own.
+            for future in futures:
+                if not future.done():
+                    future.cancel()
+        for index, future in enumerate(futures):
+            if index != winner and isinstance(future, WaitFuture) and not future.cancelled() and not future.read:
+                self._execution.give_back(future)
+        return winner, futures[winner].result()
+
+    def continue_as_new(self, *inputs: object, version: str | None = None) -> NoReturn:
+        execution = self._execution
+        execution.gate("ctx.continue_as_new")
+        raise execution.continue_with(execution.definition.inputs_codec.encode(inputs), version)
+
+
+def _awaitable(awaitable: Awaitable[T]) -> "asyncio.Future[T]":
+    future = asyncio.ensure_future(awaitable)
+    if isinstance(future, DurableFuture) and future.cancelled():
+        raise UsageError(
+            f"a durable future that was cancelled at {future.lost_at} was handed to select: "
+            "it lost an earlier race there. Ask for a new one before you select again."
+        )
+    return future
+
+
+async def _first_done(futures: "list[asyncio.Future[Any]]") -> None:
+    if any(future.done() for future in futures):
+        return
+    waiter = asyncio.get_running_loop().create_future()
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    for future in futures:
+        future.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        for future in futures:
+            future.remove_done_callback(wake)
+
+
+def _named(target: Any, kind: str, verb: str) -> str:
+    if isinstance(target, str):
+        return check_name(kind, target)
+    raise UsageError(
+        f"ctx.{verb} takes an {kind} made with @{kind}, or its name, not {target!r}"
+        if not callable(target)
+        else f"ctx.{verb} got the plain function {getattr(target, '__qualname__', target)!r}: decorate it with @{kind}"
+    )
+
+
+def _target(orchestration: Any, inputs: tuple[Any, ...], verb: str) -> tuple[str, tuple[str, ...], bytes]:
+    if isinstance(orchestration, Orchestration):
+        return orchestration.name, orchestration.aliases, orchestration.inputs_codec.encode(inputs)
+    name = _named(orchestration, "orchestration", verb)
+    return name, (), encode_any(inputs, what=f"inputs of orchestration {name}")

@@ -1,0 +1,88 @@
+"""The stage: the one place that makes an execution's loop the running one, and puts everything back.
+
+A stage belongs to one thread. `with stage:` prepares the thread for a batch of turns: the garbage collector is off
+(a collection inside a turn would run other code's finalizers in it), async generators are ours, and an outer task, if
+there is one, is set aside. `stage.on(loop)` then makes one execution current.
+"""
+
+import asyncio
+import gc
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from perdure._core.loop import OrchestrationLoop
+
+_depth = 0
+_collector_was_on = False
+
+
+def _current() -> OrchestrationLoop | None:
+    loop = asyncio._get_running_loop()
+    return loop if isinstance(loop, OrchestrationLoop) else None
+
+
+def _generator_begun(generator: Any) -> None:
+    loop = _current()
+    if loop is not None:
+        loop.generator_begun(generator)
+
+
+def _generator_lost(generator: Any) -> None:
+    loop = _current()
+    if loop is not None:
+        loop.generator_lost(generator)
+
+
+class Stage:
+    """Prepares one thread for turns. Not reentrant; one per thread."""
+
+    def __init__(self) -> None:
+        self._ready: deque[asyncio.Handle] = deque()
+        self._outer_loop: asyncio.AbstractEventLoop | None = None
+        self._outer_task: asyncio.Task[Any] | None = None
+        self._hooks: Any = None
+
+    def __enter__(self) -> Self:
+        global _depth, _collector_was_on  # noqa: PLW0603 - the collector is the process's, so are its users counted
+        self._outer_loop = asyncio._get_running_loop()
+        if self._outer_loop is not None:
+            self._outer_task = asyncio.current_task(self._outer_loop)
+            if self._outer_task is not None:
+                asyncio.tasks._leave_task(self._outer_loop, self._outer_task)
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=_generator_lost)
+        if _depth == 0:
+            _collector_was_on = gc.isenabled()
+            gc.disable()
+        _depth += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        global _depth  # noqa: PLW0603 - see __enter__
+        _depth -= 1
+        if _depth == 0 and _collector_was_on:
+            gc.enable()
+        sys.set_asyncgen_hooks(*self._hooks)
+        asyncio._set_running_loop(self._outer_loop)
+        if self._outer_loop is not None and self._outer_task is not None:
+            asyncio.tasks._enter_task(self._outer_loop, self._outer_task)
+        self._outer_loop = self._outer_task = self._hooks = None
+
+    @contextmanager
+    def on(self, loop: OrchestrationLoop) -> Iterator[None]:
+        """Make this execution's loop the running one for the time of a turn, or of dropping it."""
+        self._ready.clear()
+        loop.ready = self._ready
+        asyncio._set_running_loop(loop)
+        try:
+            yield
+        finally:
+            self._ready.clear()
+            loop.ready = None
+            asyncio._set_running_loop(None)

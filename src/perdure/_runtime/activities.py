@@ -1,0 +1,302 @@
+"""Runs activities on the user's event loop and in a pool of threads; tells the engine how they ended.
+
+Laws kept here: an activity starts only after the commit that asked for it; an attempt's failure is decided here, by its
+policy, and never reaches history while attempts are left.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from perdure._context import ActivityContext, ActivityServices, current_activity_context
+from perdure._definitions import Activity
+from perdure._ports import Clock, Entropy
+from perdure._registry import Registry
+from perdure._retry import WirePolicy, from_wire
+from perdure._runtime.inbox import Ended, Entry, GoesBack
+from perdure._types import idempotency_key
+from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
+from perdure.errors import ErrorInfo, RetryAfter, error_info_from_exception
+
+_log = logging.getLogger("perdure.runtime")
+_encode = msgspec.json.Encoder().encode
+_ONE_ATTEMPT = WirePolicy()
+
+TaskKey = tuple[int, int, int]
+
+
+def key_of(task: ClaimedTask) -> TaskKey:
+    """What names a task."""
+    return (task.incarnation, task.execution, task.event)
+
+
+class Attempt:
+    """An activity that runs now."""
+
+    __slots__ = ("cancelled", "runner", "task")
+
+    def __init__(self, task: ClaimedTask) -> None:
+        self.task = task
+        self.runner: asyncio.Task[None] | None = None
+        self.cancelled = False
+
+    def is_cancelled(self) -> bool:
+        """Whether its outcome is no longer wanted."""
+        return self.cancelled
+
+
+class Activities:
+    """The activity slots of a worker. Every method runs on the user's event loop."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+        self,
+        *,
+        registry: Registry,
+        clock: Clock,
+        entropy: Entropy,
+        slots: int,
+        threads: int,
+        put: Callable[[list[Entry]], None],
+        services: Callable[[str], ActivityServices],
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._entropy = entropy
+        self._slots = slots
+        self._put = put
+        self._services = services
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="perdure-activity")
+        self._waiting: deque[ClaimedTask] = deque()
+        self._running: dict[TaskKey, Attempt] = {}
+        self._outbox: list[Entry] = []
+        self._unwanted: set[TaskKey] = set()
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    def accept(self, tasks: list[ClaimedTask]) -> None:
+        """Run these, as slots become free."""
+        if self._closed:
+            for task in tasks:
+                self._report(GoesBack(task, _release(task)))
+            return
+        self._idle.clear()
+        self._waiting.extend(tasks)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._slots:
+            task = self._waiting.popleft()
+            if self._unwanted and key_of(task) in self._unwanted:
+                self._unwanted.discard(key_of(task))
+                self._report(GoesBack(task, _release(task)))
+                continue
+            attempt = Attempt(task)
+            self._running[key_of(task)] = attempt
+            attempt.runner = self._loop.create_task(self._run(attempt), name=task.name)
+        if not self._waiting and not self._running:
+            self._idle.set()
+
+    def cancel(self, keys: list[TaskKey]) -> None:
+        """The outcomes of these are no longer wanted."""
+        for key in keys:
+            attempt = self._running.get(key)
+            if attempt is None:
+                self._unwanted.add(key)
+                continue
+            attempt.cancelled = True
+            if attempt.runner is not None:
+                attempt.runner.cancel("the orchestration no longer wants this activity")
+        if self._unwanted:
+            waiting = {key_of(task) for task in self._waiting}
+            self._unwanted &= waiting
+
+    # -- one attempt -----------------------------------------------------------------------------------------------
+
+    async def _run(self, attempt: Attempt) -> None:
+        task = attempt.task
+        try:
+            entry = await self._attempt(attempt)
+        except asyncio.CancelledError:
+            entry = GoesBack(task, _release(task))
+        except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
+            _log.exception("the engine failed to run %s", task.name)
+            entry = self._failed(task, error, timed_out=False)
+        self._running.pop(key_of(task), None)
+        self._report(entry)
+        self._fill()
+
+    async def _attempt(self, attempt: Attempt) -> Entry:
+        task = attempt.task
+        activity = self._registry.activity(task.name)
+        if activity is None:
+            return GoesBack(task, TaskRelease(
+                incarnation=task.incarnation, execution=task.execution, event=task.event, delay_us=1_000_000
+            ))
+        policy = _policy(task)
+        limit_us, overdue = self._limit(task, policy)
+        if overdue is not None:
+            return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
+        try:
+            inputs = activity.inputs_codec.decode(task.input)
+        except Exception as error:  # noqa: BLE001 - inputs that don't fit fail the activity, in words
+            return self._failed(task, error, timed_out=False)
+        context = self._context(attempt, activity, limit_us)
+        current_activity_context.set(context)
+        try:
+            if limit_us is None:
+                value = await self._call(activity, context, inputs)
+            else:
+                async with asyncio.timeout(limit_us / 1e6) as timeout:
+                    value = await self._call(activity, context, inputs)
+        except asyncio.CancelledError as error:
+            if attempt.cancelled or self._closed:
+                raise
+            return self._failed(task, error, timed_out=False)
+        except TimeoutError as error:
+            timed_out = limit_us is not None and timeout.expired()
+            return self._failed(task, _late(limit_us) if timed_out else error, timed_out=timed_out)
+        except BaseException as error:  # noqa: BLE001 - SystemExit too is a failure of this attempt and of nothing else
+            return self._failed(task, error, timed_out=False)
+        return self._succeeded(task, activity, value)
+
+    async def _call(self, activity: "Activity[..., Any]", context: ActivityContext, inputs: tuple[Any, ...]) -> Any:
+        arguments = (context, *inputs) if activity.takes_ctx else inputs
+        if activity.is_async:
+            return await activity.invoke(arguments)
+        variables = contextvars.copy_context()
+        return await self._loop.run_in_executor(self._pool, partial(variables.run, _plain, activity, arguments))
+
+    def _context(self, attempt: Attempt, activity: "Activity[..., Any]", limit_us: int | None) -> ActivityContext:
+        task = attempt.task
+        return ActivityContext(
+            instance_id=task.instance_id,
+            execution_id=task.execution,
+            orchestration_name=task.orchestration_name,
+            orchestration_version=task.orchestration_version,
+            activity_name=activity.name,
+            attempt=task.attempt,
+            deliveries=task.deliveries,
+            idempotency_key=partial(idempotency_key, task.incarnation, task.execution, task.event),
+            scheduled_at_us=task.scheduled_at,
+            deadline_us=None if limit_us is None else self._clock.now_us() + limit_us,
+            services=self._services(activity.name),
+            is_cancelled=attempt.is_cancelled,
+        )
+
+    def _limit(self, task: ClaimedTask, policy: WirePolicy) -> tuple[int | None, str | None]:
+        """How long this attempt may take, and why it may not even begin."""
+        if task.deadline is None and task.start_by is None and policy.attempt_timeout_us is None:
+            return None, None
+        now = self._clock.now_us()
+        if task.start_by is not None and now >= task.start_by:
+            return None, "it did not start within schedule_to_start: no worker with it was free in time"
+        if task.deadline is not None and now >= task.deadline:
+            return None, f"it did not end within its total timeout of {(policy.total_timeout_us or 0) / 1e6:g} s"
+        limits = [limit for limit in (policy.attempt_timeout_us, task.deadline and task.deadline - now) if limit]
+        return min(limits, default=None), None
+
+    # -- how it ended ----------------------------------------------------------------------------------------------
+
+    def _succeeded(self, task: ClaimedTask, activity: "Activity[..., Any]", value: Any) -> Entry:
+        try:
+            result = activity.result_codec.encode(value, what=f"result of activity {task.name}")
+        except Exception as error:  # noqa: BLE001 - a result that doesn't fit is a failure, in words
+            return self._failed(task, error, timed_out=False, final=True)
+        return Ended(
+            task,
+            ActivityOutcome(
+                execution=task.execution, source=task.event, result=Raw(result), attempts=task.attempt
+            ),
+        )
+
+    def _failed(self, task: ClaimedTask, error: BaseException, *, timed_out: bool, final: bool = False) -> Entry:
+        info = error_info_from_exception(error, attempts=task.attempt)
+        delay = None if final else self._retry_delay(task, error, info)
+        if delay is not None:
+            return GoesBack(task, TaskRetry(
+                incarnation=task.incarnation,
+                execution=task.execution,
+                event=task.event,
+                attempt=task.attempt + 1,
+                delay_us=delay,
+                last_error=_encode(info),
+            ))
+        outcome = ActivityOutcome(
+            execution=task.execution, source=task.event, error=info, attempts=task.attempt, timed_out=timed_out
+        )
+        return Ended(task, outcome)
+
+    def _retry_delay(self, task: ClaimedTask, error: BaseException, info: ErrorInfo) -> int | None:
+        policy = _policy(task)
+        after = error.delay if isinstance(error, RetryAfter) else None
+        seconds = after.total_seconds() if hasattr(after, "total_seconds") else after
+        return policy.decide(
+            info.types or (info.type,),
+            attempt=task.attempt,
+            elapsed_us=self._clock.now_us() - task.scheduled_at,
+            random_fraction=self._entropy.fraction(),
+            retry_after_us=None if seconds is None else int(float(seconds) * 1e6),
+            retryable=info.retryable,
+        )
+
+    def _report(self, entry: Entry) -> None:
+        """Tell the engine, together with whatever else ends in this round of the loop."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(entry)
+
+    def _flush(self) -> None:
+        entries, self._outbox = self._outbox, []
+        self._put(entries)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def close(self, grace_us: int) -> None:
+        """Let what runs end within the grace time, hand the rest back, and stop the threads."""
+        self._closed = True
+        while self._waiting:
+            task = self._waiting.popleft()
+            self._report(GoesBack(task, _release(task)))
+        runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
+        if runners and grace_us > 0:
+            await asyncio.wait(runners, timeout=grace_us / 1e6)
+        late = [runner for runner in runners if not runner.done()]
+        for attempt in self._running.values():
+            attempt.cancelled = True
+        for runner in late:
+            runner.cancel("the worker shuts down")
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+        if self._outbox:
+            self._flush()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _plain(activity: "Activity[..., Any]", arguments: tuple[Any, ...]) -> Any:
+    # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
+    try:
+        return activity.invoke(arguments)
+    except (StopIteration, SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error
+
+
+def _policy(task: ClaimedTask) -> WirePolicy:
+    return _ONE_ATTEMPT if task.retry is None else from_wire(task.retry)
+
+
+def _release(task: ClaimedTask) -> TaskRelease:
+    return TaskRelease(incarnation=task.incarnation, execution=task.execution, event=task.event)
+
+
+def _late(limit_us: int | None) -> TimeoutError:
+    return TimeoutError(f"it did not end within {(limit_us or 0) / 1e6:g} s")

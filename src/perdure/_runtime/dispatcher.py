@@ -1,0 +1,513 @@
+"""The engine: one loop for all duties of a worker.
+
+`run_once` drains the inbox, lets instances take their turns, and commits everything in one transaction that also claims
+new work; only then does anything have an effect. It returns how long there is nothing to do. While one commit is on its
+way to the disk, whatever becomes ready gathers for the next: that is the group commit.
+
+The loop that a method returns its own delay to is solid_queue's; one commit for a batch is every database's own.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perdure import _work as work
+from perdure._client.requests import Call, Ending, Inbox, Request, Watch
+from perdure._ports import Clock, Entropy
+from perdure._registry import Registry
+from perdure._runtime.inbox import Ended, Entry, GoesBack
+from perdure._runtime.live import Arrival, Live, Prepared
+from perdure._runtime.orchestrations import Orchestrations
+from perdure._types import Status
+from perdure.errors import (
+    ClientError,
+    InstanceNotFoundError,
+    OutcomeUnknownError,
+    StorageError,
+    StorageUnavailableError,
+)
+
+TURNS_PER_COMMIT_MAX = 1_000
+POLL_US = 20_000
+"""How often the engine looks whether another process has written, while it has nothing to do."""
+POLL_FAST_US = 4_000
+"""The same while another process has written lately."""
+FAST_FOR_US = 1_000_000
+SAFETY_CLAIM_US = 1_000_000
+"""How often the engine asks for work without a reason, so that a lost wake-up costs no more than this."""
+MAINTENANCE_US = 500_000
+BACKLOG_ALONE_MAX = 10_000
+"""Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
+RETRY_STORAGE_US = 50_000
+RETRY_STORAGE_US_MAX = 2_000_000
+RECENT_MAX = 10_000
+RECENT_OUTPUT_BYTES_MAX = 16_384
+
+_log = logging.getLogger("perdure.runtime")
+
+
+class Hands(Protocol):
+    """The port to whatever runs activities."""
+
+    def start(self, tasks: list[work.ClaimedTask]) -> None:
+        """Run these."""
+        ...
+
+    def cancel(self, keys: list[tuple[int, int, int]]) -> None:
+        """These are no longer wanted."""
+        ...
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The bounds of one worker."""
+
+    slots: int
+    worker_name: str
+
+
+class Engine:
+    """A worker's engine. Everything here runs on one thread; others speak to it through the inbox."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+        self,
+        *,
+        storage: Any,
+        registry: Registry,
+        clock: Clock,
+        entropy: Entropy,
+        inbox: Inbox[Entry],
+        hands: Hands,
+        settings: Settings,
+        make_orchestrations: Callable[[Callable[[str], bool]], Orchestrations],
+    ) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._clock = clock
+        self._entropy = entropy
+        self._inbox = inbox
+        self._hands = hands
+        self._settings = settings
+        self._orchestrations = make_orchestrations(self._take_slot)
+        self._worker = 0
+        self._busy = 0
+        self._reserved = 0
+        self._alone = True
+        self._requests: list[Request] = []
+        self._items: list[work.Item] = []
+        self._watches: dict[str, list[Watch]] = {}
+        self._fresh_watches: list[Watch] = []
+        self._recent: OrderedDict[str, tuple[int, Ending]] = OrderedDict()
+        self._claim_wanted = True
+        self._next_due: int | None = None
+        self._next_safety = 0
+        self._next_maintenance = 0
+        self._fast_until = 0
+        self.draining = False
+        self.stopped = False
+        self.commits = 0
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    @property
+    def worker(self) -> int:
+        """The id of the worker's row; another one after this worker has lost its work."""
+        return self._worker
+
+    def register(self) -> None:
+        """Enter the store as a worker."""
+        registry = self._registry
+        current = {name: name for name in registry.orchestrations} | dict(registry.orchestration_aliases)
+        names = [
+            f"{known}@{version}" for known, name in current.items() for version in registry.orchestrations[name]
+        ]
+        record = self._storage.register(
+            name=self._settings.worker_name,
+            orchestrations=names,
+            activities=[*registry.activities, *registry.activity_aliases],
+        )
+        self._worker = record.worker
+        self._claim_wanted = True
+        self._find_others()
+
+    def run(self) -> None:
+        """Run until stopped."""
+        while not self.stopped:
+            try:
+                self.run_once()
+            except Exception:
+                # A defect of the engine itself: start over from what is durable, as after a crash.
+                _log.exception("the engine failed; it starts over from the store")
+                self._start_over(())
+
+    def run_once(self) -> None:
+        """One round of all duties; waits for work at its beginning."""
+        self._sort(self._inbox.take(self._delay()))
+        self._poll()
+        turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
+        claim = self._claim()
+        if turns or self._items or self._requests or claim is not None:
+            self._commit(turns, claim)
+        if self._fresh_watches:
+            self._look_for_fresh()
+        self._orchestrations.evict()
+
+    def finish(self) -> None:
+        """The last round: commit what there is, hand back what is owned, answer who still waits."""
+        self.draining = True
+        for _ in range(1_000):
+            self._sort(self._inbox.take(0))
+            turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
+            if not (turns or self._items or self._requests):
+                break
+            self._commit(turns, None)
+        error = ClientError("the runtime was closed while somebody waited")
+        for request in self._orchestrations.drop_all():
+            request.resolve(error)
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.resolve(error)
+        self._watches.clear()
+        try:
+            self._storage.unregister(self._worker)
+        except StorageError as failure:
+            _log.warning("the worker could not release its work: %s; others take it over when its lease ends", failure)
+        self.stopped = True
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def _delay(self) -> int:
+        if self._orchestrations.has_work or self._items or self._requests or self._claim_wanted:
+            return 0
+        now = self._clock.monotonic_us()
+        delay = POLL_FAST_US if now < self._fast_until else POLL_US
+        if self._next_due is not None:
+            delay = min(delay, max(0, self._next_due - self._storage.now()))
+        return delay
+
+    def _sort(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry, Ended):
+                self._ended(entry)
+            elif isinstance(entry, GoesBack):
+                self._busy -= 1
+                self._items.append(entry.item)
+                self._claim_wanted = True
+            elif isinstance(entry, Request):
+                self._request(entry)
+            elif isinstance(entry, Watch):
+                self._watch(entry)
+            elif isinstance(entry, Call):
+                entry.function()
+
+    def _ended(self, entry: Ended) -> None:
+        self._busy -= 1
+        task = entry.task
+        live = self._orchestrations.by_incarnation(task.incarnation)
+        if live is not None:
+            self._orchestrations.deliver(live, Arrival(entry.outcome))
+            return
+        body = work.encode_message(entry.outcome)
+        self._items.append(
+            work.TaskDone(incarnation=task.incarnation, execution=task.execution, event=task.event, body=body)
+        )
+        self._claim_wanted = True
+
+    def _request(self, request: Request) -> None:
+        """A client's request: into this process's memory where that saves a commit, to the store otherwise."""
+        item = request.item
+        if isinstance(item, work.StartInstance):
+            here = item.on_conflict in {"fail", "use_existing"} and item.new.start_at is None and not self.draining
+            if here and self._orchestrations.begin(request, item.new):
+                self._recent.pop(item.new.id, None)
+                return
+        elif isinstance(item, work.Deliver) and not item.control and item.dedup_key is None:
+            live = self._orchestrations.by_id(item.to_id)
+            if live is not None and not self._claim_wanted:
+                self._orchestrations.deliver(live, Arrival(work.decode_message(item.body), 0, request))
+                return
+        self._requests.append(request)
+        self._claim_wanted = True
+
+    def _watch(self, watch: Watch) -> None:
+        recent = self._recent.get(watch.instance_id)
+        if watch.until_closed and recent is not None and recent[0] == watch.incarnation:
+            watch.resolve(recent[1])
+            return
+        self._watches.setdefault(watch.instance_id, []).append(watch)
+        live = self._orchestrations.by_id(watch.instance_id)
+        if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
+            self._fresh_watches.append(watch)
+
+    def _poll(self) -> None:
+        """Look whether another process has written, and do what is due from time to time."""
+        now = self._clock.monotonic_us()
+        if self._storage.changed():
+            self._fast_until = now + FAST_FOR_US
+            self._claim_wanted = True
+            if self._watches:
+                self._look(set(self._watches))
+        if now >= self._next_safety:
+            self._next_safety = now + SAFETY_CLAIM_US
+            self._claim_wanted = True
+        if self._next_due is not None and self._storage.now() >= self._next_due:
+            self._claim_wanted = True
+        if now >= self._next_maintenance and not self.draining:
+            self._next_maintenance = now + MAINTENANCE_US
+            self._maintain()
+
+    def _maintain(self) -> None:
+        try:
+            if self._storage.reap(self._worker):
+                self._claim_wanted = True
+            self._find_others()
+        except StorageError as error:
+            _log.warning("maintenance is put off: %s", error)
+
+    def _find_others(self) -> None:
+        self._alone = len(self._storage.workers()) <= 1
+
+    # -- slots -----------------------------------------------------------------------------------------------------
+
+    def _free(self) -> int:
+        capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
+        return 0 if self.draining else max(0, capacity - self._busy - self._reserved)
+
+    def _take_slot(self, activity_name: str) -> bool:
+        """Reserve a slot for an activity that the turn being prepared asks for."""
+        if self._free() == 0 or self._registry.activity(activity_name) is None:
+            self._claim_wanted = True
+            return False
+        self._reserved += 1
+        return True
+
+    def _claim(self) -> work.Claim | None:
+        if not self._claim_wanted or self.draining:
+            return None
+        self._claim_wanted = False
+        return work.Claim(instances_max=TURNS_PER_COMMIT_MAX, tasks_max=self._free())
+
+    # -- the commit ------------------------------------------------------------------------------------------------
+
+    def _commit(self, turns: list[Prepared], claim: work.Claim | None) -> None:
+        requests, self._requests = self._requests, []
+        items, self._items = self._items, []
+        # What goes back to the store or comes from clients may wake instances: it goes first, turns last.
+        batch = work.Batch(
+            token=self._entropy.token(),
+            worker=self._worker,
+            items=(*(request.item for request in requests), *items, *(turn.item for turn in turns)),
+            claim=claim,
+        )
+        committed = self._send(batch, requests)
+        self._reserved = 0
+        if committed is None:
+            self._start_over(turns)
+            return
+        self.commits += 1
+        outcomes = committed.outcomes
+        for request, outcome in zip(requests, outcomes, strict=False):
+            request.resolve(outcome)
+        if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
+            self._start_over(turns)
+            return
+        for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
+            self._settle(turn, outcome, committed.now)
+        if committed.work is not None:
+            self._take_work(committed.work)
+
+    def _send(self, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
+        """Commit, however long it takes; None when it landed but its answer was lost, so that nothing is known."""
+        pause = RETRY_STORAGE_US
+        while True:
+            try:
+                committed: work.Committed = self._storage.commit(batch)
+            except StorageUnavailableError as error:
+                _log.warning("the store is unavailable (%s); nothing is lost, trying again", error)
+                if requests:
+                    for request in requests:
+                        request.resolve(error)
+                    batch = replace(batch, items=batch.items[len(requests) :])
+                    requests.clear()
+            except OutcomeUnknownError as error:
+                if self._landed(batch, error):
+                    for request in requests:
+                        request.resolve(error)
+                    return None
+            else:
+                return committed
+            if self.stopped:
+                return None
+            self._pause(pause)
+            pause = min(2 * pause, RETRY_STORAGE_US_MAX)
+
+    def _landed(self, batch: work.Batch, error: OutcomeUnknownError) -> bool:
+        """Ask whether a commit of unknown outcome was applied, until the store answers."""
+        pause = RETRY_STORAGE_US
+        while True:
+            try:
+                return bool(self._storage.applied(self._worker, batch.token))
+            except StorageError:
+                _log.warning("a commit's outcome is unknown (%s); asking for it again", error)
+            self._pause(pause)
+            pause = min(2 * pause, RETRY_STORAGE_US_MAX)
+
+    def _pause(self, us: int) -> None:
+        self._sort(self._inbox.take(us))
+
+    def _start_over(self, turns: "tuple[Prepared, ...] | list[Prepared]") -> None:
+        """Forget all that is in memory and enter the store as a new worker, as a restarted process would."""
+        _log.warning("worker %s lost its place in the store and starts over", self._settings.worker_name)
+        requests = [a.request for turn in turns for a in turn.arrivals if a.request is not None]
+        requests += self._orchestrations.drop_all()
+        self._requests += [request for request in requests if isinstance(request.item, work.StartInstance | work.Deliver)]
+        self._items.clear()
+        self._reserved = 0
+        pause = RETRY_STORAGE_US
+        while not self.stopped:
+            try:
+                self._storage.unregister(self._worker)
+                self.register()
+            except StorageError as error:
+                _log.warning("the store is unavailable (%s); trying again", error)
+                self._pause(pause)
+                pause = min(2 * pause, RETRY_STORAGE_US_MAX)
+            else:
+                return
+
+    # -- after the commit ------------------------------------------------------------------------------------------
+
+    def _settle(self, turn: Prepared, outcome: work.Outcome, now: int) -> None:
+        live = turn.live
+        if isinstance(outcome, work.Refused):
+            self._refused(turn, outcome)
+            return
+        self._requests += self._orchestrations.settle(turn)
+        for warning in turn.warnings:
+            _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
+        for skipped in outcome.skipped:
+            _log.warning("%s: nothing was delivered to %s: there is no such open instance", live.instance_id, skipped)
+        if turn.held is not None:
+            _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)
+            self._claim_wanted = True
+        if isinstance(turn.item, work.Turn):
+            self._publish(turn.item, turn, now)
+        self._notify(turn)
+
+    def _publish(self, item: work.Turn, turn: Prepared, now: int) -> None:
+        live, draft = turn.live, turn.draft
+        local = [_claimed(live, item, task, now) for task in item.tasks if task.local]
+        if local:
+            self._busy += len(local)
+            self._hands.start(local)
+        if draft is not None and draft.activities_cancelled:
+            self._hands.cancel([(item.incarnation, item.execution, event) for event in draft.activities_cancelled])
+        if item.timers:
+            soonest = min(fire_at for _, fire_at in item.timers)
+            self._next_due = soonest if self._next_due is None else min(self._next_due, soonest)
+        if item.starts or item.messages or item.next_start is not None or len(local) < len(item.tasks):
+            self._claim_wanted = True
+
+    def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
+        requests = self._orchestrations.refuse(turn)
+        for request in requests:
+            item = request.item
+            if turn.live.create is None or not isinstance(item, work.StartInstance):
+                self._requests.append(request)
+            elif outcome.reason is work.Refusal.EXISTS and item.on_conflict == "fail":
+                request.resolve(outcome)
+            else:
+                self._requests.append(request)
+        self._claim_wanted = True
+
+    def _take_work(self, taken: work.Work) -> None:
+        self._next_due = taken.next_due
+        for instance in taken.instances:
+            self._orchestrations.admit(instance)
+        if taken.tasks:
+            self._busy += len(taken.tasks)
+            self._hands.start(list(taken.tasks))
+        if taken.more and (taken.instances or self._free() > 0):
+            self._claim_wanted = True
+
+    # -- who waits -------------------------------------------------------------------------------------------------
+
+    def _notify(self, turn: Prepared) -> None:
+        live = turn.live
+        ending = _ending(turn)
+        if ending is not None:
+            self._remember(live, ending)
+        watches = self._watches.get(live.instance_id)
+        if watches is not None:
+            self._tell(live.instance_id, watches, ending, changed=True)
+
+    def _remember(self, live: Live, ending: Ending) -> None:
+        if ending.output is None or len(ending.output) <= RECENT_OUTPUT_BYTES_MAX:
+            self._recent[live.instance_id] = (live.incarnation, ending)
+            if len(self._recent) > RECENT_MAX:
+                self._recent.popitem(last=False)
+
+    def _tell(self, instance_id: str, watches: list[Watch], ending: Ending | None, *, changed: bool) -> None:
+        kept: list[Watch] = []
+        for watch in watches:
+            if watch.until_closed and ending is not None:
+                watch.resolve(ending)
+            elif not watch.until_closed and changed:
+                watch.resolve(None)
+            else:
+                kept.append(watch)
+        if kept:
+            self._watches[instance_id] = kept
+        else:
+            self._watches.pop(instance_id, None)
+
+    def _look_for_fresh(self) -> None:
+        ids = {watch.instance_id for watch in self._fresh_watches}
+        self._fresh_watches.clear()
+        self._look(ids, changed=False)
+
+    def _look(self, ids: set[str], *, changed: bool = True) -> None:
+        try:
+            records = self._storage.get_many(sorted(ids))
+        except StorageError as error:
+            _log.warning("could not look for endings: %s", error)
+            return
+        for instance_id in ids:
+            watches = self._watches.get(instance_id, [])
+            record = records.get(instance_id)
+            if record is not None:
+                self._tell(instance_id, watches, Ending.of(record), changed=changed)
+            elif self._orchestrations.by_id(instance_id) is None:
+                for watch in self._watches.pop(instance_id, ()):
+                    watch.resolve(InstanceNotFoundError(instance_id))
+
+
+def _claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.ClaimedTask:
+    total, start = task.total_timeout_us, task.schedule_to_start_us
+    return work.ClaimedTask(
+        incarnation=turn.incarnation,
+        instance_id=live.instance_id,
+        orchestration_name=live.name,
+        orchestration_version=live.version or "",
+        execution=turn.execution,
+        event=task.event,
+        name=task.name,
+        input=task.input,
+        scheduled_at=now,
+        retry=task.retry,
+        tag=task.tag,
+        session=task.session,
+        priority=task.priority,
+        deadline=None if total is None else now + total,
+        start_by=None if start is None else now + start,
+    )
+
+
+def _ending(turn: Prepared) -> Ending | None:
+    change = turn.item.change if isinstance(turn.item, work.Turn) else None
+    if change is None or change.status is None or not Status(change.status).is_closed:
+        return None
+    return Ending(change.status, change.output, change.error)

@@ -1,0 +1,51 @@
+"""A worker's own client speaks to storage through the worker's engine."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from perdure._client.requests import Desk, Inbox
+from perdure._ports import Incarnations
+from perdure._work import Item, Outcome
+from perdure.storage.base import Inspector
+
+T = TypeVar("T")
+
+READERS = 4
+
+
+class EngineGateway:
+    """A `Gateway` over an engine's inbox."""
+
+    def __init__(self, inbox: Inbox[Any], inspector: Inspector, incarnations: Incarnations) -> None:
+        self._desk = Desk(inbox)
+        self._inspector = inspector
+        self._incarnations = incarnations
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="perdure-read")
+
+    @property
+    def inspector(self) -> Inspector:
+        """The read side."""
+        return self._inspector
+
+    def draw_incarnation(self) -> int:
+        """A fresh incarnation for a start."""
+        return self._incarnations.draw()
+
+    async def submit(self, item: Item) -> Outcome:
+        """Have an item committed."""
+        return await self._desk.submit(item)
+
+    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
+        """Wait for news of an instance."""
+        return await self._desk.watch(instance_id, incarnation, until_closed=until_closed)
+
+    async def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a method of the inspector off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._desk.closed = True
+        self._readers.shutdown(wait=False, cancel_futures=True)

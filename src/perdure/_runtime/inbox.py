@@ -1,0 +1,25 @@
+"""What comes to the engine from the activities, beside what clients ask."""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from perdure._client.requests import Call, Request, Watch
+from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
+
+
+class Ended(Struct, frozen=True, eq=False):
+    """An activity of this worker ended for good."""
+
+    task: ClaimedTask
+    outcome: ActivityOutcome
+
+
+class GoesBack(Struct, frozen=True, eq=False):
+    """An activity goes back to the store: for another attempt, or untouched."""
+
+    task: ClaimedTask
+    item: TaskRetry | TaskRelease
+
+
+Entry: TypeAlias = Request | Watch | Call | Ended | GoesBack

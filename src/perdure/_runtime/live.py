@@ -1,0 +1,107 @@
+"""An instance in the worker's memory, and the turns that are on their way to storage."""
+
+from collections import deque
+from typing import Any
+
+from msgspec import Struct
+
+from perdure._core.execution import Execution
+from perdure._events import Parent
+from perdure._client.requests import Request
+from perdure._runtime.turns import Draft
+from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance
+
+
+class Arrival(Struct, frozen=True, eq=False):
+    """A message and where it came from: a row (`seq`), a timer's row, or this process's memory (seq 0)."""
+
+    message: AnyMessage
+    seq: int = 0
+    request: Request | None = None
+
+
+class Live:
+    """An instance that this worker owns. `execution` is the suspended program, or None until replay rebuilds it."""
+
+    __slots__ = (
+        "base",
+        "cancel_requested",
+        "children",
+        "create",
+        "execution",
+        "execution_id",
+        "incarnation",
+        "instance_id",
+        "name",
+        "parent",
+        "pending",
+        "root",
+        "seqs",
+        "version",
+        "watched",
+    )
+
+    def __init__(  # noqa: PLR0913 - a record's columns
+        self,
+        *,
+        instance_id: str,
+        incarnation: int,
+        name: str,
+        version: str | None,
+        execution_id: int,
+        base: int,
+        parent: Parent | None,
+        root: str,
+        create: NewInstance | None = None,
+    ) -> None:
+        self.instance_id = instance_id
+        self.incarnation = incarnation
+        self.name = name
+        self.version = version
+        self.execution_id = execution_id
+        self.base = base
+        self.parent = parent
+        self.root = root
+        self.create = create
+        self.execution: Execution | None = None
+        self.pending: deque[Arrival] = deque()
+        self.seqs: set[Any] | None = None
+        self.children: dict[int, str] | None = None
+        self.cancel_requested = False
+        self.watched = False
+
+    @classmethod
+    def of_record(cls, record: InstanceRecord) -> "Live":
+        """The instance of a claimed row."""
+        return cls(
+            instance_id=record.id,
+            incarnation=record.incarnation,
+            name=record.name,
+            version=record.version,
+            execution_id=record.execution,
+            base=record.last_event,
+            parent=record.parent,
+            root=record.root,
+        )
+
+    def arrive(self, arrival: Arrival, key: Any = None) -> bool:
+        """Add a message unless it is here already: rows that were handed out and not consumed come again."""
+        if key is not None:
+            if self.seqs is None:
+                self.seqs = set()
+            elif key in self.seqs:
+                return False
+            self.seqs.add(key)
+        self.pending.append(arrival)
+        return True
+
+
+class Prepared(Struct, eq=False, kw_only=True):
+    """A turn that waits for its commit."""
+
+    live: Live
+    item: Item
+    arrivals: list[Arrival]
+    draft: Draft | None = None
+    warnings: list[str] = []
+    held: str | None = None

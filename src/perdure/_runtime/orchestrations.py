@@ -1,0 +1,468 @@
+"""Runs turns: messages of cached instances in, prepared commits out.
+
+Laws kept here: no instance can delay another, so whatever goes wrong in one turn holds that instance alone; a cached
+execution is never trusted, so dropping any of them changes nothing but time.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from perdure import _events as ev
+from perdure import _work as work
+from perdure._core.execution import Execution
+from perdure._core.history import check, open_children, read_rows
+from perdure._core.matching import PYTHON
+from perdure._core.stage import Stage
+from perdure._definitions import Orchestration
+from perdure._ports import Entropy, Incarnations
+from perdure._registry import Registry
+from perdure._client.requests import Request
+from perdure._runtime.live import Arrival, Live, Prepared
+from perdure._runtime.turns import Draft, Owner
+from perdure._runtime.watchdog import TurnWatch
+from perdure.errors import HeldError, UnknownDefinitionError, UnknownFormatError, error_info_from_exception
+from perdure.storage.base import Storage
+
+MESSAGES_PER_TURN_MAX = 10_000
+"""Messages of one instance in one commit; the rest waits for the next."""
+
+_log = logging.getLogger("perdure.runtime")
+
+
+class Orchestrations:
+    """The cache of live instances and the turns that they take."""
+
+    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+        self,
+        *,
+        storage: Storage,
+        registry: Registry,
+        entropy: Entropy,
+        incarnations: Incarnations,
+        cached_max: int,
+        watch: TurnWatch,
+        take_slot: Callable[[str], bool],
+    ) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._entropy = entropy
+        self._incarnations = incarnations
+        self._cached_max = cached_max
+        self._watch = watch
+        self._take_slot = take_slot
+        self._stage = Stage()
+        self._lives: OrderedDict[int, Live] = OrderedDict()
+        self._by_id: dict[str, Live] = {}
+        self._dirty: dict[int, Live] = {}
+        self.stubborn = 0
+
+    # -- what arrives ----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether an instance has messages and no turn under way."""
+        return bool(self._dirty)
+
+    def by_id(self, instance_id: str) -> Live | None:
+        """The cached instance of this id."""
+        return self._by_id.get(instance_id)
+
+    def by_incarnation(self, incarnation: int) -> Live | None:
+        """The cached instance of this incarnation."""
+        return self._lives.get(incarnation)
+
+    def begin(self, request: Request, new: work.NewInstance) -> bool:
+        """Begin a new instance here, its creation and first turn in one commit; False when this worker can't."""
+        if new.id in self._by_id or self._registry.orchestration(new.name, new.version) is None:
+            return False
+        live = Live(
+            instance_id=new.id,
+            incarnation=new.incarnation,
+            name=new.name,
+            version=new.version,
+            execution_id=1,
+            base=0,
+            parent=None,
+            root=new.root,
+            create=new,
+        )
+        self._add(live)
+        self.deliver(live, Arrival(work.decode_message(new.start), 0, request))
+        return True
+
+    def deliver(self, live: Live, arrival: Arrival) -> None:
+        """Give a cached instance a message from this process's memory."""
+        live.pending.append(arrival)
+        self._dirty[live.incarnation] = live
+
+    def admit(self, claimed: work.ClaimedInstance) -> None:
+        """Take in a claimed instance with its due messages."""
+        record = claimed.record
+        live = self._lives.get(record.incarnation)
+        if live is None:
+            live = Live.of_record(record)
+            self._add(live)
+        for message in claimed.messages:
+            if message.timer is not None:
+                timer = message.timer
+                live.arrive(Arrival(timer), (timer.execution, timer.source))
+            elif live.seqs is None or message.seq not in live.seqs:
+                try:
+                    live.arrive(Arrival(work.decode_message(message.body), message.seq), message.seq)
+                except Exception as error:  # noqa: BLE001 - any damage to a stored message
+                    live.arrive(Arrival(_Unreadable(message.seq, error), message.seq), message.seq)
+        if live.pending:
+            self._dirty[live.incarnation] = live
+
+    def _add(self, live: Live) -> None:
+        self._lives[live.incarnation] = live
+        self._by_id[live.instance_id] = live
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def turns(self, now: int, turns_max: int) -> list[Prepared]:
+        """Let instances with messages take a turn each, up to a limit."""
+        prepared: list[Prepared] = []
+        with self._stage:
+            while self._dirty and len(prepared) < turns_max:
+                incarnation = next(iter(self._dirty))
+                live = self._dirty.pop(incarnation)
+                arrivals = self._take(live)
+                if arrivals:
+                    turn = self._turn(live, arrivals, now)
+                    if turn is not None:
+                        prepared.append(turn)
+        return prepared
+
+    def _take(self, live: Live) -> list[Arrival]:
+        """The messages for the next turn, a start first; nothing while the start is not due."""
+        arrivals = list(live.pending)
+        live.pending = deque()
+        if len(arrivals) > MESSAGES_PER_TURN_MAX:
+            live.pending.extend(arrivals[MESSAGES_PER_TURN_MAX:])
+            del arrivals[MESSAGES_PER_TURN_MAX:]
+        if live.base == 0:
+            arrivals.sort(key=lambda arrival: not isinstance(arrival.message, work.Start))
+            if not isinstance(arrivals[0].message, work.Start | _Unreadable):
+                ends = [arrival for arrival in arrivals if isinstance(arrival.message, work.Cancel | work.Terminate)]
+                if not ends:
+                    live.pending.extendleft(reversed(arrivals))
+                    return []
+                return ends
+        return arrivals
+
+    def _turn(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
+        terminate = next((a for a in arrivals if isinstance(a.message, work.Terminate)), None)
+        try:
+            if terminate is not None or (live.base == 0 and isinstance(arrivals[0].message, work.Cancel)):
+                return self._end(live, arrivals, terminate or arrivals[0], now)
+            return self._run(live, arrivals, now)
+        except BaseException as error:  # noqa: BLE001 - law 7: whatever it is, it holds this instance and no other
+            return self._hold(live, arrivals, error)
+
+    def _run(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
+        execution = live.execution or self._load(live, arrivals[0].message)
+        taken: list[Arrival] = []
+        stale: list[Any] = []
+        with self._stage.on(execution), self._watch.of(live.instance_id):
+            for arrival in arrivals:
+                message = arrival.message
+                if isinstance(message, _Unreadable):
+                    raise message.error
+                if execution.ending is not None:
+                    # The rest is for the next execution, or for nobody.
+                    live.pending.append(arrival)
+                    continue
+                started = self._started(live, execution, message, now) if isinstance(message, work.Start) else None
+                if not execution.apply(message, now, started):
+                    stale.append(message)
+                taken.append(arrival)
+        return self._prepare(live, execution, taken, stale)
+
+    def _started(self, live: Live, execution: Execution, start: work.Start, now: int) -> ev.Started | None:
+        if live.base != 0 or execution.last_event != 0:
+            return None
+        definition = execution.definition
+        live.version = definition.version
+        return ev.Started(
+            id=1,
+            at=now,
+            name=live.name,
+            version=definition.version,
+            execution=live.execution_id,
+            input=start.input,
+            secret=self._entropy.token().hex(),
+            python=PYTHON,
+            root=start.root or live.instance_id,
+            parent=start.parent,
+            carried=start.carried,
+            fingerprint=definition.fingerprint,
+        )
+
+    def _load(self, live: Live, first: Any) -> Execution:
+        """The live execution of an instance that is not in memory: rebuilt from its history, or new."""
+        events: list[Any] = []
+        version = live.version
+        if live.base:
+            events = read_rows(self._storage.history(live.incarnation, live.execution_id))
+            check(events, live.execution_id)
+            started = events[0]
+            if started.min_reader > ev.MIN_READER:
+                raise UnknownFormatError(
+                    f"the execution needs an engine that reads level {started.min_reader}, this one reads "
+                    f"{ev.MIN_READER}: let a newer worker take it",
+                    event_id=1,
+                )
+            version = started.version
+        elif isinstance(first, work.Start):
+            version = first.version
+        definition = self._definition(live.name, version)
+        execution = Execution(live.instance_id, live.incarnation, definition)
+        if events:
+            live.children = {child.id: child.instance_id for child in open_children(events)} or None
+            with self._stage.on(execution), self._watch.of(live.instance_id):
+                execution.replay(events)
+            live.base = execution.last_event
+        live.execution = execution
+        return execution
+
+    def _definition(self, name: str, version: str | None) -> "Orchestration[..., Any]":
+        definition = self._registry.orchestration(name, version)
+        if definition is None:
+            known = [
+                f"{known} {', '.join(versions)}" for known, versions in self._registry.orchestrations.items()
+            ]
+            raise UnknownDefinitionError("orchestration", name, version, known)
+        return definition
+
+    # -- commits ---------------------------------------------------------------------------------------------------
+
+    def _prepare(
+        self, live: Live, execution: Execution, taken: list[Arrival], stale: list[Any]
+    ) -> Prepared | None:
+        events = execution.take_events()
+        draft = self._draft(live, events)
+        for message in stale:
+            if isinstance(message, work.TimerDue) and message.execution == live.execution_id:
+                draft.timers_gone.append(message.source)
+            elif isinstance(message, work.ActivityOutcome) and message.execution == live.execution_id:
+                draft.tasks_gone.append(message.source)
+        if live.base == 0 and live.version is not None:
+            draft.change["version"] = live.version
+        consumed = tuple(arrival.seq for arrival in taken if arrival.seq)
+        if not events and not consumed and not draft.timers_gone and not draft.tasks_gone:
+            self._answer(taken)
+            return None
+        turn = work.Turn(
+            incarnation=live.incarnation,
+            execution=live.execution_id,
+            base=live.base,
+            create=live.create,
+            history=_row(events, live.base, execution.now_us) if events else None,
+            consumed=consumed,
+            tasks=tuple(draft.tasks),
+            tasks_gone=tuple(draft.tasks_gone),
+            timers=tuple(draft.timers),
+            timers_gone=tuple(draft.timers_gone),
+            starts=tuple(draft.starts),
+            messages=tuple(draft.messages),
+            change=draft.instance_change(),
+            next_start=draft.next_start,
+        )
+        warnings, execution.warnings = execution.warnings, []
+        return Prepared(live=live, item=turn, arrivals=taken, draft=draft, warnings=warnings)
+
+    def _draft(self, live: Live, events: Sequence[Any]) -> Draft:
+        owner = Owner(
+            instance_id=live.instance_id,
+            incarnation=live.incarnation,
+            name=live.name,
+            root=live.root or live.instance_id,
+            execution=live.execution_id,
+            parent=live.parent,
+        )
+        draft = Draft(owner, self._incarnations.draw, self._take_slot)
+        if live.children is not None:
+            draft.children = live.children
+        draft.read(events)
+        if draft.children:
+            live.children = draft.children
+        return draft
+
+    def _answer(self, arrivals: list[Arrival]) -> None:
+        for arrival in arrivals:
+            if arrival.request is not None:
+                arrival.request.resolve(work.APPLIED)
+
+    def _end(self, live: Live, arrivals: list[Arrival], by: Arrival, now: int) -> Prepared:
+        """End an instance without running its code: a terminate, or a cancel before the start was due."""
+        reason = by.message.reason if isinstance(by.message, work.Cancel | work.Terminate) else ""
+        events: list[Any] = []
+        draft_of: Any
+        if isinstance(by.message, work.Cancel):
+            draft_of = ev.Cancelled(id=0, reason=reason)
+        else:
+            draft_of = ev.Terminated(id=live.base + 1, at=now, reason=reason)
+            if live.base:
+                events = [draft_of]
+        draft = self._draft(live, [draft_of])
+        if live.base:
+            stored = read_rows(self._storage.history(live.incarnation, live.execution_id))
+            for child in open_children(stored):
+                if child.on_close != "abandon":
+                    draft.children[child.id] = child.instance_id
+                    draft._child_cancelled(ev.ChildCancelled(id=0, source=child.id, terminate=True))
+        turn = work.Turn(
+            incarnation=live.incarnation,
+            execution=live.execution_id,
+            base=live.base,
+            create=live.create,
+            history=_row(events, live.base, now) if events else None,
+            consumed=tuple(arrival.seq for arrival in arrivals if arrival.seq),
+            messages=tuple(draft.messages),
+            change=draft.instance_change(),
+        )
+        return Prepared(live=live, item=turn, arrivals=arrivals, draft=draft)
+
+    def _hold(self, live: Live, arrivals: list[Arrival], error: BaseException) -> Prepared:
+        self.drop(live)
+        reason = _reason(error)
+        kept = [arrival.message for arrival in [*arrivals, *live.pending] if arrival.seq == 0]
+        bodies = tuple(
+            work.encode_message(message)
+            for message in kept
+            if isinstance(message, work.ActivityOutcome | work.Raised | work.Cancel)
+        )
+        hold = work.Hold(
+            incarnation=live.incarnation,
+            reason=reason,
+            create=live.create,
+            messages=bodies,
+            execution=live.execution_id,
+            tasks_gone=tuple(message.source for message in kept if isinstance(message, work.ActivityOutcome)),
+        )
+        everything = [*arrivals, *live.pending]
+        live.pending.clear()
+        return Prepared(live=live, item=hold, arrivals=everything, held=reason)
+
+    # -- after the commit ------------------------------------------------------------------------------------------
+
+    def settle(self, turn: Prepared) -> list[Request]:
+        """The commit is durable: what the turn said is now so. Returns the requests that came after the end."""
+        live = turn.live
+        late: list[Request] = []
+        live.create = None
+        if turn.held is not None:
+            self.forget(live)
+        elif isinstance(turn.item, work.Turn):
+            if turn.item.history is not None:
+                live.base = turn.item.history.last
+            if live.seqs is not None:
+                self._forget_seqs(live, turn)
+            if turn.draft is not None and turn.draft.ended is not None:
+                self._settle_end(live, turn.draft)
+        if live.incarnation not in self._lives:
+            late = [arrival.request for arrival in live.pending if arrival.request is not None]
+        elif live.pending:
+            self._dirty[live.incarnation] = live
+        self._answer(turn.arrivals)
+        return late
+
+    def _forget_seqs(self, live: Live, turn: Prepared) -> None:
+        for arrival in turn.arrivals:
+            message = arrival.message
+            if isinstance(message, work.TimerDue):
+                live.seqs.discard((message.execution, message.source))  # type: ignore[union-attr]
+            else:
+                live.seqs.discard(arrival.seq)  # type: ignore[union-attr]
+        live.seqs = live.seqs or None
+
+    def _settle_end(self, live: Live, draft: Draft) -> None:
+        if draft.next_start is None:
+            self.forget(live)
+            return
+        live.execution = None
+        live.execution_id += 1
+        live.base = 0
+        live.version = None
+        live.children = None
+        live.pending = deque(
+            arrival for arrival in live.pending if not isinstance(arrival.message, work.ActivityOutcome | work.TimerDue)
+        )
+
+    def refuse(self, turn: Prepared) -> list[Request]:
+        """The turn was refused: nothing of it is so. Returns the requests that must be asked another way."""
+        live = turn.live
+        self.drop(live)
+        self.forget(live)
+        waiting = [*turn.arrivals, *live.pending]
+        return [arrival.request for arrival in waiting if arrival.request is not None]
+
+    def drop(self, live: Live) -> None:
+        """Let go of a live execution; replay will rebuild it."""
+        execution, live.execution = live.execution, None
+        if execution is not None:
+            with self._stage.on(execution):
+                stubborn = execution.drop()
+            if stubborn:
+                self.stubborn += stubborn
+                _log.warning(
+                    "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory",
+                    live.instance_id, stubborn, live.name,
+                )
+
+    def forget(self, live: Live) -> None:
+        """The instance is no longer this worker's to keep."""
+        self._lives.pop(live.incarnation, None)
+        if self._by_id.get(live.instance_id) is live:
+            del self._by_id[live.instance_id]
+        self._dirty.pop(live.incarnation, None)
+
+    def evict(self) -> None:
+        """Keep the cache within its bound: the longest idle go first."""
+        if len(self._lives) <= self._cached_max:
+            return
+        with self._stage:
+            for live in list(self._lives.values())[: len(self._lives) - self._cached_max]:
+                if not live.pending and live.create is None:
+                    self.drop(live)
+                    self.forget(live)
+
+    def touch(self, live: Live) -> None:
+        """The instance was busy just now."""
+        self._lives.move_to_end(live.incarnation)
+
+    def drop_all(self) -> list[Request]:
+        """Forget everything, as after a crash; returns the requests that nobody answered."""
+        requests: list[Request] = []
+        with self._stage:
+            for live in list(self._lives.values()):
+                requests += [arrival.request for arrival in live.pending if arrival.request is not None]
+                self.drop(live)
+        self._lives.clear()
+        self._by_id.clear()
+        self._dirty.clear()
+        return requests
+
+
+class _Unreadable:
+    """A stored message that can't be read; it holds its instance."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, seq: int, error: Exception) -> None:
+        self.error = HeldError(f"the stored message {seq} can't be read: {error}")
+
+
+def _row(events: list[Any], base: int, at: int) -> work.HistoryRow:
+    data = ev.encode_events(events)
+    return work.HistoryRow(first=base + 1, last=base + len(events), at=at, data=data, crc=ev.checksum(data))
+
+
+def _reason(error: BaseException) -> str:
+    return error_info_from_exception(error).summary

@@ -1,0 +1,253 @@
+"""The runtime: the composition root of a worker, with a client of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from perdure._client import Client
+from perdure._client.requests import Bridge, Call, ThreadInbox
+from perdure._context import ActivityServices
+from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
+from perdure._runtime.activities import Activities, TaskKey
+from perdure._runtime.dispatcher import Engine, Settings
+from perdure._runtime.gateway import EngineGateway
+from perdure._runtime.heartbeat import Heartbeat
+from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.watchdog import LoopWatch, TurnWatch
+from perdure._types import Duration, duration_us
+from perdure.errors import UsageError
+from perdure.storage import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from perdure._registry import Registry
+    from perdure._runtime.inbox import Entry
+    from perdure._work import ClaimedTask
+
+
+class _LoopHands:
+    """Carries the engine's orders to the activities on the user's event loop."""
+
+    def __init__(self, bridge: Bridge, activities: Activities) -> None:
+        self._bridge = bridge
+        self._activities = activities
+
+    def start(self, tasks: list[ClaimedTask]) -> None:
+        self._bridge.post(self._activities.accept, tasks)
+
+    def cancel(self, keys: list[TaskKey]) -> None:
+        self._bridge.post(self._activities.cancel, keys)
+
+
+class Runtime:
+    """A worker with a client: takes instances and activities from the store and runs them.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, a path, or `memory://`.
+        registry: What this worker can run.
+        max_activities: Activities that run at once.
+        activity_threads: Threads for plain `def` activities.
+        max_cached_instances: Orchestrations kept in memory between turns; others are rebuilt from history when needed.
+        grace: How long activities may go on at shutdown, in seconds or as a timedelta.
+        durability: "full" syncs every commit to the disk; "normal" may lose the last commits at a power failure.
+        turn_limit: How long one turn may take; None for no limit.
+        worker_name: Shown in listings; default host and process id.
+
+    Example:
+        async with Runtime("sqlite:///shop.db", Registry(charge, checkout)) as runtime:
+            handle = await runtime.client.start_orchestration(checkout, order, instance_id="order-1")
+            print(await handle.result())
+    """
+
+    def __init__(  # noqa: PLR0913 - the settings of a worker
+        self,
+        url: Any,
+        registry: Registry,
+        /,
+        *,
+        max_activities: int = 100,
+        activity_threads: int = 32,
+        max_cached_instances: int = 10_000,
+        grace: Duration = 10.0,
+        durability: Literal["full", "normal"] = "full",
+        turn_limit: Duration | None = 2.0,
+        worker_name: str | None = None,
+    ) -> None:
+        for name, value in (
+            ("max_activities", max_activities),
+            ("activity_threads", activity_threads),
+            ("max_cached_instances", max_cached_instances),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
+        if durability not in {"full", "normal"}:
+            raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
+        self._url = url
+        self._registry = registry
+        self._slots = max_activities
+        self._threads = activity_threads
+        self._cached_max = max_cached_instances
+        self._grace_us = duration_us(grace, "grace")
+        self._durability = durability
+        self._turn_limit_us = None if turn_limit is None else duration_us(turn_limit, "turn_limit")
+        self._worker_name = worker_name or f"{socket.gethostname()}:{os.getpid()}"
+        self._clock: Clock = SystemClock()
+        self._entropy: Entropy = SystemEntropy()
+        self._storage: Any = None
+        self._open = False
+
+    @property
+    def client(self) -> Client:
+        """The client of this worker.
+
+        Raises:
+            UsageError: The runtime is not open.
+        """
+        if not self._open:
+            raise UsageError("the runtime is not open: use it inside `async with Runtime(...) as runtime:`")
+        return self._client
+
+    async def __aenter__(self) -> Self:
+        """Open the store, enter the registry's lifespans, and begin to work.
+
+        Raises:
+            StorageError: The store can't be opened; the message says why and who must act.
+            UsageError: The runtime is open already.
+        """
+        if self._open:
+            raise UsageError("this runtime is open already: make another one, or use its client")
+        loop = asyncio.get_running_loop()
+        if hasattr(loop, "__perdure_orchestration_loop__"):
+            raise UsageError("a runtime can't be opened inside an orchestration")
+        storage = self._storage = self._make_storage()
+        try:
+            await self._begin(storage, loop)
+        except BaseException:
+            storage.close()
+            raise
+        return self
+
+    def _make_storage(self) -> Any:
+        return open_storage(self._url, clock=self._clock, entropy=self._entropy, durability=self._durability)
+
+    async def _begin(self, storage: Any, loop: asyncio.AbstractEventLoop) -> None:
+        inbox: ThreadInbox[Entry] = ThreadInbox()
+        incarnations = Incarnations(self._clock, self._entropy)
+        self._gateway = EngineGateway(inbox, storage, incarnations)
+        self._client = Client._over(self._gateway)
+        self._exits = AsyncExitStack()
+        services = await self._enter_lifespans()
+        self._activities = Activities(
+            registry=self._registry,
+            clock=self._clock,
+            entropy=self._entropy,
+            slots=self._slots,
+            threads=self._threads,
+            put=inbox.put,
+            services=services,
+        )
+        turns = TurnWatch(self._clock, self._turn_limit_us)
+
+        def make_orchestrations(take_slot: Callable[[str], bool]) -> Orchestrations:
+            return Orchestrations(
+                storage=storage,
+                registry=self._registry,
+                entropy=self._entropy,
+                incarnations=Incarnations(self._clock, self._entropy),
+                cached_max=self._cached_max,
+                watch=turns,
+                take_slot=take_slot,
+            )
+
+        self._inbox = inbox
+        self._engine = Engine(
+            storage=storage,
+            registry=self._registry,
+            clock=self._clock,
+            entropy=self._entropy,
+            inbox=inbox,
+            hands=_LoopHands(Bridge(loop), self._activities),
+            settings=Settings(slots=self._slots, worker_name=self._worker_name),
+            make_orchestrations=make_orchestrations,
+        )
+        await loop.run_in_executor(None, self._engine.register)
+        self._thread = threading.Thread(target=self._engine.run, name="perdure-engine", daemon=True)
+        self._thread.start()
+        self._heartbeat = Heartbeat(
+            storage=storage,
+            clock=self._clock,
+            worker=lambda: self._engine.worker,
+            turns=turns,
+            loop=LoopWatch(loop, self._clock),
+        )
+        self._heartbeat.start()
+        self._open = True
+
+    async def _enter_lifespans(self) -> Callable[[str], ActivityServices]:
+        states: dict[Any, ActivityServices] = {None: ActivityServices(client=self._client)}
+        for scope in self._registry.lifespans:
+            state = await self._exits.enter_async_context(scope.lifespan())
+            states[scope] = ActivityServices(client=self._client, state=state)
+        by_name = {name: states[self._registry.lifespan_of(name)] for name in self._registry.activities}
+        return by_name.__getitem__
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Stop taking work, let activities end within the grace time, hand back the rest, and close the store."""
+        await self._close(self._grace_us)
+
+    async def _close(self, grace_us: int) -> None:
+        if not self._open:
+            return
+        self._open = False
+        self._inbox.put([Call(self._drain)])
+        await self._activities.close(grace_us)
+        self._inbox.put([Call(self._engine.finish)])
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._thread.join)
+        await loop.run_in_executor(None, self._heartbeat.stop)
+        self._gateway.close()
+        await self._exits.aclose()
+        await loop.run_in_executor(None, self._storage.close)
+
+    def _drain(self) -> None:
+        self._engine.draining = True
+
+    async def serve(self) -> None:
+        """Work until SIGTERM or SIGINT, then shut down within the grace time; a second signal leaves at once.
+
+        Inside `async with`, or alone: it opens the runtime when it is not open yet.
+
+        Example:
+            asyncio.run(Runtime("sqlite:///shop.db", registry).serve())
+        """
+        if not self._open:
+            async with self:
+                await self.serve()
+            return
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+
+        def ask() -> None:
+            if asked.is_set():
+                os._exit(1)
+            asked.set()
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        for each in signals:
+            loop.add_signal_handler(each, ask)
+        try:
+            await asked.wait()
+            await self._close(self._grace_us)
+        finally:
+            for each in signals:
+                loop.remove_signal_handler(each)

@@ -1,0 +1,102 @@
+"""`run`: one orchestration from a script, in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from perdure._definitions import Orchestration
+from perdure._registry import Registry
+from perdure._runtime.runtime import Runtime
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
+
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+
+@overload
+def run(
+    orchestration: Orchestration0[R],
+    /,
+    *,
+    url: Any = "memory://",
+    registry: Registry | None = None,
+    instance_id: str | None = None,
+) -> R: ...
+@overload
+def run(
+    orchestration: Orchestration1[A, R],
+    a: A,
+    /,
+    *,
+    url: Any = "memory://",
+    registry: Registry | None = None,
+    instance_id: str | None = None,
+) -> R: ...
+@overload
+def run(
+    orchestration: Orchestration2[A, B, R],
+    a: A,
+    b: B,
+    /,
+    *,
+    url: Any = "memory://",
+    registry: Registry | None = None,
+    instance_id: str | None = None,
+) -> R: ...
+@overload
+def run(
+    orchestration: Orchestration3[A, B, C, R],
+    a: A,
+    b: B,
+    c: C,
+    /,
+    *,
+    url: Any = "memory://",
+    registry: Registry | None = None,
+    instance_id: str | None = None,
+) -> R: ...
+def run(
+    orchestration: Any,
+    /,
+    *inputs: Any,
+    url: Any = "memory://",
+    registry: Registry | None = None,
+    instance_id: str | None = None,
+) -> Any:
+    """Run an orchestration to its end and return its result; for scripts.
+
+    Args:
+        orchestration: The definition.
+        *inputs: Its inputs.
+        url: The store; with a file, running it again with the same `instance_id` resumes, or returns the stored result.
+        registry: What the worker can run; default all definitions of the orchestration's module.
+        instance_id: Default a new one.
+
+    Raises:
+        OrchestrationError: It failed.
+        UsageError: It was called inside a running event loop: open a `Runtime` there.
+
+    Example:
+        print(run(checkout, order, url="sqlite:///shop.db", instance_id="order-1"))
+    """
+    if asyncio._get_running_loop() is not None:
+        raise UsageError("run() was called inside a running event loop: use `async with Runtime(url, registry)` there")
+    if not isinstance(orchestration, Orchestration):
+        raise UsageError(f"run() takes a definition made with @orchestration, not {orchestration!r}")
+    known = registry or Registry(orchestration, sys.modules[orchestration.fn.__module__])
+
+    async def main() -> Any:
+        async with Runtime(url, known) as runtime:
+            handle = await runtime.client.start_orchestration(
+                orchestration, *inputs, instance_id=instance_id, on_conflict="use_existing"
+            )
+            return await handle.result()
+
+    return asyncio.run(main())

@@ -1,0 +1,219 @@
+"""From the events of a turn to what storage commits: pure, one line per kind of event."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from perdure import _events as ev
+from perdure import _work as work
+from perdure._retry import from_wire
+from perdure._types import Status, slot_of
+from perdure.errors import ErrorInfo
+
+REFUSED_CHILD = ErrorInfo(
+    type="perdure.errors.InstanceExistsError",
+    message="the child's instance id is taken by another instance: choose another instance_id",
+    types=("perdure.errors.InstanceExistsError", "perdure.errors.ClientError", "perdure.errors.PerdureError"),
+    retryable=False,
+)
+_CLOSING = {
+    ev.Completed: Status.COMPLETED,
+    ev.Failed: Status.FAILED,
+    ev.Cancelled: Status.CANCELLED,
+    ev.Terminated: Status.TERMINATED,
+}
+_encode = msgspec.json.Encoder().encode
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """Whose turn it is: what events alone do not say."""
+
+    instance_id: str
+    incarnation: int
+    name: str
+    root: str
+    execution: int
+    parent: ev.Parent | None
+
+
+class Draft:
+    """What the events of a turn ask of storage and of the worker, while they are read."""
+
+    def __init__(self, owner: Owner, draw_incarnation: Callable[[], int], take_slot: Callable[[str], bool]) -> None:
+        self.owner = owner
+        self.draw_incarnation = draw_incarnation
+        self.take_slot = take_slot
+        self.tasks: list[work.NewTask] = []
+        self.tasks_gone: list[int] = []
+        self.activities_cancelled: list[int] = []
+        self.timers: list[tuple[int, int]] = []
+        self.timers_gone: list[int] = []
+        self.starts: list[work.ChildStart] = []
+        self.messages: list[work.OutMessage] = []
+        self.change: dict[str, Any] = {}
+        self.next_start: bytes | None = None
+        self.children: dict[int, str] = {}
+        self.ended: Any = None
+
+    def read(self, events: Sequence[Any]) -> None:
+        """Take in the events of the turn."""
+        for event in events:
+            reader = _READERS.get(type(event))
+            if reader is not None:
+                reader(self, event)
+
+    def child_id(self, source: int) -> str | None:
+        """The id of a child that an earlier turn scheduled; the orchestrator fills `children` in."""
+        return self.children.get(source)
+
+    def instance_change(self) -> work.InstanceChange | None:
+        """What changes on the instance's row, if anything."""
+        return work.InstanceChange(**self.change) if self.change else None
+
+    # -- one reader per kind of event ------------------------------------------------------------------------------
+
+    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:
+        self.tasks_gone.append(event.source)
+
+    def _scheduled(self, event: ev.ActivityScheduled) -> None:
+        total = None if event.retry is None else from_wire(bytes(event.retry)).total_timeout_us
+        self.tasks.append(
+            work.NewTask(
+                event=event.id,
+                name=event.name,
+                input=bytes(event.input),
+                local=self.take_slot(event.name),
+                retry=None if event.retry is None else bytes(event.retry),
+                tag=event.tag,
+                session=event.session,
+                priority=event.priority,
+                schedule_to_start_us=event.schedule_to_start_us,
+                total_timeout_us=total,
+            )
+        )
+
+    def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
+        self.tasks_gone.append(event.source)
+        self.activities_cancelled.append(event.source)
+
+    def _timer(self, event: ev.TimerCreated) -> None:
+        self.timers.append((event.id, event.fire_at))
+
+    def _timer_gone(self, event: ev.TimerFired | ev.TimerCancelled) -> None:
+        self.timers_gone.append(event.source)
+
+    def _child(self, event: ev.ChildScheduled) -> None:
+        owner = self.owner
+        parent = ev.Parent(
+            instance_id=owner.instance_id, incarnation=owner.incarnation, execution=owner.execution, event=event.id
+        )
+        refused = work.ChildOutcome(
+            execution=owner.execution, source=event.id, ending="refused", error=REFUSED_CHILD
+        )
+        self.children[event.id] = event.instance_id
+        self.starts.append(
+            work.ChildStart(new=self._new(event, parent), refused=work.encode_message(refused))
+        )
+
+    def _detached(self, event: ev.DetachedStarted) -> None:
+        self.starts.append(work.ChildStart(new=self._new(event, None)))
+
+    def _new(self, event: ev.ChildScheduled | ev.DetachedStarted, parent: ev.Parent | None) -> work.NewInstance:
+        root = (self.owner.root or self.owner.instance_id) if parent is not None else event.instance_id
+        start = work.Start(input=event.input, version=event.version, root=root, parent=parent)
+        return work.NewInstance(
+            id=event.instance_id,
+            incarnation=self.draw_incarnation(),
+            name=event.name,
+            version=event.version,
+            start=work.encode_message(start),
+            root=root,
+            parent=parent,
+            slot=slot_of(event.instance_id),
+        )
+
+    def _child_cancelled(self, event: ev.ChildCancelled) -> None:
+        message: work.AnyMessage = work.Cancel(reason="its parent no longer wants it")
+        if event.terminate:
+            message = work.Terminate(reason="its parent ended")
+        self.messages.append(
+            work.OutMessage(
+                body=work.encode_message(message),
+                to_id=self.children[event.source],
+                child_of=self.owner.incarnation,
+                control=event.terminate,
+            )
+        )
+
+    def _sent(self, event: ev.EventSent) -> None:
+        raised = work.Raised(name=event.name, data=event.data)
+        self.messages.append(work.OutMessage(body=work.encode_message(raised), to_id=event.instance_id))
+
+    def _status(self, event: ev.StatusSet) -> None:
+        self.change["custom_status"] = bytes(event.value)
+
+    def _cancel_asked(self, _: ev.CancelRequested) -> None:
+        self.change["cancel_requested"] = True
+
+    def _continued(self, event: ev.ContinuedAsNew) -> None:
+        owner = self.owner
+        start = work.Start(
+            input=event.input,
+            version=event.version,
+            execution=owner.execution + 1,
+            root=owner.root,
+            parent=owner.parent,
+            carried=event.carried,
+        )
+        self.next_start = work.encode_message(start)
+        self.change["execution"] = owner.execution + 1
+        self.ended = event
+
+    def _ended(self, event: Any) -> None:
+        self.ended = event
+        self.change["status"] = _CLOSING[type(event)]
+        error: ErrorInfo | None = None
+        if isinstance(event, ev.Completed):
+            self.change["output"] = bytes(event.output)
+        elif isinstance(event, ev.Failed):
+            error = event.error
+        elif event.reason:
+            error = ErrorInfo(type=f"perdure.{type(event).__name__}", message=event.reason)
+        if error is not None:
+            self.change["error"] = _encode(error)
+        parent = self.owner.parent
+        if parent is not None:
+            outcome = work.ChildOutcome(
+                execution=parent.execution,
+                source=parent.event,
+                ending=self.change["status"].value,
+                result=event.output if isinstance(event, ev.Completed) else None,
+                error=error,
+            )
+            self.messages.append(
+                work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation)
+            )
+
+
+_READERS: dict[type, Callable[[Draft, Any], None]] = {
+    ev.ActivityCompleted: Draft._answered,
+    ev.ActivityFailed: Draft._answered,
+    ev.ActivityScheduled: Draft._scheduled,
+    ev.ActivityCancelled: Draft._activity_cancelled,
+    ev.TimerCreated: Draft._timer,
+    ev.TimerFired: Draft._timer_gone,
+    ev.TimerCancelled: Draft._timer_gone,
+    ev.ChildScheduled: Draft._child,
+    ev.ChildCancelled: Draft._child_cancelled,
+    ev.DetachedStarted: Draft._detached,
+    ev.EventSent: Draft._sent,
+    ev.StatusSet: Draft._status,
+    ev.CancelRequested: Draft._cancel_asked,
+    ev.ContinuedAsNew: Draft._continued,
+    ev.Completed: Draft._ended,
+    ev.Failed: Draft._ended,
+    ev.Cancelled: Draft._ended,
+    ev.Terminated: Draft._ended,
+}

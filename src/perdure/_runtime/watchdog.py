@@ -1,0 +1,126 @@
+"""Interrupts a turn that does not end, and reports an event loop that an activity blocks.
+
+A turn runs on the engine's thread. When it exceeds its limit, the watchdog takes its stack and raises an exception in
+that thread. Law 7: it holds that instance and stops no other.
+"""
+
+import asyncio
+import ctypes
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from perdure._ports import Clock
+from perdure.errors import TurnLimitError
+
+TICK_S = 0.25
+BLOCKED_S = 1.0
+_SWALLOW_ROUNDS = 1_000
+
+_log = logging.getLogger("perdure.runtime")
+_raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+class TurnInterrupted(BaseException):  # noqa: N818 - not an error of its own: it becomes a TurnLimitError
+    """Raised inside orchestration code that did not yield."""
+
+
+class TurnWatch:
+    """Watches the turns of one engine thread; `limit_us` None watches nothing."""
+
+    def __init__(self, clock: Clock, limit_us: int | None) -> None:
+        self._clock = clock
+        self._limit_us = limit_us
+        self._lock = threading.Lock()
+        self._instance: str | None = None
+        self._since = 0
+        self._thread = 0
+        self._stack: str | None = None
+
+    @contextmanager
+    def of(self, instance_id: str) -> Iterator[None]:
+        """Watch what is done inside, for this instance.
+
+        Raises:
+            TurnLimitError: It was interrupted.
+        """
+        if self._limit_us is None:
+            yield
+            return
+        self._stack = None
+        self._since = self._clock.monotonic_us()
+        self._thread = threading.get_ident()
+        self._instance = instance_id
+        try:
+            yield
+        except TurnInterrupted:
+            pass
+        finally:
+            with self._lock:
+                self._instance = None
+                interrupted = self._stack
+            if interrupted is not None:
+                self._swallow()
+        if interrupted is not None:
+            raise TurnLimitError(
+                f"a turn did not end within {self._limit_us / 1e6:g} s and was interrupted: orchestration code must not "
+                f"block or compute for long; move that into an activity. It was here:\n{interrupted}"
+            )
+
+    def _swallow(self) -> None:
+        # The exception is raised between two bytecodes of this thread: perhaps only now.
+        try:
+            for _ in range(_SWALLOW_ROUNDS):
+                pass
+        except TurnInterrupted:
+            pass
+        _raise_in_thread(ctypes.c_ulong(self._thread), None)
+
+    def check(self) -> None:
+        """Interrupt the turn under way if it has exceeded its limit; called from another thread."""
+        if self._limit_us is None or self._instance is None:
+            return
+        with self._lock:
+            overdue = self._clock.monotonic_us() - self._since > self._limit_us
+            if self._instance is None or self._stack is not None or not overdue or sys.gettrace() is not None:
+                return
+            frame = sys._current_frames().get(self._thread)
+            self._stack = "".join(traceback.format_stack(frame)[-8:]) if frame is not None else "(no stack)"
+            _raise_in_thread(ctypes.c_ulong(self._thread), ctypes.py_object(TurnInterrupted))
+
+
+class LoopWatch:
+    """Notices when the user's event loop does not run, and names the activity that blocks it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._thread = threading.get_ident()
+        self._asked: int | None = None
+        self._reported = False
+
+    def _answer(self) -> None:
+        self._asked = None
+        self._reported = False
+
+    def check(self) -> None:
+        """Ask the loop for a sign of life; warn once when it has not answered the last question in time."""
+        if self._asked is None:
+            self._asked = self._clock.monotonic_us()
+            try:
+                self._loop.call_soon_threadsafe(self._answer)
+            except RuntimeError:  # the loop is closed: the program is on its way out
+                return
+        elif not self._reported and self._clock.monotonic_us() - self._asked > BLOCKED_S * 1e6:
+            self._reported = True
+            task = asyncio.current_task(self._loop)
+            frame = sys._current_frames().get(self._thread)
+            stack = "".join(traceback.format_stack(frame)[-4:]) if frame is not None else ""
+            _log.warning(
+                "the event loop has been blocked for more than %g s by %s: activities that block belong in a plain "
+                "`def`, which runs in a thread. It is here:\n%s",
+                BLOCKED_S, task.get_name() if task is not None else "a callback", stack,
+            )
