@@ -1,0 +1,66 @@
+"""The storage contract as tests that any backend runs.
+
+A backend's test file says how to make an empty store, and inherits the rest:
+
+    from perdure.testing.storage_suite import StorageSuite
+
+    class TestMine(StorageSuite):
+        def make(self, clock):
+            return MyStorage(clock=clock)
+
+        def connect(self, storage):  # another handle on the same store, as another process would have
+            return MyStorage(storage.path, clock=storage.clock)
+
+The tests use pytest and no sleep; time is the `ManualClock` that `make` receives.
+"""
+
+from perdure.testing.storage_suite.atomicity import Atomicity
+from perdure.testing.storage_suite.children import Children, RestartedParents
+from perdure.testing.storage_suite.creation import Conflicts, Creation
+from perdure.testing.storage_suite.deletion import Deletion
+from perdure.testing.storage_suite.delivery import Delivery
+from perdure.testing.storage_suite.executions import ContinueAsNew
+from perdure.testing.storage_suite.holds import Holds, UnknownCode
+from perdure.testing.storage_suite.inspection import CustomStatus, Finding, Reading
+from perdure.testing.storage_suite.messages import Control, Messages
+from perdure.testing.storage_suite.moments import Moments
+from perdure.testing.storage_suite.ownership import Fencing, Ownership
+from perdure.testing.storage_suite.suite import Topic
+from perdure.testing.storage_suite.takeover import Takeover, Workers
+from perdure.testing.storage_suite.tasks import Deadlines, Outcomes, Tasks
+from perdure.testing.storage_suite.timers import Timers
+from perdure.testing.storage_suite.tokens import Changes, Tokens
+from perdure.testing.storage_suite.world import StorageUnderTest, Worker, World
+
+__all__ = ["StorageSuite", "StorageUnderTest", "Topic", "Worker", "World"]
+
+
+class StorageSuite(
+    Atomicity,
+    Changes,
+    Children,
+    Conflicts,
+    ContinueAsNew,
+    Control,
+    Creation,
+    CustomStatus,
+    Deadlines,
+    Deletion,
+    Delivery,
+    Fencing,
+    Finding,
+    Holds,
+    Messages,
+    Moments,
+    Outcomes,
+    Ownership,
+    Reading,
+    RestartedParents,
+    Takeover,
+    Tasks,
+    Timers,
+    Tokens,
+    UnknownCode,
+    Workers,
+):
+    """The whole contract."""

@@ -1,0 +1,190 @@
+"""What can't go on is set aside, visible, with everything that waits for it, until somebody can run it."""
+
+from perdure._types import Status
+from perdure._work import APPLIED, InstanceChange, Refusal, Refused, TaskDone
+from perdure.storage.base import UNKNOWN_GRACE_US, unknown_reason
+from perdure.testing.storage_suite.suite import Topic
+from perdure.testing.storage_suite.world import NAME, SECOND, Worker, about, applied, bodies, events, ids, refused, task
+
+
+class Holds(Topic):
+    """An instance that its worker sets aside."""
+
+    def _held(self) -> Worker:
+        worker = self.world.worker()
+        worker.own("order")
+        self.world.deliver("order", b"news")
+        self.world.clock.advance(SECOND)
+        applied(worker.do(worker.hold("order", "history and code differ")))
+        return worker
+
+    def test_a_held_instance_shows_why(self) -> None:
+        self._held()
+        record = self.world.record("order")
+        assert (record.status, record.held_because, record.owner) == (Status.HELD, "history and code differ", None)
+        assert record.updated_at == self.world.clock.now_us()
+
+    def test_workers_that_were_there_leave_it_alone(self) -> None:
+        worker = self._held()
+        work = worker.claim()
+        assert (ids(work), work.more, work.next_due) == ([], False, None)
+
+    def test_a_worker_of_the_same_moment_leaves_it_alone(self) -> None:
+        self._held()
+        assert ids(self.world.worker("mended").claim()) == []
+
+    def test_a_worker_that_comes_later_takes_it_with_its_messages(self) -> None:
+        world = self.world
+        self._held()
+        world.deliver("order", b"more news")
+        world.clock.advance(1)
+        mended = world.worker("mended")
+        claimed = mended.take("order")
+        assert claimed.record.status is Status.HELD
+        assert bodies(claimed) == [b"news", b"more news"]
+        mended.run("order")
+        record = world.record("order")
+        assert (record.status, record.held_because) == (Status.RUNNING, None)
+
+    def test_a_later_worker_without_its_code_does_not(self) -> None:
+        self._held()
+        self.world.clock.advance(1)
+        assert ids(self.world.worker(orchestrations=[f"{NAME}@9.0.0"]).claim()) == []
+
+    def test_held_again_it_waits_for_yet_another_worker(self) -> None:
+        world = self.world
+        self._held()
+        world.clock.advance(1)
+        mended = world.worker("mended")
+        mended.take("order")
+        applied(mended.do(mended.hold("order", "still differ")))
+        assert ids(mended.claim()) == []
+        world.clock.advance(1)
+        assert ids(world.worker("mended again").claim()) == ["order"]
+
+    def test_a_closing_turn_ends_a_hold(self) -> None:
+        world = self.world
+        worker = self._held()
+        world.deliver("order", b"terminate", control=True)
+        worker.take("order")
+        worker.run("order", change=InstanceChange(status=Status.TERMINATED))
+        record = world.record("order")
+        assert (record.status, record.held_because) == (Status.TERMINATED, None)
+
+    def test_outcomes_in_memory_become_messages(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", tasks=(task(2, local=True), task(3, local=True)))
+        applied(worker.do(worker.hold("order", messages=(b"charged",), tasks_gone=(2, 99))))
+        late = TaskDone(incarnation=world.record("order").incarnation, execution=1, event=2, body=b"again")
+        assert refused(worker.do(late)) is Refusal.NOT_OWNER
+        world.clock.advance(1)
+        assert bodies(world.worker("mended").take("order")) == [b"charged"]
+
+    def test_its_activities_go_on(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", tasks=(task(2), task(3)))
+        claimed = worker.claim(tasks=1).tasks[0]
+        worker.do(worker.hold("order"))
+        assert worker.do(about(TaskDone, claimed, body=b"charged")) == APPLIED
+        assert events(worker.claim()) == [3]
+        world.clock.advance(1)
+        assert bodies(world.worker("mended").take("order")) == [b"charged"]
+
+    def test_an_instance_that_was_never_committed_can_be_held(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("seen")
+        new = world.new("order")
+        hold = worker.hold("seen", create=new)
+        assert worker.do(hold) == APPLIED
+        assert world.record("order").status is Status.HELD
+        world.clock.advance(1)
+        assert bodies(world.worker("mended").take("order")) == [b"start order"]
+
+    def test_a_hold_is_refused_like_a_turn(self) -> None:
+        world = self.world
+        worker, other = world.worker("worker"), world.worker("other")
+        taken = worker.own("order")
+        assert refused(other.do(other.hold("order"))) is Refusal.NOT_OWNER
+        again = worker.hold("order", create=world.new("order"))
+        assert worker.do(again) == Refused(reason=Refusal.EXISTS, existing=taken)
+        clash = worker.hold("order", create=world.new("other", incarnation=taken.incarnation))
+        assert refused(worker.do(clash)) is Refusal.INCARNATION
+        assert world.record("order") == taken
+
+
+class UnknownCode(Topic):
+    """`reap` holds what no live worker can run."""
+
+    def test_what_waits_too_long_is_held_with_its_reason(self) -> None:
+        world = self.world
+        worker = world.worker(orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
+        world.start("order")
+        world.start("open", version=None)
+        world.clock.advance(UNKNOWN_GRACE_US - 1)
+        assert world.storage.reap(worker.number) == 0
+        assert world.record("order").status is Status.PENDING
+        world.clock.advance(1)
+        assert world.storage.reap(worker.number) == 0
+        record = world.record("order")
+        assert (record.status, record.held_because) == (Status.HELD, unknown_reason(NAME, "1.0.0"))
+        assert record.updated_at == world.clock.now_us()
+        assert world.record("open").held_because == unknown_reason(NAME, None)
+
+    def test_what_a_live_worker_can_run_is_not_held(self) -> None:
+        world = self.world
+        world.start("order")
+        world.start("open", version=None)
+        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
+        world.worker("able", lease_us=10 * UNKNOWN_GRACE_US)
+        world.clock.advance(UNKNOWN_GRACE_US)
+        world.storage.reap(reaper.number)
+        assert {world.record(name).status for name in ("order", "open")} == {Status.PENDING}
+
+    def test_a_dead_worker_does_not_count(self) -> None:
+        world = self.world
+        world.start("order")
+        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
+        world.worker("able", lease_us=UNKNOWN_GRACE_US)
+        world.clock.advance(UNKNOWN_GRACE_US)
+        assert world.storage.reap(reaper.number) == 1
+        assert world.record("order").status is Status.HELD
+
+    def test_what_is_owned_closed_asleep_or_held_is_left_as_it_is(self) -> None:
+        world = self.world
+        worker = world.worker(lease_us=UNKNOWN_GRACE_US)
+        owner = world.worker("owner", lease_us=10 * UNKNOWN_GRACE_US)
+        owner.own("owned")
+        world.deliver("owned", b"news")
+        worker.own("asleep")
+        worker.run("asleep", timers=((2, world.clock.now_us() + UNKNOWN_GRACE_US),))
+        worker.own("held")
+        worker.do(worker.hold("held", "another reason", messages=(b"kept",)))
+        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
+        world.clock.advance(UNKNOWN_GRACE_US)
+        assert world.storage.reap(reaper.number) == 1
+        assert world.record("owned").status is Status.RUNNING
+        assert world.record("asleep").status is Status.RUNNING
+        assert world.record("held").held_because == "another reason"
+
+    def test_a_worker_that_comes_later_with_the_code_takes_it(self) -> None:
+        world = self.world
+        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
+        world.start("order")
+        world.clock.advance(UNKNOWN_GRACE_US)
+        world.storage.reap(reaper.number)
+        world.clock.advance(1)
+        assert bodies(world.worker("mended").take("order")) == [b"start order"]
+
+    def test_a_reaper_without_a_row_does_nothing(self) -> None:
+        world = self.world
+        world.worker("dead", lease_us=1)
+        world.start("order")
+        world.clock.advance(UNKNOWN_GRACE_US)
+        assert world.storage.reap(4_711) == 0
+        assert world.record("order").status is Status.PENDING
+        assert len(world.storage.workers()) == 1
