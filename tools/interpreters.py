@@ -1,4 +1,4 @@
-"""Run the tests that depend on the interpreter (core, codec, API, typing) on one more version of Python.
+"""Check what depends on the interpreter (core, codec, API, typing) on one more version of Python.
 
 `python tools/interpreters.py 3.12` finds that interpreter, makes the virtual environment .venv-3.12 when
 pyproject.toml has changed since the last time, and runs the tests in it. An interpreter that is missing is a failure
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("core", "codec", "definitions", "registry", "retry", "api", "typing")
+ROOMS = ("api", "codec", "context", "core", "definitions", "events", "registry", "retry", "types", "typing")
 NOTHING_COLLECTED = 5
 
 
@@ -67,11 +67,29 @@ def prepared(version: str, python: Path) -> Path:
     return inside
 
 
+def checked(version: str, python: Path) -> int:
+    """Run the type checkers and the tests on one version, all of them even when one fails.
+
+    Returns:
+        0 when all of them pass, otherwise the exit status of the first that did not.
+    """
+    folders = [f"tests/{room}" for room in ROOMS if (ROOT / "tests" / room).is_dir()]
+    commands = (
+        ["mypy", "--no-error-summary"],
+        ["basedpyright", "--level", "error", "--pythonversion", version],
+        ["pytest", "-q", "-p", "no:cacheprovider", *folders],
+    )
+    statuses = [subprocess.run([python, "-m", *command], check=False, cwd=ROOT).returncode for command in commands]
+    if statuses[-1] == NOTHING_COLLECTED:
+        print(f"python{version}: no test was found in {', '.join(folders)}", flush=True)
+    return next((status for status in statuses if status), 0)
+
+
 def main() -> int:
     """Run the tests on the version given on the command line.
 
     Returns:
-        0 when they pass, or when the interpreter is missing outside CI; something else otherwise.
+        0 when everything passes, or when the interpreter is missing outside CI; something else otherwise.
     """
     version = sys.argv[1]
     python = find(version, dict(os.environ))
@@ -80,10 +98,7 @@ def main() -> int:
         verdict = "which CI must have: install it" if demanded else "so its tests did not run"
         print(f"python{version} is missing (neither on the PATH nor under ~/.pyenv/versions), {verdict}", flush=True)
         return int(demanded)
-    folders = [f"tests/{room}" for room in ROOMS if (ROOT / "tests" / room).is_dir()]
-    command = [prepared(version, python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders]
-    status = subprocess.run(command, check=False, cwd=ROOT).returncode
-    return 0 if status == NOTHING_COLLECTED else status
+    return checked(version, prepared(version, python))
 
 
 if __name__ == "__main__":
