@@ -24,7 +24,6 @@ LATEST = "latest"
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 _SUGGESTIONS_MAX = 3
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class LifespanScope:
@@ -130,12 +129,12 @@ class Registry:
         Without a version it is the one for new executions: the pinned one, else the latest.
         """
         name = name if name in self._orchestrations else self._orchestration_aliases.get(name, "")
-        versions = self._orchestrations.get(name, _NOTHING)
+        versions = self._orchestrations.get(name)
+        if versions is None:
+            return None
         if version is None:
             version = self._policy.get(name, LATEST)
-        if version == LATEST:
-            return next(reversed(versions.values()), None)
-        return versions.get(version)
+        return versions[next(reversed(versions))] if version == LATEST else versions.get(version)
 
     def lifespan_of(self, activity_name: str) -> LifespanScope | None:
         """The lifespan whose state an activity sees: its registry's own, else that of the nearest one around it."""
@@ -194,7 +193,7 @@ class Registry:
         known = self._activities.setdefault(name, activity)
         if known is activity:
             activity.resolve()
-        elif known.fn != activity.fn:
+        elif not known.is_same(activity):
             raise RegistrationError(_clash(f"two activities are named {name!r}", known, activity))
         if scope is not None and self._activity_scopes.setdefault(name, scope) is not scope:
             raise RegistrationError(
@@ -205,12 +204,11 @@ class Registry:
     def _add_orchestration(self, orchestration: Orchestration[..., Any]) -> None:
         name, version = orchestration.name, orchestration.version
         known = self._orchestrations.setdefault(name, {}).setdefault(version, orchestration)
-        if known is orchestration:
-            orchestration.resolve()
-        elif known.fn != orchestration.fn:
+        if known is not orchestration:
             raise RegistrationError(
                 _clash(f"two orchestrations are named {name!r} in version {version}", known, orchestration)
             )
+        orchestration.resolve()
 
     def _add_registry(self, registry: Registry) -> None:
         for activity in registry.activities.values():

@@ -98,8 +98,7 @@ def activity(
 
     def decorate(function: Any) -> Activity[Any, Any]:
         return Activity(
-            _shape_of(function, "activity"),
-            name=name,
+            _shape_of(function, "activity", name),
             aliases=aliases,
             retry=retry,
             on_unknown=on_unknown,
@@ -142,16 +141,16 @@ def orchestration(
     """
 
     def decorate(function: Any) -> Orchestration[Any, Any]:
-        shape = _shape_of(function, "orchestration")
-        return Orchestration(shape, name=name, version=version, aliases=aliases)
+        shape = _shape_of(function, "orchestration", name)
+        return Orchestration(shape, version=version, aliases=aliases)
 
     return decorate if fn is None else decorate(fn)
 
 
-def _shape_of(fn: Any, kind: str) -> Shape:
+def _shape_of(fn: Any, kind: str, name: str | None) -> Shape:
     if inspect.isfunction(fn):
         names = _names_around(fn.__qualname__, inspect.currentframe()) if "." in fn.__qualname__ else {}
-        return Shape(fn, kind, names)
+        return Shape(fn, kind, name, names)
     if isinstance(fn, str):
         raise RegistrationError(f"@{kind}({fn!r}): write @{kind}(name={fn!r})")
     if isinstance(fn, staticmethod | classmethod):

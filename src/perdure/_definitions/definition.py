@@ -21,9 +21,9 @@ from typing import (
 )
 
 from perdure._context import ActivityContext, activity_context, current_activity_context
-from perdure._definitions.naming import default_name, version_key
+from perdure._definitions.naming import version_key
 from perdure._retry import RetryPolicy
-from perdure._types import check_name, duration_us
+from perdure._types import duration_us
 from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ OnUnknown: TypeAlias = Literal["repeat", "hold"]
 class _Definition:
     """What both kinds have: a durable name, former names, a function, and the shape of that."""
 
-    def __init__(self, shape: Shape, name: str | None, aliases: Iterable[str]) -> None:
+    def __init__(self, shape: Shape, aliases: Iterable[str]) -> None:
         # Shows as the function does, in help() and to inspect.
         functools.update_wrapper(cast("Any", self), shape.fn)
-        self.name: Final = _checked_name(shape, shape.kind, _named(shape, name))
+        self.name: Final = shape.name
         if isinstance(aliases, str):
             raise RegistrationError(f"{shape.where}: aliases is the string {aliases!r}: write a tuple, even for one")
-        self.aliases: Final = tuple(dict.fromkeys(_checked_name(shape, "alias", each) for each in aliases))
+        self.aliases: Final = tuple(dict.fromkeys(shape.checked_name("alias", each) for each in aliases))
         self._shape: Final = shape
 
     @property
@@ -119,7 +119,6 @@ class Activity(_Definition, Generic[P, R_co]):
         self,
         shape: Shape,
         *,
-        name: str | None = None,
         aliases: Iterable[str] = (),
         retry: RetryPolicy | None = None,
         on_unknown: OnUnknown = "repeat",
@@ -127,7 +126,7 @@ class Activity(_Definition, Generic[P, R_co]):
         tag: str | None = None,
         receiver: object = None,
     ) -> None:
-        super().__init__(shape, name, aliases)
+        super().__init__(shape, aliases)
         self.fn: Final[Callable[..., Any]] = shape.fn if receiver is None else types.MethodType(shape.fn, receiver)
         self.retry: Final = retry
         self.on_unknown: Final = on_unknown
@@ -150,6 +149,10 @@ class Activity(_Definition, Generic[P, R_co]):
     def needs_instance(self) -> bool:
         """Whether it is a method that was taken from its class, and so can't run."""
         return self._shape.is_method and self._receiver is None
+
+    def is_same(self, other: Activity[..., Any]) -> bool:
+        """Whether both are one activity: one decorated function, and for a method one instance."""
+        return self._shape is other._shape and self._receiver is other._receiver
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run it here, once, not durably.
@@ -207,7 +210,6 @@ class Activity(_Definition, Generic[P, R_co]):
             return activity
         return Activity(
             self._shape,
-            name=self.name,
             aliases=self.aliases,
             retry=self.retry,
             on_unknown=self.on_unknown,
@@ -228,7 +230,7 @@ class Activity(_Definition, Generic[P, R_co]):
         if self.heartbeat_timeout is not None and duration_us(self.heartbeat_timeout, "heartbeat_timeout") == 0:
             raise RegistrationError(f"{where}: heartbeat_timeout is 0: leave it out for no limit")
         if self.tag is not None:
-            _checked_name(self._shape, "tag", self.tag)
+            self._shape.checked_name("tag", self.tag)
 
 
 class Orchestration(_Definition, Generic[P, R_co]):
@@ -244,8 +246,8 @@ class Orchestration(_Definition, Generic[P, R_co]):
         fn: The function itself.
     """
 
-    def __init__(self, shape: Shape, *, name: str | None, version: str, aliases: Iterable[str]) -> None:
-        super().__init__(shape, name, aliases)
+    def __init__(self, shape: Shape, *, version: str, aliases: Iterable[str]) -> None:
+        super().__init__(shape, aliases)
         try:
             version_key(version)
         except RegistrationError as error:
@@ -268,16 +270,3 @@ class Orchestration(_Definition, Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<orchestration {self.name} {self.version}>"
-
-
-def _named(shape: Shape, name: str | None) -> str:
-    if name is None and shape.fn.__name__ == "<lambda>":
-        raise RegistrationError(f"{shape.where} has no name of its own: pass name=")
-    return default_name(shape.fn, shape.kind) if name is None else name
-
-
-def _checked_name(shape: Shape, what: str, name: str) -> str:
-    try:
-        return check_name(what, name)
-    except UsageError as error:
-        raise RegistrationError(f"{shape.where}: {error}") from None

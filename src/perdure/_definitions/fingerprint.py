@@ -33,7 +33,7 @@ def fingerprint_of(fn: Callable[..., Any]) -> str | None:
     function.decorator_list = []
     digest = blake2b(digest_size=_DIGEST_BYTES)
     for piece in _pieces(function):
-        digest.update(piece.encode("utf-8", "surrogatepass"))
+        digest.update(piece.encode())
     return digest.hexdigest()
 
 
@@ -42,7 +42,7 @@ def _pieces(node: Any) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"({type(node).__name__}"
         for field in node._fields:
-            value = _without_docstring(node, field)
+            value = _field(node, field)
             if value is not None and value != [] and field not in ("kind", "type_comment"):
                 yield f" {field}="
                 yield from _pieces(value)
@@ -55,7 +55,24 @@ def _pieces(node: Any) -> Iterator[str]:
         yield repr(node)
 
 
-def _without_docstring(node: ast.AST, field: str) -> Any:
+def _field(node: ast.AST, field: str) -> Any:
+    value = getattr(node, field, None)
     if field == "body" and isinstance(node, _FUNCTION | ast.ClassDef) and ast.get_docstring(node, clean=False):
         return node.body[1:]
-    return getattr(node, field, None)
+    return _joined(node.values) if isinstance(node, ast.JoinedStr) and field == "values" else value
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr | str]:
+    """The parts of an f-string; some releases of Python cut its texts into several, or put empty ones in between."""
+    joined: list[ast.expr | str] = []
+    for value in values:
+        match value, joined:
+            case ast.Constant(value=""), _:
+                pass
+            case ast.Constant(value=str(text)), [*_, str(before)]:
+                joined[-1] = before + text
+            case ast.Constant(value=str(text)), _:
+                joined.append(text)
+            case _:
+                joined.append(value)
+    return joined

@@ -47,7 +47,7 @@ def _main_module(main: object) -> str:
     if spec is not None and spec.name != "__main__":
         return str(spec.name)
     file = getattr(main, "__file__", None)
-    if not file:
+    if not file or file.startswith("<"):
         return "main"
     path = PurePath(file)
     # `python shop` and `python shop.pyz` run shop/__main__.py.

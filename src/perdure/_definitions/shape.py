@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._context import ActivityContext, OrchestrationContext
 from perdure._definitions.fingerprint import fingerprint_of
-from perdure._types import INPUTS_MAX
+from perdure._definitions.naming import default_name
+from perdure._types import INPUTS_MAX, check_name
 from perdure.codec import InputsCodec, TypeCodec, codec_for
 from perdure.errors import RegistrationError, UsageError
 
@@ -29,16 +30,20 @@ class Shape:
     Args:
         fn: The function under the decorator.
         kind: "activity" or "orchestration".
+        name: Its durable name; None for the default.
         names: What the decorator saw as local names, for annotations that name types local to a function.
 
     Raises:
         RegistrationError: The function can't be one of this kind; the message says why and what to write.
     """
 
-    def __init__(self, fn: Callable[..., Any], kind: str, names: Mapping[str, Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], kind: str, name: str | None, names: Mapping[str, Any]) -> None:
         self.fn = fn
         self.kind = kind
         self.where = f"{kind} {fn.__qualname__} ({fn.__module__}, line {fn.__code__.co_firstlineno})"
+        if name is None and fn.__name__ == "<lambda>":
+            raise RegistrationError(f"{self.where} has no name of its own: pass name=")
+        self.name = self.checked_name(kind, default_name(fn, kind) if name is None else name)
         self.is_async = inspect.iscoroutinefunction(fn)
         self.is_method = _is_in_class(fn)
         self._names: Mapping[str, Any] = names
@@ -80,17 +85,26 @@ class Shape:
     @cached_property
     def inputs_codec(self) -> InputsCodec:
         """The codec of the inputs, which are stored as one JSON array."""
-        return self._built(lambda: InputsCodec(self.input_types, self.defaults, what=f"inputs of {self.where}"))
+        for each, type_ in zip(self._inputs, self.input_types, strict=True):
+            self._codec(each.name, type_)
+        return InputsCodec(self.input_types, self.defaults, what=f"{self.kind} {self.name}")
 
     @cached_property
     def result_codec(self) -> TypeCodec:
         """The codec of the result."""
-        return self._built(lambda: codec_for(self.return_type))
+        return self._codec("return", self.return_type)
 
     @cached_property
     def fingerprint(self) -> str | None:
         """A hash of the function's code, or None if its source can't be had."""
         return fingerprint_of(self.fn)
+
+    def checked_name(self, what: str, name: str) -> str:
+        """A name that history may store; `what` says what is named."""
+        try:
+            return check_name(what, name)
+        except UsageError as error:
+            raise RegistrationError(f"{self.where}: {error}") from None
 
     def resolve(self) -> None:
         """Work out everything that may be wrong with the annotations, now.
@@ -102,13 +116,11 @@ class Shape:
         # All types are known now: let go of the locals of whoever made the function.
         self._names = {}
 
-    def _built(self, make: Callable[[], Any]) -> Any:
+    def _codec(self, name: str, type_: Any) -> TypeCodec:
         try:
-            return make()
-        except RegistrationError:
-            raise
-        except (UsageError, TypeError) as error:
-            raise RegistrationError(f"{self.where}: {error}") from error
+            return codec_for(type_)
+        except RegistrationError as error:
+            raise RegistrationError(f"{self.where}: {_parameter(name)}: {error}") from error
 
     def _check_flavour(self) -> None:
         if inspect.isgeneratorfunction(self.fn) or inspect.isasyncgenfunction(self.fn):

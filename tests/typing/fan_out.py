@@ -1,0 +1,76 @@
+"""A thousand activities at once, with asyncio's own tools and activities of an instance."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import assert_type
+
+from tests.typing.surface import (
+    ActivityContext,
+    DurableFuture,
+    OrchestrationContext,
+    Registry,
+    activity,
+    activity_context,
+    orchestration,
+)
+
+
+@dataclass
+class Pool:
+    url: str
+
+    async def fetch(self, page: int) -> bytes:
+        return f"{self.url}/{page}".encode()
+
+
+class Crawler:
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    @activity
+    async def crawl(self, ctx: ActivityContext, page: int) -> int:
+        ctx.raise_if_cancelled()
+        return len(await self.pool.fetch(page))
+
+    @activity(name="sizes", tag="big")
+    def estimate(self, ctx: ActivityContext) -> list[int]:
+        return [len(ctx.state(Pool).url)]
+
+
+@activity
+async def fetch(ctx: ActivityContext, page: int) -> bytes:
+    return await ctx.state(Pool).fetch(page)
+
+
+@orchestration
+async def crawl_all(ctx: OrchestrationContext, pages: int = 1000) -> int:
+    futures = [ctx.schedule_activity(Crawler.crawl, page) for page in range(pages)]
+    assert_type(futures, list[DurableFuture[int]])
+    sizes = await asyncio.gather(*futures)
+    assert_type(sizes, list[int])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(ctx.schedule_activity(fetch, 1))
+        group.create_task(ctx.schedule_activity(Crawler.estimate))
+    assert_type(task.result(), bytes)
+    for future in asyncio.as_completed([ctx.schedule_activity(fetch, page) for page in range(3)]):
+        assert_type(await future, bytes)
+    done, _ = await asyncio.wait({ctx.schedule_activity(fetch, 5)}, timeout=5)
+    by_name = await ctx.schedule_activity("shop::activity::fetch", 5, returns=bytes, session="s", schedule_to_start=60)
+    assert_type(by_name, bytes)
+    return sum(sizes) + len(done) + len(by_name) + ctx.random.randint(1, 6)
+
+
+@asynccontextmanager
+async def connections() -> AsyncIterator[Pool]:
+    yield Pool("https://example.com")
+
+
+async def call_them_in_a_unit_test() -> None:
+    crawler = Crawler(Pool("x"))
+    assert_type(await crawler.crawl(5), int)
+    await fetch.fn(activity_context(state=Pool("x")), 5)
+
+
+registry = Registry(Crawler(Pool("https://example.com")), Registry(fetch, lifespan=connections), crawl_all)
