@@ -118,7 +118,7 @@ class Execution(OrchestrationLoop):
                 index += 1
             recorded = events[begin:index]
             asks = self._step(inbound)
-            for event, ask in match(inbound, recorded, asks, self.started.python):
+            for event, ask in match(recorded, asks, self.started.python):
                 self._bind(ask, event.id, event)
             self.last_event = index
         self.events.clear()
