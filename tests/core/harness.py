@@ -219,7 +219,7 @@ def _position(execution: Execution) -> dict[str, Any]:
         "now": execution.now_us,
         "open": {event_id: type(ask).__name__ for event_id, ask in execution.open.items()},
         "unfinished tasks": [task.get_name() for task in execution.unfinished()],
-        "ending": execution.ending,
+        "ending": None if execution.ending is None else _in_words(execution.ending),
         "asked": execution.asked,
         "next hash": execution._sequence,  # noqa: SLF001 - equal only if the same objects were made
         "cancel requested": execution.cancel_requested,
