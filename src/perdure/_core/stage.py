@@ -74,15 +74,23 @@ class Stage:
             asyncio.tasks._enter_task(self._outer_loop, self._outer_task)
         self._outer_loop = self._outer_task = self._hooks = None
 
-    @contextmanager
-    def on(self, loop: OrchestrationLoop) -> Iterator[None]:
-        """Make this execution's loop the running one for the time of a turn, or of dropping it."""
+    def enter(self, loop: OrchestrationLoop) -> None:
+        """Make this execution's loop the running one; `leave` must follow, whatever happens."""
         self._ready.clear()
         loop.ready = self._ready
         asyncio._set_running_loop(loop)
+
+    def leave(self, loop: OrchestrationLoop) -> None:
+        """The turn of this execution is over; nothing is left in the queue."""
+        self._ready.clear()
+        loop.ready = None
+        asyncio._set_running_loop(None)
+
+    @contextmanager
+    def on(self, loop: OrchestrationLoop) -> Iterator[None]:
+        """`enter` and `leave` around a block, where two microseconds don't matter."""
+        self.enter(loop)
         try:
             yield
         finally:
-            self._ready.clear()
-            loop.ready = None
-            asyncio._set_running_loop(None)
+            self.leave(loop)

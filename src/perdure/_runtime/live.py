@@ -8,7 +8,7 @@ from msgspec import Struct
 from perdure._core.execution import Execution
 from perdure._events import Parent
 from perdure._client.requests import Request
-from perdure._runtime.turns import Draft
+from perdure._runtime.turns import Draft, Owner
 from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance
 
 
@@ -25,20 +25,20 @@ class Live:
 
     __slots__ = (
         "base",
-        "cancel_requested",
         "children",
         "create",
+        "damage",
         "execution",
         "execution_id",
         "incarnation",
         "instance_id",
         "name",
+        "owner",
         "parent",
         "pending",
         "root",
         "seqs",
         "version",
-        "watched",
     )
 
     def __init__(  # noqa: PLR0913 - a record's columns
@@ -67,8 +67,8 @@ class Live:
         self.pending: deque[Arrival] = deque()
         self.seqs: set[Any] | None = None
         self.children: dict[int, str] | None = None
-        self.cancel_requested = False
-        self.watched = False
+        self.owner: Owner | None = None
+        self.damage: Exception | None = None
 
     @classmethod
     def of_record(cls, record: InstanceRecord) -> "Live":
@@ -84,16 +84,15 @@ class Live:
             root=record.root,
         )
 
-    def arrive(self, arrival: Arrival, key: Any = None) -> bool:
+    def arrive(self, arrival: Arrival, key: Any = None) -> None:
         """Add a message unless it is here already: rows that were handed out and not consumed come again."""
         if key is not None:
             if self.seqs is None:
                 self.seqs = set()
             elif key in self.seqs:
-                return False
+                return
             self.seqs.add(key)
         self.pending.append(arrival)
-        return True
 
 
 class Prepared(Struct, eq=False, kw_only=True):

@@ -7,6 +7,7 @@ execution is never trusted, so dropping any of them changes nothing but time.
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from perdure import _events as ev
@@ -21,7 +22,7 @@ from perdure._registry import Registry
 from perdure._client.requests import Request
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.turns import Draft, Owner
-from perdure._runtime.watchdog import TurnWatch
+from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
 from perdure.errors import HeldError, UnknownDefinitionError, UnknownFormatError, error_info_from_exception
 from perdure.storage.base import Storage
 
@@ -114,8 +115,9 @@ class Orchestrations:
             elif live.seqs is None or message.seq not in live.seqs:
                 try:
                     live.arrive(Arrival(work.decode_message(message.body), message.seq), message.seq)
-                except Exception as error:  # noqa: BLE001 - any damage to a stored message
-                    live.arrive(Arrival(_Unreadable(message.seq, error), message.seq), message.seq)
+                except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
+                    live.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
+                    self._dirty[live.incarnation] = live
         if live.pending:
             self._dirty[live.incarnation] = live
 
@@ -133,7 +135,7 @@ class Orchestrations:
                 incarnation = next(iter(self._dirty))
                 live = self._dirty.pop(incarnation)
                 arrivals = self._take(live)
-                if arrivals:
+                if arrivals or live.damage is not None:
                     turn = self._turn(live, arrivals, now)
                     if turn is not None:
                         prepared.append(turn)
@@ -148,7 +150,7 @@ class Orchestrations:
             del arrivals[MESSAGES_PER_TURN_MAX:]
         if live.base == 0:
             arrivals.sort(key=lambda arrival: not isinstance(arrival.message, work.Start))
-            if not isinstance(arrivals[0].message, work.Start | _Unreadable):
+            if arrivals and type(arrivals[0].message) is not work.Start:
                 ends = [arrival for arrival in arrivals if isinstance(arrival.message, work.Cancel | work.Terminate)]
                 if not ends:
                     live.pending.extendleft(reversed(arrivals))
@@ -157,10 +159,14 @@ class Orchestrations:
         return arrivals
 
     def _turn(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
-        terminate = next((a for a in arrivals if isinstance(a.message, work.Terminate)), None)
         try:
-            if terminate is not None or (live.base == 0 and isinstance(arrivals[0].message, work.Cancel)):
-                return self._end(live, arrivals, terminate or arrivals[0], now)
+            for arrival in arrivals:
+                if type(arrival.message) is work.Terminate:
+                    return self._end(live, arrivals, arrival, now)
+            if live.damage is not None:
+                raise live.damage  # noqa: TRY301 - held as any other fault of this instance
+            if live.base == 0 and type(arrivals[0].message) is work.Cancel:
+                return self._end(live, arrivals, arrivals[0], now)
             return self._run(live, arrivals, now)
         except BaseException as error:  # noqa: BLE001 - law 7: whatever it is, it holds this instance and no other
             return self._hold(live, arrivals, error)
@@ -169,19 +175,24 @@ class Orchestrations:
         execution = live.execution or self._load(live, arrivals[0].message)
         taken: list[Arrival] = []
         stale: list[Any] = []
-        with self._stage.on(execution), self._watch.of(live.instance_id):
+        self._watch.begin(live.instance_id)
+        self._stage.enter(execution)
+        try:
             for arrival in arrivals:
                 message = arrival.message
-                if isinstance(message, _Unreadable):
-                    raise message.error
                 if execution.ending is not None:
                     # The rest is for the next execution, or for nobody.
                     live.pending.append(arrival)
                     continue
-                started = self._started(live, execution, message, now) if isinstance(message, work.Start) else None
+                started = self._started(live, execution, message, now) if type(message) is work.Start else None
                 if not execution.apply(message, now, started):
                     stale.append(message)
                 taken.append(arrival)
+        except TurnInterrupted:
+            pass
+        finally:
+            self._stage.leave(execution)
+            self._watch.end()
         return self._prepare(live, execution, taken, stale)
 
     def _started(self, live: Live, execution: Execution, start: work.Start, now: int) -> ev.Started | None:
@@ -225,8 +236,15 @@ class Orchestrations:
         execution = Execution(live.instance_id, live.incarnation, definition)
         if events:
             live.children = {child.id: child.instance_id for child in open_children(events)} or None
-            with self._stage.on(execution), self._watch.of(live.instance_id):
+            self._watch.begin(live.instance_id)
+            self._stage.enter(execution)
+            try:
                 execution.replay(events)
+            except TurnInterrupted:
+                pass
+            finally:
+                self._stage.leave(execution)
+                self._watch.end()
             live.base = execution.last_event
         live.execution = execution
         return execution
@@ -278,17 +296,17 @@ class Orchestrations:
         return Prepared(live=live, item=turn, arrivals=taken, draft=draft, warnings=warnings)
 
     def _draft(self, live: Live, events: Sequence[Any]) -> Draft:
-        owner = Owner(
-            instance_id=live.instance_id,
-            incarnation=live.incarnation,
-            name=live.name,
-            root=live.root or live.instance_id,
-            execution=live.execution_id,
-            parent=live.parent,
-        )
-        draft = Draft(owner, self._incarnations.draw, self._take_slot)
-        if live.children is not None:
-            draft.children = live.children
+        owner = live.owner
+        if owner is None or owner.execution != live.execution_id:
+            owner = live.owner = Owner(
+                instance_id=live.instance_id,
+                incarnation=live.incarnation,
+                name=live.name,
+                root=live.root or live.instance_id,
+                execution=live.execution_id,
+                parent=live.parent,
+            )
+        draft = Draft(owner, self._incarnations.draw, self._take_slot, live.children)
         draft.read(events)
         if draft.children:
             live.children = draft.children
@@ -330,8 +348,9 @@ class Orchestrations:
         return Prepared(live=live, item=turn, arrivals=arrivals, draft=draft)
 
     def _hold(self, live: Live, arrivals: list[Arrival], error: BaseException) -> Prepared:
-        self.drop(live)
         reason = _reason(error)
+        with suppress(TurnInterrupted):
+            self.drop(live)
         kept = [arrival.message for arrival in [*arrivals, *live.pending] if arrival.seq == 0]
         bodies = tuple(
             work.encode_message(message)
@@ -448,15 +467,6 @@ class Orchestrations:
         self._by_id.clear()
         self._dirty.clear()
         return requests
-
-
-class _Unreadable:
-    """A stored message that can't be read; it holds its instance."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, seq: int, error: Exception) -> None:
-        self.error = HeldError(f"the stored message {seq} can't be read: {error}")
 
 
 def _row(events: list[Any], base: int, at: int) -> work.HistoryRow:

@@ -41,7 +41,30 @@ class Owner(Struct, frozen=True, kw_only=True):
 class Draft:
     """What the events of a turn ask of storage and of the worker, while they are read."""
 
-    def __init__(self, owner: Owner, draw_incarnation: Callable[[], int], take_slot: Callable[[str], bool]) -> None:
+    __slots__ = (
+        "activities_cancelled",
+        "change",
+        "children",
+        "draw_incarnation",
+        "ended",
+        "messages",
+        "next_start",
+        "owner",
+        "starts",
+        "take_slot",
+        "tasks",
+        "tasks_gone",
+        "timers",
+        "timers_gone",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        draw_incarnation: Callable[[], int],
+        take_slot: Callable[[str], bool],
+        children: dict[int, str] | None = None,
+    ) -> None:
         self.owner = owner
         self.draw_incarnation = draw_incarnation
         self.take_slot = take_slot
@@ -54,7 +77,7 @@ class Draft:
         self.messages: list[work.OutMessage] = []
         self.change: dict[str, Any] = {}
         self.next_start: bytes | None = None
-        self.children: dict[int, str] = {}
+        self.children: dict[int, str] = {} if children is None else children
         self.ended: Any = None
 
     def read(self, events: Sequence[Any]) -> None:
@@ -63,10 +86,6 @@ class Draft:
             reader = _READERS.get(type(event))
             if reader is not None:
                 reader(self, event)
-
-    def child_id(self, source: int) -> str | None:
-        """The id of a child that an earlier turn scheduled; the orchestrator fills `children` in."""
-        return self.children.get(source)
 
     def instance_change(self) -> work.InstanceChange | None:
         """What changes on the instance's row, if anything."""

@@ -10,8 +10,6 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from perdure._ports import Clock
 from perdure.errors import TurnLimitError
@@ -40,35 +38,29 @@ class TurnWatch:
         self._thread = 0
         self._stack: str | None = None
 
-    @contextmanager
-    def of(self, instance_id: str) -> Iterator[None]:
-        """Watch what is done inside, for this instance.
+    def begin(self, instance_id: str) -> None:
+        """A turn of this instance begins; `end` must follow, whatever happens."""
+        self._stack = None
+        if self._limit_us is not None:
+            self._since = self._clock.monotonic_us()
+            self._thread = threading.get_ident()
+            self._instance = instance_id
+
+    def end(self) -> None:
+        """The turn has come back.
 
         Raises:
             TurnLimitError: It was interrupted.
         """
-        if self._limit_us is None:
-            yield
+        with self._lock:
+            self._instance = None
+        if self._stack is None or self._limit_us is None:
             return
-        self._stack = None
-        self._since = self._clock.monotonic_us()
-        self._thread = threading.get_ident()
-        self._instance = instance_id
-        try:
-            yield
-        except TurnInterrupted:
-            pass
-        finally:
-            with self._lock:
-                self._instance = None
-                interrupted = self._stack
-            if interrupted is not None:
-                self._swallow()
-        if interrupted is not None:
-            raise TurnLimitError(
-                f"a turn did not end within {self._limit_us / 1e6:g} s and was interrupted: orchestration code must not "
-                f"block or compute for long; move that into an activity. It was here:\n{interrupted}"
-            )
+        self._swallow()
+        raise TurnLimitError(
+            f"a turn did not end within {self._limit_us / 1e6:g} s and was interrupted: orchestration code must not "
+            f"block or compute for long; move that into an activity. It was here:\n{self._stack}"
+        )
 
     def _swallow(self) -> None:
         # The exception is raised between two bytecodes of this thread: perhaps only now.
