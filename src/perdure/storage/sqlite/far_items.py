@@ -1,0 +1,122 @@
+"""The items that go alone: a hold, a restart, a delete."""
+
+from perdure._work import (
+    APPLIED,
+    Applied,
+    Delete,
+    Hold,
+    Item,
+    NewInstance,
+    Outcome,
+    Refusal,
+    Refused,
+    StartInstance,
+)
+from perdure.storage.sqlite.changes import CLOSED, Changes
+from perdure.storage.sqlite.rows import encode_rows
+from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.transaction import Transaction
+
+_INCARNATION = Refused(reason=Refusal.INCARNATION)
+
+
+def apply(transaction: Transaction, item: Item) -> Outcome:
+    """Apply one item, or refuse it and leave everything as it was."""
+    match item:
+        case Hold():
+            return _hold(transaction, item)
+        case Delete():
+            return _delete(transaction, item)
+        case StartInstance():
+            return _start(transaction, item)
+        case _:
+            raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
+
+
+def hold_instances(transaction: Transaction, reasons: list[tuple[int, str]]) -> None:
+    """Set instances aside, without owner."""
+    transaction.execute(STATEMENTS["hold_instances"], (encode_rows(reasons), transaction.now))
+
+
+def _taken(transaction: Transaction, new: NewInstance) -> tuple[int | None, bool]:
+    """By whom the id is taken, and whether the incarnation is."""
+    for _, by_id, by_incarnation in transaction.ask(
+        STATEMENTS["judge_creations"], encode_rows([(new.id, new.incarnation)])
+    ):
+        return by_id, bool(by_incarnation)
+    return None, False
+
+
+def _hold(transaction: Transaction, hold: Hold) -> Outcome:
+    changes = Changes(transaction.worker)
+    if hold.create is not None:
+        by_id, by_incarnation = _taken(transaction, hold.create)
+        if by_id is not None:
+            return Refused(reason=Refusal.EXISTS, existing=transaction.records([by_id])[0])
+        if by_incarnation:
+            return _INCARNATION
+        changes.create(hold.create)
+    elif _is_not_owner(transaction, hold.incarnation):
+        return Refused(reason=Refusal.NOT_OWNER)
+    changes.drop_tasks(hold.incarnation, hold.execution, hold.tasks_gone)
+    for body in hold.messages:
+        changes.message(hold.incarnation, body, execution=hold.execution)
+    changes.write(transaction)
+    hold_instances(transaction, [(hold.incarnation, hold.reason)])
+    return APPLIED
+
+
+def _is_not_owner(transaction: Transaction, incarnation: int) -> bool:
+    rows = encode_rows([(incarnation, None, None)])
+    verdicts = transaction.ask(STATEMENTS["judge_turns"], rows, transaction.worker)
+    return any(verdict == "not_owner" for _, verdict in verdicts)
+
+
+def _start(transaction: Transaction, item: StartInstance) -> Outcome:
+    """A start that may replace the instance that has its id."""
+    holder, by_incarnation = _taken(transaction, item.new)
+    changes = Changes(transaction.worker)
+    if holder is not None:
+        settled = _meet(transaction, item, holder)
+        if settled is not None:
+            return settled
+    if by_incarnation:
+        return _INCARNATION
+    if holder is not None:
+        if item.cancel is not None:
+            # A closed one has no open children that wait to be cancelled: they outlived it by design.
+            open_before = transaction.records([holder])[0].status not in CLOSED
+            children = transaction.ask(STATEMENTS["open_children"], holder) if open_before else []
+            for child in children:
+                changes.message(child, item.cancel)
+        transaction.execute(STATEMENTS["delete_instances"], (encode_rows([holder]),))
+    changes.create(item.new)
+    changes.write(transaction)
+    return APPLIED
+
+
+def _meet(transaction: Transaction, item: StartInstance, holder: int) -> Outcome | None:
+    """What the start says to the instance that has its id; None: it replaces it."""
+    if holder == item.new.incarnation:
+        return APPLIED
+    record = transaction.records([holder])[0]
+    if record.status in CLOSED:
+        return None
+    if item.on_conflict == "restart_if_closed":
+        return Refused(reason=Refusal.EXISTS, existing=record)
+    if transaction.execute(STATEMENTS["parent_is_open"], (holder,)).get:
+        return Refused(reason=Refusal.NOT_ROOT)
+    return None
+
+
+def _delete(transaction: Transaction, item: Delete) -> Outcome:
+    found = transaction.ask(STATEMENTS["incarnations"], encode_rows([item.id]))
+    if item.id not in found:
+        return Refused(reason=Refusal.NOT_FOUND)
+    count, still_open, has_parent, incarnations = transaction.ask(STATEMENTS["tree"], found[item.id])
+    if has_parent:
+        return Refused(reason=Refusal.NOT_ROOT)
+    if still_open and not item.force:
+        return Refused(reason=Refusal.NOT_CLOSED)
+    transaction.execute(STATEMENTS["delete_instances"], (encode_rows(incarnations),))
+    return Applied(count=count)

@@ -1,0 +1,183 @@
+"""The file behind a store: where it may lie, how it is made, and whether it is ours.
+
+Laws kept here: nothing is ever written into a file that is not ours; new files are for their owner only; the file is
+never opened but by SQLite, because closing any other handle on it drops SQLite's locks (a rule of POSIX).
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import apsw
+
+from perdure.errors import ForeignDatabaseError, StorageBusyError, StorageError, UsageError
+from perdure.storage.sqlite.connection import Connection, meaning
+
+T = TypeVar("T")
+
+Durability = Literal["full", "normal"]
+
+APPLICATION_ID = 0x50524452
+"""What SQLite's header says a file of ours is: "PRDR"."""
+
+PAGE_BYTES = 4096
+CACHE_KIB = 16_384
+CHECKPOINT_PAGES = 4_000
+WAL_KEPT_BYTES = 64 * 1024 * 1024
+_STATEMENTS_KEPT = 120
+_PATIENCE_STEP_S = 0.005
+
+_SYNCHRONOUS = {"full": 2, "normal": 1}
+_SHARED_FILE_SYSTEMS = frozenset(
+    {"9p", "afs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"}
+)
+
+
+def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
+    """The absolute path of the store's file, which is there afterwards, made if need be.
+
+    Raises:
+        UsageError: The path names no file.
+        StorageError: There is no such folder, the file can't be made, read or written, or it lies where locks don't hold.
+    """
+    text = os.fspath(path)
+    if not text or text == ":memory:" or "\0" in text:
+        raise UsageError(f"{text!r} names no file; for a store in memory use the URL memory://")
+    full = os.path.realpath(text)
+    folder = os.path.dirname(full)
+    if not os.path.isdir(folder):
+        raise StorageError(f"there is no folder {folder}: make it, or correct the path {text!r}")
+    if not allow_shared:
+        _refuse_shared(folder)
+    _make(full, folder)
+    if not os.path.isfile(full):
+        raise StorageError(f"{full} is no regular file: point the URL to a file")
+    if not os.access(full, os.R_OK | os.W_OK):
+        raise StorageError(f"{full} can't be read and written by this user: give the right to, or choose another file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(f"{folder} can't be written by this user, and SQLite keeps its -wal file there: give the right")
+    return full
+
+
+def connect(path: str, *, durability: Durability, busy_timeout_s: float, page_cache_kib: int = CACHE_KIB) -> Connection:
+    """A connection to a store's file.
+
+    Raises:
+        ForeignDatabaseError: The file is no database, or somebody else's.
+        StorageError: SQLite can't use the file.
+    """
+    try:
+        raw = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=_STATEMENTS_KEPT)
+    except apsw.Error as exc:
+        raise meaning(exc, path) from exc
+    connection = Connection(raw, path)
+    try:
+        _set_up(connection, durability, busy_timeout_s, page_cache_kib)
+    except apsw.Error as exc:
+        raw.close()
+        raise meaning(exc, path) from exc
+    except BaseException:
+        raw.close()
+        raise
+    return connection
+
+
+def patiently(attempt: Callable[[], T], path: str, limit_s: float) -> T:
+    """Try again while another process has the file, where SQLite itself does not wait.
+
+    Raises:
+        StorageBusyError: It still has it after `limit_s`.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            return attempt()
+        except (apsw.BusyError, apsw.LockedError) as exc:
+            if time.monotonic() > deadline:
+                raise meaning(exc, path) from exc
+        except StorageBusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_PATIENCE_STEP_S)
+
+
+def _make(path: str, folder: str) -> None:
+    try:
+        # Never opened when it is there already: see the law above.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    except OSError as exc:
+        raise StorageError(f"{path} can't be made in {folder} ({exc.strerror}): choose another folder") from exc
+
+
+def _set_up(connection: Connection, durability: Durability, busy_timeout_s: float, page_cache_kib: int) -> None:
+    raw, path = connection.raw, connection.path
+    raw.set_busy_timeout(round(busy_timeout_s * 1000))
+    if raw.readonly("main"):
+        raise StorageError(f"{path} is read-only: make it writable, or choose another file")
+    patiently(lambda: _identify(raw, path), path, busy_timeout_s)
+    raw.pragma("page_size", PAGE_BYTES)
+    mode = patiently(lambda: raw.pragma("journal_mode", "wal"), path, busy_timeout_s)
+    if mode != "wal":
+        raise StorageError(f"{path} can't keep a write-ahead log (its journal mode is {mode!r}): use a local disk")
+    raw.pragma("synchronous", _SYNCHRONOUS[durability])
+    raw.pragma("cache_size", -page_cache_kib)
+    raw.pragma("temp_store", "memory")
+    raw.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    raw.pragma("journal_size_limit", WAL_KEPT_BYTES)
+    raw.pragma("trusted_schema", 0)
+
+
+def _identify(raw: apsw.Connection, path: str) -> None:
+    """Refuse what is not ours, before anything is written."""
+    application_id = raw.pragma("application_id")
+    if application_id == APPLICATION_ID:
+        return
+    if application_id != 0 or raw.execute("SELECT count(*) FROM sqlite_schema").get:
+        raise ForeignDatabaseError(
+            f"{path} is a SQLite database of another program (application id {application_id:#x}): point the URL to "
+            "another file; it was left as it is"
+        )
+
+
+def _refuse_shared(folder: str) -> None:
+    kind = file_system(folder)
+    if kind in _SHARED_FILE_SYSTEMS or kind.startswith("fuse"):
+        raise StorageError(
+            f"{folder} lies on a {kind} file system, where SQLite's locks are not to be trusted and acknowledged work "
+            "can be lost: put the file on a local disk, or pass allow_shared=True if you know that only this machine "
+            "uses it"
+        )
+
+
+def file_system(folder: str) -> str:
+    """The kind of file system that holds a folder ("ext4", "nfs4"); empty where the system does not say."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    try:
+        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+    return mounted_kind(table, folder)
+
+
+def mounted_kind(table: str, folder: str) -> str:
+    """The kind of the last mount in a mountinfo table that holds the folder."""
+    found, depth = "", -1
+    for line in table.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:  # noqa: PLR2004 - the mount point is the fifth field
+            continue
+        point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
+        inside = folder == point or folder.startswith(point.rstrip("/") + "/")
+        # Of two mounts on one point the later one hides the earlier.
+        if inside and len(point) >= depth:
+            found, depth = after.split(" ")[0], len(point)
+    return found
+
+

@@ -1,0 +1,113 @@
+"""What a process must not do while it has a store open: open its file by another SQLite, or use it in a forked child.
+
+Laws kept here: two SQLite libraries in one process know nothing of each other's locks, and the first that closes the
+file drops the locks of both; acknowledged commits have been lost that way. A forked child never closes what it
+inherited, because closing may clean up the write-ahead log under its parent's feet.
+"""
+
+import os
+import sys
+import threading
+import weakref
+from typing import Protocol
+
+from perdure.errors import ForkedError, UsageError
+
+
+class _Inheritable(Protocol):
+    def inherited(self) -> list[object]:
+        """The objects that a child must neither use nor close."""
+        ...
+
+
+class _Watch:
+    """The files that stores of this process have open, and the stores."""
+
+    def __init__(self) -> None:
+        self.hooked = False
+        self.reset()
+
+    def reset(self) -> None:
+        self.lock = threading.Lock()
+        self.files: dict[tuple[int, int], int] = {}
+        self.stores: weakref.WeakSet[_Inheritable] = weakref.WeakSet()
+
+
+_watch = _Watch()
+
+
+def watch(store: _Inheritable, path: str) -> tuple[int, int]:
+    """Keep other SQLite libraries off a file from now on; returns what `unwatch` wants."""
+    found = os.stat(path)
+    identity = (found.st_dev, found.st_ino)
+    with _watch.lock:
+        _watch.files[identity] = _watch.files.get(identity, 0) + 1
+        _watch.stores.add(store)
+        if not _watch.hooked:
+            _watch.hooked = True
+            sys.addaudithook(_refuse_other_library)
+            os.register_at_fork(after_in_child=_abandon)
+    return identity
+
+
+def unwatch(identity: tuple[int, int]) -> None:
+    """A store has closed its file."""
+    with _watch.lock:
+        left = _watch.files[identity] - 1
+        if left:
+            _watch.files[identity] = left
+        else:
+            del _watch.files[identity]
+
+
+def refuse_fork(pid: int, path: str) -> None:
+    """Refuse a store that was opened by another process, `pid`."""
+    if os.getpid() != pid:
+        raise ForkedError(
+            f"{path} was opened by process {pid} and is used in its forked child {os.getpid()}: open a new store there "
+            "(with multiprocessing, in the worker's initializer; with a forking server, after the fork)"
+        )
+
+
+def _refuse_other_library(event: str, arguments: tuple[object, ...]) -> None:
+    # Called for every audited event of the process: anything else must leave at once.
+    if event != "sqlite3.connect" or not _watch.files:
+        return
+    database = arguments[0]
+    if isinstance(database, str | bytes | os.PathLike) and any(_is_open(path) for path in _paths(os.fsdecode(database))):
+        raise UsageError(
+            f"{os.fsdecode(database)!r} is open as a Perdure store in this process, which carries a SQLite of its own. "
+            "Two SQLite libraries in one process drop each other's locks, and committed work is lost: read the store "
+            "through Perdure's client, or from another process"
+        )
+
+
+def _paths(database: str) -> list[str]:
+    """The paths that a database argument can mean: itself, or that of a URI."""
+    if not database.startswith("file:"):
+        return [database]
+    from urllib.parse import unquote  # noqa: PLC0415 - slow to import, and hardly ever needed
+
+    path = unquote(database[5:].partition("#")[0].partition("?")[0])
+    if path.startswith("//"):
+        path = "/" + path[2:].partition("/")[2]
+    return [database, path]
+
+
+def _is_open(path: str) -> bool:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return (found.st_dev, found.st_ino) in _watch.files
+
+
+def _abandon() -> None:
+    # In a forked child. A reference too many keeps the inherited connections from ever being closed here, also at exit.
+    import ctypes  # noqa: PLC0415 - slow to import, and only a forked child needs it
+
+    keep = ctypes.pythonapi.Py_IncRef
+    for store in list(_watch.stores):
+        for each in store.inherited():
+            keep(ctypes.py_object(each))
+    _watch.reset()

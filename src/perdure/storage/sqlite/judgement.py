@@ -1,0 +1,189 @@
+"""Which items of a segment are refused, and why, found out before anything of the segment is written."""
+
+from collections.abc import Sequence
+
+from perdure._work import (
+    APPLIED,
+    Applied,
+    Deliver,
+    InstanceRelease,
+    Item,
+    NewInstance,
+    Outcome,
+    Refusal,
+    Refused,
+    StartInstance,
+    TaskDone,
+    TaskRelease,
+    TaskRetry,
+    Turn,
+)
+from perdure.storage.sqlite.rows import encode_rows
+from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.transaction import Transaction
+
+_TURNS = STATEMENTS["judge_turns"]
+_CREATIONS = STATEMENTS["judge_creations"]
+_TASKS = STATEMENTS["judge_tasks"]
+_DELIVERIES = STATEMENTS["judge_deliveries"]
+
+_NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
+_STALE = Refused(reason=Refusal.STALE)
+_INCARNATION = Refused(reason=Refusal.INCARNATION)
+_NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
+_CLOSED = Refused(reason=Refusal.CLOSED)
+
+
+class Judgement:
+    """What a look at the tables says about the items of a segment, given as (place in the batch, item)."""
+
+    def __init__(self, transaction: Transaction, items: Sequence[tuple[int, Item]]) -> None:
+        self._transaction = transaction
+        self._items = items
+        self._holders: dict[int, int] = {}
+        self.settled: dict[int, Outcome] = {}
+        """By place: the outcome of items of which nothing is to be written."""
+        self.wakes: set[int] = set()
+        """The turns of instances that were pending or held."""
+        self.taken: dict[int, frozenset[str]] = {}
+        """By the place of a turn: the ids of its children that others have."""
+        self.receivers: dict[int, int] = {}
+        """By the place of a delivery: the incarnation that it goes to."""
+        self._judge_owned()
+        self._judge_creations()
+        self._judge_tasks()
+        self._judge_deliveries()
+
+    def first_dependent(self) -> int | None:
+        """How many items come before the first whose answer shows an instance that one before it touches."""
+        if not self._holders:
+            return None
+        touched: set[int] = set()
+        for number, (place, item) in enumerate(self._items):
+            if self._holders.get(place) in touched:
+                return number
+            if isinstance(item, Turn | InstanceRelease):
+                touched.add(item.incarnation)
+        return None
+
+    def _judge_owned(self) -> None:
+        """Turns of instances that are there must be by their owner and continue the history; releases by the owner."""
+        places: list[int] = []
+        rows: list[tuple[int, int | None, int | None]] = []
+        for place, item in self._items:
+            if isinstance(item, Turn):
+                if item.history is not None and item.history.first != item.base + 1:
+                    self.settled[place] = _STALE
+                if item.create is None:
+                    places.append(place)
+                    rows.append((item.incarnation, item.execution, item.base))
+                elif (item.execution, item.base) != (1, 0):
+                    self.settled[place] = _STALE
+            elif isinstance(item, InstanceRelease):
+                places.append(place)
+                rows.append((item.incarnation, None, None))
+        if not rows:
+            return
+        for number, verdict in self._transaction.ask(_TURNS, encode_rows(rows), self._transaction.worker):
+            place = places[number]
+            if verdict == "not_owner":
+                self.settled[place] = _NOT_OWNER
+            elif verdict == "stale":
+                self.settled[place] = _STALE
+            elif verdict in ("pending", "held"):
+                self.wakes.add(place)
+
+    def _judge_creations(self) -> None:
+        """Ids and incarnations must be free."""
+        news: list[tuple[int, NewInstance]] = []
+        for place, item in self._items:
+            if isinstance(item, Turn):
+                if item.create is not None:
+                    news.append((place, item.create))
+                if item.starts:
+                    news += [(place, child.new) for child in item.starts]
+            elif isinstance(item, StartInstance):
+                news.append((place, item.new))
+        if not news:
+            return
+        rows = [(new.id, new.incarnation) for _, new in news]
+        found = {number: rest for number, *rest in self._transaction.ask(_CREATIONS, encode_rows(rows))}
+        if found or any(isinstance(item, Turn) and item.starts for _, item in self._items):
+            self._judge_news(news, found)
+
+    def _judge_news(self, news: list[tuple[int, NewInstance]], found: dict[int, list[int | None]]) -> None:
+        items = dict(self._items)
+        ids: set[str] = set()
+        incarnations: set[int] = set()
+        previous = None
+        for number, (place, new) in enumerate(news):
+            if place != previous:
+                ids, incarnations, previous = set(), set(), place
+            by_id, by_incarnation = found.get(number, (None, None))
+            item = items[place]
+            if by_id is not None and not self._meets(place, item, new, by_id):
+                self.taken[place] = self.taken.get(place, frozenset()) | {new.id}
+            elif by_id is None and new.id not in ids:
+                if (by_incarnation or new.incarnation in incarnations) and self._may_be_incarnation(place):
+                    self.settled[place] = _INCARNATION
+                ids.add(new.id)
+                incarnations.add(new.incarnation)
+        self._show_holders()
+
+    def _may_be_incarnation(self, place: int) -> bool:
+        """A refusal that comes earlier in the contract's order stands."""
+        return self.settled.get(place) in (None, _STALE)
+
+    def _meets(self, place: int, item: Item, new: NewInstance, holder: int) -> bool:
+        """Settle what would create an instance under a taken id; False for a child, which only passes it over."""
+        if isinstance(item, StartInstance):
+            if holder == new.incarnation:
+                self.settled[place] = APPLIED
+            else:
+                self._holders[place] = holder
+            return True
+        if isinstance(item, Turn) and item.create is new:
+            self._holders[place] = holder
+            return True
+        return False
+
+    def _show_holders(self) -> None:
+        """Answer with the instances that have the ids."""
+        records = self._transaction.records(sorted(set(self._holders.values())))
+        by_incarnation = {record.incarnation: record for record in records}
+        items = dict(self._items)
+        for place, holder in self._holders.items():
+            item, record = items[place], by_incarnation[holder]
+            if isinstance(item, StartInstance) and item.on_conflict == "use_existing":
+                self.settled[place] = Applied(existing=record)
+            else:
+                self.settled[place] = Refused(reason=Refusal.EXISTS, existing=record)
+
+    def _judge_tasks(self) -> None:
+        """Tasks must be the worker's."""
+        ends = [
+            (place, (item.incarnation, item.execution, item.event))
+            for place, item in self._items
+            if isinstance(item, TaskDone | TaskRetry | TaskRelease)
+        ]
+        if not ends:
+            return
+        for number in self._transaction.ask(_TASKS, encode_rows([row for _, row in ends]), self._transaction.worker):
+            self.settled[ends[number][0]] = _NOT_OWNER
+
+    def _judge_deliveries(self) -> None:
+        """Receivers must be there and open."""
+        deliveries = [(place, item) for place, item in self._items if isinstance(item, Deliver)]
+        if not deliveries:
+            return
+        rows = [(item.to_id, item.dedup_key) for _, item in deliveries]
+        answers = self._transaction.ask(_DELIVERIES, encode_rows(rows))
+        for (place, _), (incarnation, closed, repeated) in zip(deliveries, answers, strict=True):
+            if incarnation is None:
+                self.settled[place] = _NOT_FOUND
+            elif repeated:
+                self.settled[place] = APPLIED
+            elif closed:
+                self.settled[place] = _CLOSED
+            else:
+                self.receivers[place] = incarnation

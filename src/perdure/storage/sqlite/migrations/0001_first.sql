@@ -1,0 +1,164 @@
+-- Everything that belongs to an instance is keyed by its incarnation, which rises with time: rows of one period share
+-- pages. Times are microseconds UTC. Payloads are bytes that SQLite never looks into.
+
+CREATE TABLE instances (
+    incarnation INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    version TEXT,
+    status TEXT NOT NULL,
+    execution INTEGER NOT NULL DEFAULT 1,
+    owner INTEGER,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    ready_at INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    parent_id TEXT,
+    parent_incarnation INTEGER,
+    parent_execution INTEGER,
+    parent_event INTEGER,
+    slot INTEGER NOT NULL,
+    min_reader INTEGER NOT NULL DEFAULT 1,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    custom_status_version INTEGER NOT NULL DEFAULT 0,
+    held_at INTEGER,
+    held_because TEXT,
+    released_by INTEGER,
+    released_until INTEGER,
+    attributes BLOB,
+    custom_status BLOB,
+    error BLOB,
+    output BLOB
+) STRICT;
+CREATE INDEX instances_by_creation ON instances (created_at);
+-- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of creation.
+CREATE INDEX instances_by_status ON instances (status, created_at) WHERE status <> 'completed';
+CREATE INDEX instances_by_parent ON instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
+CREATE INDEX instances_released ON instances (released_by, released_until) WHERE released_by IS NOT NULL;
+
+-- One row per turn, append-only. The rows are in order of arrival, so that the turns of one commit lie side by side.
+CREATE TABLE history (
+    incarnation INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    first_event INTEGER NOT NULL,
+    last_event INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    committed_at INTEGER NOT NULL,
+    format INTEGER NOT NULL,
+    crc INTEGER NOT NULL,
+    encoding TEXT NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX history_by_instance ON history (incarnation, execution, last_event);
+
+-- AUTOINCREMENT: the number of a message that a worker still holds in memory is never given to another.
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    incarnation INTEGER NOT NULL,
+    execution INTEGER,
+    due_at INTEGER NOT NULL,
+    control INTEGER NOT NULL DEFAULT 0,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX messages_by_instance ON messages (incarnation, due_at);
+CREATE INDEX messages_by_due ON messages (due_at, incarnation);
+CREATE INDEX messages_of_control ON messages (incarnation, due_at) WHERE control = 1;
+
+CREATE TABLE dedup_keys (
+    incarnation INTEGER NOT NULL,
+    dedup_key TEXT NOT NULL,
+    PRIMARY KEY (incarnation, dedup_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE timers (
+    incarnation INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    fire_at INTEGER NOT NULL,
+    PRIMARY KEY (incarnation, execution, event)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX timers_by_due ON timers (fire_at, incarnation);
+
+-- An owned task is in no index: most are born owned, run, and are deleted by the next turn.
+CREATE TABLE tasks (
+    incarnation INTEGER NOT NULL,
+    execution INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    owner INTEGER,
+    priority INTEGER NOT NULL DEFAULT 0,
+    scheduled_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    delayed INTEGER NOT NULL DEFAULT 0,
+    start_by INTEGER,
+    deadline INTEGER,
+    expires_at INTEGER GENERATED ALWAYS AS (min(ifnull(start_by, deadline), ifnull(deadline, start_by))) VIRTUAL,
+    attempt INTEGER NOT NULL DEFAULT 1,
+    deliveries INTEGER NOT NULL DEFAULT 1,
+    name TEXT NOT NULL,
+    tag TEXT,
+    session TEXT,
+    concurrency_key TEXT,
+    on_unknown TEXT NOT NULL DEFAULT 'repeat',
+    retry BLOB,
+    input BLOB NOT NULL,
+    last_error BLOB,
+    PRIMARY KEY (incarnation, execution, event)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)
+    WHERE owner IS NULL AND delayed = 0;
+CREATE INDEX tasks_delayed ON tasks (due_at, name) WHERE owner IS NULL AND delayed = 1;
+CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE owner IS NULL AND expires_at IS NOT NULL;
+
+CREATE TABLE workers (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    lease_us INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    joined INTEGER NOT NULL,
+    orchestrations TEXT NOT NULL,
+    activities TEXT NOT NULL,
+    last_token BLOB
+) STRICT;
+
+-- What a worker has code for; `version` is empty for an activity.
+CREATE TABLE abilities (
+    worker INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (worker, kind, name, version)
+) STRICT, WITHOUT ROWID;
+
+-- A closed instance has nothing that waits.
+CREATE TRIGGER instances_close AFTER UPDATE OF status ON instances
+WHEN NEW.status IN ('completed', 'failed', 'cancelled', 'terminated')
+BEGIN
+    DELETE FROM messages WHERE incarnation = NEW.incarnation;
+    DELETE FROM tasks WHERE incarnation = NEW.incarnation;
+    DELETE FROM timers WHERE incarnation = NEW.incarnation;
+END;
+
+-- Of a deleted one nothing is left.
+CREATE TRIGGER instances_delete AFTER DELETE ON instances
+BEGIN
+    DELETE FROM messages WHERE incarnation = OLD.incarnation;
+    DELETE FROM tasks WHERE incarnation = OLD.incarnation;
+    DELETE FROM timers WHERE incarnation = OLD.incarnation;
+    DELETE FROM dedup_keys WHERE incarnation = OLD.incarnation;
+    DELETE FROM history WHERE incarnation = OLD.incarnation;
+END;
+
+CREATE VIEW instance_records AS
+SELECT
+    i.*,
+    ifnull(h.last_event, 0) AS last_event,
+    max(i.changed_at, ifnull(h.committed_at, 0)) AS updated_at
+FROM instances AS i
+LEFT JOIN history AS h ON h.rowid = (
+    SELECT t.rowid FROM history AS t
+    WHERE t.incarnation = i.incarnation AND t.execution = i.execution
+    ORDER BY t.last_event DESC LIMIT 1
+);

@@ -1,0 +1,690 @@
+-- Every statement of the storage. A batch goes in as one JSON array of rows, with its payloads in one blob from which
+-- substr cuts them, and an answer comes out as one JSON text, with its payloads in one blob: a step of SQLite releases
+-- the interpreter's lock, and taking it back can cost 5 ms when another thread is busy. So one step per statement.
+
+-- name: begin
+-- Take the write lock before anything is read, so that nothing that was read can have changed.
+BEGIN IMMEDIATE;
+
+-- name: begin_read
+-- A snapshot for statements that belong together.
+BEGIN;
+
+-- name: commit
+-- Make it durable.
+COMMIT;
+
+-- name: rollback
+-- Nothing happened.
+ROLLBACK;
+
+-- name: data_version
+-- A number that moves when another connection has committed.
+PRAGMA data_version;
+
+-- name: worker
+-- When the worker registered; no row when somebody buried it.
+SELECT started_at FROM workers WHERE number = ?1;
+
+-- name: remember_token
+-- What the worker's last commit was.
+UPDATE workers SET last_token = ?2 WHERE number = ?1;
+
+-- name: is_last_token
+-- Whether the worker's last commit was this one.
+SELECT last_token IS ?2 FROM workers WHERE number = ?1;
+
+-- name: judge_turns
+-- Of [incarnation, execution, base]: the places of turns that are refused, or that wake a pending or held instance.
+SELECT json_group_array(json_array(place, verdict))
+FROM (
+    SELECT
+        j.key AS place,
+        CASE
+            WHEN i.owner IS NOT ?2 THEN 'not_owner'
+            WHEN i.execution <> j.value ->> 1 OR j.value ->> 2 <> ifnull((
+                SELECT max(h.last_event) FROM history AS h
+                WHERE h.incarnation = i.incarnation AND h.execution = i.execution
+            ), 0) THEN 'stale'
+            ELSE i.status
+        END AS verdict
+    FROM jsonb_each(?1) AS j
+    LEFT JOIN instances AS i ON i.incarnation = j.value ->> 0
+)
+WHERE verdict <> 'running';
+
+-- name: judge_creations
+-- Of [id, incarnation]: the places where the id (by whom) or the incarnation is taken.
+SELECT json_group_array(json_array(place, by_id, by_incarnation))
+FROM (
+    SELECT j.key AS place, a.incarnation AS by_id, b.incarnation IS NOT NULL AS by_incarnation
+    FROM jsonb_each(?1) AS j
+    LEFT JOIN instances AS a ON a.id = j.value ->> 0
+    LEFT JOIN instances AS b ON b.incarnation = j.value ->> 1
+)
+WHERE by_id IS NOT NULL OR by_incarnation;
+
+-- name: judge_tasks
+-- Of [incarnation, execution, event]: the places of tasks that the worker does not own.
+SELECT json_group_array(place)
+FROM (
+    SELECT j.key AS place, t.owner
+    FROM jsonb_each(?1) AS j
+    LEFT JOIN tasks AS t
+        ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2
+)
+WHERE owner IS NOT ?2;
+
+-- name: judge_deliveries
+-- Of [id, dedup key]: for each the incarnation, and whether it has closed, and whether it had this key already.
+SELECT json_group_array(json_array(incarnation, closed, repeated))
+FROM (
+    SELECT
+        i.incarnation,
+        ifnull(i.status IN ('completed', 'failed', 'cancelled', 'terminated'), 0) AS closed,
+        j.value ->> 1 IS NOT NULL AND EXISTS (
+            SELECT 1 FROM dedup_keys AS d WHERE d.incarnation = i.incarnation AND d.dedup_key = j.value ->> 1
+        ) AS repeated
+    FROM jsonb_each(?1) AS j
+    LEFT JOIN instances AS i ON i.id = j.value ->> 0
+    ORDER BY j.key
+);
+
+-- name: incarnations
+-- Of ids: which incarnation each has now.
+SELECT json_group_object(i.id, i.incarnation)
+FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.id = j.value;
+
+-- name: receivers
+-- Of [id, incarnation, child of]: for each the incarnation of its open receiver, or null.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM jsonb_each(?1) AS j
+    LEFT JOIN instances AS i
+        ON i.incarnation = ifnull(j.value ->> 1, (SELECT n.incarnation FROM instances AS n WHERE n.id = j.value ->> 0))
+        AND i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+        AND (j.value ->> 0 IS NULL OR j.value ->> 2 IS NULL OR i.parent_incarnation = j.value ->> 2)
+    ORDER BY j.key
+);
+
+-- name: create_instances
+-- New instances; their start messages are added with the others.
+INSERT INTO instances (
+    incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot,
+    parent_id, parent_incarnation, parent_execution, parent_event,
+    cancel_requested, custom_status_version, attributes, custom_status
+)
+SELECT
+    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?3, ?3, max(?3, ifnull(value ->> 6, ?3)),
+    value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
+    substr(?2, value ->> 15, value ->> 16), substr(?2, value ->> 17, value ->> 18)
+FROM jsonb_each(?1);
+
+-- name: append_history
+-- The events of turns.
+INSERT INTO history (
+    incarnation, execution, first_event, last_event, at, committed_at, format, crc, encoding, data
+)
+SELECT
+    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, value ->> 5, value ->> 6, value ->> 7,
+    substr(?2, value ->> 8, value ->> 9)
+FROM jsonb_each(?1);
+
+-- name: consume_messages
+-- Messages that turns have taken in, of their own instance only.
+DELETE FROM messages WHERE seq IN (
+    SELECT m.seq FROM jsonb_each(?1) AS j
+    CROSS JOIN messages AS m ON m.seq = j.value ->> 1 AND m.incarnation = j.value ->> 0
+);
+
+-- name: add_tasks
+-- Activities to run, due at once.
+INSERT INTO tasks (
+    incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry, priority, on_unknown, start_by,
+    deadline, tag, session, concurrency_key
+)
+SELECT
+    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, ?3,
+    substr(?2, value ->> 5, value ->> 6), substr(?2, value ->> 7, value ->> 8),
+    value ->> 9, value ->> 10, ?3 + value ->> 11, ?3 + value ->> 12, value ->> 13, value ->> 14, value ->> 15
+FROM jsonb_each(?1);
+
+-- name: add_plain_tasks
+-- The same for those that ask for nothing special.
+INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
+SELECT
+    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, ?3,
+    substr(?2, value ->> 5, value ->> 6), substr(?2, value ->> 7, value ->> 8)
+FROM jsonb_each(?1);
+
+-- name: remove_tasks
+-- Tasks that have ended or are not wanted any more.
+DELETE FROM tasks WHERE (incarnation, execution, event) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
+);
+
+-- name: add_timers
+-- Timers of turns.
+INSERT INTO timers (incarnation, execution, event, fire_at)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?1);
+
+-- name: remove_timers
+-- Timers that have fired or are not wanted any more.
+DELETE FROM timers WHERE (incarnation, execution, event) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
+);
+
+-- name: add_messages
+-- Messages, in order of arrival; before the instance's start only control messages fall due.
+INSERT INTO messages (incarnation, execution, due_at, control, body)
+SELECT
+    i.incarnation, j.value ->> 1, CASE WHEN j.value ->> 2 THEN ?3 ELSE max(?3, i.ready_at) END, j.value ->> 2,
+    substr(?2, j.value ->> 3, j.value ->> 4)
+FROM jsonb_each(?1) AS j
+CROSS JOIN instances AS i ON i.incarnation = j.value ->> 0;
+
+-- name: add_dedup_keys
+-- The keys of what clients have sent.
+INSERT INTO dedup_keys (incarnation, dedup_key) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1);
+
+-- name: end_executions_tasks
+-- Tasks of executions that end by a continue-as-new.
+DELETE FROM tasks WHERE (incarnation, execution) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1));
+
+-- name: end_executions_timers
+-- Their timers.
+DELETE FROM timers WHERE (incarnation, execution) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1));
+
+-- name: end_executions_messages
+-- The outcomes of their activities.
+DELETE FROM messages WHERE seq IN (
+    SELECT m.seq FROM jsonb_each(?1) AS j
+    CROSS JOIN messages AS m ON m.incarnation = j.value ->> 0 AND m.execution = j.value ->> 1
+);
+
+-- name: add_next_starts
+-- The starts of next executions, each before all that waits for its instance.
+INSERT INTO messages (incarnation, due_at, body)
+SELECT
+    j.value ->> 0,
+    min(
+        ?3,
+        ifnull((SELECT min(m.due_at) FROM messages AS m WHERE m.incarnation = j.value ->> 0) - 1, ?3),
+        ifnull((SELECT min(t.fire_at) FROM timers AS t WHERE t.incarnation = j.value ->> 0) - 1, ?3)
+    ),
+    substr(?2, j.value ->> 1, j.value ->> 2)
+FROM jsonb_each(?1) AS j;
+
+-- name: change_instances
+-- What turns change on their instances; a closing status takes the owner, and by a trigger all that waits.
+UPDATE instances SET
+    changed_at = ?3,
+    held_because = NULL,
+    status = ifnull(
+        c.status, CASE WHEN instances.status IN ('pending', 'held') THEN 'running' ELSE instances.status END
+    ),
+    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,
+    version = ifnull(c.version, instances.version),
+    execution = ifnull(c.execution, instances.execution),
+    cancel_requested = instances.cancel_requested OR c.cancel_requested,
+    output = ifnull(substr(?2, c.output_at, c.output_size), instances.output),
+    error = ifnull(substr(?2, c.error_at, c.error_size), instances.error),
+    custom_status = ifnull(substr(?2, c.custom_at, c.custom_size), instances.custom_status),
+    custom_status_version = instances.custom_status_version + (c.custom_at IS NOT NULL)
+FROM (
+    SELECT
+        value ->> 0 AS incarnation, value ->> 1 AS status, value ->> 2 AS version, value ->> 3 AS execution,
+        value ->> 4 AS cancel_requested, value ->> 5 AS output_at, value ->> 6 AS output_size,
+        value ->> 7 AS error_at, value ->> 8 AS error_size, value ->> 9 AS custom_at, value ->> 10 AS custom_size
+    FROM jsonb_each(?1)
+) AS c
+WHERE instances.incarnation = c.incarnation;
+
+-- name: hold_instances
+-- Set instances aside, of [incarnation, reason].
+UPDATE instances SET status = 'held', owner = NULL, held_at = ?2, changed_at = ?2, held_because = c.reason
+FROM (SELECT value ->> 0 AS incarnation, value ->> 1 AS reason FROM jsonb_each(?1)) AS c
+WHERE instances.incarnation = c.incarnation;
+
+-- name: release_instances
+-- Hand instances back, of [incarnation, delay]; the delay binds this worker only.
+UPDATE instances SET
+    owner = NULL,
+    released_by = CASE WHEN c.delay > 0 THEN ?2 END,
+    released_until = CASE WHEN c.delay > 0 THEN ?3 + c.delay END
+FROM (SELECT value ->> 0 AS incarnation, value ->> 1 AS delay FROM jsonb_each(?1)) AS c
+WHERE instances.incarnation = c.incarnation;
+
+-- name: retry_tasks
+-- Put tasks back for another attempt, of [incarnation, execution, event, attempt, delay, error at, error size].
+UPDATE tasks SET
+    owner = NULL, attempt = c.attempt, start_by = NULL, due_at = ?3 + c.delay, delayed = c.delay > 0,
+    last_error = substr(?2, c.error_at, c.error_size)
+FROM (
+    SELECT
+        value ->> 0 AS incarnation, value ->> 1 AS execution, value ->> 2 AS event, value ->> 3 AS attempt,
+        value ->> 4 AS delay, value ->> 5 AS error_at, value ->> 6 AS error_size
+    FROM jsonb_each(?1)
+) AS c
+WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
+
+-- name: release_tasks
+-- Put tasks back untouched, of [incarnation, execution, event, delay].
+UPDATE tasks SET owner = NULL, due_at = ?2 + c.delay, delayed = c.delay > 0
+FROM (
+    SELECT value ->> 0 AS incarnation, value ->> 1 AS execution, value ->> 2 AS event, value ->> 3 AS delay
+    FROM jsonb_each(?1)
+) AS c
+WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
+
+-- name: parent_is_open
+-- Whether the instance is the child of an open one.
+SELECT EXISTS (
+    SELECT 1 FROM instances AS i CROSS JOIN instances AS p ON p.incarnation = i.parent_incarnation
+    WHERE i.incarnation = ?1 AND p.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+);
+
+-- name: open_children
+-- The open children of an instance.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT incarnation FROM instances
+    WHERE parent_incarnation = ?1 AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+    ORDER BY incarnation
+);
+
+-- name: tree
+-- The instance and everything below it: how many, how many open, whether it has a parent, and their incarnations.
+WITH RECURSIVE tree (incarnation) AS (
+    SELECT ?1
+    UNION ALL
+    SELECT c.incarnation FROM tree CROSS JOIN instances AS c ON c.parent_incarnation = tree.incarnation
+)
+SELECT json_array(
+    count(*),
+    sum(i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')),
+    (
+        SELECT p.incarnation IS NOT NULL FROM instances AS r
+        LEFT JOIN instances AS p ON p.incarnation = r.parent_incarnation WHERE r.incarnation = ?1
+    ),
+    json_group_array(i.incarnation)
+)
+FROM tree CROSS JOIN instances AS i ON i.incarnation = tree.incarnation;
+
+-- name: delete_instances
+-- Instances, and by a trigger all that belongs to them.
+DELETE FROM instances WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
+-- name: waiting
+-- The earliest message, timer, delayed task and deadline of a task, and whether a task is in line.
+SELECT json_array(
+    (SELECT min(due_at) FROM messages),
+    (SELECT min(fire_at) FROM timers),
+    (SELECT min(due_at) FROM tasks WHERE owner IS NULL AND delayed = 1),
+    (SELECT min(expires_at) FROM tasks WHERE owner IS NULL AND expires_at IS NOT NULL),
+    EXISTS (SELECT 1 FROM tasks WHERE owner IS NULL AND delayed = 0)
+);
+
+-- name: due_by_message
+-- Due messages of instances that the worker may take, behind (due, incarnation): [due, incarnation, owned already].
+SELECT json_group_array(json_array(due_at, incarnation, owned))
+FROM (
+    SELECT m.due_at, m.incarnation, i.owner IS NOT NULL AS owned
+    FROM messages AS m
+    CROSS JOIN instances AS i ON i.incarnation = m.incarnation
+    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?4, ?5) AND (i.owner IS NULL OR i.owner = ?2) AND (
+        (
+            (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+            AND (i.released_by IS NOT ?2 OR i.released_until <= ?1)
+            AND EXISTS (
+                SELECT 1 FROM abilities AS a
+                WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
+                AND (i.version IS NULL OR a.version = i.version)
+            )
+        )
+        OR EXISTS (
+            SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
+        )
+    )
+    ORDER BY m.due_at, m.incarnation
+    LIMIT ?6
+);
+
+-- name: due_by_timer
+-- The same for timers.
+SELECT json_group_array(json_array(fire_at, incarnation, owned))
+FROM (
+    SELECT t.fire_at, t.incarnation, i.owner IS NOT NULL AS owned
+    FROM timers AS t
+    CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?4, ?5) AND (i.owner IS NULL OR i.owner = ?2) AND (
+        (
+            (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+            AND (i.released_by IS NOT ?2 OR i.released_until <= ?1)
+            AND EXISTS (
+                SELECT 1 FROM abilities AS a
+                WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
+                AND (i.version IS NULL OR a.version = i.version)
+            )
+        )
+        OR EXISTS (
+            SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
+        )
+    )
+    ORDER BY t.fire_at, t.incarnation
+    LIMIT ?6
+);
+
+-- name: own_instances
+-- Give instances to the worker.
+UPDATE instances SET owner = ?2, released_by = NULL, released_until = NULL
+WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
+-- name: claimed_records
+-- The records of instances, in the order asked for.
+SELECT json_group_array(json_array(
+    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
+    r.cancel_requested, r.custom_status_version, r.held_because, r.root,
+    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
+    CASE WHEN r.attributes IS NOT NULL THEN hex(r.attributes) END,
+    CASE WHEN r.custom_status IS NOT NULL THEN hex(r.custom_status) END,
+    CASE WHEN r.output IS NOT NULL THEN hex(r.output) END,
+    CASE WHEN r.error IS NOT NULL THEN hex(r.error) END
+))
+FROM (SELECT key, value FROM jsonb_each(?1) ORDER BY key) AS j
+CROSS JOIN instance_records AS r ON r.incarnation = j.value;
+
+-- name: due_messages
+-- Of incarnations: the due messages of each in order, at most ?3, as [place, due, seq, size], and their bodies.
+SELECT
+    json_group_array(json_array(place, due_at, seq, size)),
+    CAST(group_concat(body, '') AS BLOB)
+FROM (
+    SELECT j.key AS place, m.due_at, m.seq, length(m.body) AS size, m.body
+    FROM jsonb_each(?1) AS j
+    CROSS JOIN messages AS m ON m.seq IN (
+        SELECT d.seq FROM messages AS d WHERE d.incarnation = j.value AND d.due_at <= ?2
+        ORDER BY d.due_at, d.seq LIMIT ?3
+    )
+    ORDER BY j.key, m.due_at, m.seq
+);
+
+-- name: due_timers
+-- Of incarnations: their due timers as [incarnation, due, event, execution].
+SELECT json_group_array(json_array(incarnation, fire_at, event, execution))
+FROM (
+    SELECT t.incarnation, t.fire_at, t.event, t.execution FROM timers AS t
+    WHERE t.fire_at <= ?2 AND t.incarnation IN (SELECT value FROM jsonb_each(?1))
+    ORDER BY t.fire_at
+);
+
+-- name: wake_tasks
+-- Put the delayed tasks in line that are due and that the worker can run.
+UPDATE tasks SET delayed = 0
+WHERE owner IS NULL AND delayed = 1 AND due_at <= ?1 AND EXISTS (
+    SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = tasks.name
+);
+
+-- name: can_wake_tasks
+-- Whether there are such tasks.
+SELECT EXISTS (
+    SELECT 1 FROM tasks AS t
+    WHERE t.owner IS NULL AND t.delayed = 1 AND t.due_at <= ?1 AND EXISTS (
+        SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+    )
+);
+
+-- name: tasks_in_line
+-- The first tasks that the worker can run, as [minus priority, scheduled at, incarnation, execution, event].
+SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
+FROM (
+    SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
+    FROM tasks AS t
+    WHERE t.owner IS NULL AND t.delayed = 0 AND t.due_at <= ?1 AND EXISTS (
+        SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+    )
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?3
+);
+
+-- name: tasks_expired
+-- The first tasks without owner that are too late, whatever their activity.
+SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
+FROM (
+    SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
+    FROM tasks AS t
+    WHERE t.owner IS NULL AND t.expires_at IS NOT NULL AND t.expires_at <= ?1
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?2
+);
+
+-- name: own_tasks
+-- Give tasks to the worker.
+UPDATE tasks SET owner = ?2 WHERE (incarnation, execution, event) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
+);
+
+-- name: claimed_tasks
+-- Tasks in the order asked for, and their retry policies and inputs.
+SELECT
+    json_group_array(json_array(
+        incarnation, id, orchestration, version, execution, event, name, scheduled_at, attempt, deliveries, tag,
+        session, priority, deadline, start_by, retry_size, input_size
+    )),
+    CAST(group_concat(payload, '') AS BLOB)
+FROM (
+    SELECT
+        t.incarnation, i.id, i.name AS orchestration, ifnull(i.version, '') AS version, t.execution, t.event, t.name,
+        t.scheduled_at, t.attempt, t.deliveries, t.tag, t.session, t.priority, t.deadline, t.start_by,
+        length(t.retry) AS retry_size, length(t.input) AS input_size, ifnull(t.retry, x'') || t.input AS payload
+    FROM jsonb_each(?1) AS j
+    CROSS JOIN tasks AS t
+        ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2
+    CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    ORDER BY j.key
+);
+
+-- name: next_row_due
+-- The earliest later moment at which a message or a timer becomes claimable.
+SELECT min(moment)
+FROM (
+    SELECT (
+        SELECT m.due_at
+        FROM messages AS m
+        CROSS JOIN instances AS i ON i.incarnation = m.incarnation
+        WHERE m.due_at > ?1 AND (i.owner IS NULL OR i.owner = ?2) AND (
+            m.control
+            OR (
+                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+                AND (i.released_by IS NOT ?2 OR i.released_until <= m.due_at)
+                AND EXISTS (
+                    SELECT 1 FROM abilities AS a
+                    WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
+                    AND (i.version IS NULL OR a.version = i.version)
+                )
+            )
+        )
+        ORDER BY m.due_at LIMIT 1
+    ) AS moment
+    UNION ALL
+    SELECT (
+        SELECT t.fire_at
+        FROM timers AS t
+        CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+        WHERE t.fire_at > ?1 AND (i.owner IS NULL OR i.owner = ?2)
+        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+        AND (i.released_by IS NOT ?2 OR i.released_until <= t.fire_at)
+        AND EXISTS (
+            SELECT 1 FROM abilities AS a
+            WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
+            AND (i.version IS NULL OR a.version = i.version)
+        )
+        ORDER BY t.fire_at LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT i.released_until
+        FROM instances AS i
+        WHERE i.released_by = ?2 AND i.released_until > ?1 AND i.owner IS NULL
+        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+        AND EXISTS (
+            SELECT 1 FROM abilities AS a
+            WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
+            AND (i.version IS NULL OR a.version = i.version)
+        )
+        AND (
+            EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation
+                    AND m.due_at <= i.released_until AND m.control = 0)
+            OR EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = i.incarnation AND t.fire_at <= i.released_until)
+        )
+        ORDER BY i.released_until LIMIT 1
+    )
+);
+
+-- name: next_task_due
+-- The earliest later moment at which a task becomes claimable.
+SELECT min(moment)
+FROM (
+    SELECT (
+        SELECT t.due_at FROM tasks AS t
+        WHERE t.owner IS NULL AND t.delayed = 1 AND t.due_at > ?1 AND (t.expires_at IS NULL OR t.expires_at > ?1)
+        AND EXISTS (
+            SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+        )
+        ORDER BY t.due_at LIMIT 1
+    ) AS moment
+    UNION ALL
+    SELECT (
+        SELECT t.expires_at FROM tasks AS t
+        WHERE t.owner IS NULL AND t.expires_at IS NOT NULL AND t.expires_at > ?1 AND NOT (
+            t.due_at <= ?1 AND EXISTS (
+                SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+            )
+        )
+        ORDER BY t.expires_at LIMIT 1
+    )
+);
+
+-- name: add_worker
+-- A worker, in order of registration.
+INSERT INTO workers (
+    number, name, pid, host, started_at, lease_us, lease_until, joined, orchestrations, activities
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT ifnull(max(joined), 0) + 1 FROM workers), ?8, ?9);
+
+-- name: add_abilities
+-- What the worker has code for, of [kind, name, version].
+INSERT OR IGNORE INTO abilities (worker, kind, name, version)
+SELECT ?2, value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1);
+
+-- name: extend_lease
+-- The worker lives.
+UPDATE workers SET lease_until = ?2 + lease_us WHERE number = ?1;
+
+-- name: workers
+-- All workers, in order of registration.
+SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities FROM workers ORDER BY joined;
+
+-- name: worker_leases
+-- All workers, with the end of their leases.
+SELECT json_group_array(json_array(number, lease_until)) FROM workers;
+
+-- name: disown_instances
+-- Free the instances of workers that are gone.
+UPDATE instances SET owner = NULL
+WHERE incarnation IN (
+    SELECT i.incarnation FROM instances AS i
+    WHERE i.status <> 'completed' AND i.status IN ('pending', 'running', 'held', 'suspended')
+    AND i.owner IN (SELECT value FROM jsonb_each(?1))
+);
+
+-- name: disown_tasks
+-- Free their tasks; ?2 says whether they died with them.
+UPDATE tasks SET
+    owner = NULL,
+    deliveries = deliveries + ?2,
+    start_by = CASE WHEN ?2 THEN NULL ELSE start_by END,
+    delayed = due_at > ?3
+WHERE owner IN (SELECT value FROM jsonb_each(?1));
+
+-- name: remove_abilities
+-- What they had code for.
+DELETE FROM abilities WHERE worker IN (SELECT value FROM jsonb_each(?1));
+
+-- name: remove_workers
+-- The workers themselves.
+DELETE FROM workers WHERE number IN (SELECT value FROM jsonb_each(?1));
+
+-- name: unknown_waiting
+-- Instances that nobody owns and for which something has been due since ?1, while no lease behind ?2 has their code.
+SELECT json_group_array(json_array(incarnation, name, version))
+FROM (
+    SELECT i.incarnation, i.name, i.version
+    FROM instances AS i
+    WHERE i.incarnation IN (
+        SELECT m.incarnation FROM messages AS m WHERE m.due_at <= ?1
+        UNION SELECT t.incarnation FROM timers AS t WHERE t.fire_at <= ?1
+    )
+    AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
+        SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
+        WHERE w.lease_until > ?2 AND a.kind = 'orchestration' AND a.name = i.name
+        AND (i.version IS NULL OR a.version = i.version)
+    )
+);
+
+-- name: get_instances
+-- Instances by id.
+SELECT
+    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
+    r.cancel_requested, r.custom_status_version, r.held_because, r.root,
+    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
+    r.attributes, r.custom_status, r.output, r.error
+FROM jsonb_each(?1) AS j
+CROSS JOIN instance_records AS r ON r.id = j.value;
+
+-- name: get_instance
+-- One instance by id.
+SELECT
+    id, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
+    cancel_requested, custom_status_version, held_because, root,
+    parent_id, parent_incarnation, parent_execution, parent_event,
+    attributes, custom_status, output, error
+FROM instance_records WHERE id = ?1;
+
+-- name: find_instances
+-- A page of instances, newest first; of attributes the members of ?6 must be there and equal.
+SELECT
+    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
+    r.cancel_requested, r.custom_status_version, r.held_because, r.root,
+    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
+    r.attributes, r.custom_status, r.output, r.error
+FROM (
+    SELECT i.incarnation, i.created_at
+    FROM instances AS i
+    WHERE (i.created_at, i.incarnation) < (?1, ?2)
+    AND (?3 IS NULL OR i.name = ?3)
+    AND (?4 IS NULL OR i.version = ?4)
+    AND (?5 IS NULL OR i.status IN (SELECT value FROM json_each(?5)))
+    AND (?6 IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(?6) AS w WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
+            WHERE a.key = w.key AND a.value IS w.value
+            AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
+        )
+    ))
+    ORDER BY i.created_at DESC, i.incarnation DESC
+    LIMIT ?7
+) AS p
+CROSS JOIN instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.created_at DESC, p.incarnation DESC;
+
+-- name: history
+-- The rows of one execution in order, as [first, last, at, crc, format, encoding, size], and their events.
+SELECT
+    json_group_array(json_array(first_event, last_event, at, crc, format, encoding, size)),
+    CAST(group_concat(data, '') AS BLOB)
+FROM (
+    SELECT first_event, last_event, at, crc, format, encoding, length(data) AS size, data FROM history
+    WHERE incarnation = ?1 AND execution = ?2 ORDER BY last_event
+);

@@ -1,0 +1,115 @@
+"""How rows go into statements and come out of them.
+
+A batch of rows goes in as one JSON array with one blob of payloads behind it; each row says where in the blob its
+payloads are. Answers come out the same way.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from perdure._events import Parent
+from perdure._types import Status
+from perdure._work import InstanceRecord
+
+Place: TypeAlias = tuple[int | None, int | None]
+"""Where a payload lies in a blob: first byte, counted from 1, and size. Twice None when there is none."""
+
+_encoder = msgspec.json.Encoder()
+_decode_any = msgspec.json.Decoder().decode
+
+
+def encode_rows(rows: Any) -> str:  # noqa: ANN401 - lists of tuples of whatever columns take
+    """The rows as the JSON text that a statement unfolds."""
+    return str(_encoder.encode(rows), "utf-8")
+
+
+def decode_answer(text: Any) -> Any:  # noqa: ANN401 - each statement's answer has a shape of its own
+    """What a statement answered in JSON."""
+    return _decode_any(text)
+
+
+class Payloads:
+    """The payloads of a batch of rows, collected into one blob."""
+
+    __slots__ = ("_parts", "_size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, payload: bytes | None) -> Place:
+        """Take a payload in, and say where it lies."""
+        if payload is None:
+            return None, None
+        start = self._size + 1
+        self._parts.append(payload)
+        size = len(payload)
+        self._size += size
+        return start, size
+
+    def joined(self) -> bytes:
+        """The blob."""
+        return b"".join(self._parts)
+
+
+def record_of_row(row: Sequence[Any]) -> InstanceRecord:
+    """The record of a row with the columns that `get_instance` selects."""
+    (
+        id_, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
+        cancel_requested, custom_status_version, held_because, root,
+        parent_id, parent_incarnation, parent_execution, parent_event,
+        attributes, custom_status, output, error,
+    ) = row  # fmt: skip
+    parent = None
+    if parent_id is not None:
+        parent = Parent(
+            instance_id=parent_id, incarnation=parent_incarnation, execution=parent_execution, event=parent_event
+        )
+    return InstanceRecord(
+        id=id_,
+        incarnation=incarnation,
+        name=name,
+        version=version,
+        status=Status(status),
+        execution=execution,
+        created_at=created_at,
+        updated_at=updated_at,
+        output=output,
+        error=error,
+        custom_status=custom_status,
+        custom_status_version=custom_status_version,
+        held_because=held_because,
+        cancel_requested=bool(cancel_requested),
+        owner=owner,
+        parent=parent,
+        root=root,
+        attributes=attributes,
+        last_event=last_event,
+    )
+
+
+_BLOBS = 4
+"""How many columns at the end of a record's row are blobs."""
+
+
+def records_of_json(text: Any) -> list[InstanceRecord]:  # noqa: ANN401 - what SQLite answered
+    """The records of an answer whose blobs are in hexadecimal."""
+    return [record_of_row([*row[:-_BLOBS], *map(_unhex, row[-_BLOBS:])]) for row in _decode_any(text)]
+
+
+def _unhex(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text)
+
+
+def cut(blob: bytes | None, sizes: Iterable[int | None]) -> list[bytes | None]:
+    """The payloads of a blob, one after the other; None where there is no size."""
+    whole, start, pieces = blob or b"", 0, []
+    for size in sizes:
+        if size is None:
+            pieces.append(None)
+        else:
+            pieces.append(whole[start : start + size])
+            start += size
+    return pieces

@@ -1,0 +1,268 @@
+"""`SqliteStorage`: the storage contract and the inspector over one SQLite file."""
+
+import os
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure.errors import StorageError, UsageError
+from perdure.storage.base import LEASE_US
+from perdure.storage.sqlite import inspector
+from perdure.storage.sqlite.batches import apply_items
+from perdure.storage.sqlite.claims import take
+from perdure.storage.sqlite.connection import Connection
+from perdure.storage.sqlite.files import Durability, connect, locate
+from perdure.storage.sqlite.guard import refuse_fork, unwatch, watch
+from perdure.storage.sqlite.locks import WorkerLocks
+from perdure.storage.sqlite.migrations import migrate
+from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.transaction import Transaction
+from perdure.storage.sqlite.workers import (
+    add_worker,
+    bury,
+    draw_number,
+    hold_unknown,
+    proven_dead,
+    read_workers,
+    remove_workers,
+)
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a call waits for other processes that have the database locked, in seconds."""
+
+_HEARTBEAT_CACHE_KIB = 256
+_READER_CACHE_KIB = 4_096
+
+
+class SqliteStorage:
+    """A store in one SQLite file, which any number of processes of this machine may have open.
+
+    It is both `Storage` and `Inspector`. What a call has returned from is on the disk. Threads may share it: the
+    inspector's calls and `heartbeat` run beside a `commit`, other calls of the storage wait for each other.
+
+    Args:
+        path: The file; it is made, readable for its owner only, if its folder is there.
+        clock: The store's clock; the machine's by default.
+        entropy: Where worker ids come from; the operating system by default.
+        durability: "full" survives a power loss with all that was acknowledged; "normal" survives a crash of the
+            process or of the operating system's users, and may lose the last moments in a power loss.
+        busy_timeout_s: How long a call waits for other processes, in seconds; then it raises `StorageBusyError`.
+        allow_shared: Allow a network or FUSE file system, where SQLite's locks may not hold.
+
+    Raises:
+        StorageError: The file can't be used; the message says why and what to do.
+        ForeignDatabaseError: The file is something else; it was left as it is.
+        SchemaVersionError: The file was written by a newer release.
+
+    Example:
+        >>> storage = SqliteStorage("orders.db")  # doctest: +SKIP
+        >>> storage.workers()  # doctest: +SKIP
+        []
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+        durability: Durability = "full",
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        allow_shared: bool = False,
+    ) -> None:
+        if durability not in ("full", "normal"):
+            raise UsageError(f'durability must be "full" or "normal", not {durability!r}')
+        self.path = locate(path, allow_shared=allow_shared)
+        self._clock = clock or SystemClock()
+        self._entropy = entropy or SystemEntropy()
+        self._pid = os.getpid()
+        self._closed = False
+        self._connect = partial(connect, self.path, durability=durability, busy_timeout_s=busy_timeout_s)
+        self._opening = threading.Lock()
+        self._heart: Connection | None = None
+        self._reader: Connection | None = None
+        # On a shared file system a lock that is free proves nothing.
+        self._locks = None if allow_shared else WorkerLocks(self.path)
+        self._numbers: set[int] = set()
+        self._idle_tokens: dict[int, bytes] = {}
+        self._writer = self._connect()
+        try:
+            migrate(self._writer, busy_timeout_s=busy_timeout_s)
+        except BaseException:
+            self._writer.close()
+            raise
+        self._identity = watch(self, self.path)
+        self._seen = self._data_version()
+
+    def now(self) -> int:
+        """The store's time, in microseconds UTC."""
+        return self._clock.now_us()
+
+    def register(
+        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+    ) -> WorkerRecord:
+        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
+        writer = self._ready()
+        dead = proven_dead(writer, self._locks)
+        number = draw_number(self._entropy)
+        if self._locks is not None:
+            self._locks.take(number)
+        try:
+            with writer.writing():
+                transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
+                buried = bury(transaction, dead, spared=None)
+                record = add_worker(transaction, number, name, (orchestrations, activities), lease_us)
+        except BaseException:
+            if self._locks is not None:
+                self._locks.drop(number, remove=True)
+            raise
+        self._forget(buried)
+        self._numbers.add(number)
+        return record
+
+    def heartbeat(self, worker: int, /) -> bool:
+        """Extend the worker's lease; False when its row is gone. May be called from another thread."""
+        self._ready()
+        with self._opening:
+            if self._heart is None:
+                self._heart = self._connect(page_cache_kib=_HEARTBEAT_CACHE_KIB)
+        with self._heart.writing():
+            self._heart.execute(STATEMENTS["extend_lease"], (worker, self._clock.now_us()))
+            return self._heart.wrote
+
+    def unregister(self, worker: int, /) -> None:
+        """Release at once everything that the worker owns, and remove its row."""
+        writer = self._ready()
+        with writer.writing():
+            transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
+            remove_workers(transaction, [worker], died=False)
+        self._numbers.discard(worker)
+        if self._locks is not None:
+            self._locks.drop(worker, remove=True)
+
+    def reap(self, worker: int, /) -> int:
+        """Bury dead workers, and hold what waits in vain for a name or version; returns how many were buried."""
+        writer = self._ready()
+        dead = proven_dead(writer, self._locks)
+        buried: list[int] = []
+        with writer.writing():
+            if writer.execute(STATEMENTS["worker"], (worker,)).get is not None:
+                transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
+                buried = bury(transaction, dead, spared=worker)
+                hold_unknown(transaction)
+        self._forget(buried)
+        return len(buried)
+
+    def commit(self, batch: Batch, /) -> Committed:
+        """Apply the items in order, then claim; all in one transaction. Durable when it returns."""
+        writer = self._ready()
+        work = None
+        with writer.writing():
+            now = self._clock.now_us()
+            started_at = None
+            if batch.worker is not None:
+                started_at = writer.execute(STATEMENTS["worker"], (batch.worker,)).get
+            worker = None if started_at is None else batch.worker
+            transaction = Transaction(execute=writer.execute, now=now, worker=worker, started_at=started_at or 0)
+            outcomes = apply_items(transaction, batch.items) if batch.items else ()
+            if worker is not None and batch.claim is not None:
+                work = take(transaction, batch.claim)
+            wrote = writer.wrote
+            if wrote and worker is not None:
+                writer.execute(STATEMENTS["remember_token"], (worker, batch.token))
+        if worker is not None:
+            # A batch that changed nothing left no mark in the file either.
+            if wrote:
+                self._idle_tokens.pop(worker, None)
+            else:
+                self._idle_tokens[worker] = batch.token
+        return Committed(now=now, outcomes=outcomes, work=work)
+
+    def applied(self, worker: int, token: bytes, /) -> bool:
+        """Whether the worker's last commit was the one with this token; False when its row is gone."""
+        writer = self._ready()
+        with writer.alone():
+            found = writer.execute(STATEMENTS["is_last_token"], (worker, token)).get
+        if found is None:
+            return False
+        idle = self._idle_tokens.get(worker)
+        return bool(found) if idle is None else idle == token
+
+    def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        return inspector.read_history(self._ready(), incarnation, execution)
+
+    def changed(self) -> bool:
+        """Whether another connection may have committed since the last call of `changed`."""
+        self._ready()
+        version = self._data_version()
+        changed, self._seen = version != self._seen, version
+        return changed
+
+    def close(self) -> None:
+        """Release files and connections; harmless when repeated, and in a forked child it does nothing.
+
+        A worker that was not unregistered looks dead from now on, and its work is taken over.
+        """
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        unwatch(self._identity)
+        for connection in (self._reader, self._heart, self._writer):
+            if connection is not None:
+                connection.close()
+        if self._locks is not None:
+            for number in self._numbers:
+                self._locks.drop(number, remove=False)
+
+    def get(self, instance_id: str, /) -> InstanceRecord | None:
+        """One instance by id."""
+        return inspector.get(self._read(), instance_id)
+
+    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
+        """Those of the instances that exist."""
+        return inspector.get_many(self._read(), instance_ids)
+
+    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
+        """One page and the key of the next, None at the end."""
+        return inspector.find(self._read(), query)
+
+    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        return inspector.read_history(self._read(), incarnation, execution)
+
+    def workers(self) -> list[WorkerRecord]:
+        """The registered workers, in order of registration."""
+        return read_workers(self._read())
+
+    def inherited(self) -> list[object]:
+        """What a forked child must never close."""
+        return [each.raw for each in (self._writer, self._heart, self._reader) if each is not None]
+
+    def _ready(self) -> Connection:
+        refuse_fork(self._pid, self.path)
+        if self._closed:
+            raise StorageError(f"the store {self.path} is closed: open it again, or close it later")
+        return self._writer
+
+    def _read(self) -> Connection:
+        self._ready()
+        with self._opening:
+            if self._reader is None:
+                reader = self._connect(page_cache_kib=_READER_CACHE_KIB)
+                reader.raw.pragma("query_only", 1)
+                self._reader = reader
+        return self._reader
+
+    def _data_version(self) -> int:
+        # On the writing connection, because the number moves with the commits of all connections but one's own.
+        with self._writer.alone():
+            return int(self._writer.execute(STATEMENTS["data_version"]).get)
+
+    def _forget(self, buried: list[int]) -> None:
+        """Remove the locks of workers that we have buried."""
+        if self._locks is not None:
+            for number in buried:
+                self._locks.remove(number)

@@ -1,0 +1,115 @@
+"""Registering workers, keeping their leases, and taking over what dead ones leave.
+
+Laws kept here: a worker's lock is taken before its row can be seen, so nobody finds a living worker without one; the
+row is what counts: who has none owns nothing and writes nothing.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+
+from msgspec import json
+
+from perdure._ports import Entropy
+from perdure._work import WorkerRecord
+from perdure.storage.base import UNKNOWN_GRACE_US, unknown_reason
+from perdure.storage.sqlite.connection import Connection
+from perdure.storage.sqlite.far_items import hold_instances
+from perdure.storage.sqlite.locks import WorkerLocks
+from perdure.storage.sqlite.rows import decode_answer, encode_rows
+from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.transaction import Transaction
+
+
+def draw_number(entropy: Entropy) -> int:
+    """A random number of 63 bits for a worker; two alike meet once in an age."""
+    while True:
+        number = int.from_bytes(entropy.token()[:8], "big") >> 1
+        if number:
+            return number
+
+
+def add_worker(
+    transaction: Transaction, number: int, name: str, names: tuple[Sequence[str], Sequence[str]], lease_us: int
+) -> WorkerRecord:
+    """Write the row of a worker with these orchestrations and activities."""
+    orchestrations, activities = names
+    record = WorkerRecord(
+        worker=number,
+        name=name,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started_at=transaction.now,
+        lease_until=transaction.now + lease_us,
+        orchestrations=tuple(orchestrations),
+        activities=tuple(activities),
+    )
+    transaction.execute(
+        STATEMENTS["add_worker"],
+        (
+            number, name, record.pid, record.host, record.started_at, lease_us, record.lease_until,
+            encode_rows(record.orchestrations), encode_rows(record.activities),
+        ),  # fmt: skip
+    )
+    abilities = [("orchestration", *known.rpartition("@")[::2]) for known in orchestrations]
+    abilities += [("activity", known, "") for known in activities]
+    transaction.execute(STATEMENTS["add_abilities"], (encode_rows(abilities), number))
+    return record
+
+
+def proven_dead(connection: Connection, locks: WorkerLocks | None) -> set[int]:
+    """The workers whose locks are free, so whose processes are gone; asked before the write lock is taken."""
+    if locks is None:
+        return set()
+    with connection.reading():
+        leases = decode_answer(connection.execute(STATEMENTS["worker_leases"]).get)
+    return {number for number, _ in leases if locks.is_free(number)}
+
+
+def bury(transaction: Transaction, dead: set[int], *, spared: int | None) -> list[int]:
+    """Remove the workers that are proven dead or whose lease is over; their work is anybody's."""
+    leases = transaction.ask(STATEMENTS["worker_leases"])
+    gone = [
+        number for number, lease_until in leases
+        if number != spared and (lease_until <= transaction.now or number in dead)
+    ]  # fmt: skip
+    if gone:
+        remove_workers(transaction, gone, died=True)
+    return gone
+
+
+def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) -> None:
+    """Remove workers, and free what they owned."""
+    rows = encode_rows(numbers)
+    transaction.execute(STATEMENTS["disown_instances"], (rows,))
+    transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))
+    transaction.execute(STATEMENTS["remove_abilities"], (rows,))
+    transaction.execute(STATEMENTS["remove_workers"], (rows,))
+
+
+def hold_unknown(transaction: Transaction) -> None:
+    """Hold the instances that have waited too long for a worker that has their code."""
+    waiting = transaction.ask(STATEMENTS["unknown_waiting"], transaction.now - UNKNOWN_GRACE_US, transaction.now)
+    if waiting:
+        hold_instances(
+            transaction, [(incarnation, unknown_reason(name, version)) for incarnation, name, version in waiting]
+        )
+
+
+def read_workers(connection: Connection) -> list[WorkerRecord]:
+    """All workers, in order of registration."""
+    with connection.reading():
+        rows = connection.execute(STATEMENTS["workers"]).fetchall()
+    return [
+        WorkerRecord(
+            worker=number,
+            name=name,
+            pid=pid,
+            host=host,
+            started_at=started_at,
+            lease_until=lease_until,
+            orchestrations=tuple(json.decode(orchestrations)),
+            activities=tuple(json.decode(activities)),
+        )
+        for number, name, pid, host, started_at, lease_until, orchestrations, activities in rows
+    ]
