@@ -1,0 +1,159 @@
+"""Who writes the tape: a client and some workers who mostly do sensible things, and often enough don't.
+
+The author knows only what a caller can know: what was answered, and what can be read.
+"""
+
+from typing import TYPE_CHECKING
+
+from perdure._types import Status
+from perdure._work import (
+    Claim,
+    Committed,
+    InstanceRecord,
+    Item,
+    Query,
+    WorkerRecord,
+)
+from perdure.testing.storage_suite.tape.dice import Dice
+from perdure.testing.storage_suite.tape.items import Book, Items
+from perdure.testing.storage_suite.tape.steps import (
+    Ask,
+    Commit,
+    Find,
+    Heartbeat,
+    Move,
+    Reap,
+    Register,
+    Step,
+    Unregister,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VERSIONS = ("red@1.0.0", "red@2.0.0", "blue@1.0.0")
+ACTIVITIES = ("x", "y", "z")
+LEASES_US = (1_000_000, 5_000_000, 60_000_000, 600_000_000)
+MOVES_US = (0, 1, 1, 700, 100_000, 1_000_000, 2_000_000, 6_000_000, 11_000_000, 61_000_000)
+USUAL = {
+    "work": 60,
+    "client": 20,
+    "move": 14,
+    "register": 4,
+    "heartbeat": 3,
+    "unregister": 1,
+    "reap": 3,
+    "ask": 2,
+    "find": 3,
+    "back": 1,
+}
+
+
+class Author:
+    """Writes one step after the other, and reads the answers."""
+
+    def __init__(self, seed: int) -> None:
+        self._dice = Dice(seed)
+        self._book = Book(self._dice)
+        self._items = Items(self._dice, self._book)
+        # Each tape is about some things more than about others: what is rare together is seldom tried otherwise.
+        self._weights = {kind: weight * self._dice.pick((1, 1, 1, 3)) for kind, weight in USUAL.items()}
+        self._tokens: list[bytes] = [b"never sent, 16 b"]
+        self._labels: list[int] = []
+        self._alive: list[int] = []
+        self._writers: dict[str, Callable[[], Step]] = {
+            "client": self._client,
+            "register": self._register,
+            "find": self._find,
+        }
+
+    def next(self) -> Step:
+        """The next step."""
+        dice = self._dice
+        if not self._labels:
+            return self._register()
+        label = dice.pick(self._alive if self._alive and dice.chance(93) else self._labels)
+        kind = dice.weighted(self._weights)
+        if kind in self._writers:
+            return self._writers[kind]()
+        match kind:
+            case "work":
+                return self._work(label)
+            case "heartbeat":
+                return Heartbeat(label=label)
+            case "unregister":
+                return Unregister(label=label)
+            case "reap":
+                return Reap(label=label)
+            case "ask":
+                return Ask(label=label, token=dice.pick(self._tokens[-3:]))
+            case "back":
+                return Move(us=-dice.pick(MOVES_US) // 3)
+            case _:
+                return Move(us=dice.pick(MOVES_US))
+
+    def last(self) -> list[Step]:
+        """Steps that bring to light what no read shows: somebody who can do all takes all that will ever be due."""
+        everybody = Register(label=1_000, orchestrations=VERSIONS, activities=ACTIVITIES, lease_us=10**12)
+        claim = Claim(instances_max=1_000, tasks_max=1_000)
+        take = Commit(label=1_000, token=b"at last 16 bytes", items=(), consume=(), claim=claim)
+        return [Move(us=10**10), everybody, take, Move(us=10**11), Reap(label=1_000), take]
+
+    def read(self, step: Step, answer: object, records: list[InstanceRecord], workers: list[WorkerRecord]) -> None:
+        """Learn from the answer to a step, and from what the store then holds."""
+        self._book.records = {each.id: each for each in records}
+        self._alive = [each.worker for each in workers]
+        if isinstance(step, Commit) and isinstance(answer, Committed):
+            self._book.now = answer.now
+            if answer.work is not None:
+                self._book.learn(answer.work, step.label)
+
+    def _register(self) -> Register:
+        label = len(self._labels) + 1
+        self._labels.append(label)
+        return Register(
+            label=label,
+            orchestrations=self._dice.some(VERSIONS, 3) if self._dice.chance(60) else VERSIONS,
+            activities=self._dice.some(ACTIVITIES, 3) if self._dice.chance(60) else ACTIVITIES,
+            lease_us=self._dice.pick(LEASES_US),
+        )
+
+    def _work(self, label: int) -> Commit:
+        """A worker's batch: turns of what it owns, outcomes of what it runs, and new work."""
+        items = [self._items.of_worker(label) for _ in range(self._dice.below(4))]
+        if self._dice.chance(25):
+            items.append((self._items.of_client(), ()))
+        claim = None
+        if self._dice.chance(85):
+            claim = Claim(instances_max=self._dice.pick((0, 1, 2, 20)), tasks_max=self._dice.pick((0, 1, 3, 20)))
+        return self._commit(label, items, claim)
+
+    def _client(self) -> Commit:
+        items: list[tuple[Item, tuple[bytes, ...]]] = [
+            (self._items.of_client(), ()) for _ in range(1 + self._dice.below(3))
+        ]
+        if self._dice.chance(5) and self._labels:
+            items.append(self._items.of_worker(self._labels[0]))
+        return self._commit(None, items, None)
+
+    def _commit(self, label: int | None, items: list[tuple[Item, tuple[bytes, ...]]], claim: Claim | None) -> Commit:
+        token = b"token %10d" % len(self._tokens)
+        self._tokens.append(token)
+        return Commit(
+            label=label,
+            token=token,
+            items=tuple(item for item, _ in items),
+            consume=tuple(bodies for _, bodies in items),
+            claim=claim,
+        )
+
+    def _find(self) -> Find:
+        dice = self._dice
+        query = Query(
+            statuses=dice.some(tuple(Status), 3) if dice.chance(50) else (),
+            name=dice.pick(("red", "blue")) if dice.chance(30) else None,
+            version=dice.pick(("1.0.0", "2.0.0")) if dice.chance(30) else None,
+            attributes={"size": dice.below(3)} if dice.chance(30) else {},
+            limit=dice.pick((1, 2, 5, 100)),
+        )
+        return Find(query=query)

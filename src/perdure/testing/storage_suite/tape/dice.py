@@ -1,0 +1,41 @@
+"""Chance that a seed repeats on every version of Python."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from perdure.testing._clock import SeededEntropy
+
+T = TypeVar("T")
+
+
+class Dice:
+    """Throws that depend on the seed alone."""
+
+    def __init__(self, seed: int) -> None:
+        self._entropy = SeededEntropy(seed)
+
+    def below(self, bound: int) -> int:
+        """A number from 0 to below the bound."""
+        return self._entropy.bits() % bound
+
+    def chance(self, percent: int) -> bool:
+        """True in so many of a hundred."""
+        return self.below(100) < percent
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """One of them."""
+        return choices[self.below(len(choices))]
+
+    def some(self, choices: Sequence[T], most: int) -> tuple[T, ...]:
+        """None to `most` different ones, in any order."""
+        left = list(choices)
+        return tuple(left.pop(self.below(len(left))) for _ in range(min(self.below(most + 1), len(left))))
+
+    def weighted(self, weights: dict[str, int]) -> str:
+        """A key, as likely as its weight."""
+        at = self.below(sum(weights.values()))
+        for key, weight in weights.items():
+            at -= weight
+            if at < 0:
+                return key
+        raise AssertionError("the weights add up")  # pragma: no cover - below(sum) is less than their sum

@@ -1,0 +1,282 @@
+"""The items that the author of a tape sends, and the book in which it keeps what it was told."""
+
+from collections import defaultdict
+from typing import Any, TypeAlias
+
+from perdure._events import Parent, checksum
+from perdure._types import Status
+from perdure._work import (
+    ChildStart,
+    Delete,
+    Deliver,
+    HistoryRow,
+    Hold,
+    InstanceChange,
+    InstanceRecord,
+    InstanceRelease,
+    Item,
+    NewInstance,
+    NewTask,
+    OutMessage,
+    StartInstance,
+    TaskDone,
+    TaskRelease,
+    TaskRetry,
+    Turn,
+    Work,
+)
+from perdure.testing.storage_suite.tape.dice import Dice
+
+IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
+DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
+CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
+
+TaskName: TypeAlias = tuple[int, int, int]
+"""Incarnation, execution and event."""
+
+
+class Book:
+    """What the author knows of the world."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+        self.now = 0
+        self.records: dict[str, InstanceRecord] = {}
+        self.incarnations = [4_711]
+        self.tasks: dict[TaskName, int | None] = {}
+        """Tasks that were ever heard of, and the worker that had each last."""
+        self.timers: defaultdict[int, set[int]] = defaultdict(set)
+        self.bodies: dict[int, tuple[bytes, ...]] = {}
+        self._sent = 0
+
+    def learn(self, work: Work, label: int | None) -> None:
+        """Remember what was handed out."""
+        for claimed in work.instances:
+            incarnation = claimed.record.incarnation
+            self.bodies[incarnation] = tuple(each.body for each in claimed.messages if each.timer is None)
+            self.timers[incarnation] |= {each.timer.source for each in claimed.messages if each.timer}
+        self.tasks |= {(each.incarnation, each.execution, each.event): label for each in work.tasks}
+
+    def body(self) -> bytes:
+        """A message that was never sent before."""
+        self._sent += 1
+        return b"message %d" % self._sent
+
+    def incarnation(self) -> int:
+        """A new incarnation, seldom one that was used before."""
+        if self._dice.chance(4):
+            return self._dice.pick(self.incarnations)
+        self.incarnations.append(10_000 + len(self.incarnations))
+        return self.incarnations[-1]
+
+    def record(self, owner: int | None = None) -> InstanceRecord | None:
+        """An instance, of this owner if there is one; None while there is none at all."""
+        records = list(self.records.values())
+        owned = [each for each in records if each.owner == owner]
+        return self._dice.pick(owned or records) if records else None
+
+
+class Items:
+    """Writes items."""
+
+    def __init__(self, dice: Dice, book: Book) -> None:
+        self._dice = dice
+        self._book = book
+
+    def of_client(self) -> Item:
+        """A start, a message or a delete."""
+        dice, book = self._dice, self._book
+        match dice.weighted({"start": 10, "deliver": 12, "delete": 2}):
+            case "start":
+                return StartInstance(
+                    new=self._new(),
+                    on_conflict=dice.pick(("fail", "use_existing", "restart_if_closed", "terminate_and_restart")),
+                    cancel=book.body() if dice.chance(50) else None,
+                )
+            case "deliver":
+                return Deliver(
+                    to_id=self._receiver(),
+                    body=book.body(),
+                    control=dice.chance(15),
+                    dedup_key=f"key {dice.below(3)}" if dice.chance(30) else None,
+                )
+            case _:
+                return Delete(id=self._receiver(), force=dice.chance(50))
+
+    def of_worker(self, label: int) -> tuple[Item, tuple[bytes, ...]]:
+        """What a worker sends, with the bodies of the messages that it consumes."""
+        dice = self._dice
+        record = self._book.record(label)
+        if record is None:
+            return self._create(), ()
+        match dice.weighted({"turn": 60, "task": 25, "hold": 4, "release": 6, "create": 5}):
+            case "turn":
+                turn = self._turn(record)
+                bodies = self._book.bodies.get(record.incarnation, ())
+                self._book.tasks |= {
+                    (turn.incarnation, turn.execution, each.event): label if each.local else None for each in turn.tasks
+                }
+                return turn, bodies if dice.chance(70) else dice.some(bodies, 5)
+            case "task":
+                return self._task_item(label), ()
+            case "hold":
+                return self._hold(record), ()
+            case "release":
+                return InstanceRelease(incarnation=record.incarnation, delay_us=dice.pick(DELAYS_US)), ()
+            case _:
+                return self._create(), ()
+
+    def _receiver(self) -> str:
+        """An id, mostly one that is taken."""
+        known = list(self._book.records)
+        return self._dice.pick(known if known and self._dice.chance(85) else (*IDS, "nobody"))
+
+    def _new(self, *, parent: InstanceRecord | None = None, event: int = 0) -> NewInstance:
+        dice = self._dice
+        place = None
+        if parent is not None:
+            place = Parent(
+                instance_id=parent.id, incarnation=parent.incarnation, execution=parent.execution, event=event
+            )
+        instance_id = dice.pick(IDS)
+        return NewInstance(
+            id=instance_id,
+            incarnation=self._book.incarnation(),
+            name=dice.pick(("red", "red", "blue")),
+            version=dice.pick(("1.0.0", "1.0.0", "2.0.0", None)),
+            start=self._book.body(),
+            start_at=self._book.now + dice.pick((-1, *DELAYS_US)) if dice.chance(15) else None,
+            root=parent.root if parent else instance_id,
+            parent=place,
+            attributes=b'{"size":%d}' % dice.below(3) if dice.chance(50) else None,
+        )
+
+    def _task_item(self, label: int) -> Item:
+        dice, tasks = self._dice, self._book.tasks
+        mine = [name for name, owner in tasks.items() if owner == label] if dice.chance(90) else []
+        incarnation, execution, event = dice.pick(mine or [*tasks, (4_711, 1, 2)])
+        name: dict[str, Any] = {"incarnation": incarnation, "execution": execution, "event": event}
+        if dice.chance(80):
+            tasks[incarnation, execution, event] = None
+        match dice.weighted({"done": 6, "retry": 3, "release": 2}):
+            case "done":
+                return TaskDone(**name, body=self._book.body())
+            case "retry":
+                return TaskRetry(**name, attempt=2 + dice.below(3), delay_us=dice.pick(DELAYS_US))
+            case _:
+                return TaskRelease(**name, delay_us=dice.pick(DELAYS_US))
+
+    def _hold(self, record: InstanceRecord) -> Hold:
+        dice, book = self._dice, self._book
+        if dice.chance(15):
+            new = self._new()
+            return Hold(incarnation=new.incarnation, reason="never run", create=new)
+        return Hold(
+            incarnation=record.incarnation,
+            reason=f"reason {dice.below(100)}",
+            messages=tuple(book.body() for _ in range(dice.below(3))),
+            execution=record.execution,
+            tasks_gone=self._tasks_of(record),
+        )
+
+    def _create(self) -> Turn:
+        """A first turn of an instance that nobody has seen."""
+        new = self._new()
+        closing = InstanceChange(status=self._dice.pick(CLOSED)) if self._dice.chance(20) else None
+        history = _history(1, 2)
+        return Turn(
+            incarnation=new.incarnation,
+            execution=1,
+            base=0,
+            create=NewInstance(**{name: getattr(new, name) for name in new.__struct_fields__} | {"start_at": None}),
+            history=history,
+            tasks=(self._task(2),),
+            change=closing,
+        )
+
+    def _turn(self, record: InstanceRecord) -> Turn:
+        dice = self._dice
+        base = record.last_event + (dice.pick((-1, 1)) if dice.chance(4) else 0)
+        written = 0 if dice.chance(10) else 8
+        asked: dict[str, Any] = self._asks(record, base) if written else {}
+        continued = written and dice.chance(8)
+        return Turn(
+            incarnation=record.incarnation if dice.chance(97) else dice.pick(self._book.incarnations),
+            execution=record.execution + (1 if dice.chance(3) else 0),
+            base=base,
+            history=_history(base + 1, base + written) if written else None,
+            tasks_gone=self._tasks_of(record),
+            timers_gone=dice.some(sorted(self._book.timers[record.incarnation]), 4),
+            messages=tuple(self._message(record) for _ in range(dice.below(3))),
+            change=self._change(record, continued=bool(continued)),
+            next_start=self._book.body() if continued else None,
+            **asked,
+        )
+
+    def _asks(self, record: InstanceRecord, base: int) -> dict[str, Any]:
+        """Tasks, timers and children, each under an event of this turn."""
+        dice, book = self._dice, self._book
+        tasks = tuple(self._task(base + 1 + place) for place in range(dice.below(4)))
+        timers = tuple((base + 4 + place, book.now + dice.pick((-5, *DELAYS_US))) for place in range(dice.below(3)))
+        starts = tuple(
+            self._child(record, base + 6 + place) for place in range(dice.below(3) if dice.chance(40) else 0)
+        )
+        book.timers[record.incarnation] |= {event for event, _ in timers}
+        return {"tasks": tasks, "timers": timers, "starts": starts}
+
+    def _task(self, event: int) -> NewTask:
+        dice = self._dice
+        return NewTask(
+            event=event,
+            name=dice.pick(("x", "y", "z")),
+            input=b"input",
+            local=dice.chance(40),
+            retry=b"{}" if dice.chance(20) else None,
+            priority=dice.pick((0, 0, 0, 1, -1)),
+            schedule_to_start_us=dice.pick(DELAYS_US) if dice.chance(15) else None,
+            total_timeout_us=dice.pick(DELAYS_US) if dice.chance(15) else None,
+        )
+
+    def _child(self, record: InstanceRecord, event: int) -> ChildStart:
+        if self._dice.chance(30):
+            return ChildStart(new=self._new())
+        return ChildStart(new=self._new(parent=record, event=event), refused=self._book.body())
+
+    def _message(self, record: InstanceRecord) -> OutMessage:
+        dice, book = self._dice, self._book
+        control = dice.chance(15)
+        if dice.chance(40):
+            return OutMessage(body=book.body(), to_incarnation=dice.pick(book.incarnations[-8:]), control=control)
+        guard = record.incarnation if dice.chance(40) else None
+        return OutMessage(body=book.body(), to_id=self._receiver(), child_of=guard, control=control)
+
+    def _change(self, record: InstanceRecord, *, continued: bool) -> InstanceChange | None:
+        dice = self._dice
+        if continued:
+            return InstanceChange(execution=record.execution + 1, version=dice.pick((None, "2.0.0")))
+        status: Status | None = None
+        if dice.chance(15):
+            status = dice.pick((*CLOSED, Status.SUSPENDED))
+        elif dice.chance(30):
+            status = Status.RUNNING
+        elif dice.chance(40):
+            return None
+        return InstanceChange(
+            status=status,
+            version=dice.pick(("1.0.0", "2.0.0")) if record.version is None and dice.chance(60) else None,
+            output=b"output" if dice.chance(20) else None,
+            error=b"error" if dice.chance(20) else None,
+            custom_status=b"%d" % dice.below(9) if dice.chance(30) else None,
+            cancel_requested=dice.chance(10),
+        )
+
+    def _tasks_of(self, record: InstanceRecord) -> tuple[int, ...]:
+        if not self._dice.chance(30):
+            return ()
+        mine = (record.incarnation, record.execution)
+        return self._dice.some([event for *place, event in self._book.tasks if tuple(place) == mine], 3)
+
+
+def _history(first: int, last: int) -> HistoryRow:
+    data = b"events %d to %d" % (first, last)
+    return HistoryRow(first=first, last=last, at=first, data=data, crc=checksum(data))

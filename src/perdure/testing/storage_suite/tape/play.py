@@ -1,0 +1,148 @@
+"""Play tapes on two stores, find the first difference, shorten the tape to what is needed for it."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from perdure._ports import Clock, Entropy
+from perdure.storage.memory import MemoryStorage
+from perdure.testing._clock import ManualClock, SeededEntropy
+from perdure.testing.storage_suite.tape.author import Author
+from perdure.testing.storage_suite.tape.side import Side
+from perdure.testing.storage_suite.tape.steps import Step
+from perdure.testing.storage_suite.world import StorageUnderTest
+
+if TYPE_CHECKING:
+    from perdure._work import InstanceRecord, WorkerRecord
+
+Make: TypeAlias = Callable[[Clock, Entropy], StorageUnderTest]
+"""How to make an empty store; called for every tape, and for every attempt to shorten one."""
+
+STEPS = 60
+
+
+class DifferenceError(AssertionError):
+    """Two stores gave different answers to the same calls."""
+
+    def __init__(self, seed: int, steps: int, tape: list[Step], found: str) -> None:
+        self.seed = seed
+        self.tape = tape
+        self.found = found
+        lines = "\n".join(f"  {number:3} {step}" for number, step in enumerate(tape, start=1))
+        super().__init__(
+            f"seed {seed} gave different answers; play it again with\n"
+            f"  python -m perdure.testing.storage_suite --seed {seed} --steps {steps}\n"
+            f"the shortest tape that shows it ({len(tape)} steps):\n{lines}\n{found}"
+        )
+
+
+def check(make: Make, *, seeds: Iterable[int], steps: int = STEPS) -> int:
+    """Play the tapes of these seeds on the reference storage and on another; returns the number of steps played.
+
+    Args:
+        make: Makes the other, with the clock and the entropy that it shall use.
+        seeds: One tape for each.
+        steps: How long a tape is.
+
+    Raises:
+        DifferenceError: Some answers differ; it shows the shortened tape and how to play it again.
+    """
+    played = 0
+    for seed in seeds:
+        tape, found = _write(make, seed, steps)
+        if found is not None:
+            short, found = _shorten(make, tape, found)
+            raise DifferenceError(seed, steps, short, found)
+        played += len(tape)
+    return played
+
+
+class _Pair:
+    """The two stores at the same point of a tape."""
+
+    def __init__(self, make: Make) -> None:
+        # Each store has a clock and entropy of its own, so that one that reads them more often is no difference.
+        clock = ManualClock()
+        self._model = Side(MemoryStorage(clock, SeededEntropy(1)), clock)
+        clock = ManualClock()
+        self._other = Side(make(clock, SeededEntropy(1)), clock)
+        self._before: dict[str, InstanceRecord] = {}
+        self.answer: object = None
+        self.records: list[InstanceRecord] = []
+        self.workers: list[WorkerRecord] = []
+
+    def play(self, step: Step) -> str | None:
+        """Play one step on both; returns the difference, if any."""
+        self.answer = self._model.play(step)
+        other = self._other.play(step)
+        if self.answer != other:
+            return f"the reference answered\n  {self.answer}\nthe other\n  {other}"
+        return self._compare()
+
+    def _compare(self) -> str | None:
+        """Compare everything that can be read; histories of what has changed."""
+        self.records = self._model.records()
+        self.workers = self._model.workers()
+        changed = [each for each in self.records if self._before.get(each.id) != each]
+        self._before = {each.id: each for each in self.records}
+        for what, left, right in (
+            ("instances", self.records, self._other.records()),
+            ("workers", self.workers, self._other.workers()),
+            ("histories", self._model.histories(changed), self._other.histories(changed)),
+        ):
+            if left != right:
+                return f"the reference then held the {what}\n  {left}\nthe other\n  {right}"
+        return None
+
+    def close(self) -> None:
+        """Close the stores."""
+        self._model.storage.close()
+        self._other.storage.close()
+
+
+def _write(make: Make, seed: int, steps: int) -> tuple[list[Step], str | None]:
+    """Write and play a tape up to its end or the first difference."""
+    author, pair, tape = Author(seed), _Pair(make), list[Step]()
+    try:
+        for _ in range(steps):
+            tape.append(author.next())
+            found = pair.play(tape[-1])
+            if found is not None:
+                return tape, found
+            author.read(tape[-1], pair.answer, pair.records, pair.workers)
+        for step in author.last():
+            tape.append(step)
+            found = pair.play(step)
+            if found is not None:
+                return tape, found
+    finally:
+        pair.close()
+    return tape, None
+
+
+def _replay(make: Make, tape: list[Step]) -> str | None:
+    """The first difference on a tape that is written already."""
+    pair = _Pair(make)
+    try:
+        for step in tape:
+            found = pair.play(step)
+            if found is not None:
+                return found
+    finally:
+        pair.close()
+    return None
+
+
+def _shorten(make: Make, tape: list[Step], found: str) -> tuple[list[Step], str]:
+    """Cut pieces out of the tape, large ones first, as long as it still shows a difference."""
+    size = len(tape) // 2
+    while size:
+        start = 0
+        while start < len(tape):
+            shorter = tape[:start] + tape[start + size :]
+            difference = _replay(make, shorter)
+            if difference is None:
+                start += size
+            else:
+                tape, found = shorter, difference
+        size //= 2
+    return tape, found

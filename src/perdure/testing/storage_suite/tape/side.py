@@ -1,0 +1,144 @@
+"""One store on which a tape plays, and its answers in words that another store's can be compared with."""
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from perdure._work import (
+    Applied,
+    Batch,
+    ClaimedInstance,
+    Committed,
+    HistoryRow,
+    InstanceRecord,
+    Outcome,
+    Query,
+    Refused,
+    Turn,
+    WorkerRecord,
+)
+from perdure.testing._clock import ManualClock
+from perdure.testing.storage_suite.tape.steps import (
+    Ask,
+    Commit,
+    Find,
+    Heartbeat,
+    Move,
+    Reap,
+    Register,
+    Step,
+    Unregister,
+)
+from perdure.testing.storage_suite.world import StorageUnderTest
+
+PAGE = 200
+
+
+class Side:
+    """A store with the names that the tape gave to its workers and messages."""
+
+    def __init__(self, storage: StorageUnderTest, clock: ManualClock) -> None:
+        self.storage = storage
+        self._clock = clock
+        self._numbers: dict[int, int] = {}
+        self._labels: dict[int, int] = {}
+        self._seqs: dict[tuple[int, bytes], int] = {}
+
+    def play(self, step: Step) -> object:
+        """Make the call; the answer names workers by label and messages by body alone."""
+        match step:
+            case Register():
+                return self._register(step)
+            case Commit():
+                return self._commit(step)
+            case Heartbeat(label=label):
+                return self.storage.heartbeat(self._number(label))
+            case Unregister(label=label):
+                self.storage.unregister(self._number(label))
+                return None
+            case Reap(label=label):
+                return self.storage.reap(self._number(label))
+            case Ask(label=label, token=token):
+                return self.storage.applied(self._number(label), token)
+            case Move(us=us):
+                self._clock.set(self._clock.now_us() + us)
+                return self.storage.now()
+            case Find(query=query):
+                return self._pages(query)
+            case _:
+                assert_never(step)
+
+    def records(self) -> list[InstanceRecord]:
+        """All instances."""
+        records, _ = self.storage.find(Query(limit=10_000))
+        return [self._record(each) for each in records]
+
+    def workers(self) -> list[WorkerRecord]:
+        """All workers."""
+        return [replace(each, worker=self._labels[each.worker]) for each in self.storage.workers()]
+
+    def histories(self, records: list[InstanceRecord]) -> dict[tuple[int, int], list[HistoryRow]]:
+        """The history of each execution of these instances."""
+        return {
+            (each.incarnation, execution): self.storage.history(each.incarnation, execution)
+            for each in records
+            for execution in range(1, each.execution + 1)
+        }
+
+    def _number(self, label: int) -> int:
+        # A label whose registration was cut out of the tape names a worker without a row.
+        return self._numbers.get(label, label)
+
+    def _register(self, step: Register) -> WorkerRecord:
+        record = self.storage.register(
+            name=f"worker {step.label}",
+            orchestrations=step.orchestrations,
+            activities=step.activities,
+            lease_us=step.lease_us,
+        )
+        self._numbers[step.label] = record.worker
+        self._labels[record.worker] = step.label
+        return replace(record, worker=step.label)
+
+    def _commit(self, step: Commit) -> Committed:
+        items = tuple(
+            replace(item, consumed=self._consumed(item, bodies)) if isinstance(item, Turn) else item
+            for item, bodies in zip(step.items, step.consume, strict=True)
+        )
+        worker = None if step.label is None else self._number(step.label)
+        committed = self.storage.commit(Batch(token=step.token, items=items, worker=worker, claim=step.claim))
+        work = committed.work
+        if work is not None:
+            work = replace(work, instances=tuple(self._claimed(each) for each in work.instances))
+        return replace(committed, outcomes=tuple(self._outcome(each) for each in committed.outcomes), work=work)
+
+    def _consumed(self, turn: Turn, bodies: tuple[bytes, ...]) -> tuple[int, ...]:
+        seqs = (self._seqs.get((turn.incarnation, body)) for body in bodies)
+        return tuple(seq for seq in seqs if seq is not None)
+
+    def _claimed(self, claimed: ClaimedInstance) -> ClaimedInstance:
+        for message in claimed.messages:
+            if message.timer is None:
+                self._seqs[claimed.record.incarnation, message.body] = message.seq
+        messages = tuple(replace(each, seq=each.seq and 1) for each in claimed.messages)
+        return replace(claimed, record=self._record(claimed.record), messages=messages)
+
+    def _outcome(self, outcome: Outcome) -> Outcome:
+        if outcome.existing is None:
+            return outcome
+        if isinstance(outcome, Refused):
+            return Refused(reason=outcome.reason, existing=self._record(outcome.existing))
+        return Applied(existing=self._record(outcome.existing), skipped=outcome.skipped, count=outcome.count)
+
+    def _record(self, record: InstanceRecord) -> InstanceRecord:
+        return record if record.owner is None else replace(record, owner=self._labels[record.owner])
+
+    def _pages(self, query: Query) -> list[tuple[list[InstanceRecord], str | None]]:
+        pages = []
+        for _ in range(PAGE):
+            page, after = self.storage.find(query)
+            pages.append(([self._record(each) for each in page], after))
+            if after is None:
+                break
+            query = replace(query, after=after)
+        return pages

@@ -1,0 +1,70 @@
+"""The steps of a tape: calls that name workers and messages in a way that both stores understand.
+
+Stores draw worker ids and message numbers as they like, so a step names a worker by a label (1, 2, ...) and a message
+by its body; every body is sent once.
+"""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from perdure._work import Claim, Item, Query
+
+
+class Register(Struct, frozen=True, kw_only=True):
+    """A worker registers."""
+
+    label: int
+    orchestrations: tuple[str, ...]
+    activities: tuple[str, ...]
+    lease_us: int
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """A worker says that it lives."""
+
+    label: int
+
+
+class Unregister(Struct, frozen=True, kw_only=True):
+    """A worker leaves."""
+
+    label: int
+
+
+class Reap(Struct, frozen=True, kw_only=True):
+    """A worker looks after the dead."""
+
+    label: int
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """A batch; `label` is None for a client. `consume` has, for each item, the bodies that a turn consumes."""
+
+    label: int | None
+    token: bytes
+    items: tuple[Item, ...]
+    consume: tuple[tuple[bytes, ...], ...]
+    claim: Claim | None
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """A worker asks whether its last commit had this token."""
+
+    label: int
+    token: bytes
+
+
+class Move(Struct, frozen=True, kw_only=True):
+    """The clock moves, by microseconds; back, too."""
+
+    us: int
+
+
+class Find(Struct, frozen=True, kw_only=True):
+    """A client lists instances, page by page."""
+
+    query: Query
+
+
+Step: TypeAlias = Register | Heartbeat | Unregister | Reap | Commit | Ask | Move | Find
