@@ -4,7 +4,8 @@ Until its verbs come, it says which version is installed and where to read on.
 """
 
 import sys
-from importlib.metadata import version
+
+from perdure import __version__
 
 
 def main() -> int:
@@ -14,7 +15,7 @@ def main() -> int:
         The exit status of the process, always 0.
     """
     sys.stdout.write(
-        f"perdure {version('perdure')} on Python {sys.version.split()[0]}\n"
+        f"perdure {__version__} on Python {sys.version.split()[0]}\n"
         "Durable orchestrations in plain asyncio Python, used as a library: `from perdure import Runtime, Registry`.\n"
         "README.md and the folder docs/ of the source explain how; this command has no verbs yet.\n"
     )
