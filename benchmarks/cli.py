@@ -6,6 +6,7 @@ each workload its ratios. Progress goes to standard error.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -16,10 +17,14 @@ from benchmarks.harness import Harness, Side, peer_side, perdure_side
 from benchmarks.ratios import Row, ratios
 from benchmarks.tables import bars_table, workload_table
 
+# The load, as a share of the cores, from which other programs would be seen in the figures.
+_BUSY_SHARE = 0.25
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks; the exit code is 1 if a workload of Perdure has no result."""
     options = _parser().parse_args(arguments)
+    _warn_if_busy()
     peers: list[str] = [] if options.no_peers else options.peers
     sides = _sides(peers)
     harness = Harness(sides, url=options.url, quick=options.quick)
@@ -37,6 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.json:
         print(bars_table(found))
     return 1 if failed else 0
+
+
+def _warn_if_busy() -> None:
+    """Say so when something else is using the machine: every figure will be worse, and not all alike."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores * _BUSY_SHARE:
+        print(f"this machine is busy (load {load:.1f} on {cores} cores): the figures will be uneven", file=sys.stderr)
 
 
 def _sides(peers: Sequence[str]) -> list[Side]:

@@ -200,6 +200,7 @@ def _w2x(job: Job) -> Report:
 
 def _w3(job: Job) -> Report:
     settings = launch(job, max_executor_threads=16)
+    _one_by_one(WARM_UP)
 
     async def run() -> int:
         handle = await DBOS.start_workflow_async(fan, job.size)
@@ -214,6 +215,7 @@ def _w3(job: Job) -> Report:
 
 def _w4(job: Job) -> Report:
     settings = launch(job)
+    _one_by_one(WARM_UP)
     began = time.perf_counter()
     DBOS.start_workflow(sequence, job.size).get_result()
     elapsed_s = time.perf_counter() - began

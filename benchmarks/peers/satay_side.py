@@ -167,6 +167,7 @@ async def _w2x(job: Job, store: object) -> Report:
 
 
 async def _w3(job: Job, store: object) -> Report:
+    await _one_by_one(store, WARM_UP)
     began = time.perf_counter()
     if await satay.start(fan, job.size, store=store).result() != job.size:
         raise RuntimeError("the fan-out lost a result")
@@ -175,6 +176,7 @@ async def _w3(job: Job, store: object) -> Report:
 
 
 async def _w4(job: Job, store: object) -> Report:
+    await _one_by_one(store, WARM_UP)
     began = time.perf_counter()
     await satay.start(sequence, job.size, store=store).result()
     elapsed_s = time.perf_counter() - began

@@ -35,7 +35,8 @@ async def _replay(job: Job) -> Report:
         await until_parked(len(ids))
     runs = [await _reopen(job, name) for name in ids]
     metrics: Metrics = {
-        "n": len(runs),
+        "n": job.size,
+        "instances": len(runs),
         "events": min(run.events for run in runs),
         "replay_s": round(median([run.replay_s for run in runs]), 4),
         "max_replay_s": round(max(run.replay_s for run in runs), 4),
