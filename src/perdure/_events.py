@@ -20,6 +20,10 @@ MIN_READER = 1
 """The oldest engine that replays what this release writes; raised when semantics change."""
 
 
+ABSENT = Raw(b"")
+"""No JSON at all: the default of an optional payload, as a union with None would read `null` as absent."""
+
+
 class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who waits for an instance: the place in the parent's history that asked for it."""
 
@@ -128,7 +132,7 @@ class ActivityScheduled(Asked, frozen=True, tag="act"):
 
     name: str
     input: Raw
-    retry: Raw | None = None
+    retry: Raw = ABSENT
     tag: str | None = None
     session: str | None = None
     priority: int = 0

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from perdure._events import Carried, Parent
+from perdure._events import ABSENT, Carried, Parent
 from perdure._types import OnConflict, Status
 from perdure.errors import ErrorInfo
 
@@ -36,7 +36,7 @@ class ActivityOutcome(Message, frozen=True, tag="act"):
 
     execution: int
     source: int
-    result: Raw | None = None
+    result: Raw = ABSENT
     error: ErrorInfo | None = None
     attempts: int = 1
     timed_out: bool = False
@@ -63,7 +63,7 @@ class ChildOutcome(Message, frozen=True, tag="sub"):
     execution: int
     source: int
     ending: str
-    result: Raw | None = None
+    result: Raw = ABSENT
     error: ErrorInfo | None = None
 
 

@@ -108,7 +108,7 @@ class ActivityFuture(DurableFuture[T]):
     input: bytes
     decoder: Decoder
     aliases: tuple[str, ...]
-    retry: Raw | None
+    retry: Raw
     tag: str | None
     session: str | None
     priority: int

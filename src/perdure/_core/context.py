@@ -15,7 +15,7 @@ from perdure._context import ContextLogger, ExternalEvent, OrchestrationContext
 from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
 from perdure._core.callsite import where_asked
 from perdure._definitions import Activity, Orchestration
-from perdure._events import DetachedStarted, EventSent, StatusSet
+from perdure._events import ABSENT, DetachedStarted, EventSent, StatusSet
 from perdure._retry import RetryPolicy
 from perdure._types import Duration, check_instance_id, check_name, child_id, duration_us, instant_us
 from perdure.codec import codec_for, encode_any
@@ -153,7 +153,7 @@ class Context(OrchestrationContext):
             future.input = encode_any(inputs, what=f"inputs of activity {activity}")
             future.decoder = codec_for(returns)
             policy = retry
-        future.retry = None if policy is None else Raw(policy.wire_json)
+        future.retry = ABSENT if policy is None else Raw(policy.wire_json)
         future.tag = None if tag is None else check_name("tag", tag)
         future.session = None if session is None else check_name("session", session)
         future.priority = priority

@@ -93,7 +93,7 @@ class Engine:
         self._settings = settings
         self._orchestrations = make_orchestrations(self._take_slot)
         self._worker = 0
-        self._busy = 0
+        self.busy = 0
         self._reserved = 0
         self._alone = True
         self._requests: list[Request] = []
@@ -102,7 +102,7 @@ class Engine:
         self._fresh_watches: list[Watch] = []
         self._recent: OrderedDict[str, tuple[int, Ending]] = OrderedDict()
         self._claim_wanted = True
-        self._next_due: int | None = None
+        self.next_due: int | None = None
         self._next_safety = 0
         self._next_maintenance = 0
         self._fast_until = 0
@@ -116,6 +116,11 @@ class Engine:
     def worker(self) -> int:
         """The id of the worker's row; another one after this worker has lost its work."""
         return self._worker
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for an instance to end."""
+        return any(watch.until_closed for watches in self._watches.values() for watch in watches)
 
     def register(self) -> None:
         """Enter the store as a worker."""
@@ -145,7 +150,7 @@ class Engine:
 
     def run_once(self) -> None:
         """One round of all duties; waits for work at its beginning."""
-        self._sort(self._inbox.take(self._delay()))
+        self._sort(self._inbox.take(self.delay()))
         self._poll()
         turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
         claim = self._claim()
@@ -179,13 +184,14 @@ class Engine:
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
-    def _delay(self) -> int:
+    def delay(self) -> int:
+        """Microseconds in which there is nothing to do unless something comes in."""
         if self._orchestrations.has_work or self._items or self._requests or self._claim_wanted:
             return 0
         now = self._clock.monotonic_us()
         delay = POLL_FAST_US if now < self._fast_until else POLL_US
-        if self._next_due is not None:
-            delay = min(delay, max(0, self._next_due - self._storage.now()))
+        if self.next_due is not None:
+            delay = min(delay, max(0, self.next_due - self._storage.now()))
         return delay
 
     def _sort(self, entries: list[Entry]) -> None:
@@ -193,7 +199,7 @@ class Engine:
             if isinstance(entry, Ended):
                 self._ended(entry)
             elif isinstance(entry, GoesBack):
-                self._busy -= 1
+                self.busy -= 1
                 self._items.append(entry.item)
                 self._claim_wanted = True
             elif isinstance(entry, Request):
@@ -204,7 +210,7 @@ class Engine:
                 entry.function()
 
     def _ended(self, entry: Ended) -> None:
-        self._busy -= 1
+        self.busy -= 1
         task = entry.task
         live = self._orchestrations.by_incarnation(task.incarnation)
         if live is not None:
@@ -253,7 +259,7 @@ class Engine:
         if now >= self._next_safety:
             self._next_safety = now + SAFETY_CLAIM_US
             self._claim_wanted = True
-        if self._next_due is not None and self._storage.now() >= self._next_due:
+        if self.next_due is not None and self._storage.now() >= self.next_due:
             self._claim_wanted = True
         if now >= self._next_maintenance and not self.draining:
             self._next_maintenance = now + MAINTENANCE_US
@@ -274,7 +280,7 @@ class Engine:
 
     def _free(self) -> int:
         capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
-        return 0 if self.draining else max(0, capacity - self._busy - self._reserved)
+        return 0 if self.draining else max(0, capacity - self.busy - self._reserved)
 
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""
@@ -389,7 +395,12 @@ class Engine:
         for warning in turn.warnings:
             _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
         for skipped in outcome.skipped:
-            _log.warning("%s: nothing was delivered to %s: there is no such open instance", live.instance_id, skipped)
+            # A parent or a child that has ended meanwhile is no news; what the program addressed by name is.
+            if turn.draft is not None and skipped in turn.draft.addressed:
+                _log.warning(
+                    "%s: an event or a detached start for %r was not delivered: there is no such open instance, or its "
+                    "id is taken", live.instance_id, skipped,
+                )
         if turn.held is not None:
             _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)
             self._claim_wanted = True
@@ -401,13 +412,13 @@ class Engine:
         live, draft = turn.live, turn.draft
         local = [_claimed(live, item, task, now) for task in item.tasks if task.local]
         if local:
-            self._busy += len(local)
+            self.busy += len(local)
             self._hands.start(local)
         if draft is not None and draft.activities_cancelled:
             self._hands.cancel([(item.incarnation, item.execution, event) for event in draft.activities_cancelled])
         if item.timers:
             soonest = min(fire_at for _, fire_at in item.timers)
-            self._next_due = soonest if self._next_due is None else min(self._next_due, soonest)
+            self.next_due = soonest if self.next_due is None else min(self.next_due, soonest)
         if item.starts or item.messages or item.next_start is not None or len(local) < len(item.tasks):
             self._claim_wanted = True
 
@@ -424,11 +435,11 @@ class Engine:
         self._claim_wanted = True
 
     def _take_work(self, taken: work.Work) -> None:
-        self._next_due = taken.next_due
+        self.next_due = taken.next_due
         for instance in taken.instances:
             self._orchestrations.admit(instance)
         if taken.tasks:
-            self._busy += len(taken.tasks)
+            self.busy += len(taken.tasks)
             self._hands.start(list(taken.tasks))
         if taken.more and (taken.instances or self._free() > 0):
             self._claim_wanted = True

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from perdure._client import Client
 from perdure._client.requests import Bridge, Call, ThreadInbox
-from perdure._context import ActivityServices
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities, TaskKey
 from perdure._runtime.dispatcher import Engine, Settings
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.heartbeat import Heartbeat
+from perdure._runtime.lifespans import enter_lifespans
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
@@ -144,7 +144,7 @@ class Runtime:
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = Client._over(self._gateway)
         self._exits = AsyncExitStack()
-        services = await self._enter_lifespans()
+        services = await enter_lifespans(self._registry, self._client, self._exits)
         self._activities = Activities(
             registry=self._registry,
             clock=self._clock,
@@ -190,14 +190,6 @@ class Runtime:
         )
         self._heartbeat.start()
         self._open = True
-
-    async def _enter_lifespans(self) -> Callable[[str], ActivityServices]:
-        states: dict[Any, ActivityServices] = {None: ActivityServices(client=self._client)}
-        for scope in self._registry.lifespans:
-            state = await self._exits.enter_async_context(scope.lifespan())
-            states[scope] = ActivityServices(client=self._client, state=state)
-        by_name = {name: states[self._registry.lifespan_of(name)] for name in self._registry.activities}
-        return by_name.__getitem__
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /

@@ -43,6 +43,7 @@ class Draft:
 
     __slots__ = (
         "activities_cancelled",
+        "addressed",
         "change",
         "children",
         "draw_incarnation",
@@ -75,6 +76,7 @@ class Draft:
         self.timers_gone: list[int] = []
         self.starts: list[work.ChildStart] = []
         self.messages: list[work.OutMessage] = []
+        self.addressed: list[str] = []
         self.change: dict[str, Any] = {}
         self.next_start: bytes | None = None
         self.children: dict[int, str] = {} if children is None else children
@@ -97,14 +99,14 @@ class Draft:
         self.tasks_gone.append(event.source)
 
     def _scheduled(self, event: ev.ActivityScheduled) -> None:
-        total = None if event.retry is None else from_wire(bytes(event.retry)).total_timeout_us
+        total = from_wire(bytes(event.retry)).total_timeout_us if event.retry else None
         self.tasks.append(
             work.NewTask(
                 event=event.id,
                 name=event.name,
                 input=bytes(event.input),
                 local=self.take_slot(event.name),
-                retry=None if event.retry is None else bytes(event.retry),
+                retry=bytes(event.retry) if event.retry else None,
                 tag=event.tag,
                 session=event.session,
                 priority=event.priority,
@@ -137,6 +139,7 @@ class Draft:
         )
 
     def _detached(self, event: ev.DetachedStarted) -> None:
+        self.addressed.append(event.instance_id)
         self.starts.append(work.ChildStart(new=self._new(event, None)))
 
     def _new(self, event: ev.ChildScheduled | ev.DetachedStarted, parent: ev.Parent | None) -> work.NewInstance:
@@ -167,6 +170,7 @@ class Draft:
         )
 
     def _sent(self, event: ev.EventSent) -> None:
+        self.addressed.append(event.instance_id)
         raised = work.Raised(name=event.name, data=event.data)
         self.messages.append(work.OutMessage(body=work.encode_message(raised), to_id=event.instance_id))
 
@@ -208,7 +212,7 @@ class Draft:
                 execution=parent.execution,
                 source=parent.event,
                 ending=self.change["status"].value,
-                result=event.output if isinstance(event, ev.Completed) else None,
+                result=event.output if isinstance(event, ev.Completed) else ev.ABSENT,
                 error=error,
             )
             self.messages.append(

@@ -1,0 +1,268 @@
+"""Orchestrations in a test: in memory, on test time, in one thread, with typed fakes for activities."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from perdure._client import Client
+from perdure._ports import Incarnations
+from perdure._runtime.activities import Activities
+from perdure._runtime.dispatcher import Engine, Settings
+from perdure._runtime.gateway import EngineGateway
+from perdure._runtime.lifespans import enter_lifespans
+from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.watchdog import TurnWatch
+from perdure._types import duration_us
+from perdure.errors import UsageError
+from perdure.storage.memory import MemoryStorage
+from perdure.testing._clock import ManualClock, SeededEntropy
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+
+    from perdure._context import ActivityContext
+    from perdure._definitions import Activity, Orchestration
+    from perdure._registry import Registry
+    from perdure._runtime.activities import TaskKey
+    from perdure._runtime.inbox import Entry
+    from perdure._types import Duration
+    from perdure._work import ClaimedTask
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SLOTS = 100
+THREADS = 4
+SETTLING_ROUNDS = 3
+
+
+class _Inbox:
+    """An inbox for an engine that runs on the test's own event loop; activities' threads may feed it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._entries: list[Entry] = []
+        self._loop = loop
+        self.news = asyncio.Event()
+
+    def put(self, entries: list[Entry]) -> None:
+        self._entries += entries
+        self.news.set()
+
+    def take(self, wait_us: int) -> list[Entry]:
+        del wait_us
+        taken, self._entries = self._entries, []
+        self.news.clear()
+        return taken
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._entries
+
+
+class _Hands:
+    def __init__(self, activities: Activities) -> None:
+        self._activities = activities
+
+    def start(self, tasks: list[ClaimedTask]) -> None:
+        self._activities.accept(tasks)
+
+    def cancel(self, keys: list[TaskKey]) -> None:
+        self._activities.cancel(keys)
+
+
+class _FakingActivities(Activities):
+    """Runs a fake in an activity's place where there is one; payloads pass through the codec all the same."""
+
+    fakes: dict[str, Callable[..., Any]]
+
+    async def _call(self, activity: Activity[..., Any], context: ActivityContext, inputs: tuple[Any, ...]) -> Any:
+        fake = self.fakes.get(activity.name)
+        if fake is None:
+            return await super()._call(activity, context, inputs)
+        outcome = fake(*inputs)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+class Environment:
+    """In memory, on test time: sleeping costs nothing.
+
+    Time stands still while anything can be done. While a result is awaited and nothing else can happen, it jumps to
+    the next timer, retry or scheduled start; `advance` moves it by hand.
+
+    Args:
+        registry: The definitions under test.
+        seed: Repeats the ids, the secrets and the jitter of a run.
+
+    Example:
+        async with Environment(Registry(charge, refund, checkout)) as env:
+            env.fake(charge, lambda order: "receipt-1")
+            assert await env.run(checkout, Order("o-1", 4200)) == "receipt-1"
+    """
+
+    def __init__(self, registry: Registry, /, *, seed: int = 0) -> None:
+        self._registry = registry
+        self._clock = ManualClock()
+        self._entropy = SeededEntropy(seed)
+        self._fakes: dict[str, Callable[..., Any]] = {}
+        self._pump: asyncio.Task[None] | None = None
+        self._holding_time = 0
+        self._quiet = asyncio.Event()
+
+    @property
+    def client(self) -> Client:
+        """The client of this environment.
+
+        Raises:
+            UsageError: The environment is not open.
+        """
+        if self._pump is None:
+            raise UsageError("the environment is not open: use it inside `async with Environment(...) as env:`")
+        return self._client
+
+    @property
+    def now(self) -> datetime:
+        """The test's time (UTC)."""
+        from perdure._types import from_us  # noqa: PLC0415 - only here
+
+        return from_us(self._clock.now_us())
+
+    def fake(self, activity: Activity[P, R], fn: Callable[P, R] | Callable[P, Awaitable[R]], /) -> None:
+        """Run `fn`, with the same inputs but without ctx, in place of an activity. It may raise, to fail an attempt.
+
+        Raises:
+            UsageError: The registry has no such activity.
+        """
+        if self._registry.activity(activity.name) is None:
+            raise UsageError(f"{activity.name} is not in this environment's registry, so nothing would call the fake")
+        self._fakes[activity.name] = fn
+
+    async def run(self, orchestration: Orchestration[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run an orchestration to its end and return its result; time passes as it needs.
+
+        Raises:
+            OrchestrationError: It failed.
+            UsageError: Inputs were given by name: they are positional.
+        """
+        if kwargs:
+            raise UsageError(f"inputs are positional, and {', '.join(kwargs)} came by name")
+        start: Any = self.client.start_orchestration
+        handle = await start(orchestration, *args)
+        result: R = await handle.result()
+        return result
+
+    async def advance(self, by: Duration, /) -> None:
+        """Let time pass, stopping at everything that falls due on the way; returns when all of it has been done."""
+        end = self._clock.now_us() + duration_us(by, "advance")
+        self._holding_time += 1
+        try:
+            while True:
+                await self._settled()
+                due = self._engine.next_due
+                step = end if due is None else min(end, max(due, self._clock.now_us()))
+                self._move_to(step)
+                if step >= end:
+                    break
+            await self._settled()
+        finally:
+            self._holding_time -= 1
+            self._inbox.news.set()
+
+    async def _settled(self) -> None:
+        """Wait until nothing can happen without time passing."""
+        self._quiet.clear()
+        self._inbox.news.set()
+        await self._quiet.wait()
+
+    def _move_to(self, instant_us: int) -> None:
+        # The worker lives on test time too: without a beat, a jump would look like its death.
+        self._storage.heartbeat(self._engine.worker)
+        self._clock.advance(max(0, instant_us - self._clock.now_us()))
+        self._storage.heartbeat(self._engine.worker)
+
+    async def __aenter__(self) -> Self:
+        """Open the environment.
+
+        Raises:
+            UsageError: It is open already.
+        """
+        if self._pump is not None:
+            raise UsageError("this environment is open already")
+        loop = asyncio.get_running_loop()
+        inbox = self._inbox = _Inbox(loop)
+        storage = self._storage = MemoryStorage(clock=self._clock, entropy=self._entropy)
+        incarnations = Incarnations(self._clock, self._entropy)
+        self._gateway = EngineGateway(inbox, storage, incarnations)
+        self._client = Client._over(self._gateway)
+        self._exits = AsyncExitStack()
+        activities = self._activities = _FakingActivities(
+            registry=self._registry,
+            clock=self._clock,
+            entropy=self._entropy,
+            slots=SLOTS,
+            threads=THREADS,
+            put=inbox.put,
+            services=await enter_lifespans(self._registry, self._client, self._exits),
+        )
+        activities.fakes = self._fakes
+        self._engine = Engine(
+            storage=storage,
+            registry=self._registry,
+            clock=self._clock,
+            entropy=self._entropy,
+            inbox=inbox,
+            hands=_Hands(activities),
+            settings=Settings(slots=SLOTS, worker_name="test"),
+            make_orchestrations=lambda take_slot: Orchestrations(
+                storage=storage,
+                registry=self._registry,
+                entropy=self._entropy,
+                incarnations=incarnations,
+                cached_max=10_000,
+                watch=TurnWatch(self._clock, None),
+                take_slot=take_slot,
+            ),
+        )
+        self._engine.register()
+        self._pump = loop.create_task(self._run(), name="perdure-environment")
+        return self
+
+    async def _run(self) -> None:
+        engine, inbox = self._engine, self._inbox
+        while not engine.stopped:
+            engine.run_once()
+            for _ in range(SETTLING_ROUNDS):
+                await asyncio.sleep(0)
+            if not inbox.is_empty or engine.delay() == 0:
+                continue
+            if engine.busy == 0:
+                self._quiet.set()
+                if self._may_jump():
+                    self._move_to(engine.next_due or 0)
+                    continue
+            await inbox.news.wait()
+
+    def _may_jump(self) -> bool:
+        return self._holding_time == 0 and self._engine.is_waited_for and self._engine.next_due is not None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        """Close the environment; whatever still runs is cancelled."""
+        pump, self._pump = self._pump, None
+        if pump is None:
+            return
+        self._engine.draining = True
+        await self._activities.close(0)
+        self._engine.finish()
+        self._inbox.news.set()
+        pump.cancel()
+        await asyncio.wait([pump])
+        self._gateway.close()
+        await self._exits.aclose()
+        if not pump.cancelled() and pump.exception() is not None:
+            raise pump.exception()  # type: ignore[misc]  # checked in the line above
