@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import NoReturn, assert_type
 
-from tests.typing.surface import (
+from perdure import (
     ChildFuture,
     ExternalEvent,
     OrchestrationContext,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, assert_type
 
-from tests.typing.surface import (
+from perdure import (
     DurableFuture,
     ExternalEvent,
     OrchestrationContext,

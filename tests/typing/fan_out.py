@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import assert_type
 
-from tests.typing.surface import (
+from perdure import (
     ActivityContext,
     DurableFuture,
     OrchestrationContext,
     Registry,
     activity,
-    activity_context,
     orchestration,
 )
+from perdure.testing import Environment, activity_context
 
 
 @dataclass
@@ -71,6 +71,17 @@ async def call_them_in_a_unit_test() -> None:
     crawler = Crawler(Pool("x"))
     assert_type(await crawler.crawl(5), int)
     await fetch.fn(activity_context(state=Pool("x")), 5)
+
+
+async def run_it_on_test_time() -> None:
+    async def fake_fetch(page: int) -> bytes:
+        return b"x" * page
+
+    async with Environment(registry) as environment:
+        environment.fake(fetch, fake_fetch)
+        environment.fake(Crawler.estimate, lambda: [1])
+        assert_type(await environment.run(crawl_all, 5), int)
+        await environment.advance(60)
 
 
 registry = Registry(Crawler(Pool("https://example.com")), Registry(fetch, lifespan=connections), crawl_all)

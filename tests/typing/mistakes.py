@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tests.typing.surface import (
+from perdure import (
     ActivityContext,
     Backoff,
     Client,
@@ -120,7 +120,7 @@ async def pay(payments: Payments) -> None:
 
 async def outside(client: Client) -> None:
     # 23. The wrong input of a start.
-    await client.start_orchestration(checkout, "o-1")  # type: ignore[misc]  # pyright: ignore[reportArgumentType] - a mistake
+    await client.start_orchestration(checkout, "o-1")  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue] - a mistake
     # 24. A result taken for something else.
     handle = await client.start_orchestration(checkout, Order("o-1"))
     number: int = await handle.result()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType] - a mistake
@@ -128,15 +128,19 @@ async def outside(client: Client) -> None:
     await handle.raise_event(APPROVED, number)  # type: ignore[misc]  # pyright: ignore[reportArgumentType, reportCallIssue] - a mistake
     # 26. A durable future where a coroutine of the real loop is meant.
     asyncio.run(charge)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a mistake
+    # 27. A handle for what is no orchestration.
+    client.get_handle("order-1", charge)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] - a mistake
+    # 28. A conflict policy that there is not.
+    await client.start_orchestration(checkout, Order("o-1"), on_conflict="replace")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue] - a mistake
 
 
-# 27. Options of policies that there are not.
+# 29. Options of policies that there are not.
 RetryPolicy(attempts=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - a mistake
 Backoff.exponential(2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - a mistake
 RetryPolicy(timeout=timedelta(seconds=5))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - a mistake
 
-# 28. The wrong input of a script.
+# 30. The wrong input of a script.
 run(checkout, 5)  # type: ignore[misc]  # pyright: ignore[reportArgumentType] - a mistake
 
-# 29. An unknown effect kind.
+# 31. An unknown effect kind.
 activity(on_unknown="skip")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] - a mistake

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import assert_type
 
-from tests.typing.surface import (
+from perdure import (
     ActivityContext,
     ActivityError,
     Backoff,

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, assert_type
 
-from tests.typing.surface import (
+from perdure import (
     Client,
     ExternalEvent,
     OrchestrationContext,

@@ -1,7 +1,7 @@
 """Tests a connection."""
 
+from perdure import activity
 from tests.typing.seed_layout import names
-from tests.typing.surface import activity
 
 
 @activity(name=names.TEST_CONNECTION)

@@ -1,8 +1,8 @@
 """Deploys a database server; checks first whether it is there."""
 
+from perdure import ActivityContext, activity
 from tests.typing.seed_layout import names
 from tests.typing.seed_layout.activity_types import DeployInput, DeployOutput
-from tests.typing.surface import ActivityContext, activity
 
 
 @activity(name=names.DEPLOY)

@@ -1,12 +1,12 @@
 """Creates an instance and starts the actor that watches it."""
 
+from perdure import ActivityError, Backoff, OrchestrationContext, RetryPolicy, orchestration
 from tests.typing.seed_layout import names
 from tests.typing.seed_layout.activities.connection import test_connection
 from tests.typing.seed_layout.activities.deploy import deploy
 from tests.typing.seed_layout.activity_types import DeployInput
 from tests.typing.seed_layout.orchestration_types import ActorInput, CreateInstanceInput, CreateInstanceOutput
 from tests.typing.seed_layout.orchestrations.instance_actor import instance_actor
-from tests.typing.surface import ActivityError, Backoff, OrchestrationContext, RetryPolicy, orchestration
 
 
 @orchestration(name=names.CREATE_INSTANCE, version="1.0.0")

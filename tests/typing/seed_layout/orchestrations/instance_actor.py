@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from perdure import OrchestrationContext, orchestration
 from tests.typing.seed_layout import names
 from tests.typing.seed_layout.activities.connection import test_connection
 from tests.typing.seed_layout.orchestration_types import ActorInput
-from tests.typing.surface import OrchestrationContext, orchestration
 
 
 @orchestration(name=names.INSTANCE_ACTOR)
