@@ -39,6 +39,7 @@ class TypeCodec:
         self._read = self.shape.read
         self._rereads = any(part.has_bounds for part in parts)
         self._checks_depth = builder.checks_depth(self.shape)
+        self._is_simple = not (self._rereads or self._checks_depth)
         self._checks_after_reading = any(part.reads_loosely for part in parts)
 
     def __repr__(self) -> str:
@@ -58,7 +59,7 @@ class TypeCodec:
         try:
             if self._plain(value):
                 data = encode_json(value)
-                if _NUL not in data and len(data) <= PAYLOAD_BYTES_MAX and self._is_settled(data):
+                if _NUL not in data and len(data) <= PAYLOAD_BYTES_MAX and (self._is_simple or self._is_settled(data)):
                     return data
         except Exception:  # noqa: BLE001, S110 -- whatever is wrong, the slow way says it in words
             pass

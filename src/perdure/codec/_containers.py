@@ -31,8 +31,7 @@ class ItemsShape(Shape):
         kind = type(value)
         if kind is not self._build or not self._ordered:
             return False
-        item = self._item
-        return item.exact.issuperset(map(type, value)) or all(map(item.plain, value))
+        return self._item.all_plain(value)
 
     def claims(self, value: Any) -> bool:
         return type(value) is self._build
@@ -108,10 +107,7 @@ class DictShape(Shape):
     def plain(self, value: Any) -> bool:
         if type(value) is not dict:
             return False
-        key, item = self._key, self._value
-        if not (key.exact.issuperset(map(type, value)) or all(map(key.plain, value))):
-            return False
-        return item.exact.issuperset(map(type, value.values())) or all(map(item.plain, value.values()))
+        return self._key.all_plain(value) and self._value.all_plain(value.values())
 
     def claims(self, value: Any) -> bool:
         return type(value) is dict

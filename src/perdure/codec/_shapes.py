@@ -9,9 +9,10 @@ The rule for what fits: the value must come back equal from its JSON. So a subcl
 its base is asked for, and comes back as the base.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -23,7 +24,7 @@ from perdure.errors import RegistrationError
 Encoded = bytes | memoryview | msgspec.Raw
 
 encode_json: Final = msgspec.json.Encoder().encode
-_FLOAT_MAX = 1.7976931348623157e308
+_FLOATS = frozenset({float})
 _FLOAT_INTEGER_MAX = 2**53
 _INTEGER_MAX: Final = 10**INTEGER_DIGITS_MAX
 _KEY_CHARS_SHOWN_MAX = 40
@@ -79,6 +80,10 @@ class Shape:
     def plain(self, value: Any) -> bool:
         """Whether the value fits and msgspec writes it deterministically as it stands."""
         return type(value) in self.exact
+
+    def all_plain(self, values: Collection[Any]) -> bool:
+        """Whether all these values are plain; looked at together, which is mostly done in C."""
+        return self.exact.issuperset(map(type, values)) or all(map(self.plain, values))
 
     def lower(self, value: Any, depth_left: int) -> Any:  # noqa: ARG002 -- for the shapes of containers
         """What to write for the value; raises `Misfit` if it doesn't fit. `depth_left` bounds the containers in it."""
@@ -180,8 +185,13 @@ class FloatShape(Shape):
     def plain(self, value: Any) -> bool:
         kind = type(value)
         if kind is float:
-            return bool(-_FLOAT_MAX <= value <= _FLOAT_MAX)
+            return isfinite(value)
         return kind is int and bool(-_FLOAT_INTEGER_MAX <= value <= _FLOAT_INTEGER_MAX)
+
+    def all_plain(self, values: Collection[Any]) -> bool:
+        if _FLOATS.issuperset(map(type, values)):
+            return all(map(isfinite, values))
+        return all(map(self.plain, values))
 
     def claims(self, value: Any) -> bool:
         return type(value) is float
@@ -349,7 +359,7 @@ def clean_text(text: str) -> str:
 
 def finite(number: float) -> float:
     """The number, if it is JSON; raises `Misfit`."""
-    if -_FLOAT_MAX <= number <= _FLOAT_MAX:
+    if isfinite(number):
         return number
     raise Misfit("NaN and infinity are no JSON; use None or a text of your own")
 

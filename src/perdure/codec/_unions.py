@@ -41,11 +41,16 @@ class UnionShape(Shape):
     def __init__(self, annotation: Any, name: str, members: tuple[Shape, ...]) -> None:
         super().__init__(annotation, name)
         self.parts = members
-        self.exact = frozenset().union(*(member.exact for member in members))
+        self._look_at(members)
         self.kinds = frozenset().union(*(member.kinds for member in members))
 
     def plain(self, value: Any) -> bool:
-        return type(value) in self.exact or any(member.plain(value) for member in self.parts)
+        if type(value) in self.exact:
+            return True
+        for plain in self._others:  # noqa: SIM110 -- a generator costs more than the checks
+            if plain(value):
+                return True
+        return False
 
     def claims(self, value: Any) -> bool:
         return any(member.claims(value) for member in self.parts)
@@ -56,6 +61,11 @@ class UnionShape(Shape):
     def lift(self, data: Encoded) -> Any:
         """Some member needs lifting, but they are all of different kinds: the one that can read it is the one."""
         return _read_first(self.parts, data)
+
+    def _look_at(self, members: tuple[Shape, ...]) -> None:
+        """Let only these members have plain values."""
+        self.exact = frozenset().union(*(member.exact for member in members))
+        self._others = tuple(member.plain for member in members if type(member).plain is not Shape.plain)
 
     def _choose(self, value: Any, depth_left: int) -> tuple[Shape, Any]:
         """The member for the value, and the lowered value; raises the `Misfit` that says most."""
@@ -86,10 +96,7 @@ class TaggedUnionShape(UnionShape):
             raise RegistrationError(
                 f"{name}: two members of the union have the same name, which is what tells them apart; rename one"
             )
-        self.exact = frozenset().union(*(member.exact for member in self._bare))
-
-    def plain(self, value: Any) -> bool:
-        return type(value) in self.exact or any(member.plain(value) for member in self._bare)
+        self._look_at(self._bare)
 
     def lower(self, value: Any, depth_left: int) -> Any:
         member, lowered = self._choose(value, depth_left)

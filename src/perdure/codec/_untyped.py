@@ -1,6 +1,7 @@
 """The shape of Any and object: whatever can be JSON, which comes back as dicts, lists, strings, numbers and None."""
 
 from collections.abc import Callable, Iterable
+from math import isfinite
 from types import NoneType
 from typing import Any
 
@@ -18,7 +19,6 @@ from perdure.codec._shapes import (
 )
 from perdure.errors import RegistrationError
 
-_STR = frozenset({str})
 _LEAVES: frozenset[type] = frozenset({str, int, bool, NoneType})
 _INT = IntShape()
 _FLOAT = FloatShape()
@@ -99,17 +99,20 @@ class UntypedShape(Shape):
 
 def plain_untyped(value: Any, depth_left: int) -> bool:
     """Whether the value is JSON as it stands: exact builtin types, string keys, finite floats, not too deep."""
+    # Plain loops: payloads are small, and for them comprehensions and sets cost more than they save.
     kind = type(value)
     if kind is dict:
-        if not _STR.issuperset(map(type, value)):
-            return False
+        for key in value:
+            if type(key) is not str:
+                return False
         items = value.values()
     elif kind is list or kind is tuple:
         items = value
     else:
-        return kind in _LEAVES or (kind is float and _FLOAT.plain(value))
+        return kind in _LEAVES or (kind is float and isfinite(value))
     if depth_left <= 0:
         return False
-    if _LEAVES.issuperset(map(type, items)):
-        return True
-    return all(type(item) in _LEAVES or plain_untyped(item, depth_left - 1) for item in items)
+    for item in items:  # noqa: SIM110 -- see above
+        if type(item) not in _LEAVES and not plain_untyped(item, depth_left - 1):
+            return False
+    return True
