@@ -115,6 +115,8 @@ class Changes:
     def turn(self, place: int, turn: Turn, taken: frozenset[str], *, wakes: bool) -> None:
         """A turn that was found good. `taken`: ids of children that others have; `wakes`: it was pending or held."""
         incarnation, execution = turn.incarnation, turn.execution
+        if turn.create is not None:
+            incarnation = turn.create.incarnation
         change = turn.change
         history = turn.history
         if history is not None:

@@ -158,7 +158,7 @@ def _read_tasks(transaction: Transaction, keys: str) -> tuple[ClaimedTask, ...]:
 
 def _next_due(transaction: Transaction, waiting: Waiting) -> int | None:
     """When the next row becomes claimable."""
-    message, timer, delayed, expiring, _ = waiting
+    message, timer, delayed, expiring, in_line = waiting
     moments = []
     if message is not None or timer is not None:
         moments.append(
@@ -166,6 +166,6 @@ def _next_due(transaction: Transaction, waiting: Waiting) -> int | None:
                 STATEMENTS["next_row_due"], (transaction.now, transaction.worker, transaction.started_at)
             ).get
         )
-    if delayed is not None or expiring is not None:
+    if delayed is not None or expiring is not None or in_line:
         moments.append(transaction.execute(STATEMENTS["next_task_due"], (transaction.now, transaction.worker)).get)
     return min((moment for moment in moments if moment is not None), default=None)

@@ -49,20 +49,22 @@ def _taken(transaction: Transaction, new: NewInstance) -> tuple[int | None, bool
 
 def _hold(transaction: Transaction, hold: Hold) -> Outcome:
     changes = Changes(transaction.worker)
+    incarnation = hold.incarnation
     if hold.create is not None:
+        incarnation = hold.create.incarnation
         by_id, by_incarnation = _taken(transaction, hold.create)
         if by_id is not None:
             return Refused(reason=Refusal.EXISTS, existing=transaction.records([by_id])[0])
         if by_incarnation:
             return _INCARNATION
         changes.create(hold.create)
-    elif _is_not_owner(transaction, hold.incarnation):
+    elif _is_not_owner(transaction, incarnation):
         return Refused(reason=Refusal.NOT_OWNER)
-    changes.drop_tasks(hold.incarnation, hold.execution, hold.tasks_gone)
+    changes.drop_tasks(incarnation, hold.execution, hold.tasks_gone)
     for body in hold.messages:
-        changes.message(hold.incarnation, body, execution=hold.execution)
+        changes.message(incarnation, body, execution=hold.execution)
     changes.write(transaction)
-    hold_instances(transaction, [(hold.incarnation, hold.reason)])
+    hold_instances(transaction, [(incarnation, hold.reason)])
     return APPLIED
 
 

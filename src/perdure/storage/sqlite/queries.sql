@@ -556,6 +556,16 @@ FROM (
     ) AS moment
     UNION ALL
     SELECT (
+        -- Only there when the clock was set back.
+        SELECT t.due_at FROM tasks AS t
+        WHERE t.owner IS NULL AND t.delayed = 0 AND t.due_at > ?1 AND (t.expires_at IS NULL OR t.expires_at > ?1)
+        AND EXISTS (
+            SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+        )
+        ORDER BY t.due_at LIMIT 1
+    )
+    UNION ALL
+    SELECT (
         SELECT t.expires_at FROM tasks AS t
         WHERE t.owner IS NULL AND t.expires_at IS NOT NULL AND t.expires_at > ?1 AND NOT (
             t.due_at <= ?1 AND EXISTS (
