@@ -146,7 +146,7 @@ class Engine:
             except Exception:
                 # A defect of the engine itself: start over from what is durable, as after a crash.
                 _log.exception("the engine failed; it starts over from the store")
-                self._start_over(())
+                self._start_over([])
 
     def run_once(self) -> None:
         """One round of all duties; waits for work at its beginning."""
@@ -311,14 +311,20 @@ class Engine:
         committed = self._send(batch, requests)
         self._reserved = 0
         if committed is None:
-            self._start_over(turns)
+            for request in _requests_of(turns):
+                if not isinstance(request.item, work.StartInstance):
+                    request.resolve(OutcomeUnknownError(
+                        "the store broke off during the commit that carried this request; it probably landed: "
+                        "look before you send it again, or use a dedup_key"
+                    ))
+            self._start_over([request for request in _requests_of(turns) if isinstance(request.item, work.StartInstance)])
             return
         self.commits += 1
         outcomes = committed.outcomes
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
         if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
-            self._start_over(turns)
+            self._start_over(_requests_of(turns))
             return
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             self._settle(turn, outcome, committed.now)
@@ -364,12 +370,11 @@ class Engine:
     def _pause(self, us: int) -> None:
         self._sort(self._inbox.take(us))
 
-    def _start_over(self, turns: "tuple[Prepared, ...] | list[Prepared]") -> None:
+    def _start_over(self, requests: list[Request]) -> None:
         """Forget all that is in memory and enter the store as a new worker, as a restarted process would."""
         _log.warning("worker %s lost its place in the store and starts over", self._settings.worker_name)
-        requests = [a.request for turn in turns for a in turn.arrivals if a.request is not None]
-        requests += self._orchestrations.drop_all()
-        self._requests += [request for request in requests if isinstance(request.item, work.StartInstance | work.Deliver)]
+        self._requests += requests
+        self._requests += self._orchestrations.drop_all()
         self._items.clear()
         self._reserved = 0
         pause = RETRY_STORAGE_US
@@ -494,6 +499,10 @@ class Engine:
             elif self._orchestrations.by_id(instance_id) is None:
                 for watch in self._watches.pop(instance_id, ()):
                     watch.resolve(InstanceNotFoundError(instance_id))
+
+
+def _requests_of(turns: list[Prepared]) -> list[Request]:
+    return [arrival.request for turn in turns for arrival in turn.arrivals if arrival.request is not None]
 
 
 def _claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.ClaimedTask:

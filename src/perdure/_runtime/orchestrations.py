@@ -23,7 +23,13 @@ from perdure._client.requests import Request
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.turns import Draft, Owner
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
-from perdure.errors import HeldError, UnknownDefinitionError, UnknownFormatError, error_info_from_exception
+from perdure.errors import (
+    HeldError,
+    StorageUnavailableError,
+    UnknownDefinitionError,
+    UnknownFormatError,
+    error_info_from_exception,
+)
 from perdure.storage.base import Storage
 
 MESSAGES_PER_TURN_MAX = 10_000
@@ -130,15 +136,23 @@ class Orchestrations:
     def turns(self, now: int, turns_max: int) -> list[Prepared]:
         """Let instances with messages take a turn each, up to a limit."""
         prepared: list[Prepared] = []
+        put_off: list[Live] = []
         with self._stage:
             while self._dirty and len(prepared) < turns_max:
                 incarnation = next(iter(self._dirty))
                 live = self._dirty.pop(incarnation)
+                self._lives.move_to_end(incarnation)
                 arrivals = self._take(live)
                 if arrivals or live.damage is not None:
-                    turn = self._turn(live, arrivals, now)
+                    try:
+                        turn = self._turn(live, arrivals, now)
+                    except StorageUnavailableError as error:
+                        _log.warning("%s: its history could not be read (%s); trying again", live.instance_id, error)
+                        put_off.append(live)
+                        continue
                     if turn is not None:
                         prepared.append(turn)
+        self._dirty.update((live.incarnation, live) for live in put_off)
         return prepared
 
     def _take(self, live: Live) -> list[Arrival]:
@@ -168,6 +182,10 @@ class Orchestrations:
             if live.base == 0 and type(arrivals[0].message) is work.Cancel:
                 return self._end(live, arrivals, arrivals[0], now)
             return self._run(live, arrivals, now)
+        except StorageUnavailableError:
+            # Infrastructure never holds an instance: its messages wait, and the next round tries again.
+            live.pending.extendleft(reversed(arrivals))
+            raise
         except BaseException as error:  # noqa: BLE001 - law 7: whatever it is, it holds this instance and no other
             return self._hold(live, arrivals, error)
 
@@ -175,8 +193,7 @@ class Orchestrations:
         execution = live.execution or self._load(live, arrivals[0].message)
         taken: list[Arrival] = []
         stale: list[Any] = []
-        self._watch.begin(live.instance_id)
-        self._stage.enter(execution)
+        self._enter(live, execution)
         try:
             for arrival in arrivals:
                 message = arrival.message
@@ -191,9 +208,18 @@ class Orchestrations:
         except TurnInterrupted:
             pass
         finally:
-            self._stage.leave(execution)
-            self._watch.end()
+            self._leave(execution)
+        self._watch.verdict()
         return self._prepare(live, execution, taken, stale)
+
+    def _enter(self, live: Live, execution: Execution) -> None:
+        self._stage.enter(execution)
+        self._watch.begin(live.instance_id)
+
+    def _leave(self, execution: Execution) -> None:
+        # Disarmed first: an interruption must not hit what follows.
+        self._watch.end()
+        self._stage.leave(execution)
 
     def _started(self, live: Live, execution: Execution, start: work.Start, now: int) -> ev.Started | None:
         if live.base != 0 or execution.last_event != 0:
@@ -236,15 +262,14 @@ class Orchestrations:
         execution = Execution(live.instance_id, live.incarnation, definition)
         if events:
             live.children = {child.id: child.instance_id for child in open_children(events)} or None
-            self._watch.begin(live.instance_id)
-            self._stage.enter(execution)
+            self._enter(live, execution)
             try:
                 execution.replay(events)
             except TurnInterrupted:
                 pass
             finally:
-                self._stage.leave(execution)
-                self._watch.end()
+                self._leave(execution)
+            self._watch.verdict()
             live.base = execution.last_event
         live.execution = execution
         return execution
@@ -451,10 +476,6 @@ class Orchestrations:
                 if not live.pending and live.create is None:
                     self.drop(live)
                     self.forget(live)
-
-    def touch(self, live: Live) -> None:
-        """The instance was busy just now."""
-        self._lives.move_to_end(live.incarnation)
 
     def drop_all(self) -> list[Request]:
         """Forget everything, as after a crash; returns the requests that nobody answered."""

@@ -47,16 +47,16 @@ class TurnWatch:
             self._instance = instance_id
 
     def end(self) -> None:
-        """The turn has come back.
-
-        Raises:
-            TurnLimitError: It was interrupted.
-        """
+        """The turn has come back; from here on it can't be interrupted."""
         with self._lock:
             self._instance = None
+        if self._stack is not None:
+            self._swallow()
+
+    def verdict(self) -> None:
+        """Raise `TurnLimitError` if the turn that ended was interrupted."""
         if self._stack is None or self._limit_us is None:
             return
-        self._swallow()
         raise TurnLimitError(
             f"a turn did not end within {self._limit_us / 1e6:g} s and was interrupted: orchestration code must not "
             f"block or compute for long; move that into an activity. It was here:\n{self._stack}"
