@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -34,6 +35,11 @@ class Pool:
 
 class FakePool(Pool):
     pass
+
+
+class Abstract(ABC):
+    @abstractmethod
+    def query(self) -> str: ...
 
 
 class Query(Protocol):
@@ -75,6 +81,8 @@ def test_asking_for_the_wrong_state_says_what_there_is():
     ctx = a_context(ActivityServices(state=Pool()))
     with pytest.raises(UsageError, match=r"ctx.state\(FakePool\): the lifespan of charge's registry yielded a Pool"):
         ctx.state(FakePool)
+    with pytest.raises(UsageError, match=r"ctx.state\(Abstract\): .* yielded a Pool"):
+        ctx.state(Abstract)
 
 
 def test_asking_for_state_without_a_lifespan_says_where_to_pass_one():

@@ -45,6 +45,11 @@ def test_an_orchestrations_context_is_made_by_the_core_only():
         OrchestrationContext()
 
 
+def test_what_never_returns_does_not_return_in_the_declaration_either():
+    with pytest.raises(NotImplementedError):
+        OrchestrationContext.continue_as_new(None)
+
+
 def test_a_logger_can_be_silent(caplog):
     caplog.set_level(logging.INFO, logger="perdure.orchestration")
     replaying = True

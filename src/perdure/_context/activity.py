@@ -145,8 +145,7 @@ class ActivityContext(Traces):
                 f"ctx.state({_shown(type_)}): {self.activity_name} has no state; pass lifespan= to the Registry that "
                 "registers it, or state= to perdure.testing.activity_context"
             )
-        # A plain class can be checked; a Protocol or a generic alias can't, and is the type checker's affair.
-        if type(type_) is type and not isinstance(state, type_):
+        if not _fits(state, type_):
             raise UsageError(
                 f"ctx.state({_shown(type_)}): the lifespan of {self.activity_name}'s registry yielded a "
                 f"{_shown(type(state))}; ask for that, or yield the other"
@@ -169,6 +168,14 @@ class ActivityContext(Traces):
 
     def __repr__(self) -> str:
         return f"<ActivityContext {self.activity_name} of {self.instance_id}, attempt {self.attempt}>"
+
+
+def _fits(state: object, type_: type) -> bool:
+    try:
+        return isinstance(state, type_)
+    except TypeError:
+        # A Protocol, a TypedDict or list[str]: only type checkers can say.
+        return True
 
 
 def _shown(type_: object) -> str:

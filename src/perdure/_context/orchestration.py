@@ -262,3 +262,4 @@ class OrchestrationContext(Traces, ABC):
         Raises:
             PayloadError: The inputs don't fit the orchestration.
         """
+        raise NotImplementedError

@@ -162,7 +162,7 @@ class Activity(_Definition, Generic[P, R_co]):
             UsageError: It is a method that was taken from its class, or a plain `def` that returned an awaitable.
         """
         # Not asyncio.get_running_loop(): other event loops than asyncio's may run this, and that is no error.
-        loop = asyncio._get_running_loop()  # noqa: SLF001 - documented as the function for libraries
+        loop = asyncio._get_running_loop()
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise ForbiddenCallError(
                 f"{self.name} was called directly in an orchestration, where it would run again on every replay: "
