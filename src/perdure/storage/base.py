@@ -21,7 +21,8 @@ Words that the contract uses:
 - *child*: an instance whose `parent.incarnation` names an instance. One whose parent is gone counts as a root.
 - An open instance whose `Start` is not yet due waits for it: other messages to it, control messages excepted, fall due
   together with the start.
-- `updated_at` moves with every applied turn and every hold, with nothing else.
+- `updated_at` moves with every applied turn and every hold, with nothing else; after the clock was set back it may
+  stand still until the clock has caught up.
 """
 
 from collections.abc import Sequence

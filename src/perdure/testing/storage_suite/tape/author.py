@@ -45,7 +45,6 @@ USUAL = {
     "reap": 3,
     "ask": 2,
     "find": 3,
-    "back": 1,
 }
 
 
@@ -87,8 +86,6 @@ class Author:
                 return Reap(label=label)
             case "ask":
                 return Ask(label=label, token=dice.pick(self._tokens[-3:]))
-            case "back":
-                return Move(us=-dice.pick(MOVES_US) // 3)
             case _:
                 return Move(us=dice.pick(MOVES_US))
 

@@ -9,6 +9,7 @@ from perdure.testing._clock import ManualClock, SeededEntropy
 from perdure.testing.storage_suite.tape.author import Author
 from perdure.testing.storage_suite.tape.side import Side
 from perdure.testing.storage_suite.tape.steps import Step
+from perdure.testing.storage_suite.tape.words import brief, differences
 from perdure.testing.storage_suite.world import StorageUnderTest
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class DifferenceError(AssertionError):
         self.seed = seed
         self.tape = tape
         self.found = found
-        lines = "\n".join(f"  {number:3} {step}" for number, step in enumerate(tape, start=1))
+        lines = "\n".join(f"  {number:3} {brief(step)}" for number, step in enumerate(tape, start=1))
         super().__init__(
             f"seed {seed} gave different answers; play it again with\n"
             f"  python -m perdure.testing.storage_suite --seed {seed} --steps {steps}\n"
@@ -74,9 +75,7 @@ class _Pair:
         """Play one step on both; returns the difference, if any."""
         self.answer = self._model.play(step)
         other = self._other.play(step)
-        if self.answer != other:
-            return f"the reference answered\n  {self.answer}\nthe other\n  {other}"
-        return self._compare()
+        return _found("answer", self.answer, other) or self._compare()
 
     def _compare(self) -> str | None:
         """Compare everything that can be read; histories of what has changed."""
@@ -89,14 +88,20 @@ class _Pair:
             ("workers", self.workers, self._other.workers()),
             ("histories", self._model.histories(changed), self._other.histories(changed)),
         ):
-            if left != right:
-                return f"the reference then held the {what}\n  {left}\nthe other\n  {right}"
+            found = _found(what, left, right)
+            if found is not None:
+                return found
         return None
 
     def close(self) -> None:
         """Close the stores."""
         self._model.storage.close()
         self._other.storage.close()
+
+
+def _found(what: str, left: object, right: object) -> str | None:
+    """The differences, if any."""
+    return "\n".join(differences(left, right, what)) or None
 
 
 def _write(make: Make, seed: int, steps: int) -> tuple[list[Step], str | None]:

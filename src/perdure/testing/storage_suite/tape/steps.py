@@ -56,7 +56,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class Move(Struct, frozen=True, kw_only=True):
-    """The clock moves, by microseconds; back, too."""
+    """The clock moves on, by microseconds."""
 
     us: int
 
