@@ -8,10 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from benchmarks import cold
@@ -25,45 +25,50 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TAIL_CHARACTERS = 800
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Side:
     """One contender: the interpreter of its environment, or why there is none."""
 
     name: str
     module: str
-    version: str
     python: Path | None
     missing: str = ""
 
-    @property
+    @cached_property
+    def version(self) -> str:
+        """The version that its environment has; the empty string if there is no environment."""
+        return self._ask(f"import importlib.metadata as m; print(m.version({self.name!r}))")
+
+    @cached_property
     def python_version(self) -> str:
-        """The version of the side's interpreter."""
+        """The version of its interpreter; the empty string if there is none."""
+        return self._ask("import platform; print(platform.python_version())")
+
+    def _ask(self, program: str) -> str:
         if self.python is None:
-            return platform.python_version()
-        command = [str(self.python), "-c", "import platform; print(platform.python_version())"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+            return ""
+        command = [str(self.python), "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip()
 
 
 def perdure_side(minor: Minor) -> Side:
     """Perdure from this work tree: on the running interpreter if that has the minor version, else in an environment."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     python = Path(sys.executable)
     if minor != sys.version_info[:2]:
         try:
             python = prepare(PERDURE, minor)
         except EnvironmentUnavailableError as error:
             print(f"{error}; measuring Perdure on {platform.python_version()}", file=sys.stderr, flush=True)
-    return Side(PERDURE.name, PERDURE.module, version, python)
+    return Side(PERDURE.name, PERDURE.module, python)
 
 
 def peer_side(name: str, minor: Minor) -> Side:
     """A peer in an environment of its own."""
     package = PEERS[name]
-    version = package.requirements[0].partition("==")[2]
     try:
-        return Side(name, package.module, version, prepare(package, minor))
+        return Side(name, package.module, prepare(package, minor))
     except EnvironmentUnavailableError as error:
-        return Side(name, package.module, version, None, str(error))
+        return Side(name, package.module, None, str(error))
 
 
 class Harness:

@@ -13,11 +13,20 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "W2x": ("act_per_s", "elapsed_s", "cpu_s", "rss_mb"),
     "W3": ("elapsed_s", "small_act_per_s", "growth_per_act"),
     "W4": ("elapsed_s", "first_ms_per_act", "last_ms_per_act", "ratio_last_first"),
-    "W5": ("parked_s", "rss_before_mb", "rss_mb", "idle_cpu_pct", "idle_written_kb", "empty_idle_written_kb"),
+    "W5": (
+        "w1_over_empty",
+        "parked_s",
+        "rss_before_mb",
+        "rss_mb",
+        "idle_cpu_pct",
+        "empty_idle_cpu_pct",
+        "idle_written_kb",
+        "empty_idle_written_kb",
+    ),
     "W6": ("first_activity_after_restart_s", "lost", "started_twice", "finished_twice", "recorded_twice"),
     "W7": ("p95_ms", "p99_ms"),
     "W8": ("bare_python_s", "import_s", "import_asyncio_s", "import_over_asyncio"),
-    "replay": ("events", "max_replay_s", "open_s"),
+    "replay": ("events", "max_replay_s", "replay_cpu_s", "open_s"),
 }
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from benchmarks.measure import Metrics, median
+from benchmarks.measure import Metrics, Usage, median
 from benchmarks.perdure.definitions import GO, sequence_then_wait
 from benchmarks.perdure.session import open_runtime, until_parked
 from benchmarks.side import PAYLOAD, Job, Report
@@ -18,6 +18,7 @@ _EVENTS_PER_ACTIVITY = 2
 class _Reopened:
     open_s: float
     replay_s: float
+    replay_cpu_s: float
     events: int
 
 
@@ -40,6 +41,7 @@ async def _replay(job: Job) -> Report:
         "events": min(run.events for run in runs),
         "replay_s": round(median([run.replay_s for run in runs]), 4),
         "max_replay_s": round(max(run.replay_s for run in runs), 4),
+        "replay_cpu_s": round(median([run.replay_cpu_s for run in runs]), 4),
         "open_s": round(median([run.open_s for run in runs]), 4),
     }
     return Report(metrics, notes="from raising the event in a newly opened runtime to the result")
@@ -48,9 +50,9 @@ async def _replay(job: Job) -> Report:
 async def _reopen(job: Job, instance_id: str) -> _Reopened:
     began = time.perf_counter()
     async with open_runtime(job) as runtime:
-        opened = time.perf_counter()
+        opened = Usage.now()
         await runtime.client.raise_event(instance_id, GO, PAYLOAD)
         await runtime.client.get_handle(instance_id, sequence_then_wait).result()
-        replayed = time.perf_counter()
+        replayed = Usage.now()
         events = sum([1 async for _ in runtime.client.history(instance_id)])
-    return _Reopened(opened - began, replayed - opened, events)
+    return _Reopened(opened.at_s - began, replayed.at_s - opened.at_s, replayed.cpu_s - opened.cpu_s, events)
