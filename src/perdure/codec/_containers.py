@@ -22,19 +22,19 @@ class ItemsShape(Shape):
         super().__init__(annotation, name)
         self.parts = (item,)
         self._item = item
-        self._build = build
+        self.build = build
         self._accepts = accepts
         self._ordered = build in {list, tuple}
         self._read_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
     def plain(self, value: Any) -> bool:
         kind = type(value)
-        if kind is not self._build or not self._ordered:
+        if kind is not self.build or not self._ordered:
             return False
         return self._item.all_plain(value)
 
     def claims(self, value: Any) -> bool:
-        return type(value) is self._build
+        return type(value) is self.build
 
     def lower(self, value: Any, depth_left: int) -> Any:
         if not isinstance(value, self._accepts):
@@ -50,11 +50,11 @@ class ItemsShape(Shape):
         return lowered if self._ordered else sort_encoded(lowered)
 
     def lift(self, data: Encoded) -> Any:
-        return self._build(lift_items([self._item], self._read_items(data)))
+        return self.build(lift_items([self._item], self._read_items(data)))
 
     def _hint(self, value: Any) -> str:
         if isinstance(value, list | tuple | set | frozenset):
-            return f" (it would come back as {self._build.__name__}: pass one, or change the annotation)"
+            return f" (it would come back as {self.build.__name__}: pass one, or change the annotation)"
         return ""
 
 

@@ -24,19 +24,19 @@ class ModelShape(Shape):
 
     def __init__(self, annotation: Any, name: str, cls: Any, lower_untyped: Callable[[Any, int], Any]) -> None:
         super().__init__(annotation, name)
-        self._cls = cls
+        self.cls = cls
         self._lower_untyped = lower_untyped
 
     def plain(self, value: Any) -> bool:  # noqa: ARG002 -- msgspec does not know models
         return False
 
     def claims(self, value: Any) -> bool:
-        return type(value) is self._cls
+        return type(value) is self.cls
 
     def lower(self, value: Any, depth_left: int) -> Any:
-        if type(value) is not self._cls:
+        if type(value) is not self.cls:
             raise self.misfit(value)
-        serializer = self._cls.__pydantic_serializer__
+        serializer = self.cls.__pydantic_serializer__
         try:
             tree = serializer.to_python(value, by_alias=True)
             for number in _floats(tree):
@@ -52,7 +52,7 @@ class ModelShape(Shape):
 
     def lift(self, data: Encoded) -> Any:
         try:
-            return self._cls.__pydantic_validator__.validate_json(bytes(data))
+            return self.cls.__pydantic_validator__.validate_json(bytes(data))
         except Exception as exc:
             raise Misfit(f"{self.name} refuses it: {_words(exc)}") from exc
 

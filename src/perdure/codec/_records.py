@@ -148,29 +148,29 @@ class NamedTupleShape(Shape):
 
     def __init__(self, annotation: Any, name: str, cls: Any) -> None:
         super().__init__(annotation, name)
-        self._cls = cls
+        self.cls = cls
 
     def complete(self, items: Iterable[Shape]) -> None:
         """Give the shape its items; not when it is made, because an item may be of this very shape."""
         self.parts = tuple(items)
 
     def plain(self, value: Any) -> bool:
-        return type(value) is self._cls and all(part.plain(item) for part, item in zip(self.parts, value, strict=True))
+        return type(value) is self.cls and all(part.plain(item) for part, item in zip(self.parts, value, strict=True))
 
     def claims(self, value: Any) -> bool:
-        return type(value) is self._cls
+        return type(value) is self.cls
 
     def lower(self, value: Any, depth_left: int) -> Any:
-        if type(value) is not self._cls:
+        if type(value) is not self.cls:
             raise self.misfit(value)
         return lower_items(self.parts, value, deeper(depth_left))
 
     def lift(self, data: Encoded) -> Any:
         items = _read_array(data)[: len(self.parts)]
-        required = len(self.parts) - len(self._cls._field_defaults)
+        required = len(self.parts) - len(self.cls._field_defaults)
         if len(items) < required:
             raise Misfit(f"expected an array of at least {required} items, not of {len(items)}")
-        return self._cls(*lift_items(self.parts[: len(items)], items))
+        return self.cls(*lift_items(self.parts[: len(items)], items))
 
 
 class TypedDictShape(Shape):
@@ -180,35 +180,35 @@ class TypedDictShape(Shape):
 
     def __init__(self, annotation: Any, name: str, required: frozenset[str]) -> None:
         super().__init__(annotation, name)
-        self._required = required
-        self._items: dict[str, Shape] = {}
+        self.required = required
+        self.items: dict[str, Shape] = {}
 
     def complete(self, items: dict[str, Shape]) -> None:
         """Give the shape its items; not when it is made, because an item may be of this very shape."""
-        self._items = items
+        self.items = items
         self.parts = tuple(items.values())
 
     def plain(self, value: Any) -> bool:
-        if type(value) is not dict or not self._required <= value.keys():
+        if type(value) is not dict or not self.required <= value.keys():
             return False
         for key, item in value.items():
-            shape = self._items.get(key)
+            shape = self.items.get(key)
             if type(key) is not str or shape is None or not shape.plain(item):
                 return False
         return True
 
     def claims(self, value: Any) -> bool:
-        return type(value) is dict and self._required <= value.keys() <= self._items.keys()
+        return type(value) is dict and self.required <= value.keys() <= self.items.keys()
 
     def lower(self, value: Any, depth_left: int) -> Any:
         if not isinstance(value, dict):
             raise self.misfit(value)
         depth_left = deeper(depth_left)
-        if missing := self._required - value.keys():
+        if missing := self.required - value.keys():
             raise Misfit(f"the key {min(missing)!r} of {self.name} is missing")
         lowered = {}
         for key, item in value.items():
-            shape = self._items.get(key)
+            shape = self.items.get(key)
             if shape is None:
                 raise Misfit(f"{self.name} has no such key, so it would be lost", key_step(key))
             try:
@@ -220,11 +220,9 @@ class TypedDictShape(Shape):
 
     def lift(self, data: Encoded) -> Any:
         items = _read_object(data)
-        if missing := self._required - items.keys():
+        if missing := self.required - items.keys():
             raise Misfit(f"the key {min(missing)!r} of {self.name} is missing")
-        return {
-            key: lift_one(self._items[key], item, key_step(key)) for key, item in items.items() if key in self._items
-        }
+        return {key: lift_one(self.items[key], item, key_step(key)) for key, item in items.items() if key in self.items}
 
 
 def _values_getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -299,6 +299,7 @@ class LiteralShape(Shape):
 
     def __init__(self, annotation: Any, values: Sequence[Hashable]) -> None:
         super().__init__(annotation, " or ".join(map(repr, values)))
+        self.values = tuple(values)
         self._allowed = frozenset((type(value), value) for value in values)
         self.kinds = frozenset(_KINDS.get(type(value), "str") for value in values)
 
