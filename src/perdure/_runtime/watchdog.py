@@ -7,16 +7,20 @@ that thread. Law 7: it holds that instance and stops no other.
 import asyncio
 import ctypes
 import logging
+import os
 import sys
 import threading
 import traceback
+from types import FrameType
 
 from perdure._ports import Clock
 from perdure.errors import TurnLimitError
 
 TICK_S = 0.25
 BLOCKED_S = 1.0
+FRAMES_SHOWN_MAX = 10
 _SWALLOW_ROUNDS = 1_000
+_OURS = (os.path.dirname(asyncio.__file__) + os.sep, os.path.dirname(os.path.dirname(__file__)) + os.sep)
 
 _log = logging.getLogger("perdure.runtime")
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -80,8 +84,15 @@ class TurnWatch:
             if self._instance is None or self._stack is not None or not overdue or sys.gettrace() is not None:
                 return
             frame = sys._current_frames().get(self._thread)
-            self._stack = "".join(traceback.format_stack(frame)[-8:]) if frame is not None else "(no stack)"
+            self._stack = _stack_of(frame)
             _raise_in_thread(ctypes.c_ulong(self._thread), ctypes.py_object(TurnInterrupted))
+
+
+def _stack_of(frame: FrameType | None) -> str:
+    """The lines that are the user's, or all of them if none is."""
+    lines = traceback.extract_stack(frame) if frame is not None else []
+    theirs = [line for line in lines if not line.filename.startswith(_OURS)]
+    return "".join(traceback.format_list(theirs or lines)[-FRAMES_SHOWN_MAX:])
 
 
 class LoopWatch:
@@ -109,8 +120,7 @@ class LoopWatch:
         elif not self._reported and self._clock.monotonic_us() - self._asked > BLOCKED_S * 1e6:
             self._reported = True
             task = asyncio.current_task(self._loop)
-            frame = sys._current_frames().get(self._thread)
-            stack = "".join(traceback.format_stack(frame)[-4:]) if frame is not None else ""
+            stack = _stack_of(sys._current_frames().get(self._thread))
             _log.warning(
                 "the event loop has been blocked for more than %g s by %s: activities that block belong in a plain "
                 "`def`, which runs in a thread. It is here:\n%s",
