@@ -1,10 +1,9 @@
 """Where orchestration code asked for something: "package/file.py:41", relative to its package, never compared."""
 
 import asyncio
-import os.path
 import sys
 
-_SKIPPED = (os.path.dirname(asyncio.__file__) + os.sep, os.path.dirname(os.path.dirname(__file__)) + os.sep)
+_SKIPPED = (asyncio.__file__.removesuffix("__init__.py"), __file__.removesuffix("callsite.py").removesuffix("_core/"))
 _shown: dict[str, str | None] = {}
 
 
@@ -26,6 +25,6 @@ def where_asked() -> str | None:
 def _relative(file: str, module: str) -> str | None:
     if file.startswith(_SKIPPED) or file.startswith("<frozen"):
         return None
-    base = os.path.basename(file)
+    base = file.replace("\\", "/").rpartition("/")[2]
     folders = module.split(".") if base == "__init__.py" else module.split(".")[:-1]
     return "/".join([*folders, base])

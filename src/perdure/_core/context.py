@@ -1,17 +1,14 @@
 """The orchestration's context: every verb becomes an ask of its execution. Deterministic by construction."""
 
 import asyncio
-import logging
-import random
-import uuid
 from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from msgspec import Raw
 
-from perdure._context import ContextLogger, ExternalEvent, OrchestrationContext
+from perdure._context import ExternalEvent, OrchestrationContext
+from perdure._context.determined import guid, orchestration_logger, seeded_random
 from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
 from perdure._core.callsite import where_asked
 from perdure._definitions import Activity, Orchestration
@@ -22,6 +19,10 @@ from perdure.codec import codec_for, encode_any
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
+    from random import Random
+    from uuid import UUID
+
+    from perdure._context import ContextLogger
     from perdure._core.execution import Execution
 
 T = TypeVar("T")
@@ -33,7 +34,6 @@ HISTORY_EVENTS_HINT = 10_000
 
 CLOSE_POLICIES = ("cancel", "terminate", "abandon")
 
-_logger = logging.getLogger("perdure.orchestration")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,8 +57,8 @@ class Context(OrchestrationContext):
         self._execution = execution
         self._secret = secret
         self._guids = 0
-        self._random: random.Random | None = None
-        self._logger: ContextLogger | None = None
+        self._random: "Random | None" = None
+        self._logger: "ContextLogger | None" = None
 
     @property
     def instance_id(self) -> str:
@@ -90,14 +90,13 @@ class Context(OrchestrationContext):
         return self._execution.last_event >= HISTORY_EVENTS_HINT
 
     @property
-    def random(self) -> random.Random:
+    def random(self) -> "Random":
         if self._random is None:
-            seed = blake2b(self._secret, digest_size=16, person=b"perdure-random").digest()
-            self._random = random.Random(int.from_bytes(seed, "big"))  # noqa: S311 - must be the same on replay
+            self._random = seeded_random(self._secret)
         return self._random
 
     @property
-    def logger(self) -> ContextLogger:
+    def logger(self) -> "ContextLogger":
         if self._logger is None:
             extra = {
                 "instance_id": self.instance_id,
@@ -105,17 +104,16 @@ class Context(OrchestrationContext):
                 "orchestration": self.orchestration_name,
                 "orchestration_version": self.version,
             }
-            self._logger = ContextLogger(_logger, extra, lambda: self.is_replaying)
+            self._logger = orchestration_logger(extra, lambda: self.is_replaying)
         return self._logger
 
     def utc_now(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self._execution.now_us)
 
-    def new_guid(self) -> uuid.UUID:
+    def new_guid(self) -> "UUID":
         self._execution.gate("ctx.new_guid")
         self._guids += 1
-        digest = blake2b(self._guids.to_bytes(8, "big"), key=self._secret, digest_size=16, person=b"perdure-guid")
-        return uuid.UUID(bytes=digest.digest(), version=4)
+        return guid(self._secret, self._guids)
 
     def set_custom_status(self, status: object, /) -> None:
         execution = self._execution
