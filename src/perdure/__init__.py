@@ -4,14 +4,12 @@ A program written with it survives crashes, restarts and deployments, and goes o
 in `__all__` is the public surface; everything else is private.
 """
 
-from perdure._client import Client, Event, InstanceStatus, OrchestrationHandle, Page
-from perdure._client.sync import SyncClient
+from typing import TYPE_CHECKING
+
 from perdure._context import ActivityContext, ChildFuture, DurableFuture, ExternalEvent, OrchestrationContext
 from perdure._definitions import Activity, Orchestration, activity, orchestration
 from perdure._registry import Registry
 from perdure._retry import Backoff, RetryPolicy
-from perdure._runtime import Runtime
-from perdure._runtime.script import run
 from perdure._types import ClosePolicy, Duration, OnConflict, Status
 from perdure.errors import (
     ActivityError,
@@ -55,7 +53,40 @@ from perdure.errors import (
     UsageError,
 )
 
+if TYPE_CHECKING:
+    from perdure._client import Client, Event, InstanceStatus, OrchestrationHandle, Page
+    from perdure._client.sync import SyncClient
+    from perdure._runtime import Runtime
+    from perdure._runtime.script import run
+
 __version__ = "0.1.0"
+
+# Loaded when they are first named: a module that only defines orchestrations pays for no worker and no client.
+_LAZY = {
+    "Client": "perdure._client",
+    "Event": "perdure._client",
+    "InstanceStatus": "perdure._client",
+    "OrchestrationHandle": "perdure._client",
+    "Page": "perdure._client",
+    "Runtime": "perdure._runtime",
+    "SyncClient": "perdure._client.sync",
+    "run": "perdure._runtime.script",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only where something lazy is named
+
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 __all__ = [
     "Activity",
