@@ -1,6 +1,11 @@
 """The storage contract, run on every backend of the project."""
 
+from pathlib import Path
+
+import pytest
+
 from perdure.storage.memory import MemoryStorage
+from perdure.storage.sqlite import SqliteStorage
 from perdure.testing.storage_suite import StorageSuite
 
 
@@ -10,3 +15,16 @@ class TestMemoryStorage(StorageSuite):
 
     def connect(self, storage):
         return storage.connect()
+
+
+class TestSqliteStorage(StorageSuite):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path):
+        self.path = tmp_path / "store.db"
+
+    def make(self, clock):
+        self.clock = clock
+        return SqliteStorage(self.path, clock=clock)
+
+    def connect(self, storage):
+        return SqliteStorage(storage.path, clock=self.clock)

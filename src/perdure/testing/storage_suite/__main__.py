@@ -25,11 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"how long each tape is ({STEPS})")
     options = parser.parse_args(arguments)
     seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
-    with tempfile.TemporaryDirectory() as folder:
-        names = count()
+    with tempfile.TemporaryDirectory() as name:
+        folder, names = Path(name), count()
 
         def make(clock: Clock, entropy: Entropy) -> StorageUnderTest:
-            return SqliteStorage(Path(folder) / f"{next(names)}.db", clock=clock, entropy=entropy)
+            return SqliteStorage(folder / f"{next(names)}.db", clock=clock, entropy=entropy, durability="normal")
 
         try:
             played = check(make, seeds=seeds, steps=options.steps)
