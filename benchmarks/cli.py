@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--url",
         default="",
-        help="Perdure's store; with sqlite:///folder/name.db each workload gets a new file beside that one "
+        help="Perdure's store; with sqlite:///folder/name.db in a new folder beside that file, for each workload "
         "(default: new files under .bench/)",
     )
     parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run N times, compare medians")

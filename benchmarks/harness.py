@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from benchmarks.side import Job, Report, row
 SCRATCH = BENCH / "work"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _TAIL_CHARACTERS = 800
+_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,12 @@ class Harness:
             folder=str(folder),
             out=str(folder / "row.json"),
             timeout_s=workload.timeout_s,
-            url=self._url if side.name == PERDURE.name else "",
         )
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / f"{workload.name}-{side.name}.log"
-        ended = _run_in_group([str(side.python), "-m", side.module, job.as_argument()], log, workload.timeout_s)
+        with _store_at(self._url if side.name == PERDURE.name else "", workload.name) as url:
+            argument = replace(job, url=url).as_argument()
+            ended = _run_in_group([str(side.python), "-m", side.module, argument], log, workload.timeout_s)
         try:
             return self._read(workload, side, job, log, ended)
         finally:
@@ -145,6 +148,20 @@ def _fresh_folder(name: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+@contextmanager
+def _store_at(url: str, workload: str) -> Iterator[str]:
+    """The URL of an empty store at the place that `url` names.
+
+    A SQLite file gets a new folder beside the one named, gone afterwards: nothing that exists is read or written.
+    """
+    if not url.startswith(_SQLITE):
+        yield url
+        return
+    named = Path(url.removeprefix(_SQLITE)).absolute()
+    with tempfile.TemporaryDirectory(dir=named.parent, prefix=f"{named.stem}-{workload}-") as folder:
+        yield f"{_SQLITE}{folder}/{named.name}"
 
 
 def _run_in_group(command: Sequence[str], log: Path, timeout_s: float) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Metrics, Usage, throughput
@@ -16,17 +15,8 @@ _POLL_S = 0.005
 
 
 def store_url(job: Job) -> str:
-    """Where this job's store is: a new SQLite file in the job's folder, unless the command line named another place.
-
-    With `sqlite:///folder/name.db` each job has a file of its own beside that one, named after the workload, so that
-    nothing that exists is touched; any other URL is used as it is.
-    """
-    if not job.url:
-        return f"sqlite:///{job.file('perdure.db').resolve()}"
-    if not job.url.startswith("sqlite:///"):
-        return job.url
-    base = Path(job.url.removeprefix("sqlite:///"))
-    return f"sqlite:///{base.with_name(f'{base.stem}-{Path(job.folder).name}{base.suffix}')}"
+    """Where this job's store is: a new SQLite file in the job's folder, unless the job names another place."""
+    return job.url or f"sqlite:///{job.file('perdure.db').resolve()}"
 
 
 def open_runtime(job: Job) -> AbstractAsyncContextManager[Runtime]:
