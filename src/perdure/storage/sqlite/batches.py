@@ -37,6 +37,7 @@ from perdure.storage.sqlite.transaction import Transaction
 
 _INCARNATIONS = STATEMENTS["incarnations"]
 _FENCED = Refused(reason=Refusal.FENCED)
+_NONE_TAKEN: frozenset[str] = frozenset()
 
 Key: TypeAlias = int | str | tuple[object, ...]
 """What an item touches: an instance by its incarnation or id, a task, or a dedup key."""
@@ -47,7 +48,9 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
     outcomes: list[Outcome] = [APPLIED] * len(items)
     places: list[int] = []
     for place, item in enumerate(items):
-        if transaction.worker is None and not isinstance(item, StartInstance | Deliver | Delete):
+        if isinstance(item, Turn) and transaction.worker is not None:
+            places.append(place)
+        elif transaction.worker is None and not isinstance(item, StartInstance | Deliver | Delete):
             outcomes[place] = _FENCED
         elif _reaches_far(item):
             _apply_near(transaction, items, places, outcomes)
@@ -60,15 +63,9 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
 
 
 def _reaches_far(item: Item) -> bool:
-    match item:
-        case Turn():
-            return False
-        case StartInstance():
-            return item.on_conflict not in ("fail", "use_existing")
-        case Hold() | Delete():
-            return True
-        case _:
-            return False
+    if isinstance(item, StartInstance):
+        return item.on_conflict not in ("fail", "use_existing")
+    return isinstance(item, Hold | Delete)
 
 
 def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[int], outcomes: list[Outcome]) -> None:
@@ -87,12 +84,15 @@ def _apply_segment(
         segment = segment[:split]
         judgement = Judgement(transaction, [(place, items[place]) for place in segment])
     changes = Changes(transaction.worker)
+    settled, wakes, taken = judgement.settled, judgement.wakes, judgement.taken
     for place in segment:
-        refused = judgement.settled.get(place)
-        if refused is None:
-            _collect(changes, judgement, place, items[place])
+        item = items[place]
+        if place in settled:
+            outcomes[place] = settled[place]
+        elif isinstance(item, Turn):
+            changes.turn(place, item, taken.get(place, _NONE_TAKEN), wakes=place in wakes)
         else:
-            outcomes[place] = refused
+            _collect(changes, judgement, place, item)
     changes.write(transaction)
     for place, skipped in changes.skipped.items():
         outcomes[place] = Applied(skipped=tuple(skipped))
@@ -101,8 +101,6 @@ def _apply_segment(
 
 def _collect(changes: Changes, judgement: Judgement, place: int, item: Item) -> None:
     match item:
-        case Turn():
-            changes.turn(place, item, judgement.taken.get(place, frozenset()), wakes=place in judgement.wakes)
         case StartInstance():
             changes.create(item.new)
         case Deliver():
@@ -120,7 +118,17 @@ def _segments(transaction: Transaction, items: Sequence[Item], places: list[int]
     written: set[Key] = set()
     read: set[Key] = set()
     for place in places:
-        writes, reads = _keys(items[place], ids)
+        item = items[place]
+        if isinstance(item, Turn) and item.create is None and not item.starts and not item.messages:
+            # Nearly all items are such: no sets are made for them.
+            key = item.incarnation
+            if key in written or key in read:
+                yield segment
+                segment, written, read = [], set(), set()
+            segment.append(place)
+            written.add(key)
+            continue
+        writes, reads = _keys(item, ids)
         if not (written.isdisjoint(writes) and read.isdisjoint(writes) and written.isdisjoint(reads)):
             yield segment
             segment, written, read = [], set(), set()
@@ -155,8 +163,6 @@ def _keys(item: Item, ids: dict[str, int]) -> tuple[Sequence[Key], Sequence[Key]
     """What an item writes, and what it reads or adds a message to."""
     match item:
         case Turn():
-            if item.create is None and not item.starts and not item.messages:
-                return (item.incarnation,), ()
             return _keys_of_turn(item, ids)
         case StartInstance():
             return _keys_of_new(item.new, ids), _keys_of_id(item.new.id, ids)

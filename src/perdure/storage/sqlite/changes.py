@@ -18,35 +18,66 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
-from perdure.storage.sqlite.rows import Payloads, encode_rows
+from perdure.storage.sqlite.rows import Place, encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
 CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
 _NO_CHANGE = InstanceChange()
+_LEFTOVERS = STATEMENTS["leftovers"]
 _RECEIVERS = STATEMENTS["receivers"]
 
 
+_BEFORE_MESSAGES = (
+    "create_instances", "append_history", "consume_messages", "add_plain_tasks", "add_tasks", "remove_tasks",
+    "add_timers", "remove_timers",
+)  # fmt: skip
+_AFTER_MESSAGES = (
+    "add_messages", "add_dedup_keys", "end_executions_tasks", "end_executions_timers", "end_executions_messages",
+    "add_next_starts", "change_instances",
+)  # fmt: skip
+_AT_LAST = ("release_instances", "retry_tasks", "release_tasks")
+_TIMED = frozenset(
+    {
+        "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
+        "change_instances", "release_instances", "retry_tasks", "release_tasks",
+    }  # fmt: skip
+)
+"""The statements that take payloads and the store's time beside their rows."""
+
+
 class _Rows:
-    """Rows of one kind with their payloads."""
+    """Rows for one statement, with their payloads."""
 
-    __slots__ = ("_statement", "payloads", "rows")
+    __slots__ = ("_parts", "_size", "rows")
 
-    def __init__(self, statement: str) -> None:
-        self._statement = STATEMENTS[statement]
+    def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
-        self.payloads = Payloads()
+        self._parts: list[bytes] = []
+        self._size = 0
 
-    def write(self, transaction: Transaction, *more: object) -> None:
-        """Run the statement, if there is a row."""
-        if self.rows:
-            transaction.execute(self._statement, (encode_rows(self.rows), *more))
+    def add(self, payload: bytes | None) -> Place:
+        """Take a payload in, and say where it lies."""
+        if payload is None:
+            return None, None
+        start = self._size + 1
+        self._parts.append(payload)
+        size = len(payload)
+        self._size += size
+        return start, size
 
-    def write_with_payloads(self, transaction: Transaction) -> None:
-        """Run the statement, which also takes payloads and the time, if there is a row."""
-        if self.rows:
-            transaction.execute(self._statement, (encode_rows(self.rows), self.payloads.joined(), transaction.now))
+    def payloads(self) -> bytes:
+        """All payloads, one after the other."""
+        return b"".join(self._parts)
+
+
+class _Tables(dict[str, _Rows]):
+    """Rows by the statement that takes them; what is asked for is there."""
+
+    def __missing__(self, statement: str) -> _Rows:
+        rows = self[statement] = _Rows()
+        return rows
 
 
 class Changes:
@@ -54,22 +85,8 @@ class Changes:
 
     def __init__(self, worker: int | None) -> None:
         self._worker = worker
-        self._instances = _Rows("create_instances")
-        self._history = _Rows("append_history")
-        self._consumed = _Rows("consume_messages")
-        self._plain_tasks = _Rows("add_plain_tasks")
-        self._tasks = _Rows("add_tasks")
-        self._tasks_gone = _Rows("remove_tasks")
-        self._timers = _Rows("add_timers")
-        self._timers_gone = _Rows("remove_timers")
-        self._messages = _Rows("add_messages")
-        self._dedup_keys = _Rows("add_dedup_keys")
-        self._ended: list[tuple[int, int]] = []
-        self._next_starts = _Rows("add_next_starts")
-        self._changes = _Rows("change_instances")
-        self._releases = _Rows("release_instances")
-        self._retries = _Rows("retry_tasks")
-        self._task_releases = _Rows("release_tasks")
+        self._tables = _Tables()
+        self._closed: list[int] = []
         self._outgoing: list[tuple[int, int, OutMessage]] = []
         self.skipped: dict[int, list[str]] = {}
         """By an item's place: the receivers and detached starts that it passed over."""
@@ -83,12 +100,13 @@ class Changes:
         self, incarnation: int | None, body: bytes, *, control: bool = False, execution: int | None = None
     ) -> None:
         """A message to an instance that is there and open, now or when the segment has created it."""
-        self._messages.rows.append((incarnation, execution, control, *self._messages.payloads.add(body)))
+        table = self._tables["add_messages"]
+        table.rows.append((incarnation, execution, control, *table.add(body)))
 
     def deliver(self, incarnation: int, item: Deliver) -> None:
         """A client's message."""
         if item.dedup_key is not None:
-            self._dedup_keys.rows.append((incarnation, item.dedup_key))
+            self._tables["add_dedup_keys"].rows.append((incarnation, item.dedup_key))
         self.message(incarnation, item.body, control=item.control)
 
     def end_attempt(self, item: TaskDone | TaskRetry | TaskRelease) -> None:
@@ -96,78 +114,81 @@ class Changes:
         key = item.incarnation, item.execution, item.event
         match item:
             case TaskDone():
-                self._tasks_gone.rows.append(key)
+                self._tables["remove_tasks"].rows.append(key)
                 self.message(item.incarnation, item.body, execution=item.execution)
             case TaskRetry():
-                error = self._retries.payloads.add(item.last_error)
-                self._retries.rows.append((*key, item.attempt, item.delay_us, *error))
+                table = self._tables["retry_tasks"]
+                table.rows.append((*key, item.attempt, item.delay_us, *table.add(item.last_error)))
             case TaskRelease():
-                self._task_releases.rows.append((*key, item.delay_us))
+                self._tables["release_tasks"].rows.append((*key, item.delay_us))
 
     def release(self, item: InstanceRelease) -> None:
         """An instance is handed back."""
-        self._releases.rows.append((item.incarnation, item.delay_us))
+        self._tables["release_instances"].rows.append((item.incarnation, item.delay_us, self._worker))
 
     def drop_tasks(self, incarnation: int, execution: int, events: tuple[int, ...]) -> None:
         """Tasks that are over."""
-        self._tasks_gone.rows += [(incarnation, execution, event) for event in events]
+        self._tables["remove_tasks"].rows += [(incarnation, execution, event) for event in events]
 
     def turn(self, place: int, turn: Turn, taken: frozenset[str], *, wakes: bool) -> None:
         """A turn that was found good. `taken`: ids of children that others have; `wakes`: it was pending or held."""
-        incarnation, execution = turn.incarnation, turn.execution
-        if turn.create is not None:
-            incarnation = turn.create.incarnation
-        change = turn.change
+        incarnation, execution, change = turn.incarnation, turn.execution, turn.change
         history = turn.history
         if history is not None:
-            self._history.rows.append(
+            table = self._tables["append_history"]
+            table.rows.append(
                 (
                     incarnation, execution, history.first, history.last, history.at, history.format, history.crc,
-                    history.encoding, *self._history.payloads.add(history.data),
+                    history.encoding, *table.add(history.data),
                 )  # fmt: skip
             )
-        born = turn.create is not None and self._bear(turn.create, change)
-        if change is None or change.status not in CLOSED:
-            # What a closing turn adds and takes away goes with everything else that waits.
-            self._keep_house(turn)
+        for task in turn.tasks:
+            self._add_task(incarnation, execution, task)
+        if turn.tasks_gone:
+            self.drop_tasks(incarnation, execution, turn.tasks_gone)
+        if turn.consumed:
+            self._tables["consume_messages"].rows += [(incarnation, seq) for seq in turn.consumed]
+        if turn.timers or turn.timers_gone:
+            self._change_timers(turn)
         if turn.starts or turn.messages:
             self._start_and_send(place, turn, taken)
-        if change is not None and change.execution not in (None, execution):
-            self._ended.append((incarnation, execution))
-        if turn.next_start is not None:
-            self._next_starts.rows.append((incarnation, *self._next_starts.payloads.add(turn.next_start)))
-        if not born and (change is not None or wakes or history is None):
-            self._add_change(incarnation, change or _NO_CHANGE)
+        if turn.create is not None and self._bear(turn, turn.create):
+            return
+        if change is not None or wakes or history is None or turn.next_start is not None:
+            self._change(turn, change or _NO_CHANGE)
 
     def write(self, transaction: Transaction) -> None:
         """Apply everything, each kind with one statement."""
-        self._instances.write_with_payloads(transaction)
-        self._history.write_with_payloads(transaction)
-        self._consumed.write(transaction)
-        self._plain_tasks.write_with_payloads(transaction)
-        self._tasks.write_with_payloads(transaction)
-        self._tasks_gone.write(transaction)
-        self._timers.write(transaction)
-        self._timers_gone.write(transaction)
+        self._run(transaction, _BEFORE_MESSAGES)
         if self._outgoing:
             self._find_receivers(transaction)
-        self._messages.write_with_payloads(transaction)
-        self._dedup_keys.write(transaction)
-        if self._ended:
-            ended = encode_rows(self._ended)
-            for statement in ("end_executions_tasks", "end_executions_timers", "end_executions_messages"):
-                transaction.execute(STATEMENTS[statement], (ended,))
-        self._next_starts.write_with_payloads(transaction)
-        self._changes.write_with_payloads(transaction)
-        self._releases.write(transaction, self._worker, transaction.now)
-        self._retries.write_with_payloads(transaction)
-        self._task_releases.write(transaction, transaction.now)
+        self._run(transaction, _AFTER_MESSAGES)
+        if self._closed:
+            self._clear_closed(transaction)
+        self._run(transaction, _AT_LAST)
 
-    def _bear(self, new: NewInstance, change: InstanceChange | None) -> bool:
-        """Create the instance of a turn; with its changes already made, if they are simple, which is what it returns."""
-        change = change or _NO_CHANGE
-        plain = change.execution is None and change.output is None and change.error is None
-        if plain and change.status not in CLOSED:
+    def _run(self, transaction: Transaction, statements: tuple[str, ...]) -> None:
+        tables = self._tables
+        for statement in statements:
+            if statement in tables:
+                table = tables[statement]
+                rows = encode_rows(table.rows)
+                bindings = (rows, table.payloads(), transaction.now) if statement in _TIMED else (rows,)
+                transaction.execute(STATEMENTS[statement], bindings)
+
+    def _clear_closed(self, transaction: Transaction) -> None:
+        """A closed instance has nothing that waits; mostly its last turn has seen to that already."""
+        leftovers = transaction.ask(_LEFTOVERS, encode_rows(self._closed))
+        if leftovers:
+            rows = encode_rows(leftovers)
+            for statement in ("clear_tasks", "clear_timers", "clear_messages"):
+                transaction.execute(STATEMENTS[statement], (rows,))
+
+    def _bear(self, turn: Turn, new: NewInstance) -> bool:
+        """Create the instance of a turn; whether with the turn's changes already made, which simple ones are."""
+        change = turn.change or _NO_CHANGE
+        simple = change.execution is None and change.output is None and change.error is None
+        if simple and turn.next_start is None and change.status not in CLOSED:
             self._add_instance(new, change.status or Status.RUNNING, self._worker, change)
             return True
         self._add_instance(new, Status.PENDING, self._worker, _NO_CHANGE)
@@ -177,8 +198,9 @@ class Changes:
         parent = new.parent
         # An owned one has consumed its start already.
         start_at = new.start_at if owner is None else None
-        add = self._instances.payloads.add
-        self._instances.rows.append(
+        table = self._tables["create_instances"]
+        add = table.add
+        table.rows.append(
             (
                 new.incarnation, new.id, new.name, change.version or new.version, status, owner, start_at, new.root,
                 new.slot,
@@ -189,19 +211,13 @@ class Changes:
             )  # fmt: skip
         )
 
-    def _keep_house(self, turn: Turn) -> None:
-        """The rows that a turn adds to and takes from its own instance."""
+    def _change_timers(self, turn: Turn) -> None:
         incarnation, execution = turn.incarnation, turn.execution
-        for seq in turn.consumed:
-            self._consumed.rows.append((incarnation, seq))
-        for task in turn.tasks:
-            self._add_task(incarnation, execution, task)
-        if turn.tasks_gone:
-            self.drop_tasks(incarnation, execution, turn.tasks_gone)
-        for event, fire_at in turn.timers:
-            self._timers.rows.append((incarnation, execution, event, fire_at))
-        for event in turn.timers_gone:
-            self._timers_gone.rows.append((incarnation, execution, event))
+        if turn.timers:
+            rows = [(incarnation, execution, event, fire_at) for event, fire_at in turn.timers]
+            self._tables["add_timers"].rows += rows
+        if turn.timers_gone:
+            self._tables["remove_timers"].rows += [(incarnation, execution, event) for event in turn.timers_gone]
 
     def _add_task(self, incarnation: int, execution: int, task: NewTask) -> None:
         owner = self._worker if task.local else None
@@ -214,15 +230,15 @@ class Changes:
             and task.total_timeout_us is None
             and task.on_unknown == "repeat"
         )
-        rows = self._plain_tasks if plain else self._tasks
-        add = rows.payloads.add
+        table = self._tables["add_plain_tasks" if plain else "add_tasks"]
+        add = table.add
         row = (incarnation, execution, task.event, owner, task.name, *add(task.input), *add(task.retry))
         if not plain:
             row += (
                 task.priority, task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag,
                 task.session, task.concurrency_key,
             )  # fmt: skip
-        rows.rows.append(row)
+        table.rows.append(row)
 
     def _start_and_send(self, place: int, turn: Turn, taken: frozenset[str]) -> None:
         started = set() if turn.create is None else {turn.create.id}
@@ -230,7 +246,7 @@ class Changes:
             self._start_child(place, turn, child, child.new.id in taken or child.new.id in started)
             started.add(child.new.id)
         for message in turn.messages:
-            self._outgoing.append((place, len(self._messages.rows), message))
+            self._outgoing.append((place, len(self._tables["add_messages"].rows), message))
             self.message(None, message.body, control=message.control)
 
     def _start_child(self, place: int, turn: Turn, child: ChildStart, taken: bool) -> None:  # noqa: FBT001 - private
@@ -245,19 +261,31 @@ class Changes:
         """Address the messages that turns send, now that all instances of the segment are there."""
         wanted = [(out.to_id, out.to_incarnation, out.child_of) for _, _, out in self._outgoing]
         found = transaction.ask(_RECEIVERS, encode_rows(wanted))
-        rows = self._messages.rows
+        table = self._tables["add_messages"]
+        rows = table.rows
         for (place, number, out), incarnation in zip(self._outgoing, found, strict=True):
             rows[number] = (incarnation, *rows[number][1:])
             if incarnation is None:
                 receiver = str(out.to_incarnation) if out.to_id is None else out.to_id
                 self.skipped.setdefault(place, []).append(receiver)
-        self._messages.rows = [row for row in rows if row[0] is not None]
+        table.rows = [row for row in rows if row[0] is not None]
 
-    def _add_change(self, incarnation: int, change: InstanceChange) -> None:
-        add = self._changes.payloads.add
-        self._changes.rows.append(
+    def _change(self, turn: Turn, change: InstanceChange) -> None:
+        """What becomes of the instance's own row, and of what waits when an execution ends."""
+        incarnation = turn.incarnation
+        table = self._tables["change_instances"]
+        add = table.add
+        table.rows.append(
             (
                 incarnation, change.status, change.version, change.execution, change.cancel_requested,
                 *add(change.output), *add(change.error), *add(change.custom_status),
             )  # fmt: skip
         )
+        if change.status in CLOSED:
+            self._closed.append(incarnation)
+        if change.execution not in (None, turn.execution):
+            for statement in ("end_executions_tasks", "end_executions_timers", "end_executions_messages"):
+                self._tables[statement].rows.append((incarnation, turn.execution))
+        if turn.next_start is not None:
+            table = self._tables["add_next_starts"]
+            table.rows.append((incarnation, *table.add(turn.next_start)))

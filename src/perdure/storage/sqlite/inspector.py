@@ -4,14 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
+from perdure._types import Status
 from perdure._work import HistoryRow, InstanceRecord, Query
 from perdure.storage.base import page_key, parse_page_key
 from perdure.storage.sqlite.connection import Connection
-from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, record_of_row
+from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, record_of_row, records_of_json
 from perdure.storage.sqlite.statements import STATEMENTS
 
 _LAST = (1 << 63) - 1
 _GET = STATEMENTS["get_instance"]
+_INCARNATIONS = STATEMENTS["incarnations"]
+_RECORDS = STATEMENTS["records"]
+_BY_CREATION = STATEMENTS["find_by_creation"]
+_BY_STATUS = STATEMENTS["find_by_status"]
 
 
 def get(connection: Connection, instance_id: str) -> InstanceRecord | None:
@@ -23,27 +28,42 @@ def get(connection: Connection, instance_id: str) -> InstanceRecord | None:
 
 def get_many(connection: Connection, instance_ids: Sequence[str]) -> dict[str, InstanceRecord]:
     """Those of the instances that exist."""
-    with connection.alone():
-        rows = connection.execute(STATEMENTS["get_instances"], (encode_rows(list(instance_ids)),)).fetchall()
-    return {row[0]: record_of_row(row) for row in rows}
+    with connection.reading():
+        found = decode_answer(connection.execute(_INCARNATIONS, (encode_rows(list(instance_ids)),)).get)
+        records = _records(connection, list(found.values()))
+    return {record.id: record for record in records}
 
 
 def find(connection: Connection, query: Query) -> tuple[list[InstanceRecord], str | None]:
     """One page and the key of the next, None at the end."""
-    created_at, incarnation = (_LAST, _LAST) if query.after is None else parse_page_key(query.after)
-    bindings = (
-        created_at,
-        incarnation,
-        query.name,
-        query.version,
-        encode_rows(query.statuses) if query.statuses else None,
-        str(msgspec.json.encode(query.attributes), "utf-8") if query.attributes else None,
-        query.limit + 1,
-    )
-    with connection.alone():
-        rows = connection.execute(STATEMENTS["find_instances"], bindings).fetchall()
-    records = [record_of_row(row) for row in rows[: query.limit]]
-    return records, page_key(records[-1]) if len(rows) > len(records) else None
+    limit = max(query.limit, 0)
+    with connection.reading():
+        found = _matching(connection, query, limit + 1)
+        records = _records(connection, [incarnation for _, incarnation in found[:limit]])
+    return records, page_key(records[-1]) if records and len(found) > limit else None
+
+
+def _matching(connection: Connection, query: Query, most: int) -> list[list[int]]:
+    """The (created at, incarnation) of what the query wants, newest first."""
+    attributes = None if not query.attributes else str(msgspec.json.encode(query.attributes), "utf-8")
+    before = (_LAST, _LAST) if query.after is None else parse_page_key(query.after)
+
+    def ask(statement: str, status: str | None) -> list[list[int]]:
+        bindings = (*before, query.name, query.version, status, attributes, most)
+        page: list[list[int]] = decode_answer(connection.execute(statement, bindings).get)
+        return page
+
+    if not query.statuses:
+        return ask(_BY_CREATION, None)
+    if Status.COMPLETED in query.statuses:
+        return ask(_BY_CREATION, encode_rows(query.statuses))
+    # Rare among the completed, so each has an index of its own.
+    pages = [ask(_BY_STATUS, status) for status in sorted(set(query.statuses))]
+    return sorted((row for page in pages for row in page), reverse=True)[:most]
+
+
+def _records(connection: Connection, incarnations: list[int]) -> list[InstanceRecord]:
+    return records_of_json(connection.execute(_RECORDS, (encode_rows(incarnations),)).get)
 
 
 def read_history(connection: Connection, incarnation: int, execution: int) -> list[HistoryRow]:

@@ -49,10 +49,15 @@ class Judgement:
         """By the place of a turn: the ids of its children that others have."""
         self.receivers: dict[int, int] = {}
         """By the place of a delivery: the incarnation that it goes to."""
-        self._judge_owned()
-        self._judge_creations()
-        self._judge_tasks()
-        self._judge_deliveries()
+        kinds = {type(item) for _, item in items}
+        if Turn in kinds or InstanceRelease in kinds:
+            self._judge_owned()
+        if Turn in kinds or StartInstance in kinds:
+            self._judge_creations()
+        if not kinds.isdisjoint((TaskDone, TaskRetry, TaskRelease)):
+            self._judge_tasks()
+        if Deliver in kinds:
+            self._judge_deliveries()
 
     def first_dependent(self) -> int | None:
         """How many items come before the first whose answer shows an instance that one before it touches."""
@@ -166,16 +171,12 @@ class Judgement:
             for place, item in self._items
             if isinstance(item, TaskDone | TaskRetry | TaskRelease)
         ]
-        if not ends:
-            return
         for number in self._transaction.ask(_TASKS, encode_rows([row for _, row in ends]), self._transaction.worker):
             self.settled[ends[number][0]] = _NOT_OWNER
 
     def _judge_deliveries(self) -> None:
         """Receivers must be there and open."""
         deliveries = [(place, item) for place, item in self._items if isinstance(item, Deliver)]
-        if not deliveries:
-            return
         rows = [(item.to_id, item.dedup_key) for _, item in deliveries]
         answers = self._transaction.ask(_DELIVERIES, encode_rows(rows))
         for (place, _), (incarnation, closed, repeated) in zip(deliveries, answers, strict=True):

@@ -217,7 +217,7 @@ SELECT
 FROM jsonb_each(?1) AS j;
 
 -- name: change_instances
--- What turns change on their instances; a closing status takes the owner, and by a trigger all that waits.
+-- What turns change on their instances; a closing status takes the owner.
 UPDATE instances SET
     changed_at = ?3,
     held_because = NULL,
@@ -241,6 +241,25 @@ FROM (
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
+-- name: leftovers
+-- Of incarnations: those for which something still waits.
+SELECT json_group_array(value) FROM jsonb_each(?1)
+WHERE EXISTS (SELECT 1 FROM tasks WHERE incarnation = value)
+    OR EXISTS (SELECT 1 FROM timers WHERE incarnation = value)
+    OR EXISTS (SELECT 1 FROM messages WHERE incarnation = value);
+
+-- name: clear_tasks
+-- The tasks of closed instances.
+DELETE FROM tasks WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
+-- name: clear_timers
+-- Their timers.
+DELETE FROM timers WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
+-- name: clear_messages
+-- Their messages.
+DELETE FROM messages WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
 -- name: hold_instances
 -- Set instances aside, of [incarnation, reason].
 UPDATE instances SET status = 'held', owner = NULL, held_at = ?2, changed_at = ?2, held_because = c.reason
@@ -248,12 +267,14 @@ FROM (SELECT value ->> 0 AS incarnation, value ->> 1 AS reason FROM jsonb_each(?
 WHERE instances.incarnation = c.incarnation;
 
 -- name: release_instances
--- Hand instances back, of [incarnation, delay]; the delay binds this worker only.
+-- Hand instances back, of [incarnation, delay, by whom]; the delay binds only who hands it back.
 UPDATE instances SET
     owner = NULL,
-    released_by = CASE WHEN c.delay > 0 THEN ?2 END,
+    released_by = CASE WHEN c.delay > 0 THEN c.worker END,
     released_until = CASE WHEN c.delay > 0 THEN ?3 + c.delay END
-FROM (SELECT value ->> 0 AS incarnation, value ->> 1 AS delay FROM jsonb_each(?1)) AS c
+FROM (
+    SELECT value ->> 0 AS incarnation, value ->> 1 AS delay, value ->> 2 AS worker FROM jsonb_each(?1)
+) AS c
 WHERE instances.incarnation = c.incarnation;
 
 -- name: retry_tasks
@@ -271,7 +292,7 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 
 -- name: release_tasks
 -- Put tasks back untouched, of [incarnation, execution, event, delay].
-UPDATE tasks SET owner = NULL, due_at = ?2 + c.delay, delayed = c.delay > 0
+UPDATE tasks SET owner = NULL, due_at = ?3 + c.delay, delayed = c.delay > 0
 FROM (
     SELECT value ->> 0 AS incarnation, value ->> 1 AS execution, value ->> 2 AS event, value ->> 3 AS delay
     FROM jsonb_each(?1)
@@ -381,7 +402,7 @@ FROM (
 UPDATE instances SET owner = ?2, released_by = NULL, released_until = NULL
 WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 
--- name: claimed_records
+-- name: records
 -- The records of instances, in the order asked for.
 SELECT json_group_array(json_array(
     r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
@@ -633,8 +654,9 @@ FROM (
     SELECT i.incarnation, i.name, i.version
     FROM instances AS i
     WHERE i.incarnation IN (
-        SELECT m.incarnation FROM messages AS m WHERE m.due_at <= ?1
-        UNION SELECT t.incarnation FROM timers AS t WHERE t.fire_at <= ?1
+        SELECT m.incarnation FROM messages AS m INDEXED BY messages_by_due WHERE m.due_at <= ?1
+        UNION ALL
+        SELECT t.incarnation FROM timers AS t INDEXED BY timers_by_due WHERE t.fire_at <= ?1
     )
     AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
         SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
@@ -642,16 +664,6 @@ FROM (
         AND (i.version IS NULL OR a.version = i.version)
     )
 );
-
--- name: get_instances
--- Instances by id.
-SELECT
-    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
-    r.cancel_requested, r.custom_status_version, r.held_because, r.root,
-    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
-    r.attributes, r.custom_status, r.output, r.error
-FROM jsonb_each(?1) AS j
-CROSS JOIN instance_records AS r ON r.id = j.value;
 
 -- name: get_instance
 -- One instance by id.
@@ -662,15 +674,12 @@ SELECT
     attributes, custom_status, output, error
 FROM instance_records WHERE id = ?1;
 
--- name: find_instances
--- A page of instances, newest first; of attributes the members of ?6 must be there and equal.
-SELECT
-    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
-    r.cancel_requested, r.custom_status_version, r.held_because, r.root,
-    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
-    r.attributes, r.custom_status, r.output, r.error
+-- name: find_by_creation
+-- A page of instances behind (?1, ?2), newest first, as [created at, incarnation]; the members of ?6 must be among
+-- their attributes and equal.
+SELECT json_group_array(json_array(created_at, incarnation))
 FROM (
-    SELECT i.incarnation, i.created_at
+    SELECT i.created_at, i.incarnation
     FROM instances AS i
     WHERE (i.created_at, i.incarnation) < (?1, ?2)
     AND (?3 IS NULL OR i.name = ?3)
@@ -685,9 +694,28 @@ FROM (
     ))
     ORDER BY i.created_at DESC, i.incarnation DESC
     LIMIT ?7
-) AS p
-CROSS JOIN instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.created_at DESC, p.incarnation DESC;
+);
+
+-- name: find_by_status
+-- The same of one status other than completed.
+SELECT json_group_array(json_array(created_at, incarnation))
+FROM (
+    SELECT i.created_at, i.incarnation
+    FROM instances AS i
+    WHERE (i.created_at, i.incarnation) < (?1, ?2)
+    AND (?3 IS NULL OR i.name = ?3)
+    AND (?4 IS NULL OR i.version = ?4)
+    AND i.status = ?5 AND i.status <> 'completed'
+    AND (?6 IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(?6) AS w WHERE NOT EXISTS (
+            SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
+            WHERE a.key = w.key AND a.value IS w.value
+            AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
+        )
+    ))
+    ORDER BY i.created_at DESC, i.incarnation DESC
+    LIMIT ?7
+);
 
 -- name: history
 -- The rows of one execution in order, as [first, last, at, crc, format, encoding, size], and their events.

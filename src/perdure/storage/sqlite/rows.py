@@ -30,30 +30,6 @@ def decode_answer(text: Any) -> Any:  # noqa: ANN401 - each statement's answer h
     return _decode_any(text)
 
 
-class Payloads:
-    """The payloads of a batch of rows, collected into one blob."""
-
-    __slots__ = ("_parts", "_size")
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def add(self, payload: bytes | None) -> Place:
-        """Take a payload in, and say where it lies."""
-        if payload is None:
-            return None, None
-        start = self._size + 1
-        self._parts.append(payload)
-        size = len(payload)
-        self._size += size
-        return start, size
-
-    def joined(self) -> bytes:
-        """The blob."""
-        return b"".join(self._parts)
-
-
 def record_of_row(row: Sequence[Any]) -> InstanceRecord:
     """The record of a row with the columns that `get_instance` selects."""
     (

@@ -9,7 +9,7 @@ from perdure._work import InstanceRecord
 from perdure.storage.sqlite.rows import decode_answer, encode_rows, records_of_json
 from perdure.storage.sqlite.statements import STATEMENTS
 
-_RECORDS = STATEMENTS["claimed_records"]
+_RECORDS = STATEMENTS["records"]
 
 
 class Transaction(Struct, frozen=True, kw_only=True):

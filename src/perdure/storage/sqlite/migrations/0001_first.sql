@@ -132,15 +132,6 @@ CREATE TABLE abilities (
     PRIMARY KEY (worker, kind, name, version)
 ) STRICT, WITHOUT ROWID;
 
--- A closed instance has nothing that waits.
-CREATE TRIGGER instances_close AFTER UPDATE OF status ON instances
-WHEN NEW.status IN ('completed', 'failed', 'cancelled', 'terminated')
-BEGIN
-    DELETE FROM messages WHERE incarnation = NEW.incarnation;
-    DELETE FROM tasks WHERE incarnation = NEW.incarnation;
-    DELETE FROM timers WHERE incarnation = NEW.incarnation;
-END;
-
 -- Of a deleted one nothing is left.
 CREATE TRIGGER instances_delete AFTER DELETE ON instances
 BEGIN
