@@ -15,5 +15,5 @@ class TestSqliteStorage(StorageSuite):
         self._clock = clock
         return SqliteStorage(self._path, clock=clock)
 
-    def connect(self, storage):
+    def connect(self, _storage):
         return SqliteStorage(self._path, clock=self._clock)

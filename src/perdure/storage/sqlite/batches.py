@@ -74,9 +74,7 @@ def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[in
             segment = segment[_apply_segment(transaction, items, segment, outcomes) :]  # noqa: PLW2901 - the rest of it
 
 
-def _apply_segment(
-    transaction: Transaction, items: Sequence[Item], segment: list[int], outcomes: list[Outcome]
-) -> int:
+def _apply_segment(transaction: Transaction, items: Sequence[Item], segment: list[int], outcomes: list[Outcome]) -> int:
     """Apply a segment up to the first item whose outcome depends on one before it; returns how many were applied."""
     judgement = Judgement(transaction, [(place, items[place]) for place in segment])
     split = judgement.first_dependent()

@@ -38,12 +38,10 @@ _AFTER_MESSAGES = (
     "add_next_starts", "change_instances",
 )  # fmt: skip
 _AT_LAST = ("release_instances", "retry_tasks", "release_tasks")
-_TIMED = frozenset(
-    {
-        "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
-        "change_instances", "release_instances", "retry_tasks", "release_tasks",
-    }  # fmt: skip
-)
+_TIMED = {
+    "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
+    "change_instances", "release_instances", "retry_tasks", "release_tasks",
+}  # fmt: skip
 """The statements that take payloads and the store's time beside their rows."""
 
 
@@ -136,12 +134,11 @@ class Changes:
         history = turn.history
         if history is not None:
             table = self._tables["append_history"]
-            table.rows.append(
-                (
-                    incarnation, execution, history.first, history.last, history.at, history.format, history.crc,
-                    history.encoding, *table.add(history.data),
-                )  # fmt: skip
-            )
+            row: tuple[object, ...] = (
+                incarnation, execution, history.first, history.last, history.at, history.format, history.crc,
+                history.encoding, *table.add(history.data),
+            )  # fmt: skip
+            table.rows.append(row)
         for task in turn.tasks:
             self._add_task(incarnation, execution, task)
         if turn.tasks_gone:
@@ -199,17 +196,15 @@ class Changes:
         # An owned one has consumed its start already.
         start_at = new.start_at if owner is None else None
         table = self._tables["create_instances"]
-        add = table.add
-        table.rows.append(
-            (
-                new.incarnation, new.id, new.name, change.version or new.version, status, owner, start_at, new.root,
-                new.slot,
-                *((None,) * 4 if parent is None else
-                  (parent.instance_id, parent.incarnation, parent.execution, parent.event)),
-                change.cancel_requested, int(change.custom_status is not None),
-                *add(new.attributes), *add(change.custom_status),
-            )  # fmt: skip
-        )
+        family: tuple[object, ...] = (None, None, None, None)
+        if parent is not None:
+            family = parent.instance_id, parent.incarnation, parent.execution, parent.event
+        row = (
+            new.incarnation, new.id, new.name, change.version or new.version, status, owner, start_at, new.root,
+            new.slot, *family, change.cancel_requested, int(change.custom_status is not None),
+            *table.add(new.attributes), *table.add(change.custom_status),
+        )  # fmt: skip
+        table.rows.append(row)
 
     def _change_timers(self, turn: Turn) -> None:
         incarnation, execution = turn.incarnation, turn.execution
@@ -232,7 +227,9 @@ class Changes:
         )
         table = self._tables["add_plain_tasks" if plain else "add_tasks"]
         add = table.add
-        row = (incarnation, execution, task.event, owner, task.name, *add(task.input), *add(task.retry))
+        row: tuple[object, ...] = (
+            incarnation, execution, task.event, owner, task.name, *add(task.input), *add(task.retry),
+        )  # fmt: skip
         if not plain:
             row += (
                 task.priority, task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag,
@@ -275,12 +272,11 @@ class Changes:
         incarnation = turn.incarnation
         table = self._tables["change_instances"]
         add = table.add
-        table.rows.append(
-            (
-                incarnation, change.status, change.version, change.execution, change.cancel_requested,
-                *add(change.output), *add(change.error), *add(change.custom_status),
-            )  # fmt: skip
-        )
+        row = (
+            incarnation, change.status, change.version, change.execution, change.cancel_requested,
+            *add(change.output), *add(change.error), *add(change.custom_status),
+        )  # fmt: skip
+        table.rows.append(row)
         if change.status in CLOSED:
             self._closed.append(incarnation)
         if change.execution not in (None, turn.execution):

@@ -38,9 +38,7 @@ def take(transaction: Transaction, claim: Claim) -> Work:
     )
 
 
-def _take_instances(
-    transaction: Transaction, most: int, waiting: Waiting
-) -> tuple[tuple[ClaimedInstance, ...], bool]:
+def _take_instances(transaction: Transaction, most: int, waiting: Waiting) -> tuple[tuple[ClaimedInstance, ...], bool]:
     if not any(due is not None and due <= transaction.now for due in waiting[:2]):
         return (), False
     found: dict[int, int] = {}

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import apsw
 
@@ -45,7 +44,7 @@ def meaning(exc: apsw.Error, path: str) -> StorageError:
                 "what is readable"
             )
         case apsw.NotADBError():
-            return ForeignDatabaseError(f"{path} is no SQLite database: point the URL to another file; it was left as it is")
+            return ForeignDatabaseError(f"{path} is no SQLite database: point the URL elsewhere; it was left as it is")
         case apsw.ReadOnlyError():
             return StorageError(f"{path} can't be written ({exc}): give this user the right to write it and its folder")
         case apsw.IOError() | apsw.CantOpenError() | apsw.NoMemError() | apsw.ProtocolError():
@@ -147,13 +146,11 @@ class Connection:
             found = os.stat(self.path)
         except OSError as exc:
             raise ForeignDatabaseError(
-                f"{self.path} was deleted or moved while it was open ({exc.strerror}): stop all processes on it, put it "
-                "back together with its -wal file, and start again"
+                f"{self.path} was deleted or moved while it was open ({exc.strerror}): stop all processes on it, put "
+                "it back together with its -wal file, and start again"
             ) from exc
         if (found.st_dev, found.st_ino) != self._identity:
             raise ForeignDatabaseError(
-                f"{self.path} was replaced by another file while it was open: stop all processes on it before a file is "
-                "put in its place"
+                f"{self.path} was replaced by another file while it was open: stop all processes on it before a file "
+                "is put in its place"
             )
-
-

@@ -6,15 +6,17 @@ never opened but by SQLite, because closing any other handle on it drops SQLite'
 
 import os
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import apsw
 
+from perdure._ports import SystemClock
 from perdure.errors import ForeignDatabaseError, StorageBusyError, StorageError, UsageError
 from perdure.storage.sqlite.connection import Connection, meaning
+from perdure.storage.sqlite.statements import STATEMENTS
 
 T = TypeVar("T")
 
@@ -29,11 +31,14 @@ CHECKPOINT_PAGES = 4_000
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 _STATEMENTS_KEPT = 120
 _PATIENCE_STEP_S = 0.005
+_CLOCK = SystemClock()
+"""How long we wait for other processes is a matter of real time, whatever the store's clock says."""
 
 _SYNCHRONOUS = {"full": 2, "normal": 1}
-_SHARED_FILE_SYSTEMS = frozenset(
-    {"9p", "afs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs"}
-)
+_SHARED_FILE_SYSTEMS = {
+    "9p", "afs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3",
+    "smbfs",
+}  # fmt: skip
 
 
 def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
@@ -41,7 +46,7 @@ def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
 
     Raises:
         UsageError: The path names no file.
-        StorageError: There is no such folder, the file can't be made, read or written, or it lies where locks don't hold.
+        StorageError: There is no such folder, the file can't be made, read or written, or locks don't hold there.
     """
     text = os.fspath(path)
     if not text or text == ":memory:" or "\0" in text:
@@ -58,7 +63,9 @@ def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
     if not os.access(full, os.R_OK | os.W_OK):
         raise StorageError(f"{full} can't be read and written by this user: give the right to, or choose another file")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StorageError(f"{folder} can't be written by this user, and SQLite keeps its -wal file there: give the right")
+        raise StorageError(
+            f"{folder} can't be written by this user, and SQLite keeps its -wal file there: give the right to"
+        )
     return full
 
 
@@ -91,17 +98,18 @@ def patiently(attempt: Callable[[], T], path: str, limit_s: float) -> T:
     Raises:
         StorageBusyError: It still has it after `limit_s`.
     """
-    deadline = time.monotonic() + limit_s
+    pause = threading.Event()
+    deadline = _CLOCK.monotonic_us() + limit_s * 1_000_000
     while True:
         try:
             return attempt()
         except (apsw.BusyError, apsw.LockedError) as exc:
-            if time.monotonic() > deadline:
+            if _CLOCK.monotonic_us() > deadline:
                 raise meaning(exc, path) from exc
         except StorageBusyError:
-            if time.monotonic() > deadline:
+            if _CLOCK.monotonic_us() > deadline:
                 raise
-        time.sleep(_PATIENCE_STEP_S)
+        pause.wait(_PATIENCE_STEP_S)
 
 
 def _make(path: str, folder: str) -> None:
@@ -137,7 +145,7 @@ def _identify(raw: apsw.Connection, path: str) -> None:
     application_id = raw.pragma("application_id")
     if application_id == APPLICATION_ID:
         return
-    if application_id != 0 or raw.execute("SELECT count(*) FROM sqlite_schema").get:
+    if application_id != 0 or raw.execute(STATEMENTS["schema_objects"]).get:
         raise ForeignDatabaseError(
             f"{path} is a SQLite database of another program (application id {application_id:#x}): point the URL to "
             "another file; it was left as it is"
@@ -179,5 +187,3 @@ def mounted_kind(table: str, folder: str) -> str:
         if inside and len(point) >= depth:
             found, depth = after.split(" ")[0], len(point)
     return found
-
-

@@ -74,9 +74,12 @@ def _refuse_other_library(event: str, arguments: tuple[object, ...]) -> None:
     if event != "sqlite3.connect" or not _watch.files:
         return
     database = arguments[0]
-    if isinstance(database, str | bytes | os.PathLike) and any(_is_open(path) for path in _paths(os.fsdecode(database))):
+    if not isinstance(database, str | bytes | os.PathLike):
+        return
+    name = os.fsdecode(database)
+    if any(_is_open(path) for path in _paths(name)):
         raise UsageError(
-            f"{os.fsdecode(database)!r} is open as a Perdure store in this process, which carries a SQLite of its own. "
+            f"{name!r} is open as a Perdure store in this process, which carries a SQLite of its own. "
             "Two SQLite libraries in one process drop each other's locks, and committed work is lost: read the store "
             "through Perdure's client, or from another process"
         )

@@ -32,6 +32,7 @@ _STALE = Refused(reason=Refusal.STALE)
 _INCARNATION = Refused(reason=Refusal.INCARNATION)
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_BY_VERDICT = {"not_owner": _NOT_OWNER, "stale": _STALE}
 
 
 class Judgement:
@@ -77,26 +78,22 @@ class Judgement:
         rows: list[tuple[int, int | None, int | None]] = []
         for place, item in self._items:
             if isinstance(item, Turn):
-                if item.history is not None and item.history.first != item.base + 1:
+                if _breaks_off(item):
                     self.settled[place] = _STALE
                 if item.create is None:
                     places.append(place)
                     rows.append((item.incarnation, item.execution, item.base))
-                elif (item.execution, item.base) != (1, 0):
-                    self.settled[place] = _STALE
             elif isinstance(item, InstanceRelease):
                 places.append(place)
                 rows.append((item.incarnation, None, None))
         if not rows:
             return
         for number, verdict in self._transaction.ask(_TURNS, encode_rows(rows), self._transaction.worker):
-            place = places[number]
-            if verdict == "not_owner":
-                self.settled[place] = _NOT_OWNER
-            elif verdict == "stale":
-                self.settled[place] = _STALE
+            refused = _BY_VERDICT.get(verdict)
+            if refused is not None:
+                self.settled[places[number]] = refused
             elif verdict in ("pending", "held"):
-                self.wakes.add(place)
+                self.wakes.add(places[number])
 
     def _judge_creations(self) -> None:
         """Ids and incarnations must be free."""
@@ -188,3 +185,10 @@ class Judgement:
                 self.settled[place] = _CLOSED
             else:
                 self.receivers[place] = incarnation
+
+
+def _breaks_off(turn: Turn) -> bool:
+    """Whether a turn can't continue any history, whatever is stored."""
+    if turn.history is not None and turn.history.first != turn.base + 1:
+        return True
+    return turn.create is not None and (turn.execution, turn.base) != (1, 0)

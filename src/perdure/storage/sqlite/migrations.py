@@ -13,6 +13,7 @@ import apsw
 from perdure.errors import SchemaVersionError, StorageError
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.files import APPLICATION_ID, patiently
+from perdure.storage.sqlite.statements import STATEMENTS
 
 
 def read_migrations(folder: Path) -> dict[int, str]:
@@ -38,8 +39,8 @@ def migrate(connection: Connection, *, busy_timeout_s: float, migrations: Mappin
         return
     if present > newest:
         raise SchemaVersionError(
-            f"{connection.path} has schema {present}, and this release of Perdure reads up to {newest}: upgrade Perdure; "
-            "the file was left as it is"
+            f"{connection.path} has schema {present}, and this release of Perdure reads up to {newest}: upgrade "
+            "Perdure; the file was left as it is"
         )
     if present == 0:
         _apply(connection, migrations)
@@ -68,7 +69,8 @@ def _upgrade(connection: Connection, present: int, migrations: Mapping[int, str]
     def get_alone() -> None:
         with connection.alone():
             raw.pragma("locking_mode", "exclusive")
-            raw.execute("BEGIN EXCLUSIVE; COMMIT")
+            raw.execute(STATEMENTS["begin_alone"])
+            raw.execute(STATEMENTS["commit"])
 
     patiently(get_alone, connection.path, busy_timeout_s)
     with connection.alone():
@@ -77,7 +79,8 @@ def _upgrade(connection: Connection, present: int, migrations: Mapping[int, str]
     _apply(connection, migrations)
     with connection.alone():
         raw.pragma("locking_mode", "normal")
-        raw.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - the lock goes with the next access
+        # The lock goes with the next access.
+        _schema(connection)
 
 
 def _back_up(raw: apsw.Connection, path: str) -> None:

@@ -6,6 +6,14 @@
 -- Take the write lock before anything is read, so that nothing that was read can have changed.
 BEGIN IMMEDIATE;
 
+-- name: begin_alone
+-- Wait until no other connection has the file open at all.
+BEGIN EXCLUSIVE;
+
+-- name: schema_objects
+-- How many tables, indexes and the like there are.
+SELECT count(*) FROM sqlite_schema;
+
 -- name: begin_read
 -- A snapshot for statements that belong together.
 BEGIN;

@@ -20,12 +20,12 @@ _encoder = msgspec.json.Encoder()
 _decode_any = msgspec.json.Decoder().decode
 
 
-def encode_rows(rows: Any) -> str:  # noqa: ANN401 - lists of tuples of whatever columns take
+def encode_rows(rows: Any) -> str:
     """The rows as the JSON text that a statement unfolds."""
     return str(_encoder.encode(rows), "utf-8")
 
 
-def decode_answer(text: Any) -> Any:  # noqa: ANN401 - each statement's answer has a shape of its own
+def decode_answer(text: Any) -> Any:
     """What a statement answered in JSON."""
     return _decode_any(text)
 
@@ -70,7 +70,7 @@ _BLOBS = 4
 """How many columns at the end of a record's row are blobs."""
 
 
-def records_of_json(text: Any) -> list[InstanceRecord]:  # noqa: ANN401 - what SQLite answered
+def records_of_json(text: Any) -> list[InstanceRecord]:
     """The records of an answer whose blobs are in hexadecimal."""
     return [record_of_row([*row[:-_BLOBS], *map(_unhex, row[-_BLOBS:])]) for row in _decode_any(text)]
 
@@ -81,7 +81,8 @@ def _unhex(text: str | None) -> bytes | None:
 
 def cut(blob: bytes | None, sizes: Iterable[int | None]) -> list[bytes | None]:
     """The payloads of a blob, one after the other; None where there is no size."""
-    whole, start, pieces = blob or b"", 0, []
+    pieces: list[bytes | None] = []
+    whole, start = blob or b"", 0
     for size in sizes:
         if size is None:
             pieces.append(None)

@@ -20,7 +20,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
     worker: int | None = None
     started_at: int = 0
 
-    def ask(self, statement: str, *bindings: Any) -> Any:  # noqa: ANN401 - statements take and give any columns
+    def ask(self, statement: str, *bindings: Any) -> Any:
         """The answer of a statement that answers in JSON."""
         return decode_answer(self.execute(statement, bindings).get)
 

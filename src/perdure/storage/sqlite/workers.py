@@ -7,6 +7,7 @@ row is what counts: who has none owns nothing and writes nothing.
 import os
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import json
 
@@ -44,13 +45,11 @@ def add_worker(
         orchestrations=tuple(orchestrations),
         activities=tuple(activities),
     )
-    transaction.execute(
-        STATEMENTS["add_worker"],
-        (
-            number, name, record.pid, record.host, record.started_at, lease_us, record.lease_until,
-            encode_rows(record.orchestrations), encode_rows(record.activities),
-        ),  # fmt: skip
-    )
+    row = (
+        number, name, record.pid, record.host, record.started_at, lease_us, record.lease_until,
+        encode_rows(record.orchestrations), encode_rows(record.activities),
+    )  # fmt: skip
+    transaction.execute(STATEMENTS["add_worker"], row)
     abilities = [("orchestration", *known.rpartition("@")[::2]) for known in orchestrations]
     abilities += [("activity", known, "") for known in activities]
     transaction.execute(STATEMENTS["add_abilities"], (encode_rows(abilities), number))
@@ -99,7 +98,7 @@ def hold_unknown(transaction: Transaction) -> None:
 def read_workers(connection: Connection) -> list[WorkerRecord]:
     """All workers, in order of registration."""
     with connection.reading():
-        rows = connection.execute(STATEMENTS["workers"]).fetchall()
+        rows: list[Any] = connection.execute(STATEMENTS["workers"]).fetchall()
     return [
         WorkerRecord(
             worker=number,
