@@ -9,13 +9,15 @@ hash seed changes; dicts keep theirs.
 b'[1,2]'
 """
 
+import re
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
-from perdure._types import PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX
+from perdure._types import INTEGER_DIGITS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX
 from perdure.codec._annotations import Builder
 from perdure.codec._shapes import Encoded, Misfit, encode_json
 from perdure.errors import PayloadError, PayloadTooLargeError
@@ -23,6 +25,7 @@ from perdure.errors import PayloadError, PayloadTooLargeError
 __all__ = ["Encoded", "InputsCodec", "TypeCodec", "codec_for", "decode_any", "encode_any"]
 
 _NUL: Final = b"\\u0000"
+_LONG_INTEGER = re.compile(rb"\d{%d}" % (INTEGER_DIGITS_MAX + 1))
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -59,7 +62,8 @@ class TypeCodec:
         try:
             if self._plain(value):
                 data = encode_json(value)
-                if _NUL not in data and len(data) <= PAYLOAD_BYTES_MAX and (self._is_simple or self._is_settled(data)):
+                is_settled = (self._is_simple and len(data) <= INTEGER_DIGITS_MAX) or self._is_settled(data)
+                if is_settled and _NUL not in data:
                     return data
         except Exception:  # noqa: BLE001, S110 -- whatever is wrong, the slow way says it in words
             pass
@@ -77,9 +81,12 @@ class TypeCodec:
 
     def _is_settled(self, data: bytes) -> bool:
         """Whether nothing is left to check that only the written value shows."""
+        if self._rereads or len(data) > PAYLOAD_BYTES_MAX:
+            return False
         if self._checks_depth and data.count(b"[") + data.count(b"{") > PAYLOAD_DEPTH_MAX:
             return False
-        return not self._rereads
+        # Python has refused longer integers already, unless the program changed that.
+        return 0 < sys.get_int_max_str_digits() <= INTEGER_DIGITS_MAX or not _LONG_INTEGER.search(data)
 
     def _encode_slowly(self, value: Any, what: str) -> bytes:
         try:

@@ -25,7 +25,6 @@ Encoded = bytes | memoryview | msgspec.Raw
 
 encode_json: Final = msgspec.json.Encoder().encode
 _FLOATS = frozenset({float})
-_FLOAT_INTEGER_MAX = 2**53
 _INTEGER_MAX: Final = 10**INTEGER_DIGITS_MAX
 _KEY_CHARS_SHOWN_MAX = 40
 _PATH_STEPS_SHOWN_MAX = 12
@@ -139,7 +138,8 @@ class ExactShape(Shape):
     def __init__(self, cls: type) -> None:
         super().__init__(cls, "None" if cls is NoneType else type_name(cls))
         self.exact = frozenset({cls})
-        self.kinds = frozenset({_KINDS.get(cls, "str")})
+        # UNSET is written as nothing at all.
+        self.kinds = frozenset() if cls is msgspec.UnsetType else frozenset({_KINDS.get(cls, "str")})
 
 
 class StrShape(Shape):
@@ -157,7 +157,7 @@ class StrShape(Shape):
 
 
 class IntShape(Shape):
-    """Integers of up to 4000 digits; a bool is none."""
+    """Integers of up to 4300 digits; a bool is none."""
 
     exact = frozenset({int})
     kinds = frozenset({"int"})
@@ -183,10 +183,8 @@ class FloatShape(Shape):
         super().__init__(float, "float")
 
     def plain(self, value: Any) -> bool:
-        kind = type(value)
-        if kind is float:
-            return isfinite(value)
-        return kind is int and bool(-_FLOAT_INTEGER_MAX <= value <= _FLOAT_INTEGER_MAX)
+        # An integer fits too, but is written as a float, the same as when it has come back.
+        return type(value) is float and isfinite(value)
 
     def all_plain(self, values: Collection[Any]) -> bool:
         if _FLOATS.issuperset(map(type, values)):
@@ -234,9 +232,9 @@ class DatetimeShape(Shape):
         if offset % timedelta(minutes=1):
             # RFC 3339 has no seconds in an offset; the instant is what counts.
             instant = instant.astimezone(UTC)
-        if instant != value:
-            raise self.misfit(value)
-        return instant
+        if instant == value:
+            return instant
+        raise self.misfit(value)
 
 
 class TimeShape(Shape):
@@ -327,7 +325,7 @@ _SCALARS: dict[type, Callable[[], Shape]] = {
     datetime: DatetimeShape,
     time: TimeShape,
 }
-_EXACT = frozenset({bool, NoneType, bytes, bytearray, date, timedelta})
+_EXACT = frozenset({bool, NoneType, bytes, bytearray, date, timedelta, msgspec.UnsetType})
 
 
 def scalar_shape(cls: type) -> Shape | None:

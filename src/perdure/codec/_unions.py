@@ -138,7 +138,7 @@ def _is_none(member: Shape) -> bool:
 
 
 def _is_bare(member: Shape) -> bool:
-    return isinstance(member, _BARE) or (isinstance(member, ExactShape) and member.exact <= {NoneType, bool})
+    return isinstance(member, _BARE) or (isinstance(member, ExactShape) and member.kinds <= {"null", "bool"})
 
 
 def _read_first(members: tuple[Shape, ...], data: Encoded) -> Any:

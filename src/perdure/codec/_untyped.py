@@ -1,5 +1,6 @@
 """The shape of Any and object: whatever can be JSON, which comes back as dicts, lists, strings, numbers and None."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from math import isfinite
 from types import NoneType
@@ -87,13 +88,14 @@ class UntypedShape(Shape):
         return lowered
 
     def _lower_object(self, value: Any, depth_left: int) -> Any:
-        try:
+        shape = None
+        with contextlib.suppress(RegistrationError):
             shape = self._shape_for(type(value))
-        except RegistrationError:
+        if shape is None or isinstance(shape, UntypedShape):
             raise Misfit(
                 f"a value of type {type_name(type(value))} can't be JSON; pass plain data, a dataclass, or another "
                 "supported type"
-            ) from None
+            )
         return shape.lower(value, depth_left)
 
 
