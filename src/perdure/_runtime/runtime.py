@@ -128,10 +128,14 @@ class Runtime:
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a runtime can't be opened inside an orchestration")
         storage = self._storage = self._make_storage()
+        self._exits = AsyncExitStack()
         try:
             await self._begin(storage, loop)
         except BaseException:
-            storage.close()
+            try:
+                await self._exits.aclose()
+            finally:
+                storage.close()
             raise
         return self
 
@@ -143,7 +147,6 @@ class Runtime:
         incarnations = Incarnations(self._clock, self._entropy)
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = Client._over(self._gateway)
-        self._exits = AsyncExitStack()
         services = await enter_lifespans(self._registry, self._client, self._exits)
         self._activities = Activities(
             registry=self._registry,
@@ -208,8 +211,10 @@ class Runtime:
         await loop.run_in_executor(None, self._thread.join)
         await loop.run_in_executor(None, self._heartbeat.stop)
         self._gateway.close()
-        await self._exits.aclose()
-        await loop.run_in_executor(None, self._storage.close)
+        try:
+            await self._exits.aclose()
+        finally:
+            await loop.run_in_executor(None, self._storage.close)
 
     def _drain(self) -> None:
         self._engine.draining = True
