@@ -1,30 +1,41 @@
 """Where orchestration code asked for something: "package/file.py:41", relative to its package, never compared."""
 
+from __future__ import annotations
+
 import asyncio
 import sys
+from typing import TYPE_CHECKING
 
-_SKIPPED = (asyncio.__file__.removesuffix("__init__.py"), __file__.removesuffix("callsite.py").removesuffix("_core/"))
-_shown: dict[str, str | None] = {}
+if TYPE_CHECKING:
+    from types import FrameType
+
+# Of asyncio and of this package: who asked stands above their frames.
+_SKIPPED = (asyncio.__file__.removesuffix("__init__.py"), __file__.removesuffix("_core/callsite.py"))
+
+_lines: dict[str, dict[int, str] | None] = {}
+"""What was shown for each line of each file so far; None for files to skip. As large as the source at most."""
 
 
 def where_asked() -> str | None:
     """The innermost line that is neither asyncio's nor ours."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename
         try:
-            shown = _shown[file]
+            lines = _lines[file]
         except KeyError:
-            shown = _shown[file] = _relative(file, frame.f_globals.get("__name__", ""))
-        if shown is not None:
-            return f"{shown}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the walk
+            lines = _lines[file] = None if file.startswith(_SKIPPED) or file.startswith("<frozen") else {}
+        if lines is not None:
+            line = frame.f_lineno
+            shown = lines.get(line)
+            if shown is None:
+                shown = lines[line] = f"{_relative(file, frame.f_globals.get('__name__', ''))}:{line}"
+            return shown
+        frame = frame.f_back
     return None
 
 
-def _relative(file: str, module: str) -> str | None:
-    if file.startswith(_SKIPPED) or file.startswith("<frozen"):
-        return None
+def _relative(file: str, module: str) -> str:
     base = file.replace("\\", "/").rpartition("/")[2]
     folders = module.split(".") if base == "__init__.py" else module.split(".")[:-1]
     return "/".join([*folders, base])

@@ -38,10 +38,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _new(kind: type[Any], execution: "Execution") -> Any:
-    """A durable future whose hash exists before asyncio sees it."""
-    future = kind.__new__(kind)
-    future._hash = execution.next_hash()
-    future.__init__(loop=execution)
+    """A durable future of this execution that has no event yet."""
+    future = kind(loop=execution)
+    future._number = execution.next_number()
     future.execution = execution
     future.event_id = 0
     future.lost_at = None

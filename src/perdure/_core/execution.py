@@ -373,7 +373,7 @@ class Execution(OrchestrationLoop):
             self.warnings.append(f"task {task.get_name()} failed and nobody looked: {_said(task.exception())}")
         for error in self.callback_errors:
             self.warnings.append(f"a callback failed: {_said(error)}")
-        self.callback_errors.clear()
+        self.callback_errors = ()
 
     # -- what contexts and futures call ----------------------------------------------------------------------------
 

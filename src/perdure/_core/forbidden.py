@@ -5,9 +5,7 @@ CURES = {
         "Threads and executors are not repeatable. Put the work in an activity (a plain `def` runs in a thread) and "
         "await ctx.schedule_activity(...)."
     ),
-    "network": (
-        "The network is not repeatable. Do it in an activity and await ctx.schedule_activity(...)."
-    ),
+    "network": ("The network is not repeatable. Do it in an activity and await ctx.schedule_activity(...)."),
     "process": (
         "Subprocesses and pipes are not repeatable. Do it in an activity and await ctx.schedule_activity(...)."
     ),
@@ -17,10 +15,23 @@ CURES = {
     "running": (
         "An orchestration already runs on its own loop. Await the coroutine, or start it with asyncio.create_task(...)."
     ),
-    "setting": (
-        "The orchestration's loop can't be reconfigured. Configure the runtime instead."
-    ),
+    "setting": ("The orchestration's loop can't be reconfigured. Configure the runtime instead."),
 }
+
+OUTSIDE = (
+    "a thread, another event loop or another orchestration shares an object with it. Share nothing; use activities and "
+    "external events."
+)
+
+BY_HAND = (
+    "asyncio.Task(...) was made by hand in an orchestration: in a set its place would be its address, which no replay "
+    "could repeat. Use asyncio.create_task(...)."
+)
+
+UNORDERED = (
+    "asyncio.as_completed over bare coroutines has no order that a replay could repeat: wrap each in "
+    "asyncio.create_task(...) first."
+)
 
 REFUSED = {
     "executor": ("run_in_executor", "set_default_executor"),

@@ -10,33 +10,36 @@ The same idea, an event loop of their own for deterministic replay, is in Tempor
 
 import asyncio
 import sys
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from math import ceil
-from typing import Any, NoReturn, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
+from weakref import ref
 
+from perdure._core.forbidden import BY_HAND, CURES, OUTSIDE, QUIET, REFUSED, UNORDERED
+from perdure._core.unwinding import Unwind, end
 from perdure.errors import ForbiddenCallError
-from perdure._core.forbidden import CURES, QUIET, REFUSED
+
+if TYPE_CHECKING:
+    from collections import deque
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 HANDLES_PER_TURN_MAX = 1_000_000
 """Callbacks that one event may set off before the turn is taken for endless."""
 
-CLOSES_MAX = 8
-"""How often a coroutine that swallows GeneratorExit is closed before it is left in the graveyard."""
+INSTANT_US_MAX = 253_402_300_799_999_999
+"""The last microsecond of the year 9999; a timer without an end, as in `anyio.sleep_forever`, is due then."""
 
 _HASH_STEP = 0x9E3779B97F4A7C15
-_HASH_MASK = 0x1FFFFFFFFFFFFFFF
+# Two digits of a Python integer.
+_HASH_MASK = 0x0FFFFFFFFFFFFFFF
 _TASKS_BEFORE_PRUNING = 64
 
-graveyard: list[Coroutine[Any, Any, Any]] = []
-"""Coroutines that would not end when their execution was dropped; held for the life of the process."""
-
-
-class Unwind(BaseException):
-    """Unwinds the coroutines of an execution that is over; user code can delay it, but not undo it."""
+alive: "set[OrchestrationLoop]" = set()
+"""Every execution with a suspended coroutine. Nothing is collected by chance: an execution ends, or is dropped."""
 
 
 class TurnEndlessError(Exception):
@@ -44,19 +47,21 @@ class TurnEndlessError(Exception):
 
 
 class Future(asyncio.Future[T]):
-    """A future whose hash is its number in the execution."""
+    """A future whose hash comes from its number in the execution."""
 
-    __slots__ = ("_hash",)
-    _hash: int
+    __slots__ = ("_number",)
+    _number: int
 
     def __hash__(self) -> int:
-        return self._hash
+        # Worked out when somebody asks: most futures are never put into a set, and the number is smaller.
+        loop: Any = self.get_loop()
+        return hashed(loop.salt, self._number)
 
     __eq__ = object.__eq__
 
 
 class Task(asyncio.Task[T]):
-    """A task whose hash is its number in the execution."""
+    """A task whose hash comes from its number in the execution."""
 
     __slots__ = ("_hash",)
     _hash: int
@@ -65,73 +70,128 @@ class Task(asyncio.Task[T]):
         return self._hash
 
     __eq__ = object.__eq__
+
+
+def hashed(salt: int, number: int) -> int:
+    """The hash of an execution's task or future of this number."""
+    return (salt + number * _HASH_STEP) & _HASH_MASK
+
+
+def _silenced(task: Any) -> asyncio.Task[Any]:
+    """The task, of which asyncio will not say that it was destroyed before it ended."""
+    task._log_destroy_pending = False
+    return cast("asyncio.Task[Any]", task)
 
 
 async def _adopt(future: asyncio.Future[T]) -> T:
     return await future
 
 
-def _is_bare_as_completed() -> bool:
-    """Whether `create_task` was reached from `as_completed` over a set of bare coroutines, which have no stable order."""
+def _type_of_first_steps() -> type:
+    """The type of the callback with which asyncio's own `Task(...)` asks for its first step."""
+    asked: list[Callable[..., object]] = []
+
+    class Recorder:
+        def get_debug(self) -> bool:
+            return False
+
+        def call_soon(self, callback: Callable[..., object], **_options: object) -> None:
+            asked.append(callback)
+
+    coroutine = asyncio.sleep(0)
+    loop: Any = Recorder()
+    task = _silenced(asyncio.Task(coroutine, loop=loop))
+    asyncio._unregister_task(task)
+    coroutine.close()
+    return type(asked[0])
+
+
+_FIRST_STEP = _type_of_first_steps()
+
+
+def _as_completed() -> FrameType | None:
+    """The frame of `as_completed`, when `create_task` was reached from there with a bare coroutine."""
     frame = sys._getframe(2)
     if frame.f_code.co_name not in {"ensure_future", "_ensure_future"}:
-        return False
+        return None
     caller = frame.f_back
     while caller is not None and caller.f_globals.get("__name__") == "asyncio.tasks":
-        if caller.f_code.co_qualname.split(".")[0] in {"as_completed", "_AsCompletedIterator"}:
-            return True
+        if caller.f_code.co_qualname in {"as_completed", "_AsCompletedIterator.__init__"}:
+            return caller
         caller = caller.f_back
-    return False
+    return None
 
 
 class TimerHandle(asyncio.TimerHandle):
     """A callback at a time: the loop's side of a durable timer."""
 
     __slots__ = ("ask", "fire_at", "fired")
-
-    def __init__(  # noqa: PLR0913 - asyncio's signature and the timer's own two
-        self,
-        when: float,
-        fire_at: int,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: asyncio.AbstractEventLoop,
-        context: Context | None,
-    ) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self.ask: Any = None
-        self.fire_at = fire_at
-        self.fired = False
+    ask: Any
+    fire_at: int
+    fired: bool
 
 
 def timer_us(when: float) -> int:
-    """The microsecond at which `loop.time() >= when` holds for the first time."""
+    """The microsecond at which `loop.time() >= when` holds for the first time; infinity is the end of the year 9999.
+
+    Raises:
+        ValueError: `when` is not a number.
+    """
+    if when >= INSTANT_US_MAX / 1e6:
+        return INSTANT_US_MAX
     us = ceil(when * 1e6)
-    return us + (us / 1e6 < when)
+    return max(us + (us / 1e6 < when), 0)
 
 
 class OrchestrationLoop(asyncio.AbstractEventLoop):
-    """One per execution. `ready` is the thread's queue while a turn of this execution runs, and None otherwise."""
+    """One per execution. `ready` is the thread's queue while a turn of this execution runs, and None otherwise.
+
+    Attributes:
+        now_us: The time of the event being handled; never goes back.
+        salt: Drawn from the execution's secret; set before the first task.
+        variables: The execution's own context variables; what the outside world has set there is not seen.
+        offence: The first forbidden act, which holds the instance.
+        over: Why nothing may be asked for any more; every verb then raises `Unwind`.
+        callback_errors: What callbacks raised.
+    """
+
+    __slots__ = (
+        "_dying",
+        "_generators",
+        "_prune_at",
+        "_root",
+        "_sequence",
+        "_tasks",
+        "callback_errors",
+        "now_us",
+        "offence",
+        "over",
+        "ready",
+        "salt",
+        "variables",
+    )
 
     __perdure_orchestration_loop__ = True
+    timer_type: ClassVar[type[TimerHandle]] = TimerHandle
 
     def __init__(self) -> None:
         self.now_us = 0
         self.salt = 0
-        """Drawn from the execution's secret; set before the first task."""
+        self.variables: Context | None = None
         self.ready: deque[asyncio.Handle] | None = None
         self.offence: BaseException | None = None
         self.over: str | None = None
-        """Why nothing may be asked for any more; every verb then raises `Unwind`."""
-        self.callback_errors: list[BaseException] = []
+        self.callback_errors: tuple[BaseException, ...] = ()
         self._sequence = 0
-        self._tasks: list[Task[Any]] = []
+        # The first task, and the others once there are any: most executions that wait have just one.
+        self._root: Task[Any] | None = None
+        self._tasks: list[Task[Any]] | None = None
         self._prune_at = _TASKS_BEFORE_PRUNING
-        self._generators: set[int] = set()
+        self._generators: dict[int, ref[Any]] | None = None
+        self._dying = 0
 
-    # The execution overrides these two.
     def timer_created(self, handle: TimerHandle) -> None:
-        """A callback was scheduled for later."""
+        """A callback was scheduled for later; the execution writes it down."""
         raise NotImplementedError
 
     def timer_cancelled(self, handle: TimerHandle) -> None:
@@ -148,48 +208,58 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """Let a verb pass only inside a turn of this very execution."""
         if self.over is not None:
             raise Unwind(self.over)
-        if self.ready is None:
+        if asyncio._get_running_loop() is not self:
             self._outside(verb)
 
     def _outside(self, verb: str) -> NoReturn:
-        self.offend(
-            ForbiddenCallError(
-                f"{verb} was called outside this orchestration's own turn: a thread, another event loop or another "
-                "orchestration shares an object with it. Share nothing; use activities and external events."
-            )
-        )
-
-    # -- scheduling ------------------------------------------------------------------------------------------------
+        error = ForbiddenCallError(f"{verb} was called outside this orchestration's own turn: {OUTSIDE}")
+        running = asyncio._get_running_loop()
+        if isinstance(running, OrchestrationLoop) and running.offence is None:
+            # The other one's fault as well: its replay would not find this execution where it is now.
+            running.offence = error
+        self.offend(error)
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Run the callback in this turn, after those already scheduled."""
         # Not refused while the execution unwinds: asyncio itself still has to wake the tasks that it cancels.
-        if self.ready is None:
+        ready = self.ready
+        if ready is None or asyncio._get_running_loop() is not self:
             self._outside("call_soon")
+        if type(callback) is _FIRST_STEP:
+            self._check_task(callback)
         handle = asyncio.Handle(callback, args, self, context)
-        self.ready.append(handle)
+        ready.append(handle)
         return handle
 
+    def _check_task(self, first_step: Any) -> None:
+        task = first_step.__self__
+        if type(task) is not Task and isinstance(task, asyncio.Task):
+            end(_silenced(task).get_coro())
+            self.offend(ForbiddenCallError(BY_HAND))
+
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Refused: only another thread would need it."""
         self.offend(ForbiddenCallError(f"call_soon_threadsafe was called in an orchestration. {CURES['executor']}"))
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> TimerHandle:
         """Run the callback when a durable timer of `delay` seconds fires."""
         return self.call_at(self.now_us / 1e6 + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> TimerHandle:
         """Run the callback when a durable timer fires at `when`, in seconds of `time()`."""
         self.gate("call_at")
-        handle = TimerHandle(when, timer_us(when), callback, args, self, context)
+        fire_at = timer_us(when)
+        handle = self.timer_type(when, callback, args, self, context)
+        handle.fire_at = fire_at
+        handle.fired = False
         self.timer_created(handle)
         return handle
 
@@ -201,21 +271,18 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """Seconds since 1970 at the event being handled; never goes back."""
         return self.now_us / 1e6
 
-    # -- tasks and futures -----------------------------------------------------------------------------------------
-
-    def next_hash(self) -> int:
-        """The hash of the next task or future."""
-        self._sequence = sequence = self._sequence + 1
-        return (self.salt + sequence * _HASH_STEP) & _HASH_MASK
+    def next_number(self) -> int:
+        """The number of the next task or future."""
+        self._sequence = number = self._sequence + 1
+        return number
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future of this execution."""
-        future: Future[Any] = Future.__new__(Future)
-        future._hash = self.next_hash()
-        future.__init__(loop=self)  # type: ignore[misc]  # the hash must exist before asyncio sees the object
+        future: Future[Any] = Future(loop=self)
+        future._number = self.next_number()
         return future
 
-    def create_task(  # type: ignore[override]  # takes futures too
+    def create_task(  # takes futures too
         self,
         coro: Generator[Any, None, T] | Coroutine[Any, Any, T] | asyncio.Future[T],
         *,
@@ -224,62 +291,83 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         **options: Any,
     ) -> asyncio.Task[T]:
         """A task of this execution; a future is adopted by a task that awaits it."""
+        if self.over is not None and not isinstance(coro, asyncio.Future):
+            coro.close()
         self.gate("create_task")
         if isinstance(coro, asyncio.Future):
             coro = _adopt(coro)
-        elif _is_bare_as_completed():
-            coro.close()
-            self.offend(
-                ForbiddenCallError(
-                    "asyncio.as_completed over bare coroutines has no order that a replay could repeat: "
-                    "wrap each in asyncio.create_task(...) first."
-                )
-            )
+        elif (frame := _as_completed()) is not None:
+            self._refuse_unordered(frame, coro)
+        number = self.next_number()
         task: Task[T] = Task.__new__(Task)
-        task._hash = self.next_hash()
-        label = f"Task-{self._sequence}" if name is None else str(name)
-        task.__init__(coro, loop=self, name=label, context=context, **options)  # type: ignore[misc]  # as in create_future
+        task._hash = hashed(self.salt, number)
+        label = f"Task-{number}" if name is None else str(name)
+        # The hash had to exist before asyncio sees the object.
+        task.__init__(coro, loop=self, name=label, context=context, **options)  # type: ignore[misc]
         asyncio._unregister_task(task)
-        self._tasks.append(task)
-        if len(self._tasks) >= self._prune_at:
-            self._tasks = [t for t in self._tasks if not t.done() or t._log_traceback]  # type: ignore[attr-defined]
-            self._prune_at = max(_TASKS_BEFORE_PRUNING, 2 * len(self._tasks))
+        self._hold(task)
         return task
+
+    def _refuse_unordered(self, frame: FrameType, coro: Any) -> NoReturn:
+        coro.close()
+        given = frame.f_locals.get("fs", frame.f_locals.get("aws"))
+        if isinstance(given, list | tuple | set | frozenset | dict):
+            # One fault, one report: Python would complain of each of the others that it was never awaited.
+            for each in given:
+                if asyncio.iscoroutine(each):
+                    each.close()
+        self.offend(ForbiddenCallError(UNORDERED))
+
+    def _hold(self, task: Task[Any]) -> None:
+        """Keep a task until it is done: asyncio itself would let one go that nobody else refers to."""
+        if self._root is None:
+            self._root = task
+            alive.add(self)
+        elif self._tasks is None:
+            self._tasks = [task]
+        else:
+            self._tasks.append(task)
+            if len(self._tasks) >= self._prune_at:
+                self._tasks = [t for t in self._tasks if not t.done() or t._log_traceback]
+                self._prune_at = max(_TASKS_BEFORE_PRUNING, 2 * len(self._tasks))
+
+    def _held(self) -> list[Task[Any]]:
+        first = [] if self._root is None else [self._root]
+        return first if self._tasks is None else first + self._tasks
 
     def unfinished(self) -> list[Task[Any]]:
         """Tasks that are not done, in the order of their creation."""
-        return [task for task in self._tasks if not task.done()]
+        return [task for task in self._held() if not task.done()]
 
     def unretrieved(self) -> list[Task[Any]]:
         """Finished tasks whose exception nobody looked at."""
-        return [task for task in self._tasks if task.done() and task._log_traceback]  # type: ignore[attr-defined]
-
-    # -- running ---------------------------------------------------------------------------------------------------
+        return [task for task in self._held() if task.done() and task._log_traceback]
 
     def run_ready(self) -> None:
-        """Run until nothing is ready; the queue is empty however this ends."""
+        """Run until nothing is ready; the queue is empty however this ends.
+
+        Raises:
+            TurnEndlessError: Too many callbacks ran; the message says where.
+        """
         ready = self.ready
-        if ready is None:  # pragma: no cover - the stage sets it
-            raise RuntimeError("run_ready outside a stage")
-        budget = HANDLES_PER_TURN_MAX
+        if ready is None:
+            raise RuntimeError("run_ready was called outside a stage")
+        left = HANDLES_PER_TURN_MAX
         try:
             while ready:
                 handle = ready.popleft()
-                if not handle._cancelled:  # type: ignore[attr-defined]
+                if not handle._cancelled:
                     handle._run()
-                    budget -= 1
-                    if budget < 0:
-                        raise TurnEndlessError(
-                            f"one event set off more than {HANDLES_PER_TURN_MAX:,} callbacks: "
-                            "the orchestration loops without waiting for anything durable"
-                        )
+                    left -= 1
+                    if left == 0:
+                        raise TurnEndlessError(_endless(self.unfinished()))
         finally:
             ready.clear()
 
     def fire(self, handle: TimerHandle) -> None:
         """The durable timer of this callback has fired."""
         handle.fired = True
-        if self.ready is not None and not handle.cancelled():
+        if self.ready is not None:
             self.ready.append(handle)
 
     def drop(self) -> int:
@@ -291,46 +379,44 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         self.over = self.over or "the execution was dropped"
         stubborn = 0
         for task in reversed(self.unfinished()):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine = task.get_coro()
-            for _ in range(CLOSES_MAX):
-                try:
-                    coroutine.close()  # type: ignore[union-attr]
-                except RuntimeError:
-                    continue
-                except BaseException:  # noqa: BLE001 - whatever a finally block raises, it is over
-                    break
-                else:
-                    break
-            else:
-                graveyard.append(coroutine)  # type: ignore[arg-type]
-                stubborn += 1
+            stubborn += not end(_silenced(task).get_coro())
         for task in self.unretrieved():
-            task._log_traceback = False  # type: ignore[attr-defined]
+            task._log_traceback = False
         if self.ready is not None:
             self.ready.clear()
-        self._tasks.clear()
-        self._generators.clear()
+        self.ended()
         return stubborn
+
+    def ended(self) -> None:
+        """No coroutine of this execution is left."""
+        self._root = self._tasks = self._generators = None
+        alive.discard(self)
 
     def generator_begun(self, generator: Any) -> None:
         """An async generator of this execution yielded its first value."""
-        self._generators.add(id(generator))
+        if self._generators is None:
+            self._generators = {}
+        generators, key = self._generators, id(generator)
+
+        def dying(_: object) -> None:
+            # Python calls this just before it hands a generator that has not ended to `generator_lost`; one that has
+            # ended only dies, and its id may soon be another's.
+            del generators[key]
+            self._dying = key
+
+        generators[key] = ref(generator, dying)
 
     def generator_lost(self, generator: Any) -> None:
         """An async generator lost its last reference: clean it up in this turn, if it is ours and a turn runs."""
-        if id(generator) in self._generators:
-            self._generators.discard(id(generator))
-            if self.ready is not None and self.over is None:
-                self.create_task(generator.aclose())
-
-    # -- what libraries ask ----------------------------------------------------------------------------------------
+        if self._dying == id(generator) and self.over is None:
+            context = None if self.variables is None else self.variables.copy()
+            self.create_task(generator.aclose(), context=context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep what a callback raised; what the collector reports is not deterministic and ignored."""
         error = context.get("exception")
-        if "handle" in context and error is not None and self.ready is not None:
-            self.callback_errors.append(error)
+        if "handle" in context and error is not None and not isinstance(error, Unwind):
+            self.callback_errors += (error,)
 
     def is_running(self) -> bool:
         """Whether a turn of this execution runs."""
@@ -345,9 +431,25 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         return False
 
 
+def where_waiting(task: asyncio.Task[Any]) -> str:
+    """The line at which a task is suspended, or its name."""
+    stack = task.get_stack(limit=1)
+    if not stack:
+        return task.get_name()
+    frame = stack[-1]
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+
+
+def _endless(tasks: list[Task[Any]]) -> str:
+    lines = ", ".join(sorted({where_waiting(task) for task in tasks}))
+    return (
+        f"one event set off more than {HANDLES_PER_TURN_MAX:,} callbacks: the orchestration loops without waiting for "
+        f"anything durable, at {lines}"
+    )
+
+
 def _refuse(name: str, cure: str) -> Callable[..., NoReturn]:
-    def refused(self: OrchestrationLoop, *args: object, **options: object) -> NoReturn:
-        del args, options
+    def refused(self: OrchestrationLoop, *_args: object, **_options: object) -> NoReturn:
         self.offend(ForbiddenCallError(f"loop.{name}() was called in an orchestration. {cure}"))
 
     refused.__name__ = name
@@ -355,24 +457,23 @@ def _refuse(name: str, cure: str) -> Callable[..., NoReturn]:
     return refused
 
 
-def _answer(name: str, value: object) -> Callable[..., Any]:
-    def quiet(self: OrchestrationLoop, *args: object, **options: object) -> object:
-        del self, args, options
-        return value
+def _answer_nothing(name: str) -> Callable[..., None]:
+    def quiet(_self: OrchestrationLoop, *_args: object, **_options: object) -> None:
+        return None
 
     quiet.__name__ = name
     quiet.__doc__ = "Answers quietly: libraries probe it."
     return quiet
 
 
-async def _nothing(self: OrchestrationLoop, *args: object) -> None:
+async def _shut_down_nothing(_self: OrchestrationLoop, *_args: object, **_options: object) -> None:
     """Nothing to shut down."""
-    del self, args
 
 
-for _group, _names in QUIET.items():
-    for _name in _names:
-        setattr(OrchestrationLoop, _name, _nothing if _group == "async" else _answer(_name, None))
+for _name in QUIET["sync"]:
+    setattr(OrchestrationLoop, _name, _answer_nothing(_name))
+for _name in QUIET["async"]:
+    setattr(OrchestrationLoop, _name, _shut_down_nothing)
 for _cure, _names in REFUSED.items():
     for _name in _names:
         setattr(OrchestrationLoop, _name, _refuse(_name, CURES[_cure]))

@@ -2,12 +2,13 @@
 
 A stage belongs to one thread. `with stage:` prepares the thread for a batch of turns: the garbage collector is off
 (a collection inside a turn would run other code's finalizers in it), async generators are ours, and an outer task, if
-there is one, is set aside. `stage.on(loop)` then makes one execution current.
+there is one, is set aside. `stage.enter(execution)` then makes one execution current.
 """
 
 import asyncio
 import gc
 import sys
+from _thread import allocate_lock
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,27 @@ from typing import Any, Self
 
 from perdure._core.loop import OrchestrationLoop
 
-_depth = 0
+# The collector is the process's, so the stages of all its threads are counted.
+_counting = allocate_lock()
+_entered = 0
 _collector_was_on = False
+
+
+def _collector_off() -> None:
+    global _entered, _collector_was_on  # noqa: PLW0603 - the collector's state is global too
+    with _counting:
+        if _entered == 0:
+            _collector_was_on = gc.isenabled()
+            gc.disable()
+        _entered += 1
+
+
+def _collector_back() -> None:
+    global _entered  # noqa: PLW0603 - as above
+    with _counting:
+        _entered -= 1
+        if _entered == 0 and _collector_was_on:
+            gc.enable()
 
 
 def _current() -> OrchestrationLoop | None:
@@ -40,6 +60,8 @@ def _generator_lost(generator: Any) -> None:
 class Stage:
     """Prepares one thread for turns. Not reentrant; one per thread."""
 
+    __slots__ = ("_hooks", "_outer_loop", "_outer_task", "_ready")
+
     def __init__(self) -> None:
         self._ready: deque[asyncio.Handle] = deque()
         self._outer_loop: asyncio.AbstractEventLoop | None = None
@@ -47,31 +69,25 @@ class Stage:
         self._hooks: Any = None
 
     def __enter__(self) -> Self:
-        global _depth, _collector_was_on  # noqa: PLW0603 - the collector is the process's, so are its users counted
+        # Python 3.14 lets a task be left and entered only while its own loop is the running one.
         self._outer_loop = asyncio._get_running_loop()
         if self._outer_loop is not None:
             self._outer_task = asyncio.current_task(self._outer_loop)
             if self._outer_task is not None:
-                asyncio.tasks._leave_task(self._outer_loop, self._outer_task)
+                asyncio._leave_task(self._outer_loop, self._outer_task)
         self._hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=_generator_lost)
-        if _depth == 0:
-            _collector_was_on = gc.isenabled()
-            gc.disable()
-        _depth += 1
+        _collector_off()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        global _depth  # noqa: PLW0603 - see __enter__
-        _depth -= 1
-        if _depth == 0 and _collector_was_on:
-            gc.enable()
+        _collector_back()
         sys.set_asyncgen_hooks(*self._hooks)
         asyncio._set_running_loop(self._outer_loop)
         if self._outer_loop is not None and self._outer_task is not None:
-            asyncio.tasks._enter_task(self._outer_loop, self._outer_task)
+            asyncio._enter_task(self._outer_loop, self._outer_task)
         self._outer_loop = self._outer_task = self._hooks = None
 
     def enter(self, loop: OrchestrationLoop) -> None:
