@@ -165,10 +165,14 @@ class WaitStarted(Asked, frozen=True, tag="wait"):
 
 
 class WaitCancelled(Asked, frozen=True, tag="wait!"):
-    """A wait is no longer wanted; `gave_back` is the event that it had been given and nobody read."""
+    """A wait is no longer wanted; `gave_back` is the event that it had been given and nobody read.
+
+    That event is unread again, or given to the wait `gave_to`.
+    """
 
     source: int
     gave_back: int | None = None
+    gave_to: int | None = None
 
 
 class ChildScheduled(Asked, frozen=True, tag="sub"):

@@ -4,28 +4,26 @@ An ask knows how to become its event, given an id; until then it has none, becau
 same run leaves no trace. Comparing a replay's asks with the recorded events is `matching.py`.
 """
 
+import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure._context import DurableFuture as PublicDurableFuture
+from perdure._core.loop import Future, TimerHandle
 from perdure._events import (
     ActivityCancelled,
     ActivityScheduled,
     Asked,
     ChildCancelled,
     ChildScheduled,
-    DetachedStarted,
-    EventSent,
-    StatusSet,
     TimerCancelled,
     TimerCreated,
     WaitCancelled,
     WaitStarted,
 )
-from perdure._core.loop import Future, TimerHandle
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
     from perdure._core.execution import Execution
 
 T = TypeVar("T")
+
+TAKEN_BACK = -1
+"""The id of an ask that was taken back in the run that made it: it leaves no trace."""
 
 
 class Decoder(Protocol):
@@ -45,12 +46,30 @@ class Decoder(Protocol):
 
 
 class Ask(Protocol):
-    """Something asked for: it can be written down as an event."""
+    """Something asked for: it can be written down as an event.
+
+    Attributes:
+        event_id: The id of that event; 0 until it is written, TAKEN_BACK if it never will be.
+        survives: Whether it goes on when it is given up, or when the orchestration ends.
+    """
 
     event_id: int
 
+    @property
+    def survives(self) -> bool:
+        """See above."""
+        ...
+
     def event(self, event_id: int) -> Asked:
         """The event that records it under this id."""
+        ...
+
+    def given_up(self) -> Asked:
+        """The event that records that it is no longer wanted; its id is filled in later."""
+        ...
+
+    def is_open(self) -> bool:
+        """Whether an event is to come that answers it."""
         ...
 
     def names(self) -> Iterable[str]:
@@ -58,10 +77,13 @@ class Ask(Protocol):
         ...
 
 
-class DurableFuture(Future[T], PublicDurableFuture[T]):  # type: ignore[misc]  # one asyncio.Future at run time
+class DurableFuture(Future[T], PublicDurableFuture[T]):
     """A future that an event of history will resolve."""
 
     __slots__ = ("event_id", "execution", "lost_at", "where")
+    survives: ClassVar[bool] = False
+    """Whether what was asked for goes on when this future is given up, or the orchestration ends."""
+
     execution: "Execution"
     event_id: int
     where: str | None
@@ -79,19 +101,28 @@ class DurableFuture(Future[T], PublicDurableFuture[T]):  # type: ignore[misc]  #
             self._asyncio_future_blocking = True
             yield self
         elif self.cancelled():
-            raise UsageError(
-                f"this durable future was cancelled at {self.lost_at}: it lost a select or was given up there. "
-                "Ask for a new one before you wait again."
-            )
+            self.refuse("awaited")
         return self.result()
 
     __iter__ = __await__
+
+    def refuse(self, done_to_it: str) -> NoReturn:
+        """Refuse what was cancelled before: a second wait for it would look like a cancelled orchestration."""
+        at = "" if self.lost_at is None else f" at {self.lost_at}"
+        raise UsageError(
+            f"a durable future that was cancelled{at} was {done_to_it}: it lost a select or was given up there. "
+            "Ask for a new one before you wait again."
+        )
+
+    def is_open(self) -> bool:
+        """Whether an event is to come that answers it."""
+        return not self.done()
 
     def event(self, event_id: int) -> Asked:
         """The event that records what was asked for."""
         raise NotImplementedError  # pragma: no cover - every subclass has its own
 
-    def given_up(self) -> Asked | None:
+    def given_up(self) -> Asked:
         """The event that records that it is no longer wanted; its id is filled in later."""
         raise NotImplementedError  # pragma: no cover - every subclass has its own
 
@@ -130,7 +161,7 @@ class ActivityFuture(DurableFuture[T]):
 
     def given_up(self) -> ActivityCancelled:
         """The event that records its cancellation."""
-        return ActivityCancelled(id=0, source=self.event_id)
+        return ActivityCancelled(id=0, where=self.lost_at, source=self.event_id)
 
     def names(self) -> Iterable[str]:
         """The activity's former names."""
@@ -149,18 +180,23 @@ class TimerFuture(DurableFuture[None]):
 
     def given_up(self) -> TimerCancelled:
         """The event that records its cancellation."""
-        return TimerCancelled(id=0, source=self.event_id)
+        return TimerCancelled(id=0, where=self.lost_at, source=self.event_id)
 
 
 class WaitFuture(DurableFuture[T]):
-    """A wait for an external event: `got` is the event's id and data once it has one, `read` whether code saw it."""
+    """A wait for an external event: `got` is the event's id and data while it has one, `read` whether code saw it.
 
-    __slots__ = ("decoder", "got", "name", "read", "took")
+    An event that no code has seen is given back when the wait is cancelled, or when the only task that awaits it is, in
+    the very run in which the event arrived. The wait then counts as cancelled, though asyncio thinks it done.
+    """
+
+    __slots__ = ("awaited", "decoder", "got", "name", "read", "took")
     name: str
-    decoder: Decoder | None
+    decoder: Decoder
     got: "tuple[int, Raw] | None"
     read: bool
     took: int | None
+    awaited: int
 
     def event(self, event_id: int) -> WaitStarted:
         """The event that records the wait."""
@@ -168,23 +204,59 @@ class WaitFuture(DurableFuture[T]):
 
     def given_up(self) -> WaitCancelled:
         """The event that records its cancellation."""
-        return WaitCancelled(id=0, source=self.event_id)
+        return WaitCancelled(id=0, where=self.lost_at, source=self.event_id)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Stop waiting; an event that it has and nobody saw is unread again."""
+        if self.got is None or self.read or self.awaited:
+            return super().cancel(msg)
+        self.execution.give_back(self)
+        return True
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled, or has given its event back."""
+        return self.done() and self.got is None
+
+    def exception(self) -> BaseException | None:
+        """Why the event's data could not be read, if so."""
+        if self.cancelled():
+            raise asyncio.CancelledError
+        return super().exception()
 
     def result(self) -> T:
         """The event's data; from now on it counts as read."""
-        self.read = True
+        if self.cancelled():
+            raise asyncio.CancelledError
+        if not self.awaited:
+            self.read = True
         return super().result()
 
     def __await__(self) -> "Generator[Any, None, T]":
-        try:
-            return (yield from super().__await__())
-        except BaseException:
-            # The awaiting task was cancelled in the very run in which the event arrived: nobody has seen it.
-            if self.got is not None and self.done() and not self.cancelled() and self.exception() is None:
-                self.execution.give_back(self)
-            raise
+        if not self.done():
+            # A task that is about to wake asks for the result by itself: that is not yet code that sees it.
+            self.awaited += 1
+            self._asyncio_future_blocking = True
+            try:
+                yield self
+            except BaseException as error:
+                self.awaited -= 1
+                if self.got is not None:
+                    self._left(error)
+                raise
+            self.awaited -= 1
+            self.read = True
+            return super().result()
+        if self.cancelled():
+            self.refuse("awaited")
+        return self.result()
 
     __iter__ = __await__
+
+    def _left(self, error: BaseException) -> None:
+        if error is super().exception():
+            self.read = True
+        elif not self.read and not self.awaited:
+            self.execution.give_back(self)
 
 
 class ChildFuture(DurableFuture[T]):
@@ -199,6 +271,11 @@ class ChildFuture(DurableFuture[T]):
     version: str | None
     on_close: str
 
+    @property
+    def survives(self) -> bool:  # type: ignore[override]  # of each child, where other kinds have it in common
+        """Whether the child goes on."""
+        return self.on_close == "abandon"
+
     def event(self, event_id: int) -> ChildScheduled:
         """The event that records the sub-orchestration."""
         return ChildScheduled(
@@ -212,8 +289,8 @@ class ChildFuture(DurableFuture[T]):
         )
 
     def given_up(self) -> ChildCancelled:
-        """The event that records its cancellation."""
-        return ChildCancelled(id=0, source=self.event_id)
+        """The event that records that it shall end."""
+        return ChildCancelled(id=0, where=self.lost_at, source=self.event_id, terminate=self.on_close == "terminate")
 
     def names(self) -> Iterable[str]:
         """The orchestration's former names."""
@@ -223,11 +300,13 @@ class ChildFuture(DurableFuture[T]):
 class LoopTimer:
     """A timer that asyncio asked for: a sleep or a timeout."""
 
-    __slots__ = ("event_id", "handle", "where")
+    __slots__ = ("event_id", "handle", "lost_at", "where")
+    survives: ClassVar[bool] = False
 
     def __init__(self, handle: TimerHandle, where: str | None) -> None:
         self.handle = handle
         self.where = where
+        self.lost_at: str | None = None
         self.event_id = 0
 
     def event(self, event_id: int) -> TimerCreated:
@@ -236,7 +315,11 @@ class LoopTimer:
 
     def given_up(self) -> TimerCancelled:
         """The event that records its cancellation."""
-        return TimerCancelled(id=0, source=self.event_id)
+        return TimerCancelled(id=0, where=self.lost_at, source=self.event_id)
+
+    def is_open(self) -> bool:
+        """Whether it is to fire."""
+        return True
 
     def names(self) -> Iterable[str]:
         """A timer has no name."""
@@ -244,24 +327,37 @@ class LoopTimer:
 
 
 class Note:
-    """Something asked for that nothing will answer: a detached start, an event sent, a status, a cancellation."""
+    """What nothing will answer: a detached start, an event sent, a status, a cancellation, the end."""
 
     __slots__ = ("event_id", "template")
+    survives: ClassVar[bool] = True
 
-    def __init__(self, template: DetachedStarted | EventSent | StatusSet) -> None:
+    def __init__(self, template: Asked) -> None:
         self.template = template
         self.event_id = 0
 
     def event(self, event_id: int) -> Asked:
         """The event that records it."""
-        return with_id(self.template, event_id)
+        return replace(self.template, id=event_id)
+
+    def given_up(self) -> Asked:
+        """It can't be given up."""
+        raise NotImplementedError  # pragma: no cover - nothing waits for it
+
+    def is_open(self) -> bool:
+        """Nothing is to come."""
+        return False
 
     def names(self) -> Iterable[str]:
         """It has no other name."""
         return ()
 
 
-def with_id(event: Any, event_id: int) -> Any:
-    """The same event under another id."""
-    return replace(event, id=event_id)
-
+def resolve(future: DurableFuture[Any], decoder: Decoder, data: Raw, what: str) -> None:
+    """Give a future its value; data that doesn't fit its annotation is for the awaiting code to see."""
+    try:
+        value = decoder.decode(data, what=what)
+    except Exception as error:  # noqa: BLE001 - a type's own validation may raise anything
+        future.set_exception(error)
+    else:
+        future.set_result(value)

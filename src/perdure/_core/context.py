@@ -1,6 +1,5 @@
 """The orchestration's context: every verb becomes an ask of its execution. Deterministic by construction."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
@@ -11,6 +10,7 @@ from perdure._context import ExternalEvent, OrchestrationContext
 from perdure._context.determined import guid, orchestration_logger, seeded_random
 from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
 from perdure._core.callsite import where_asked
+from perdure._core.races import Race
 from perdure._definitions import Activity, Orchestration
 from perdure._events import ABSENT, DetachedStarted, EventSent, StatusSet
 from perdure._retry import RetryPolicy
@@ -40,7 +40,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def _new(kind: type[Any], execution: "Execution") -> Any:
     """A durable future of this execution that has no event yet."""
     future = kind(loop=execution)
-    future._number = execution.next_number()
+    future._number = execution.next_number()  # noqa: SLF001 - between the loop and its futures
     future.execution = execution
     future.event_id = 0
     future.lost_at = None
@@ -56,8 +56,8 @@ class Context(OrchestrationContext):
         self._execution = execution
         self._secret = secret
         self._guids = 0
-        self._random: "Random | None" = None
-        self._logger: "ContextLogger | None" = None
+        self._random: Random | None = None
+        self._logger: ContextLogger | None = None
 
     @property
     def instance_id(self) -> str:
@@ -122,7 +122,7 @@ class Context(OrchestrationContext):
 
     # -- activities ------------------------------------------------------------------------------------------------
 
-    def schedule_activity(  # type: ignore[override]  # the overloads are in the base class
+    def schedule_activity(
         self,
         activity: Any,
         /,
@@ -190,7 +190,7 @@ class Context(OrchestrationContext):
         execution.ask(future)
         return future
 
-    def schedule_orchestration(  # type: ignore[override]  # the overloads are in the base class
+    def schedule_orchestration(
         self, orchestration: Any, /, *inputs: Any, instance_id: str | None = None, version: str | None = None
     ) -> str:
         execution = self._execution
@@ -243,16 +243,16 @@ class Context(OrchestrationContext):
             future.name = check_name("event", event)
             future.decoder = codec_for(returns)
         future.took = future.got = None
+        future.awaited = 0
         future.read = False
         future.where = where_asked()
         execution.wait_for(future)
         return future
 
-    async def mailbox(self, event: ExternalEvent[T], /) -> AsyncIterator[T]:  # type: ignore[override]  # a generator
-        while True:
-            yield await self.schedule_wait(event)
+    def mailbox(self, event: ExternalEvent[T], /) -> AsyncIterator[T]:
+        return Mailbox(self, event)
 
-    def raise_event(self, instance_id: str, event: Any, data: Any = None, /) -> None:  # type: ignore[override]  # see base
+    def raise_event(self, instance_id: str, event: Any, data: Any = None, /) -> None:
         execution = self._execution
         execution.gate("ctx.raise_event")
         if isinstance(event, ExternalEvent):
@@ -270,24 +270,12 @@ class Context(OrchestrationContext):
     async def select2(
         self, first: Awaitable[A], second: Awaitable[B], /
     ) -> tuple[Literal[0], A] | tuple[Literal[1], B]:
-        return await self.select(first, second)  # type: ignore[arg-type, return-value]  # the same, with two types
+        return await self.select(first, second)  # type: ignore[return-value]  # the same, with two types
 
     async def select(self, *awaitables: Awaitable[T]) -> tuple[int, T]:
         if not awaitables:
             raise UsageError("ctx.select needs at least one awaitable")
-        futures = [_awaitable(awaitable) for awaitable in awaitables]
-        try:
-            await _first_done(futures)
-            winner = next(index for index, future in enumerate(futures) if future.done())
-        finally:
-            # Also when the select itself is cancelled: what it was given is its own.
-            for future in futures:
-                if not future.done():
-                    future.cancel()
-        for index, future in enumerate(futures):
-            if index != winner and isinstance(future, WaitFuture) and not future.cancelled() and not future.read:
-                self._execution.give_back(future)
-        return winner, futures[winner].result()
+        return await Race(awaitables).winner()
 
     def continue_as_new(self, *inputs: object, version: str | None = None) -> NoReturn:
         execution = self._execution
@@ -295,32 +283,17 @@ class Context(OrchestrationContext):
         raise execution.continue_with(execution.definition.inputs_codec.encode(inputs), version)
 
 
-def _awaitable(awaitable: Awaitable[T]) -> "asyncio.Future[T]":
-    future = asyncio.ensure_future(awaitable)
-    if isinstance(future, DurableFuture) and future.cancelled():
-        raise UsageError(
-            f"a durable future that was cancelled at {future.lost_at} was handed to select: "
-            "it lost an earlier race there. Ask for a new one before you select again."
-        )
-    return future
+class Mailbox(AsyncIterator[T]):
+    """The external events of one name. No generator: one of those would be over when a read of it is cancelled."""
 
+    __slots__ = ("_context", "_event")
 
-async def _first_done(futures: "list[asyncio.Future[Any]]") -> None:
-    if any(future.done() for future in futures):
-        return
-    waiter = asyncio.get_running_loop().create_future()
+    def __init__(self, context: Context, event: ExternalEvent[T]) -> None:
+        self._context = context
+        self._event = event
 
-    def wake(_: object) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    for future in futures:
-        future.add_done_callback(wake)
-    try:
-        await waiter
-    finally:
-        for future in futures:
-            future.remove_done_callback(wake)
+    def __anext__(self) -> DurableFuture[T]:
+        return self._context.schedule_wait(self._event)
 
 
 def _named(target: Any, kind: str, verb: str) -> str:

@@ -1,14 +1,20 @@
 """Strict validation of a stored history before it is replayed, and reading it without running code."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure import _events as ev
-from perdure._work import HistoryRow
 from perdure.errors import HistoryCorruptError, UnknownFormatError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perdure._work import HistoryRow
+
+_ENCODING = "json"
 _ANSWERS: dict[type, type] = {
     ev.ActivityCompleted: ev.ActivityScheduled,
     ev.ActivityFailed: ev.ActivityScheduled,
@@ -22,6 +28,13 @@ _ANSWERS: dict[type, type] = {
 }
 _OPENING = (ev.ActivityScheduled, ev.TimerCreated, ev.ChildScheduled, ev.WaitStarted)
 _TERMINAL = (ev.Ended, ev.Terminated)
+_TAGS = frozenset(kind.__struct_config__.tag for kind in ev.Event.__args__)
+
+
+class _Kind(msgspec.Struct):
+    """As much of an event as every release writes."""
+
+    t: str
 
 
 def read_rows(rows: Sequence[HistoryRow]) -> list[Any]:
@@ -29,26 +42,46 @@ def read_rows(rows: Sequence[HistoryRow]) -> list[Any]:
 
     Raises:
         HistoryCorruptError: A checksum, a gap, or bytes that are no events.
-        UnknownFormatError: A row that a newer release wrote.
+        UnknownFormatError: A newer release wrote a row, or a kind of event in it.
     """
     events: list[Any] = []
     for row in rows:
-        if row.format != ev.HISTORY_FORMAT or row.encoding != "json":
+        if row.format != ev.HISTORY_FORMAT or row.encoding != _ENCODING:
             raise UnknownFormatError(
                 f"history row {row.first}-{row.last} has format {row.format}, encoding {row.encoding!r}; this release "
-                f"reads format {ev.HISTORY_FORMAT}, encoding 'json': let a newer worker take it",
+                f"reads format {ev.HISTORY_FORMAT}, encoding {_ENCODING!r}: let a newer worker take it",
                 event_id=row.first,
             )
         if ev.checksum(row.data) != row.crc:
             raise _corrupt(row.first, f"the checksum of row {row.first}-{row.last} is wrong: bytes were changed")
-        try:
-            read = ev.decode_events(row.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _corrupt(row.first, f"row {row.first}-{row.last} holds no events: {error}") from error
+        read = _read_row(row)
         if not read or read[0].id != row.first or read[-1].id != row.last or row.first != len(events) + 1:
             raise _corrupt(row.first, f"row {row.first}-{row.last} does not follow event {len(events)}")
         events += read
     return events
+
+
+def _read_row(row: HistoryRow) -> list[ev.Event]:
+    try:
+        return ev.decode_events(row.data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        unknown = _first_unknown(row.data)
+        if unknown is not None:
+            position, tag = unknown
+            raise UnknownFormatError(
+                f"event {row.first + position} is of kind {tag!r}, which this release does not know: "
+                "let a newer worker take it",
+                event_id=row.first + position,
+            ) from error
+        raise _corrupt(row.first, f"row {row.first}-{row.last} holds no events: {error}") from error
+
+
+def _first_unknown(data: bytes) -> tuple[int, str] | None:
+    try:
+        found = msgspec.json.decode(data, type=list[_Kind])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return next(((position, kind.t) for position, kind in enumerate(found) if kind.t not in _TAGS), None)
 
 
 def check(events: Sequence[Any], execution: int) -> None:
@@ -61,7 +94,7 @@ def check(events: Sequence[Any], execution: int) -> None:
         raise _corrupt(1, "it does not begin with a start")
     if events[0].execution != execution:
         raise _corrupt(1, f"it belongs to execution {events[0].execution}, not {execution}")
-    checker = _Checker(len(events[0].carried))
+    checker = _Checker(events[0].carried)
     for position, event in enumerate(events, start=1):
         if event.id != position:
             raise _corrupt(event.id, f"event {position} is missing or out of place")
@@ -71,10 +104,11 @@ def check(events: Sequence[Any], execution: int) -> None:
 class _Checker:
     """What is open, unread and over at each event."""
 
-    def __init__(self, carried: int) -> None:
+    def __init__(self, carried: Sequence[ev.Carried]) -> None:
         self._open: dict[int, Any] = {}
-        self._unread: set[int] = set(range(-carried, 0))
-        self._given: dict[int, int] = {}
+        self._unread: dict[int, str] = {index - len(carried): entry.name for index, entry in enumerate(carried)}
+        self._given: dict[int, tuple[int, str]] = {}
+        self._cancelled = False
         self._ended = False
         self._at = 0
 
@@ -85,42 +119,53 @@ class _Checker:
         self._ended = isinstance(event, _TERMINAL)
         if isinstance(event, ev.Inbound):
             self._check_inbound(event)
-        elif event.id == 1:
-            raise _corrupt(1, "it does not begin with a start")
         answered = _ANSWERS.get(type(event))
         if answered is not None:
             self._check_answer(event, answered)
-        if isinstance(event, ev.WaitStarted) and event.took is not None:
-            if event.took not in self._unread:
-                raise _corrupt(event.id, f"it took external event {event.took}, which was not unread")
-            self._unread.remove(event.took)
-            self._given[event.id] = event.took
+        elif isinstance(event, ev.WaitStarted) and event.took is not None:
+            self._check_taken(event)
         elif isinstance(event, _OPENING):
             self._open[event.id] = event
 
-    def _check_inbound(self, event: Any) -> None:
+    def _check_inbound(self, event: ev.Inbound) -> None:
         if event.at < self._at:
             raise _corrupt(event.id, "its time is before that of an earlier event")
         self._at = event.at
         if isinstance(event, ev.Started) and event.id != 1:
             raise _corrupt(event.id, "it starts an execution that had started")
+        if isinstance(event, ev.CancelRequested):
+            if self._cancelled:
+                raise _corrupt(event.id, "it asks for a cancel that had been asked for")
+            self._cancelled = True
         if isinstance(event, ev.EventRaised):
             if event.wait is None:
-                self._unread.add(event.id)
-                return
-            wait = self._open.pop(event.wait, None)
-            if not isinstance(wait, ev.WaitStarted) or wait.name != event.name:
-                raise _corrupt(event.id, f"event {event.wait} is no open wait for {event.name!r}")
-            self._given[event.wait] = event.id
+                self._unread[event.id] = event.name
+            else:
+                self._give(event.id, event.wait, event.id, event.name)
 
     def _check_answer(self, event: Any, answered: type) -> None:
         if isinstance(event, ev.WaitCancelled) and event.gave_back is not None:
-            if self._given.pop(event.source, None) != event.gave_back:
+            event_id, name = self._given.pop(event.source, (None, ""))
+            if event_id != event.gave_back:
                 raise _corrupt(event.id, f"wait {event.source} had not been given event {event.gave_back}")
-            self._unread.add(event.gave_back)
-            return
-        if not isinstance(self._open.pop(event.source, None), answered):
+            if event.gave_to is None:
+                self._unread[event.gave_back] = name
+            else:
+                self._give(event.id, event.gave_to, event.gave_back, name)
+        elif not isinstance(self._open.pop(event.source, None), answered):
             raise _corrupt(event.id, f"event {event.source} is no open {answered.__name__}")
+
+    def _check_taken(self, wait: ev.WaitStarted) -> None:
+        name = self._unread.pop(wait.took, None)  # type: ignore[arg-type]  # the caller has seen that it took one
+        if name != wait.name:
+            raise _corrupt(wait.id, f"it took external event {wait.took}, which was no unread {wait.name!r}")
+        self._given[wait.id] = (wait.took, name)  # type: ignore[assignment]  # the same
+
+    def _give(self, event_id: int, wait_id: int, given: int, name: str) -> None:
+        wait = self._open.pop(wait_id, None)
+        if not isinstance(wait, ev.WaitStarted) or wait.name != name:
+            raise _corrupt(event_id, f"event {wait_id} is no open wait for {name!r}")
+        self._given[wait_id] = (given, name)
 
 
 def _corrupt(event_id: int, why: str) -> HistoryCorruptError:

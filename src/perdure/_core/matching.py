@@ -6,155 +6,190 @@ places. Equal actions may not: their results go to different tasks. Cancellation
 the ids that they cancel.
 """
 
+from __future__ import annotations
+
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from perdure import _events as ev
 from perdure.errors import ReplayMismatchError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from perdure._core.asks import Ask
+
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 """The version that an execution records when it starts."""
 
+_SHOWN_CHARS_MAX = 200
 
-def match(recorded: Sequence[Any], asks: Sequence[Any], python: str) -> Iterable[tuple[Any, Any]]:
-    """Pairs of recorded event and ask; raises ReplayMismatchError where they differ."""
+
+def match(inbound: Any, recorded: Sequence[Any], asks: Sequence[Ask], python: str) -> Iterable[tuple[Any, Ask]]:
+    """Pairs of recorded event and ask in the run of an inbound event.
+
+    Raises:
+        ReplayMismatchError: They differ. Its `event_id` is the recorded event, or the one that history lacks.
+    """
     if len(recorded) == len(asks):
         for event, ask in zip(recorded, asks, strict=True):
             if not _same(event, ask):
                 break
         else:
             return zip(recorded, asks, strict=True)
-    return _match_displaced(recorded, asks, python)
+    return _match_displaced(inbound, recorded, asks, python)
 
 
-def _match_displaced(recorded: Sequence[Any], asks: Sequence[Any], python: str) -> Iterable[tuple[Any, Any]]:
+def _match_displaced(
+    inbound: Any, recorded: Sequence[Any], asks: Sequence[Ask], python: str
+) -> Iterable[tuple[Any, Ask]]:
     contents = [_content(event) for event in recorded]
     attempted = [_content_as(ask, contents) for ask in asks]
     counts = Counter(contents)
-    displaced = [
-        index for index, (mine, theirs) in enumerate(zip(contents, attempted, strict=False)) if mine != theirs
-    ]
+    displaced = [index for index, (mine, theirs) in enumerate(zip(contents, attempted, strict=False)) if mine != theirs]
     tolerable = (
         counts == Counter(attempted)
         and all(counts[contents[index]] == 1 for index in displaced)
         and not any(isinstance(recorded[index], ev.Ended) for index in displaced)
     )
     if not tolerable:
-        raise _mismatch(recorded, asks, contents, attempted, python)
+        index = displaced[0] if displaced else min(len(recorded), len(asks))
+        raise _mismatch(inbound.id + 1 + index, _at(recorded, index), _at(asks, index), python)
     places = {contents[index]: recorded[index] for index in displaced}
-    return [
-        (places[content] if content in places else event, ask)
-        for event, ask, content in zip(recorded, asks, attempted, strict=True)
-    ]
+    return [(places.get(content, event), ask) for event, ask, content in zip(recorded, asks, attempted, strict=True)]
 
 
-def _mismatch(
-    recorded: Sequence[Any], asks: Sequence[Any], contents: list[Any], attempted: list[Any], python: str
-) -> ReplayMismatchError:
-    index = next(
-        (i for i, (mine, theirs) in enumerate(zip(contents, attempted, strict=False)) if mine != theirs),
-        min(len(contents), len(attempted)),
-    )
-    event = recorded[index] if index < len(recorded) else None
-    other = asks[index].event(0) if index < len(asks) else None
-    described = describe(other) if other is not None else None
+def _at(items: Sequence[Any], index: int) -> Any:
+    return items[index] if index < len(items) else None
+
+
+def _mismatch(event_id: int, event: Any, ask: Ask | None, python: str) -> ReplayMismatchError:
+    attempt = None if ask is None else ask.event(event_id)
+    attempted = None if attempt is None else describe(attempt)
     if python != PYTHON:
-        described = f"{described or 'nothing'} [recorded under Python {python}, replayed under {PYTHON}]"
+        attempted = f"{attempted or 'nothing'} [recorded under Python {python}, replayed under {PYTHON}]"
     return ReplayMismatchError(
-        event_id=None if event is None else event.id,
+        event_id=event_id,
         recorded=None if event is None else describe(event),
-        attempted=described,
+        attempted=attempted,
         recorded_at=None if event is None else event.where,
-        attempted_at=None if other is None else other.where,
+        attempted_at=None if attempt is None else attempt.where,
     )
 
 
-def _same(event: Any, ask: Any) -> bool:
+def _same(event: Any, ask: Ask) -> bool:
     attempted = ask.event(event.id)
     if type(attempted) is not type(event):
         return False
     content = _content(event)
-    return content == _content(attempted) or any(content == _content(attempted, name) for name in ask.names())
+    return content == _content(attempted) or any(content == _renamed(attempted, name) for name in ask.names())
 
 
-def _content_as(ask: Any, contents: list[Any]) -> Any:
+def _content_as(ask: Ask, contents: list[Any]) -> Any:
     """What was asked for, under the former name that history knows it by, if it does."""
     event = ask.event(0)
     content = _content(event)
     if content not in contents:
         for name in ask.names():
-            if _content(event, name) in contents:
-                return _content(event, name)
+            renamed = _renamed(event, name)
+            if renamed in contents:
+                return renamed
     return content
 
 
-def _content(event: Any, name: str | None = None) -> tuple[Any, ...]:  # noqa: C901, PLR0911 - one line per kind
+def _renamed(event: Any, name: str) -> tuple[Any, ...]:
+    return _content(replace(event, name=name))
+
+
+def _content(event: Any) -> tuple[Any, ...]:
     """What makes two actions the same: kind, name, input, deadline; not the id, the line, or the retry policy."""
-    match event:
-        case ev.ActivityScheduled():
-            return ("activity", name or event.name, bytes(event.input), event.tag, event.session)
-        case ev.TimerCreated(fire_at=fire_at):
-            return ("timer", fire_at)
-        case ev.WaitStarted():
-            return ("wait", event.name, event.took)
-        case ev.WaitCancelled():
-            return ("wait cancelled", event.source, event.gave_back)
-        case ev.ChildScheduled():
-            return ("child", name or event.name, bytes(event.input), event.instance_id, event.version)
-        case ev.DetachedStarted():
-            return ("detached", event.name, bytes(event.input), event.instance_id, event.version)
-        case ev.EventSent():
-            return ("event", event.instance_id, event.name, bytes(event.data))
-        case ev.StatusSet(value=value):
-            return ("status", bytes(value))
-        case ev.Completed(output=output):
-            return ("completed", bytes(output))
-        case ev.Failed(error=error):
-            return ("failed", error.type)
-        case ev.ContinuedAsNew():
-            carried = tuple((entry.name, bytes(entry.data)) for entry in event.carried)
-            return ("continued", bytes(event.input), event.version, carried)
-        case ev.Cancelled():
-            return ("cancelled",)
-        case _:
-            return (type(event).__name__, event.source)
+    return _CONTENTS[type(event)](event)
 
 
-_SHOWN_BYTES_MAX = 200
+_CONTENTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    ev.ActivityScheduled: lambda event: ("activity", event.name, bytes(event.input), event.tag, event.session),
+    ev.ActivityCancelled: lambda event: ("activity cancelled", event.source),
+    ev.TimerCreated: lambda event: ("timer", event.fire_at),
+    ev.TimerCancelled: lambda event: ("timer cancelled", event.source),
+    ev.WaitStarted: lambda event: ("wait", event.name, event.took),
+    ev.WaitCancelled: lambda event: ("wait cancelled", event.source, event.gave_back, event.gave_to),
+    ev.ChildScheduled: lambda event: (
+        "child", event.name, bytes(event.input), event.instance_id, event.version, event.on_close,
+    ),
+    ev.ChildCancelled: lambda event: ("child cancelled", event.source, event.terminate),
+    ev.DetachedStarted: lambda event: (
+        "detached", event.name, bytes(event.input), event.instance_id, event.version,
+    ),
+    ev.EventSent: lambda event: ("event", event.instance_id, event.name, bytes(event.data)),
+    ev.StatusSet: lambda event: ("status", bytes(event.value)),
+    ev.Completed: lambda event: ("completed", bytes(event.output)),
+    # Not the message: it may hold what differs from run to run, such as an address.
+    ev.Failed: lambda event: ("failed", event.error.type),
+    ev.Cancelled: lambda _: ("cancelled",),
+    ev.ContinuedAsNew: lambda event: (
+        "continued", bytes(event.input), event.version,
+        tuple((entry.name, bytes(entry.data)) for entry in event.carried),
+    ),
+}  # fmt: skip
+
+
+def describe(event: Any) -> str:
+    """An action in words, for errors."""
+    return _WORDS[type(event)](event)
 
 
 def _shown(data: Any) -> str:
     text = bytes(data).decode()
-    return text if len(text) <= _SHOWN_BYTES_MAX else f"{text[:_SHOWN_BYTES_MAX]}..."
+    return text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}..."
 
 
-def describe(event: Any) -> str:  # noqa: C901, PLR0911 - one line per kind
-    """An action in words, for errors."""
-    match event:
-        case ev.ActivityScheduled():
-            return f"activity {event.name}{_shown(event.input)}"
-        case ev.TimerCreated(fire_at=fire_at):
-            return f"a timer at {fire_at} us"
-        case ev.WaitStarted():
-            return f"a wait for external event {event.name!r}"
-        case ev.ChildScheduled():
-            return f"sub-orchestration {event.name}{_shown(event.input)} as {event.instance_id!r}"
-        case ev.DetachedStarted():
-            return f"detached orchestration {event.name}{_shown(event.input)} as {event.instance_id!r}"
-        case ev.EventSent():
-            return f"external event {event.name!r} to {event.instance_id!r}"
-        case ev.StatusSet(value=value):
-            return f"custom status {_shown(value)}"
-        case ev.Completed(output=output):
-            return f"the end, with result {_shown(output)}"
-        case ev.Failed(error=error):
-            return f"the end, by {error.type}: {error.message}"
-        case ev.Cancelled():
-            return "the end, cancelled"
-        case ev.ContinuedAsNew():
-            return f"to continue as new with {_shown(event.input)}"
-        case _:
-            kind = type(event).__name__.removesuffix("Cancelled").lower()
-            return f"to cancel the {kind} of event {event.source}"
+def _labels(event: ev.ActivityScheduled) -> str:
+    labels = {"tag": event.tag, "session": event.session}
+    shown = ", ".join(f"{name} {label!r}" for name, label in labels.items() if label is not None)
+    return f" with {shown}" if shown else ""
+
+
+def _wait_in_words(event: ev.WaitStarted) -> str:
+    taken = "" if event.took is None else f", which took event {event.took}"
+    return f"a wait for external event {event.name!r}{taken}"
+
+
+def _wait_cancelled_in_words(event: ev.WaitCancelled) -> str:
+    given_back = "" if event.gave_back is None else f" and give back event {event.gave_back}"
+    passed_on = "" if event.gave_to is None else f" to the wait of event {event.gave_to}"
+    return f"to cancel the wait of event {event.source}{given_back}{passed_on}"
+
+
+_WORDS: dict[type, Callable[[Any], str]] = {
+    ev.ActivityScheduled: lambda event: f"activity {event.name}{_shown(event.input)}{_labels(event)}",
+    ev.ActivityCancelled: lambda event: f"to cancel the activity of event {event.source}",
+    ev.TimerCreated: lambda event: f"a timer at {event.fire_at} us",
+    ev.TimerCancelled: lambda event: f"to cancel the timer of event {event.source}",
+    ev.WaitStarted: _wait_in_words,
+    ev.WaitCancelled: _wait_cancelled_in_words,
+    ev.ChildScheduled: lambda event: (
+        f"sub-orchestration {event.name}{_shown(event.input)} as {event.instance_id!r}{_version(event)}"
+        f", on_close {event.on_close!r}"
+    ),
+    ev.ChildCancelled: lambda event: (
+        f"to {'terminate' if event.terminate else 'cancel'} the sub-orchestration of event {event.source}"
+    ),
+    ev.DetachedStarted: lambda event: (
+        f"detached orchestration {event.name}{_shown(event.input)} as {event.instance_id!r}{_version(event)}"
+    ),
+    ev.EventSent: lambda event: f"external event {event.name!r} to {event.instance_id!r} with {_shown(event.data)}",
+    ev.StatusSet: lambda event: f"custom status {_shown(event.value)}",
+    ev.Completed: lambda event: f"the end, with result {_shown(event.output)}",
+    ev.Failed: lambda event: f"the end, by {event.error.type}: {event.error.message}",
+    ev.Cancelled: lambda _: "the end, cancelled",
+    ev.ContinuedAsNew: lambda event: (
+        f"to continue as new with {_shown(event.input)}{_version(event)}, carrying {len(event.carried)} unread events"
+    ),
+}
+
+
+def _version(event: Any) -> str:
+    return "" if event.version is None else f" in version {event.version}"
