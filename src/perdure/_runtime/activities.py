@@ -30,6 +30,9 @@ _log = logging.getLogger("perdure.runtime")
 _encode = msgspec.json.Encoder().encode
 _ONE_ATTEMPT = WirePolicy()
 
+UNKNOWN_DELAY_US = 1_000_000
+"""How long an activity that this worker does not have is left to others before it is looked at again."""
+
 TaskKey = tuple[int, int, int]
 
 
@@ -51,6 +54,27 @@ class Attempt:
     def is_cancelled(self) -> bool:
         """Whether its outcome is no longer wanted."""
         return self.cancelled
+
+    def idempotency_key(self) -> str:
+        """The same for every attempt and delivery of this task."""
+        task = self.task
+        return idempotency_key(task.incarnation, task.execution, task.event)
+
+
+class Plan:
+    """What is known of an activity before it is called: looked up once, not at every call."""
+
+    __slots__ = ("decode", "encode", "invoke", "is_async", "name", "services", "takes_ctx", "what")
+
+    def __init__(self, activity: "Activity[..., Any]", services: ActivityServices) -> None:
+        self.name = activity.name
+        self.services = services
+        self.is_async = activity.is_async
+        self.takes_ctx = activity.takes_ctx
+        self.decode = activity.inputs_codec.decode
+        self.encode = activity.result_codec.encode
+        self.invoke = activity.invoke
+        self.what = f"result of activity {activity.name}"
 
 
 class Activities:
@@ -77,6 +101,7 @@ class Activities:
         self._waiting: deque[ClaimedTask] = deque()
         self._running: dict[TaskKey, Attempt] = {}
         self._outbox: list[Entry] = []
+        self._plans: dict[str, Plan] = {}
         self._unwanted: set[TaskKey] = set()
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
@@ -124,8 +149,15 @@ class Activities:
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
+        entry: Entry
         try:
-            entry = await self._attempt(attempt)
+            plan = self._plans.get(task.name) or self._plan(task.name)
+            if plan is None:
+                entry = GoesBack(task, _release(task, UNKNOWN_DELAY_US))
+            elif task.retry is None and task.deadline is None and task.start_by is None:
+                entry = await self._attempt(attempt, plan, None)
+            else:
+                entry = await self._limited(attempt, plan)
         except asyncio.CancelledError:
             entry = GoesBack(task, _release(task))
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
@@ -133,63 +165,76 @@ class Activities:
             entry = self._failed(task, error, timed_out=False)
         self._running.pop(key_of(task), None)
         self._report(entry)
-        self._fill()
+        if self._waiting:
+            self._fill()
+        elif not self._running:
+            self._idle.set()
 
-    async def _attempt(self, attempt: Attempt) -> Entry:
-        task = attempt.task
-        activity = self._registry.activity(task.name)
+    def _plan(self, name: str) -> "Plan | None":
+        activity = self._registry.activity(name)
         if activity is None:
-            return GoesBack(task, TaskRelease(
-                incarnation=task.incarnation, execution=task.execution, event=task.event, delay_us=1_000_000
-            ))
-        policy = _policy(task)
-        limit_us, overdue = self._limit(task, policy)
+            return None
+        plan = self._plans[name] = Plan(activity, self._services(activity.name))
+        return plan
+
+    async def _limited(self, attempt: Attempt, plan: "Plan") -> Entry:
+        """An attempt that has a policy or a deadline."""
+        task = attempt.task
+        limit_us, overdue = self._limit(task, _policy(task))
         if overdue is not None:
             return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
+        if limit_us is None:
+            return await self._attempt(attempt, plan, None)
         try:
-            inputs = activity.inputs_codec.decode(task.input)
-        except Exception as error:  # noqa: BLE001 - inputs that don't fit fail the activity, in words
-            return self._failed(task, error, timed_out=False)
-        context = self._context(attempt, activity, limit_us)
-        current_activity_context.set(context)
+            async with asyncio.timeout(limit_us / 1e6) as timeout:
+                return await self._attempt(attempt, plan, limit_us)
+        except TimeoutError:
+            if not timeout.expired():  # pragma: no cover - `_attempt` keeps every other error
+                raise
+            return self._failed(task, _late(limit_us), timed_out=True)
+
+    async def _attempt(self, attempt: Attempt, plan: "Plan", limit_us: int | None) -> Entry:
+        task = attempt.task
         try:
-            if limit_us is None:
-                value = await self._call(activity, context, inputs)
+            arguments = plan.decode(task.input)
+            context = self._context(attempt, plan, limit_us)
+            current_activity_context.set(context)
+            if plan.takes_ctx:
+                arguments = (context, *arguments)
+            if plan.is_async:
+                value = await plan.invoke(arguments)
             else:
-                async with asyncio.timeout(limit_us / 1e6) as timeout:
-                    value = await self._call(activity, context, inputs)
+                call = partial(contextvars.copy_context().run, _plain, plan.invoke, arguments)
+                value = await self._loop.run_in_executor(self._pool, call)
         except asyncio.CancelledError as error:
-            if attempt.cancelled or self._closed:
+            if attempt.cancelled or self._closed or _is_cancelled_here():
                 raise
             return self._failed(task, error, timed_out=False)
-        except TimeoutError as error:
-            timed_out = limit_us is not None and timeout.expired()
-            return self._failed(task, _late(limit_us) if timed_out else error, timed_out=timed_out)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is a failure of this attempt and of nothing else
             return self._failed(task, error, timed_out=False)
-        return self._succeeded(task, activity, value)
+        try:
+            result = plan.encode(value, what=plan.what)
+        except Exception as error:  # noqa: BLE001 - a result that doesn't fit is a failure, in words
+            return self._failed(task, error, timed_out=False, final=True)
+        return Ended(
+            task,
+            ActivityOutcome(execution=task.execution, source=task.event, result=Raw(result), attempts=task.attempt),
+        )
 
-    async def _call(self, activity: "Activity[..., Any]", context: ActivityContext, inputs: tuple[Any, ...]) -> Any:
-        arguments = (context, *inputs) if activity.takes_ctx else inputs
-        if activity.is_async:
-            return await activity.invoke(arguments)
-        variables = contextvars.copy_context()
-        return await self._loop.run_in_executor(self._pool, partial(variables.run, _plain, activity, arguments))
-
-    def _context(self, attempt: Attempt, activity: "Activity[..., Any]", limit_us: int | None) -> ActivityContext:
+    def _context(self, attempt: Attempt, plan: "Plan", limit_us: int | None) -> ActivityContext:
         task = attempt.task
         return ActivityContext(
             instance_id=task.instance_id,
             execution_id=task.execution,
             orchestration_name=task.orchestration_name,
             orchestration_version=task.orchestration_version,
-            activity_name=activity.name,
+            activity_name=plan.name,
             attempt=task.attempt,
             deliveries=task.deliveries,
-            idempotency_key=partial(idempotency_key, task.incarnation, task.execution, task.event),
+            idempotency_key=attempt.idempotency_key,
             scheduled_at_us=task.scheduled_at,
             deadline_us=None if limit_us is None else self._clock.now_us() + limit_us,
-            services=self._services(activity.name),
+            services=plan.services,
             is_cancelled=attempt.is_cancelled,
         )
 
@@ -206,18 +251,6 @@ class Activities:
         return min(limits, default=None), None
 
     # -- how it ended ----------------------------------------------------------------------------------------------
-
-    def _succeeded(self, task: ClaimedTask, activity: "Activity[..., Any]", value: Any) -> Entry:
-        try:
-            result = activity.result_codec.encode(value, what=f"result of activity {task.name}")
-        except Exception as error:  # noqa: BLE001 - a result that doesn't fit is a failure, in words
-            return self._failed(task, error, timed_out=False, final=True)
-        return Ended(
-            task,
-            ActivityOutcome(
-                execution=task.execution, source=task.event, result=Raw(result), attempts=task.attempt
-            ),
-        )
 
     def _failed(self, task: ClaimedTask, error: BaseException, *, timed_out: bool, final: bool = False) -> Entry:
         info = error_info_from_exception(error, attempts=task.attempt)
@@ -282,10 +315,16 @@ class Activities:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _plain(activity: "Activity[..., Any]", arguments: tuple[Any, ...]) -> Any:
+def _is_cancelled_here() -> bool:
+    # A time limit cancels the task that runs the attempt; a CancelledError of the activity's own making does not.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
     try:
-        return activity.invoke(arguments)
+        return invoke(arguments)
     except (StopIteration, SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error
 
@@ -294,8 +333,8 @@ def _policy(task: ClaimedTask) -> WirePolicy:
     return _ONE_ATTEMPT if task.retry is None else from_wire(task.retry)
 
 
-def _release(task: ClaimedTask) -> TaskRelease:
-    return TaskRelease(incarnation=task.incarnation, execution=task.execution, event=task.event)
+def _release(task: ClaimedTask, delay_us: int = 0) -> TaskRelease:
+    return TaskRelease(incarnation=task.incarnation, execution=task.execution, event=task.event, delay_us=delay_us)
 
 
 def _late(limit_us: int | None) -> TimeoutError:

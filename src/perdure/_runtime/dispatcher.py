@@ -326,10 +326,15 @@ class Engine:
         if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
             self._start_over(_requests_of(turns))
             return
+        tasks: list[work.ClaimedTask] = []
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
-            self._settle(turn, outcome, committed.now)
+            self._settle(turn, outcome, committed.now, tasks)
         if committed.work is not None:
             self._take_work(committed.work)
+            tasks += committed.work.tasks
+        if tasks:
+            self.busy += len(tasks)
+            self._hands.start(tasks)
 
     def _send(self, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
         """Commit, however long it takes; None when it landed but its answer was lost, so that nothing is known."""
@@ -391,7 +396,7 @@ class Engine:
 
     # -- after the commit ------------------------------------------------------------------------------------------
 
-    def _settle(self, turn: Prepared, outcome: work.Outcome, now: int) -> None:
+    def _settle(self, turn: Prepared, outcome: work.Outcome, now: int, tasks: list[work.ClaimedTask]) -> None:
         live = turn.live
         if isinstance(outcome, work.Refused):
             self._refused(turn, outcome)
@@ -410,21 +415,22 @@ class Engine:
             _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)
             self._claim_wanted = True
         if isinstance(turn.item, work.Turn):
-            self._publish(turn.item, turn, now)
+            self._publish(turn.item, turn, now, tasks)
         self._notify(turn)
 
-    def _publish(self, item: work.Turn, turn: Prepared, now: int) -> None:
+    def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
-        local = [_claimed(live, item, task, now) for task in item.tasks if task.local]
-        if local:
-            self.busy += len(local)
-            self._hands.start(local)
+        for task in item.tasks:
+            if task.local:
+                tasks.append(_claimed(live, item, task, now))
+            else:
+                self._claim_wanted = True
         if draft is not None and draft.activities_cancelled:
             self._hands.cancel([(item.incarnation, item.execution, event) for event in draft.activities_cancelled])
         if item.timers:
             soonest = min(fire_at for _, fire_at in item.timers)
             self.next_due = soonest if self.next_due is None else min(self.next_due, soonest)
-        if item.starts or item.messages or item.next_start is not None or len(local) < len(item.tasks):
+        if item.starts or item.messages or item.next_start is not None:
             self._claim_wanted = True
 
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
@@ -443,9 +449,6 @@ class Engine:
         self.next_due = taken.next_due
         for instance in taken.instances:
             self._orchestrations.admit(instance)
-        if taken.tasks:
-            self.busy += len(taken.tasks)
-            self._hands.start(list(taken.tasks))
         if taken.more and (taken.instances or self._free() > 0):
             self._claim_wanted = True
 
