@@ -97,9 +97,9 @@ class Storage(Protocol):
 
         Dead is who has `lease_until` at or before now, the caller excepted. Instances lose their owner; tasks lose
         theirs, count a delivery and have no schedule-to-start deadline any more. Also marks as held the instances that
-        are pending or running, without owner, and have had something due for `UNKNOWN_GRACE_US` while no worker with a
-        lease has their name and version (`unknown_reason`). Returns how many workers it buried; does nothing for a
-        caller without a row.
+        are pending or running, without owner, and have had something due for `UNKNOWN_GRACE_US` while no worker that is
+        left, the caller included, has their name and version (`unknown_reason`). Returns how many workers it buried;
+        does nothing for a caller without a row.
         """
         ...
 

@@ -250,7 +250,7 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
         status=status,
         held_because=None,
         updated_at=now,
-        version=record.version if change.version is None else change.version,
+        version=record.version if change.version is None and turn.next_start is None else change.version,
         output=record.output if change.output is None else change.output,
         error=record.error if change.error is None else change.error,
         custom_status=record.custom_status if change.custom_status is None else change.custom_status,

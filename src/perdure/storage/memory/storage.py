@@ -116,6 +116,7 @@ class MemoryStorage:
                 return 0
             now = self.now()
             buried = self._bury(now, spared=worker)
+            # Who is left is alive, the caller too: if its lease is over, it proves so by calling.
             held = self._hold_unknown(now)
             if buried or held:
                 self._count_commit()
@@ -206,13 +207,12 @@ class MemoryStorage:
     def _hold_unknown(self, now: int) -> bool:
         """Hold the instances that have waited too long for a worker that has their code."""
         tables = self._memory.tables
-        alive = [row for row in tables.workers.values() if row.record.lease_until > now]
         waiting = {incarnation for due, incarnation, _, _ in tables.agenda if due <= now - UNKNOWN_GRACE_US}
         held = False
         for row in [tables.instances[incarnation] for incarnation in waiting]:
             record = row.record
             idle = record.owner is None and record.status in (Status.PENDING, Status.RUNNING)
-            if idle and not any(worker.knows(record) for worker in alive):
+            if idle and not any(worker.knows(record) for worker in tables.workers.values()):
                 set_held(tables, now, row, unknown_reason(record.name, record.version))
                 held = True
         return held

@@ -40,6 +40,16 @@ class Children(Topic):
         assert world.record("child").parent is None
         assert bodies(worker.take("parent")) == [b"refused child", b"refused other"]
 
+    def test_the_same_child_again_is_a_taken_id(self) -> None:
+        world = self.world
+        worker = self._parent()
+        child = ChildStart(new=world.child(world.record("parent"), "child"), refused=b"refused")
+        worker.run("parent", starts=(child, child))
+        assert {each.record.id: bodies(each) for each in worker.claim().instances} == {
+            "parent": [b"refused"],
+            "child": [b"start child"],
+        }
+
     def test_a_detached_start_with_a_taken_id_is_reported(self) -> None:
         world = self.world
         worker = self._parent()

@@ -5,7 +5,7 @@ from typing import Any
 from perdure._types import Status
 from perdure._work import APPLIED, InstanceChange, OutMessage, Refusal, TaskDone
 from perdure.testing.storage_suite.suite import Topic
-from perdure.testing.storage_suite.world import SECOND, Worker, about, bodies, events, ids, refused, row, task
+from perdure.testing.storage_suite.world import NAME, SECOND, Worker, about, bodies, events, ids, refused, row, task
 
 
 class ContinueAsNew(Topic):
@@ -133,3 +133,13 @@ class ContinueAsNew(Topic):
         assert ids(work) == []
         assert world.record("order").version == "2.0.0"
         assert world.deliver("order", b"unread") == APPLIED
+
+    def test_without_a_version_it_is_open_again(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        self._continue(worker)
+        assert world.record("order").version is None
+        world.storage.unregister(worker.number)
+        later = world.worker("later", orchestrations=[f"{NAME}@2.0.0"])
+        assert bodies(later.take("order")) == [b"start again"]

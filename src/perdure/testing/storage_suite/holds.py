@@ -145,6 +145,14 @@ class UnknownCode(Topic):
         world.storage.reap(reaper.number)
         assert {world.record(name).status for name in ("order", "open")} == {Status.PENDING}
 
+    def test_a_worker_that_overslept_can_still_run_what_it_has(self) -> None:
+        world = self.world
+        worker = world.worker(lease_us=1)
+        world.start("order")
+        world.clock.advance(UNKNOWN_GRACE_US)
+        assert world.storage.reap(worker.number) == 0
+        assert bodies(worker.take("order")) == [b"start order"]
+
     def test_a_dead_worker_does_not_count(self) -> None:
         world = self.world
         world.start("order")

@@ -118,6 +118,8 @@ class Ownership(Topic):
         record = worker.own("order")
         worker.do(InstanceRelease(incarnation=record.incarnation, delay_us=5 * SECOND))
         world.deliver("order", b"terminate", control=True)
+        work = worker.claim(instances=0)
+        assert (work.more, work.next_due) == (True, None)
         assert bodies(worker.take("order")) == [b"terminate"]
 
     def test_another_claim_ends_a_delayed_release(self) -> None:
@@ -127,7 +129,7 @@ class Ownership(Topic):
         world.deliver("order", b"news")
         first.do(InstanceRelease(incarnation=record.incarnation, delay_us=5 * SECOND))
         second.take("order")
-        second.do(InstanceRelease(incarnation=record.incarnation))
+        world.storage.unregister(second.number)
         assert ids(first.claim()) == ["order"]
 
     def test_many_workers_at_once_lose_and_double_nothing(self) -> None:
