@@ -32,7 +32,7 @@ class Workload:
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("W1", "one activity, start to result, one after the other", "p50_ms", 200),
+        Workload("W1", "one activity, start to result, one after the other", "p50_ms", 200, timeout_s=60),
         Workload("W2", "1,000 orchestrations of 5 activities", "orch_per_s", 1000, higher_is_better=True),
         Workload(
             "W2x",
@@ -62,7 +62,7 @@ WORKLOADS = {
             timeout_s=600,
         ),
         Workload("W6", "SIGKILL with 200 orchestrations half done, to all complete", "recover_s", 200, smallest=40),
-        Workload("W7", "signal to completion", "p50_ms", 200),
+        Workload("W7", "signal to completion", "p50_ms", 200, timeout_s=120),
         Workload("W8", "cold start of a process to the first result", "new_db_s", 15, smallest=3),
         Workload("replay", "replay of a 10,000-event history from disk", "replay_s", 10_000, peers=False, smallest=400),
     )
