@@ -274,7 +274,7 @@ class Changes:
         add = table.add
         row = (
             incarnation, change.status, change.version, change.execution, change.cancel_requested,
-            *add(change.output), *add(change.error), *add(change.custom_status),
+            *add(change.output), *add(change.error), *add(change.custom_status), turn.next_start is not None,
         )  # fmt: skip
         table.rows.append(row)
         if change.status in CLOSED:

@@ -30,6 +30,7 @@ CACHE_KIB = 16_384
 CHECKPOINT_PAGES = 4_000
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 _STATEMENTS_KEPT = 120
+_HEADER_BYTES = 100
 _PATIENCE_STEP_S = 0.005
 _CLOCK = SystemClock()
 """How long we wait for other processes is a matter of real time, whatever the store's clock says."""
@@ -46,6 +47,7 @@ def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
 
     Raises:
         UsageError: The path names no file.
+        ForeignDatabaseError: The file is too small to be a database, and not empty.
         StorageError: There is no such folder, the file can't be made, read or written, or locks don't hold there.
     """
     text = os.fspath(path)
@@ -60,6 +62,9 @@ def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
     _make(full, folder)
     if not os.path.isfile(full):
         raise StorageError(f"{full} is no regular file: point the URL to a file")
+    if 0 < os.path.getsize(full) < _HEADER_BYTES:
+        # SQLite would take a file of one byte for an empty one.
+        raise ForeignDatabaseError(f"{full} is no SQLite database: point the URL elsewhere; it was left as it is")
     if not os.access(full, os.R_OK | os.W_OK):
         raise StorageError(f"{full} can't be read and written by this user: give the right to, or choose another file")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -225,7 +225,7 @@ SELECT
 FROM jsonb_each(?1) AS j;
 
 -- name: change_instances
--- What turns change on their instances; a closing status takes the owner.
+-- What turns change on their instances; a closing status takes the owner, a continue-as-new the version.
 UPDATE instances SET
     changed_at = ?3,
     held_because = NULL,
@@ -233,7 +233,7 @@ UPDATE instances SET
         c.status, CASE WHEN instances.status IN ('pending', 'held') THEN 'running' ELSE instances.status END
     ),
     owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,
-    version = ifnull(c.version, instances.version),
+    version = CASE WHEN c.restarts THEN c.version ELSE ifnull(c.version, instances.version) END,
     execution = ifnull(c.execution, instances.execution),
     cancel_requested = instances.cancel_requested OR c.cancel_requested,
     output = ifnull(substr(?2, c.output_at, c.output_size), instances.output),
@@ -244,7 +244,8 @@ FROM (
     SELECT
         value ->> 0 AS incarnation, value ->> 1 AS status, value ->> 2 AS version, value ->> 3 AS execution,
         value ->> 4 AS cancel_requested, value ->> 5 AS output_at, value ->> 6 AS output_size,
-        value ->> 7 AS error_at, value ->> 8 AS error_size, value ->> 9 AS custom_at, value ->> 10 AS custom_size
+        value ->> 7 AS error_at, value ->> 8 AS error_size, value ->> 9 AS custom_at, value ->> 10 AS custom_size,
+        value ->> 11 AS restarts
     FROM jsonb_each(?1)
 ) AS c
 WHERE instances.incarnation = c.incarnation;
@@ -656,7 +657,7 @@ DELETE FROM abilities WHERE worker IN (SELECT value FROM jsonb_each(?1));
 DELETE FROM workers WHERE number IN (SELECT value FROM jsonb_each(?1));
 
 -- name: unknown_waiting
--- Instances that nobody owns and for which something has been due since ?1, while no lease behind ?2 has their code.
+-- Instances that nobody owns and for which something has been due since ?1, while no worker has their code.
 SELECT json_group_array(json_array(incarnation, name, version))
 FROM (
     SELECT i.incarnation, i.name, i.version
@@ -668,7 +669,7 @@ FROM (
     )
     AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
         SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
-        WHERE w.lease_until > ?2 AND a.kind = 'orchestration' AND a.name = i.name
+        WHERE a.kind = 'orchestration' AND a.name = i.name
         AND (i.version IS NULL OR a.version = i.version)
     )
 );

@@ -87,8 +87,11 @@ def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) 
 
 
 def hold_unknown(transaction: Transaction) -> None:
-    """Hold the instances that have waited too long for a worker that has their code."""
-    waiting = transaction.ask(STATEMENTS["unknown_waiting"], transaction.now - UNKNOWN_GRACE_US, transaction.now)
+    """Hold the instances that have waited too long for a worker that has their code.
+
+    Whoever has a row has it: who is dead was buried just before, and the caller lives.
+    """
+    waiting = transaction.ask(STATEMENTS["unknown_waiting"], transaction.now - UNKNOWN_GRACE_US)
     if waiting:
         hold_instances(
             transaction, [(incarnation, unknown_reason(name, version)) for incarnation, name, version in waiting]

@@ -1,0 +1,69 @@
+"""No statement of the hot path walks through a table, and every statement is one that somebody uses."""
+
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+
+import perdure.storage.sqlite
+from perdure.storage.sqlite.migrations import MIGRATIONS
+from perdure.storage.sqlite.statements import STATEMENTS, parse_statements
+
+TABLES = {"instances", "history", "messages", "timers", "tasks", "dedup_keys", "workers", "abilities"}
+
+# (statement, what it walks through): why it may.
+SCANS_ALLOWED = {
+    ("workers", "workers"): "all workers are wanted",
+    ("worker_leases", "workers"): "all workers are wanted",
+    ("unknown_waiting", "w"): "there are a handful of workers",
+    ("disown_tasks", "tasks"): "only when a worker leaves, and an index would cost every task two writes",
+}
+PLANLESS = re.compile(r"(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b")
+WALKED = re.compile(r"SCAN (\w+)(?: USING .*)?$")
+
+
+@pytest.fixture(scope="module")
+def connection():
+    connection = apsw.Connection("")
+    for version in sorted(MIGRATIONS):
+        connection.execute(MIGRATIONS[version])
+    return connection
+
+
+def plan_of(connection, statement):
+    parameters = max((int(number) for number in re.findall(r"\?(\d+)", statement)), default=0)
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", (None,) * parameters)]
+
+
+def tables_walked(connection, statement):
+    """The tables, by the names that the statement gives them, of which the plan reads every row."""
+    named = re.findall(r"\b(?:FROM|JOIN|UPDATE) (\w+)(?: AS (\w+))?", statement)
+    tables = {alias or table for table, alias in named if table in TABLES}
+    steps = [WALKED.match(step) for step in plan_of(connection, statement)]
+    return {step[1] for step in steps if step} & tables
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_a_statement_walks_through_no_table_but_where_that_is_meant(connection, name):
+    statement = STATEMENTS[name]
+    if PLANLESS.match(statement):
+        return
+    allowed = {table for statement, table in SCANS_ALLOWED if statement == name}
+    assert tables_walked(connection, statement) == allowed, plan_of(connection, statement)
+
+
+def test_every_statement_is_used():
+    folder = Path(perdure.storage.sqlite.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    assert [name for name in STATEMENTS if f'"{name}"' not in code] == []
+
+
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(ValueError, match="two statements are called 'a'"):
+        parse_statements("-- name: a\n-- One.\nSELECT 1;\n-- name: a\n-- Two.\nSELECT 2;\n")
+
+
+def test_a_statement_without_a_purpose_is_refused():
+    with pytest.raises(ValueError, match="'a' has no line of purpose"):
+        parse_statements("-- name: a\nSELECT 1;\n")
