@@ -110,7 +110,7 @@ class Row(msgspec.Struct, array_like=True, tag="row"):
 
 
 class Patch(msgspec.Struct):
-    colour: str | None | msgspec.UnsetType = msgspec.UNSET
+    colour: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Closed(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +122,8 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 integers = st.integers(-(10**40), 10**40)
 floats = st.floats(allow_nan=False, allow_infinity=False)
 zones = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-datetimes = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.one_of(st.just(UTC), zones))
+first, last = datetime.fromisoformat("0001-01-03"), datetime.fromisoformat("9999-12-29")
+datetimes = st.datetimes(first, last, timezones=st.one_of(st.just(UTC), zones))
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
 json = st.recursive(
     st.none() | st.booleans() | integers | floats | text,
@@ -158,7 +159,7 @@ VALUES: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (Level, st.sampled_from(Level)),
     (Plain, st.sampled_from(Plain)),
     (Permission, st.sampled_from([Permission.READ, Permission.WRITE, Permission.READ | Permission.WRITE])),
-    (Literal["a", 1, True, None], st.sampled_from(["a", 1, True, None])),
+    (Literal["a", 1, True] | None, st.sampled_from(["a", 1, True, None])),
     (OrderId, text),
     (list[int], st.lists(integers)),
     (list, json.filter(lambda value: isinstance(value, list))),

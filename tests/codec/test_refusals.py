@@ -1,4 +1,4 @@
-"""A value that does not fit its annotation is refused at the call, with its path and both types, and never with itself."""
+"""A value that does not fit its annotation is refused at the call, with its path and both types, never with itself."""
 
 import collections
 import enum
@@ -32,7 +32,7 @@ class Moment(datetime):
 
 
 class Nowhere(tzinfo):
-    def utcoffset(self, dt):
+    def utcoffset(self, _):
         return None
 
 
@@ -190,7 +190,7 @@ def test_a_datetime_that_would_lose_something_is_refused():
     )
 
 
-@pytest.mark.parametrize("naive", [datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=Nowhere())])
+@pytest.mark.parametrize("naive", [datetime.fromisoformat("2024-01-01"), datetime(2024, 1, 1, tzinfo=Nowhere())])
 def test_a_naive_datetime_is_refused_in_both_directions(naive):
     assert "without a time zone; pass an aware one" in said(datetime, naive)
     assert "without a time zone" in said(dict[str, list[datetime]], {"at": [naive]})

@@ -30,7 +30,7 @@ from perdure.codec._fields import bind, field_hints, unresolved
 from perdure.codec._models import ModelShape
 from perdure.codec._records import Field, NamedTupleShape, RecordShape, StructShape, TypedDictShape
 from perdure.codec._shapes import EnumShape, ExactShape, LiteralShape, Shape, StrShape, scalar_shape, type_name
-from perdure.codec._unions import union_shape
+from perdure.codec._unions import UnionShape, union_shape
 from perdure.codec._untyped import UntypedShape
 from perdure.errors import RegistrationError
 
@@ -92,12 +92,15 @@ class Builder:
         )
 
     def _union(self, annotation: Any, depth: int) -> Shape:
-        members = [self.shape(member, depth) for member in get_args(annotation)]
-        for member in members:
+        members: dict[Any, Shape] = {}
+        for each in get_args(annotation):
+            member = self.shape(each, depth)
             if isinstance(member, UntypedShape):
                 return member
-        union = _union_of(member.annotation for member in members)
-        return union_shape(union, type_name(annotation), tuple(members))
+            # An alias, a NewType or a type variable may stand for a union inside the union.
+            for part in member.parts if isinstance(member, UnionShape) else (member,):
+                members.setdefault(part.annotation, part)
+        return union_shape(_union_of(members), type_name(annotation), tuple(members.values()))
 
     def _wrapped(self, annotation: Any, depth: int) -> Shape:
         inner, *metadata = get_args(annotation)
@@ -110,7 +113,7 @@ class Builder:
         return shape
 
     def _unnamed(self, annotation: Any, unnamed: Any, depth: int) -> Shape:
-        if annotation in self._open:
+        if annotation in self._open:  # pragma: no cover -- aliases are new in Python 3.12
             raise RegistrationError(
                 f"the type alias {type_name(annotation)} is recursive, which only classes can be; "
                 "use a dataclass, or Any for free JSON"
@@ -228,6 +231,8 @@ class Builder:
         required = {key for key in cls.__required_keys__ if marked[key] is not typing.NotRequired}
         required |= {key for key, mark in marked.items() if mark is typing.Required}
         typed = TypedDictShape(annotation, type_name(annotation), frozenset(required))
+        # msgspec mistakes the type variables of a generic base for those of the class itself.
+        typed.native = not get_args(annotation)
         self._records[annotation] = typed, depth
         typed.complete({key: self.shape(hint, depth + 1) for key, hint in hints.items()})
 
@@ -258,7 +263,7 @@ def _unnamed(annotation: Any) -> Any:
             return _union_of(annotation.__constraints__)
         return annotation.__bound__ or Any
     alias = get_origin(annotation) or annotation
-    if isinstance(alias, _ALIASES):
+    if isinstance(alias, _ALIASES):  # pragma: no cover -- aliases are new in Python 3.12
         value = alias.__value__
         return bind(value, dict(zip(alias.__type_params__, get_args(annotation), strict=False)))
     return annotation

@@ -52,9 +52,6 @@ class UnionShape(Shape):
                 return True
         return False
 
-    def claims(self, value: Any) -> bool:
-        return any(member.claims(value) for member in self.parts)
-
     def lower(self, value: Any, depth_left: int) -> Any:
         return self._choose(value, depth_left)[1]
 

@@ -14,7 +14,7 @@ from perdure._registry import Registry
 from perdure.codec import TypeCodec, codec_for
 from perdure.codec._containers import DictShape, ItemsShape, TupleShape
 from perdure.codec._models import ModelShape
-from perdure.codec._records import NamedTupleShape, RecordShape, TypedDictShape
+from perdure.codec._records import Field, NamedTupleShape, RecordShape, TypedDictShape
 from perdure.codec._shapes import (
     DatetimeShape,
     DecimalShape,
@@ -42,6 +42,7 @@ _EXACT: dict[Any, list[Any]] = {
     bytearray: [bytearray(b"\x00\xff")],
     date: [date(2024, 2, 29)],
     timedelta: [timedelta(0), timedelta(days=-1, microseconds=1)],
+    msgspec.UnsetType: [msgspec.UNSET],
 }
 
 
@@ -141,19 +142,18 @@ def _union(maker: _ExampleMaker, shape: UnionShape) -> Iterator[Any]:
 
 
 def _record(maker: _ExampleMaker, shape: RecordShape) -> Iterator[Any]:
-    settable = {name for name, field in getattr(shape.cls, "__dataclass_fields__", {}).items() if not field.init}
-    fields = [field for field in shape.fields if field.name not in settable]
-    required = [field for field in fields if field.default is None]
-    for chosen in (fields, required):
-        try:
-            rows = list(maker.rows(field.shape for field in chosen))
-        except _NoExampleError:
-            if chosen is required:
-                raise
-            continue
-        for row in rows:
-            yield _made(shape, dict(zip((field.name for field in chosen), row, strict=True)))
-        return
+    declared = getattr(shape.cls, "__dataclass_fields__", {})
+    fields = [field for field in shape.fields if field.name not in declared or declared[field.name].init]
+    try:
+        yield from _rows_of(maker, shape, fields)
+    except _NoExampleError:
+        # Perhaps only a field that may be left out is the trouble.
+        yield from _rows_of(maker, shape, [field for field in fields if field.default is None])
+
+
+def _rows_of(maker: _ExampleMaker, shape: RecordShape, fields: list[Field]) -> Iterator[Any]:
+    for row in maker.rows(field.shape for field in fields):
+        yield _made(shape, dict(zip((field.name for field in fields), row, strict=True)))
 
 
 def _typed_dict(maker: _ExampleMaker, shape: TypedDictShape) -> Iterator[Any]:
@@ -181,7 +181,7 @@ def _made(shape: RecordShape | ModelShape, values: dict[str, Any]) -> Any:
     try:
         return shape.cls(**values)
     except Exception as exc:  # noqa: BLE001 -- the code of the class may raise anything
-        raise _NoExampleError(f"{shape.name} refuses {_shown(values)}: {exc}") from None
+        raise _NoExampleError(f"{shape.name} refuses {_shown(values)}: {' '.join(str(exc).split())}") from None
 
 
 _MAKERS: dict[type[Shape], Callable[[_ExampleMaker, Any], Iterable[Any]]] = {
