@@ -420,13 +420,14 @@ class Engine:
 
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
+        gone = set(draft.activities_cancelled) if draft is not None else ()
         for task in item.tasks:
-            if task.local:
-                tasks.append(_claimed(live, item, task, now))
-            else:
+            if not task.local:
                 self._claim_wanted = True
-        if draft is not None and draft.activities_cancelled:
-            self._hands.cancel([(item.incarnation, item.execution, event) for event in draft.activities_cancelled])
+            elif task.event not in gone:
+                tasks.append(_claimed(live, item, task, now))
+        if gone:
+            self._hands.cancel([(item.incarnation, item.execution, event) for event in gone])
         if item.timers:
             soonest = min(fire_at for _, fire_at in item.timers)
             self.next_due = soonest if self.next_due is None else min(self.next_due, soonest)

@@ -355,11 +355,9 @@ class Orchestrations:
                 events = [draft_of]
         draft = self._draft(live, [draft_of])
         if live.base:
-            stored = read_rows(self._storage.history(live.incarnation, live.execution_id))
-            for child in open_children(stored):
-                if child.on_close != "abandon":
-                    draft.children[child.id] = child.instance_id
-                    draft._child_cancelled(ev.ChildCancelled(id=0, source=child.id, terminate=True))
+            # A history that can't be read must not keep an instance from ending; what it had asked for goes on, then.
+            with suppress(HeldError):
+                draft.end_all(read_rows(self._storage.history(live.incarnation, live.execution_id)))
         turn = work.Turn(
             incarnation=live.incarnation,
             execution=live.execution_id,

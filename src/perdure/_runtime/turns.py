@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from perdure import _events as ev
 from perdure import _work as work
+from perdure._core.history import open_children
 from perdure._retry import from_wire
 from perdure._types import Status, slot_of
 from perdure.errors import ErrorInfo
@@ -88,6 +89,20 @@ class Draft:
             reader = _READERS.get(type(event))
             if reader is not None:
                 reader(self, event)
+
+    def end_all(self, stored: Sequence[Any]) -> None:
+        """Stop what a history shows as open, for an instance that is ended without its code."""
+        running: set[int] = set()
+        for event in stored:
+            if isinstance(event, ev.ActivityScheduled):
+                running.add(event.id)
+            elif isinstance(event, ev.ActivityCompleted | ev.ActivityFailed | ev.ActivityCancelled):
+                running.discard(event.source)
+        self.activities_cancelled += sorted(running)
+        for child in open_children(stored):
+            if child.on_close != "abandon":
+                self.children[child.id] = child.instance_id
+                self._child_cancelled(ev.ChildCancelled(id=0, source=child.id, terminate=True))
 
     def instance_change(self) -> work.InstanceChange | None:
         """What changes on the instance's row, if anything."""
