@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from examples.demo.proof import compare, find_violations, read_books
 from examples.demo.report import Progress, describe_books, describe_orders, describe_work
 from examples.demo.supervisor import Day, Plan, live_through
 from examples.demo.worker_process import WorkerFailedError
+from perdure import Client, Status
 
 LIMIT_S = 55.0
 """When something must be hanging: a machine with two slow cores needs half of it."""
 
-VIOLATIONS_SHOWN_MAX = 20
+LINES_SHOWN_MAX = 20
 
 
-def main() -> int:
-    """Run the demo; returns 0 only if everything was proved."""
-    options = _parse()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; returns 0 only if everything was proved, 1 if not, 2 if it could not even begin."""
+    options = _parse(arguments)
     with tempfile.TemporaryDirectory(prefix="perdure-demo-") as temporary:
         plan = Plan(
             orders=read_orders()[: options.orders],
@@ -40,9 +42,11 @@ def main() -> int:
         return _run(plan)
 
 
-def _parse() -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     everything = len(read_orders())
-    parser = argparse.ArgumentParser("python -m examples.demo", description=sys.modules["examples.demo"].__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m examples.demo", description="Put orders through a worker that is killed again and again."
+    )
     parser.add_argument("--orders", type=int, default=everything, help="how many rows of orders.csv; default all")
     parser.add_argument("--kills", type=int, default=7, help="how often the worker is killed; default 7")
     parser.add_argument("--seed", type=int, default=1, help="decides when; default 1")
@@ -50,7 +54,7 @@ def _parse() -> argparse.Namespace:
         "--patience", type=float, default=8.0, help="seconds that an order waits for approval; default 8"
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the ledger, the store and the log here")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _run(plan: Plan) -> int:
@@ -66,7 +70,9 @@ def _run(plan: Plan) -> int:
     except* WorkerFailedError as group:
         failure = str(group.exceptions[0])
     except* TimeoutError:
-        failure = f"The day was not over after {LIMIT_S:g} s, so nothing is proved."
+        failure = (
+            f"The day was not over after {LIMIT_S:g} s, so nothing is proved. {asyncio.run(_name_open_orders(plan))}"
+        )
     finally:
         progress.end()
     if day is None:
@@ -78,6 +84,13 @@ def _run(plan: Plan) -> int:
 async def _within_limit(plan: Plan, progress: Progress) -> Day:
     async with asyncio.timeout(LIMIT_S):
         return await live_through(plan, progress)
+
+
+async def _name_open_orders(plan: Plan) -> str:
+    async with Client(plan.store) as client:
+        page = await client.list_instances(status=(Status.PENDING, Status.RUNNING, Status.HELD))
+    names = ", ".join(f"{each.instance_id} {each.held_because or each.status}" for each in page.items[:LINES_SHOWN_MAX])
+    return f"Still open: {names or 'none'}."
 
 
 def _judge(plan: Plan, day: Day) -> int:
@@ -95,7 +108,7 @@ def _judge(plan: Plan, day: Day) -> int:
         violations.append(f"the worker was killed {day.kills} times, and should have been {plan.kills} times")
     if violations:
         print(f"\nNOT PROVED. {len(violations):,} things are wrong:")
-        print("\n".join(violations[:VIOLATIONS_SHOWN_MAX]))
+        print("\n".join(violations[:LINES_SHOWN_MAX]))
         return 1
     print(
         "\nPROVED, from the ledger alone: every order ended as it had to, every effect happened exactly once, no unit\n"
@@ -106,4 +119,7 @@ def _judge(plan: Plan, day: Day) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")

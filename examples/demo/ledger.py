@@ -1,8 +1,8 @@
 """The shop's books: stock, till, and every effect with the key that makes it happen once.
 
-This is an ordinary SQLite database, opened by Python's own `sqlite3`. It stands for whatever your activities act upon: a
-payment provider, a warehouse, another team's service. It knows nothing of Perdure and shares no transaction with it,
-so a worker can die between the two; that is the gap which `Ledger.apply` closes, by asking for the key first.
+This is an ordinary SQLite database, opened by Python's own `sqlite3`. It stands for whatever your activities act upon:
+a payment provider, a warehouse, another team's service. It knows nothing of Perdure and shares no transaction with it,
+so a worker can die between the two. That is the gap which `Ledger.apply` closes, by looking for the key first.
 """
 
 import os
@@ -17,8 +17,8 @@ from typing import Self
 
 # Nothing but the key is unique in `effects`: if an effect happened twice under two keys, the books would show it.
 _SCHEMA = """
-CREATE TABLE stock (item TEXT PRIMARY KEY, units INTEGER NOT NULL CHECK (units >= 0)) STRICT;
-CREATE TABLE till (cents INTEGER NOT NULL) STRICT;
+CREATE TABLE stock (item TEXT PRIMARY KEY, units INTEGER NOT NULL CHECK (units >= 0));
+CREATE TABLE till (cents INTEGER NOT NULL);
 INSERT INTO till VALUES (0);
 
 CREATE TABLE attempts (
@@ -28,7 +28,7 @@ CREATE TABLE attempts (
     kind TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     worker INTEGER NOT NULL
-) STRICT;
+);
 
 CREATE TABLE effects (
     key TEXT PRIMARY KEY,
@@ -39,7 +39,7 @@ CREATE TABLE effects (
     cents INTEGER NOT NULL,
     note TEXT NOT NULL,
     after_attempt INTEGER NOT NULL
-) STRICT;
+);
 
 CREATE TRIGGER keep_attempts BEFORE DELETE ON attempts BEGIN SELECT RAISE(ABORT, 'attempts are kept'); END;
 CREATE TRIGGER fix_attempts BEFORE UPDATE ON attempts BEGIN SELECT RAISE(ABORT, 'attempts never change'); END;

@@ -27,8 +27,8 @@ class Progress:
 
     def show(self, done: int, total: int, kills: int) -> None:
         """Say how far it is."""
-        bar = ("█" * (_WIDTH * done // total)).ljust(_WIDTH, "·")
-        text = f"{bar} {done:,} of {total:,} effects, worker killed {kills} times"
+        bar = ("#" * (_WIDTH * done // total)).ljust(_WIDTH, ".")
+        text = f"[{bar}] {done:,} of {total:,} effects, worker killed {kills} times"
         if self._live:
             print(f"\r{text} ", end="", flush=True)
         elif 4 * done // total > self._quarter:

@@ -157,7 +157,7 @@ async def _kill_again_and_again(plan: Plan, ledger: Ledger, worker: WorkerProces
         least = max(moment, seen + 1)
         while ledger.count_effects() < least:  # noqa: ASYNC110 - it waits for what another process writes
             await asyncio.sleep(_LOOK_S)
-        worker.kill()
+        await worker.kill()
         seen = ledger.count_effects()
 
 
