@@ -185,7 +185,7 @@ async def test_an_error_in_the_compensation_is_the_outcome():
     assert caught.value.caused_by(LookupError)
 
 
-async def test_before_the_first_turn_it_ends_the_instance_unrun():
+async def test_an_instance_that_has_not_begun_hears_of_it_at_its_first_wait():
     ledger = Ledger()
     async with Environment(Registry(ledger, saga)) as env:
         handle = await env.client.start_orchestration(saga, start_at=env.now + timedelta(hours=1))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from perdure._client.requests import Call, Desk, Ending, Request, ThreadInbox, Watch
+from perdure._client.requests import Call, Desk, Ending, Request, ThreadInbox, Watch, remember
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._work import Batch, Item, Outcome
 from perdure.errors import ClientError, InstanceNotFoundError, StorageError
@@ -50,9 +50,13 @@ class ThreadGateway:
         """Have an item committed."""
         return await self._desk.submit(item)
 
-    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
-        """Wait for news of an instance."""
-        return await self._desk.watch(instance_id, incarnation, until_closed=until_closed)
+    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+        """Wait for an instance's end."""
+        return await self._desk.ending(instance_id, incarnation)
+
+    async def news(self, instance_id: str) -> "asyncio.Future[None]":
+        """A future that is done when the instance may have changed after this returned."""
+        return await self._desk.news(instance_id)
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a method of the inspector off the event loop."""
@@ -85,7 +89,7 @@ class ThreadGateway:
             if isinstance(entry, Request):
                 requests.append(entry)
             elif isinstance(entry, Watch):
-                self._watches.setdefault(entry.instance_id, []).append(entry)
+                remember(self._watches, entry)
                 if entry.until_closed:
                     fresh.add(entry.instance_id)
             else:

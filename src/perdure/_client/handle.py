@@ -23,7 +23,7 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     from perdure._client.client import Client
-    from perdure._client.requests import Ending, Gateway
+    from perdure._client.requests import Gateway
     from perdure._context import ExternalEvent
     from perdure._work import InstanceRecord
 
@@ -112,9 +112,9 @@ class OrchestrationHandle(Generic[R_co]):
             InstanceNotFoundError: There is no such instance.
             PayloadError: The result does not fit the annotation.
         """
-        waiting = self._gateway.watch(self._instance_id, self._incarnation)
+        waiting = self._gateway.ending(self._instance_id, self._incarnation)
         if timeout is None:
-            ending: Ending = await waiting
+            ending = await waiting
         else:
             seconds = duration_us(timeout, what="timeout") / 1e6
             try:
@@ -155,7 +155,7 @@ class OrchestrationHandle(Generic[R_co]):
         last: InstanceStatus[Any] | None = None
         while True:
             # Asked before reading, so that nothing which happens in between is missed.
-            news = asyncio.ensure_future(self._gateway.watch(self._instance_id, until_closed=False))
+            news = await self._gateway.news(self._instance_id)
             try:
                 status = await self.status()
                 if last is None or _differs(status, last):
@@ -165,7 +165,8 @@ class OrchestrationHandle(Generic[R_co]):
                     return
                 await news
             finally:
-                news.cancel()
+                if not news.cancel():
+                    news.exception()
 
     @overload
     async def raise_event(self, event: ExternalEvent[T], data: T, /, *, dedup_key: str | None = None) -> None: ...

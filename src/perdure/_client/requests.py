@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -14,6 +15,8 @@ from perdure.errors import ClientError
 from perdure.storage.base import Inspector
 
 T = TypeVar("T")
+
+_WATCHES_LOOKED_THROUGH_MIN = 8
 
 
 class Ending(Struct, frozen=True):
@@ -39,13 +42,23 @@ class Request(Struct, frozen=True, eq=False):
 class Watch(Struct, frozen=True, eq=False):
     """Somebody wants to hear of an instance: of its end (an `Ending`), or that it may have changed (None).
 
-    `resolve` gets an exception when there is no such instance.
+    `resolve` gets an exception when there is no such instance. `wanted` says, on any thread, whether anybody still
+    waits: who gave up in time is not to be remembered for as long as the instance lives.
     """
 
     instance_id: str
     incarnation: int | None
     until_closed: bool
     resolve: Callable[[Any], None]
+    wanted: Callable[[], bool]
+
+
+def remember(watches: dict[str, list[Watch]], watch: Watch) -> None:
+    """Add a watch to those of its instance, and from time to time forget those that nobody wants any more."""
+    known = watches.setdefault(watch.instance_id, [])
+    known.append(watch)
+    if len(known) >= _WATCHES_LOOKED_THROUGH_MIN and len(known) & (len(known) - 1) == 0:
+        known[:] = [each for each in known if each.wanted()]
 
 
 class Call(Struct, frozen=True, eq=False):
@@ -131,8 +144,12 @@ class Gateway(Protocol):
         """Have an item committed; durable when it returns."""
         ...
 
-    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
-        """Wait for the instance's end (an `Ending`), or until it may have changed (None)."""
+    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+        """Wait for the instance's end."""
+        ...
+
+    async def news(self, instance_id: str) -> "asyncio.Future[None]":
+        """A future that is done when the instance may have changed after this returned."""
         ...
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -164,11 +181,27 @@ class Desk:
         outcome: Outcome = await future
         return outcome
 
-    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
-        """Wait for news of an instance."""
+    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+        """Wait for an instance's end."""
         future, resolve = self._ask()
-        self._inbox.put([Watch(instance_id, incarnation, until_closed, resolve)])
-        return await future
+        self._inbox.put([Watch(instance_id, incarnation, True, resolve, partial(_is_awaited, future))])  # noqa: FBT003 - a record's field
+        ending: Ending = await future
+        return ending
+
+    async def news(self, instance_id: str) -> "asyncio.Future[None]":
+        """A future that is done when the instance may have changed after this returned."""
+        future, resolve = self._ask()
+        heard, confirm = self._ask()
+        watch = Watch(instance_id, None, False, resolve, partial(_is_awaited, future))  # noqa: FBT003 - a record's field
+        # The entries are taken in order, so when the call is made the watch is known: what happens later is told, what
+        # happened before can be read.
+        self._inbox.put([watch, Call(partial(confirm, None))])
+        try:
+            await heard
+        except BaseException:
+            future.cancel()
+            raise
+        return future
 
     def _ask(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
         if self.closed:
@@ -185,3 +218,7 @@ class Desk:
                 future.set_result(answer)
 
         return future, lambda answer: bridge.post(settle, answer)
+
+
+def _is_awaited(future: "asyncio.Future[Any]") -> bool:
+    return not future.done()

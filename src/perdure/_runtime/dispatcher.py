@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perdure import _work as work
-from perdure._client.requests import Call, Ending, Inbox, Request, Watch
+from perdure._client.requests import Call, Ending, Inbox, Request, Watch, remember
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._runtime.inbox import Ended, Entry, GoesBack
@@ -120,7 +120,7 @@ class Engine:
     @property
     def is_waited_for(self) -> bool:
         """Whether somebody waits for an instance to end."""
-        return any(watch.until_closed for watches in self._watches.values() for watch in watches)
+        return any(watch.until_closed and watch.wanted() for watches in self._watches.values() for watch in watches)
 
     def register(self) -> None:
         """Enter the store as a worker."""
@@ -243,7 +243,7 @@ class Engine:
         if watch.until_closed and recent is not None and recent[0] == watch.incarnation:
             watch.resolve(recent[1])
             return
-        self._watches.setdefault(watch.instance_id, []).append(watch)
+        remember(self._watches, watch)
         live = self._orchestrations.by_id(watch.instance_id)
         if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
             self._fresh_watches.append(watch)

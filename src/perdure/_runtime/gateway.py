@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from perdure._client.requests import Desk, Inbox
+from perdure._client.requests import Desk, Ending, Inbox
 from perdure._ports import Incarnations
 from perdure._work import Item, Outcome
 from perdure.storage.base import Inspector
@@ -37,9 +37,13 @@ class EngineGateway:
         """Have an item committed."""
         return await self._desk.submit(item)
 
-    async def watch(self, instance_id: str, incarnation: int | None = None, *, until_closed: bool = True) -> Any:
-        """Wait for news of an instance."""
-        return await self._desk.watch(instance_id, incarnation, until_closed=until_closed)
+    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+        """Wait for an instance's end."""
+        return await self._desk.ending(instance_id, incarnation)
+
+    async def news(self, instance_id: str) -> "asyncio.Future[None]":
+        """A future that is done when the instance may have changed after this returned."""
+        return await self._desk.news(instance_id)
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a method of the inspector off the event loop."""
