@@ -131,10 +131,7 @@ def test_every_supported_type_round_trips(annotation):
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
-        (
-            Identity,
-            r"Identity: Identity\(name=''\) came back as Identity\(name=''\), which is not equal; does its class define __eq__",
-        ),
+        (Identity, "Identity: Identity.* came back as Identity.*, which is not equal; does its class define __eq__"),
         (Forgetful, "Forgetful: a .*Forgetful came back as a .*Forgetful, which is not equal"),
         (Restless, r"Restless: Restless\(count=\d\) came back as Restless"),
         (Iban, r"Iban: no example could be made \(Iban refuses \{'text': ''\}: no IBAN\); pass examples="),

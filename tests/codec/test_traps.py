@@ -7,9 +7,12 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perdure._types import PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX
 from perdure.codec import codec_for, decode_any, encode_any
+from perdure.codec._depth import is_deeper
 from perdure.errors import PayloadError, PayloadTooLargeError
 from tests.codec.payloads import Card, Line, Node, Order, OrderId, Transfer
 
@@ -149,8 +152,27 @@ def test_levels_are_counted_where_a_type_is_used_again_further_down():
 def test_hopeless_nesting_is_refused_and_not_a_recursion_error(levels):
     with pytest.raises(PayloadError, match="nested"):
         encode_any(nested(levels))
-    with pytest.raises(PayloadError, match="nested too deeply"):
-        decode_any(b"[" * levels + b"]" * levels)
+    for codec in (codec_for(Any), codec_for(Node), codec_for(int)):
+        with pytest.raises(PayloadError, match="nested deeper than 200 levels|Expected `(object|int)`, got `array`"):
+            codec.decode(b"[" * levels + b"]" * levels, what="it")
+
+
+brackets = st.recursive(
+    st.sampled_from(["", "[", "]{", '"[', "\\", '\\"}', 1]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "[", '"]']), inner, max_size=3),
+    max_leaves=30,
+)
+
+
+def levels_of(value: Any) -> int:
+    if not isinstance(value, list | dict):
+        return 0
+    return 1 + max(map(levels_of, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@given(brackets, st.integers(0, 8))
+def test_levels_are_counted_in_json_whatever_its_text_says(value, levels):
+    assert is_deeper(encode_any(value), levels) == (levels_of(value) > levels)
 
 
 def test_a_value_that_contains_itself_is_refused():

@@ -19,7 +19,9 @@ import msgspec
 
 from perdure._types import INTEGER_DIGITS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX
 from perdure.codec._annotations import Builder
-from perdure.codec._shapes import Encoded, Misfit, encode_json
+from perdure.codec._depth import is_deeper
+from perdure.codec._shapes import Encoded, Misfit, deeper, encode_json
+from perdure.codec._untyped import UntypedShape
 from perdure.errors import PayloadError, PayloadTooLargeError
 
 __all__ = ["Encoded", "InputsCodec", "TypeCodec", "codec_for", "decode_any", "encode_any"]
@@ -42,6 +44,7 @@ class TypeCodec:
         self._read = self.shape.read
         self._rereads = any(part.has_bounds for part in parts)
         self._checks_depth = builder.checks_depth(self.shape)
+        self._is_unbounded = builder.is_recursive or any(isinstance(part, UntypedShape) for part in parts)
         self._is_simple = not (self._rereads or self._checks_depth)
         self._checks_after_reading = any(part.reads_loosely for part in parts)
 
@@ -72,6 +75,9 @@ class TypeCodec:
     def decode(self, data: Encoded, *, what: str = "payload") -> Any:
         """The value of this JSON; raises `PayloadError` if it does not fit the annotation."""
         try:
+            if self._is_unbounded and is_deeper(bytes(data), PAYLOAD_DEPTH_MAX):
+                # Not for the stores' sake, but because it depends on the Python version what a parser makes of it.
+                deeper(0)
             value = self._read(data)
             if self._checks_after_reading and not self._plain(value):
                 self.shape.lower(value, PAYLOAD_DEPTH_MAX)
@@ -83,7 +89,7 @@ class TypeCodec:
         """Whether nothing is left to check that only the written value shows."""
         if self._rereads or len(data) > PAYLOAD_BYTES_MAX:
             return False
-        if self._checks_depth and data.count(b"[") + data.count(b"{") > PAYLOAD_DEPTH_MAX:
+        if self._checks_depth and is_deeper(data, PAYLOAD_DEPTH_MAX):
             return False
         # Python has refused longer integers already, unless the program changed that.
         return 0 < sys.get_int_max_str_digits() <= INTEGER_DIGITS_MAX or not _LONG_INTEGER.search(data)

@@ -70,7 +70,7 @@ def _main_module() -> str:
     if spec is not None:
         return str(spec.name)
     file = getattr(main, "__file__", None)
-    return os.path.basename(file).partition(".")[0] if file else "main"  # noqa: PTH119 -- pathlib is slow to import
+    return os.path.basename(file).partition(".")[0] if file else "main"
 
 
 def _message(exc: BaseException) -> str:
