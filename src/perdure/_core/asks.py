@@ -219,14 +219,12 @@ class WaitFuture(DurableFuture[T]):
 
     def exception(self) -> BaseException | None:
         """Why the event's data could not be read, if so."""
-        if self.cancelled():
-            raise asyncio.CancelledError
+        self._check_kept()
         return super().exception()
 
     def result(self) -> T:
         """The event's data; from now on it counts as read."""
-        if self.cancelled():
-            raise asyncio.CancelledError
+        self._check_kept()
         if not self.awaited:
             self.read = True
         return super().result()
@@ -251,6 +249,10 @@ class WaitFuture(DurableFuture[T]):
         return self.result()
 
     __iter__ = __await__
+
+    def _check_kept(self) -> None:
+        if self.got is None and self.done() and not super().cancelled():
+            raise asyncio.CancelledError
 
     def _left(self, error: BaseException) -> None:
         if error is super().exception():
