@@ -9,16 +9,18 @@ The same idea, an event loop of their own for deterministic replay, is in Tempor
 """
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from math import ceil
-from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
+from types import CoroutineType, FrameType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple
 from weakref import ref
 
 from perdure._core.forbidden import BY_HAND, CURES, OUTSIDE, QUIET, REFUSED, UNORDERED
-from perdure._core.unwinding import Unwind, end
+from perdure._core.tasks import FIRST_STEP, RefusedTask, adopt, bare_as_completed, hashed, silenced
+from perdure._core.tasks import Future as Future
+from perdure._core.tasks import Task as Task
+from perdure._core.unwinding import Unwind, end, end_within
 from perdure.errors import ForbiddenCallError
 
 if TYPE_CHECKING:
@@ -33,9 +35,6 @@ HANDLES_PER_TURN_MAX = 1_000_000
 INSTANT_US_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999; a timer without an end, as in `anyio.sleep_forever`, is due then."""
 
-_HASH_STEP = 0x9E3779B97F4A7C15
-# Two digits of a Python integer.
-_HASH_MASK = 0x0FFFFFFFFFFFFFFF
 _TASKS_BEFORE_PRUNING = 64
 
 alive: "set[OrchestrationLoop]" = set()
@@ -44,82 +43,6 @@ alive: "set[OrchestrationLoop]" = set()
 
 class TurnEndlessError(Exception):
     """One event set off more callbacks than HANDLES_PER_TURN_MAX."""
-
-
-class Future(asyncio.Future[T]):
-    """A future whose hash comes from its number in the execution."""
-
-    __slots__ = ("_number",)
-    _number: int
-
-    def __hash__(self) -> int:
-        # Worked out when somebody asks: most futures are never put into a set, and the number is smaller.
-        loop: Any = self.get_loop()
-        return hashed(loop.salt, self._number)
-
-    __eq__ = object.__eq__
-
-
-class Task(asyncio.Task[T]):
-    """A task whose hash comes from its number in the execution."""
-
-    __slots__ = ("_hash",)
-    _hash: int
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    __eq__ = object.__eq__
-
-
-def hashed(salt: int, number: int) -> int:
-    """The hash of an execution's task or future of this number."""
-    return (salt + number * _HASH_STEP) & _HASH_MASK
-
-
-def _silenced(task: Any) -> asyncio.Task[Any]:
-    """The task, of which asyncio will not say that it was destroyed before it ended."""
-    task._log_destroy_pending = False
-    return cast("asyncio.Task[Any]", task)
-
-
-async def _adopt(future: asyncio.Future[T]) -> T:
-    return await future
-
-
-def _type_of_first_steps() -> type:
-    """The type of the callback with which asyncio's own `Task(...)` asks for its first step."""
-    asked: list[Callable[..., object]] = []
-
-    class Recorder:
-        def get_debug(self) -> bool:
-            return False
-
-        def call_soon(self, callback: Callable[..., object], **_options: object) -> None:
-            asked.append(callback)
-
-    coroutine = asyncio.sleep(0)
-    loop: Any = Recorder()
-    task = _silenced(asyncio.Task(coroutine, loop=loop))
-    asyncio._unregister_task(task)
-    coroutine.close()
-    return type(asked[0])
-
-
-_FIRST_STEP = _type_of_first_steps()
-
-
-def _as_completed() -> FrameType | None:
-    """The frame of `as_completed`, when `create_task` was reached from there with a bare coroutine."""
-    frame = sys._getframe(2)
-    if frame.f_code.co_name not in {"ensure_future", "_ensure_future"}:
-        return None
-    caller = frame.f_back
-    while caller is not None and caller.f_globals.get("__name__") == "asyncio.tasks":
-        if caller.f_code.co_qualname in {"as_completed", "_AsCompletedIterator.__init__"}:
-            return caller
-        caller = caller.f_back
-    return None
 
 
 class TimerHandle(asyncio.TimerHandle):
@@ -227,7 +150,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         ready = self.ready
         if ready is None or asyncio._get_running_loop() is not self:
             self._outside("call_soon")
-        if type(callback) is _FIRST_STEP:
+        if type(callback) is FIRST_STEP:
             self._check_task(callback)
         handle = asyncio.Handle(callback, args, self, context)
         ready.append(handle)
@@ -236,7 +159,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
     def _check_task(self, first_step: Any) -> None:
         task = first_step.__self__
         if type(task) is not Task and isinstance(task, asyncio.Task):
-            end(_silenced(task).get_coro())
+            end(silenced(task).get_coro())
             self.offend(ForbiddenCallError(BY_HAND))
 
     def call_soon_threadsafe(
@@ -291,12 +214,13 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         **options: Any,
     ) -> asyncio.Task[T]:
         """A task of this execution; a future is adopted by a task that awaits it."""
-        if self.over is not None and not isinstance(coro, asyncio.Future):
-            coro.close()
+        if self.over is not None:
+            refused: asyncio.Task[T] = self._refused(coro)
+            return refused
         self.gate("create_task")
         if isinstance(coro, asyncio.Future):
-            coro = _adopt(coro)
-        elif (frame := _as_completed()) is not None:
+            coro = adopt(coro)
+        elif (frame := bare_as_completed()) is not None:
             self._refuse_unordered(frame, coro)
         number = self.next_number()
         task: Task[T] = Task.__new__(Task)
@@ -307,6 +231,16 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         asyncio._unregister_task(task)
         self._hold(task)
         return task
+
+    def _refused(self, coro: Any) -> Any:
+        # Not raised here: whoever asks for several tasks in a row then closes all their coroutines.
+        if not isinstance(coro, asyncio.Future):
+            coro.close()
+        refused = RefusedTask(loop=self)
+        refused._number = self.next_number()
+        refused.set_exception(Unwind(self.over))
+        refused._log_traceback = False
+        return refused
 
     def _refuse_unordered(self, frame: FrameType, coro: Any) -> NoReturn:
         coro.close()
@@ -376,10 +310,12 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         `close` throws GeneratorExit into the frames, so `finally` blocks run: with this loop as the running one, and
         every verb refusing. Whoever calls this has made this loop the running one.
         """
-        self.over = self.over or "the execution was dropped"
+        self.over = "the execution was dropped"
         stubborn = 0
+        for generator in reversed(self._suspended_generators()):
+            stubborn += not end_within(generator)
         for task in reversed(self.unfinished()):
-            stubborn += not end(_silenced(task).get_coro())
+            stubborn += not end(silenced(task).get_coro())
         for task in self.unretrieved():
             task._log_traceback = False
         if self.ready is not None:
@@ -405,6 +341,10 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
             self._dying = key
 
         generators[key] = ref(generator, dying)
+
+    def _suspended_generators(self) -> list[Any]:
+        generators = [] if self._generators is None else [known() for known in self._generators.values()]
+        return [generator for generator in generators if generator is not None]
 
     def generator_lost(self, generator: Any) -> None:
         """An async generator lost its last reference: clean it up in this turn, if it is ours and a turn runs."""
@@ -432,12 +372,14 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
 
 
 def where_waiting(task: asyncio.Task[Any]) -> str:
-    """The line at which a task is suspended, or its name."""
-    stack = task.get_stack(limit=1)
-    if not stack:
-        return task.get_name()
-    frame = stack[-1]
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+    """The innermost line of a suspended task that is not asyncio's own, or the task's name."""
+    where = task.get_name()
+    coroutine: Any = task.get_coro()
+    while isinstance(coroutine, CoroutineType) and (frame := coroutine.cr_frame) is not None:
+        if not str(frame.f_globals.get("__name__")).startswith("asyncio."):
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+        coroutine = coroutine.cr_await
+    return where
 
 
 def _endless(tasks: list[Task[Any]]) -> str:
