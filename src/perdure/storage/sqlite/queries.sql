@@ -470,7 +470,7 @@ SELECT EXISTS (
 SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
 FROM (
     SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
-    FROM tasks AS t
+    FROM tasks AS t INDEXED BY tasks_in_line
     WHERE t.owner IS NULL AND t.delayed = 0 AND t.due_at <= ?1 AND EXISTS (
         SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
     )
@@ -735,3 +735,69 @@ FROM (
     SELECT first_event, last_event, at, crc, format, encoding, length(data) AS size, data FROM history
     WHERE incarnation = ?1 AND execution = ?2 ORDER BY last_event
 );
+
+-- name: single_judge
+-- Where an instance stands, for a turn that is alone in its batch: owner, execution, status, last event.
+SELECT owner, execution, status, (
+    SELECT max(h.last_event) FROM history AS h
+    WHERE h.incarnation = i.incarnation AND h.execution = i.execution
+)
+FROM instances AS i WHERE i.incarnation = ?1;
+
+-- name: single_taken
+-- Whether an id or an incarnation is taken.
+SELECT EXISTS (SELECT 1 FROM instances WHERE id = ?1) OR EXISTS (SELECT 1 FROM instances WHERE incarnation = ?2);
+
+-- name: single_create
+-- A new instance that its first turn makes.
+INSERT INTO instances (
+    incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot,
+    cancel_requested, custom_status_version, attributes, custom_status
+) VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+
+-- name: single_history
+-- The events of one turn.
+INSERT INTO history (
+    incarnation, execution, first_event, last_event, at, committed_at, format, crc, encoding, data
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10);
+
+-- name: single_task
+-- A task that asks for nothing special.
+INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8);
+
+-- name: single_task_gone
+-- A task that has ended or is not wanted any more.
+DELETE FROM tasks WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
+
+-- name: single_timer
+-- A timer.
+INSERT INTO timers (incarnation, execution, event, fire_at) VALUES (?1, ?2, ?3, ?4);
+
+-- name: single_timer_gone
+-- A timer that has fired or is not wanted any more.
+DELETE FROM timers WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
+
+-- name: single_consume
+-- A message that the turn has taken in.
+DELETE FROM messages WHERE seq = ?1 AND incarnation = ?2;
+
+-- name: single_close
+-- The end of an instance.
+UPDATE instances SET
+    changed_at = ?2, held_because = NULL, status = ?3, owner = NULL, version = ifnull(?4, version),
+    cancel_requested = cancel_requested OR ?5, output = ifnull(?6, output), error = ifnull(?7, error),
+    custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + (?8 IS NOT NULL)
+WHERE incarnation = ?1;
+
+-- name: single_clear_tasks
+-- Nothing waits for a closed instance: its tasks.
+DELETE FROM tasks WHERE incarnation = ?1;
+
+-- name: single_clear_timers
+-- Its timers.
+DELETE FROM timers WHERE incarnation = ?1;
+
+-- name: single_clear_messages
+-- Its messages.
+DELETE FROM messages WHERE incarnation = ?1;

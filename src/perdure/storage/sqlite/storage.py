@@ -17,6 +17,7 @@ from perdure.storage.sqlite.files import Durability, connect, locate
 from perdure.storage.sqlite.guard import refuse_fork, unwatch, watch
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.migrations import migrate
+from perdure.storage.sqlite.single import apply_singly
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 from perdure.storage.sqlite.workers import (
@@ -166,7 +167,8 @@ class SqliteStorage:
                 started_at = writer.execute(STATEMENTS["worker"], (batch.worker,)).get
             worker = None if started_at is None else batch.worker
             transaction = Transaction(execute=writer.execute, now=now, worker=worker, started_at=started_at or 0)
-            outcomes = apply_items(transaction, batch.items) if batch.items else ()
+            singly = apply_singly(transaction, batch.items)
+            outcomes = (*singly, *apply_items(transaction, batch.items[len(singly) :]))
             if worker is not None and batch.claim is not None:
                 work = take(transaction, batch.claim)
             wrote = writer.wrote
