@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 # Of asyncio and of this package: who asked stands above their frames.
 _SKIPPED = (asyncio.__file__.removesuffix("__init__.py"), __file__.removesuffix("_core/callsite.py"))
 
+# Callbacks are begun there. Above stands whoever runs the loop, who asks for nothing.
+_BEGINNING = asyncio.events.__file__
+
 _lines: dict[str, dict[int, str] | None] = {}
 """What was shown for each line of each file so far; None for files to skip. As large as the source at most."""
 
 
 def where_asked() -> str | None:
-    """The innermost line that is neither asyncio's nor ours."""
+    """The innermost line that is neither asyncio's nor ours; None if it was a callback of asyncio's own."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename
@@ -31,6 +34,8 @@ def where_asked() -> str | None:
             if shown is None:
                 shown = lines[line] = f"{_relative(file, frame.f_globals.get('__name__', ''))}:{line}"
             return shown
+        if file == _BEGINNING:
+            return None
         frame = frame.f_back
     return None
 

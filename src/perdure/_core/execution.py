@@ -362,7 +362,7 @@ class Execution(OrchestrationLoop):
             self.gate("cancel")
         if self.ending is not None:
             return
-        ask.lost_at = where_asked()
+        ask.lost_at = ask.lost_at or where_asked()
         if isinstance(ask, WaitFuture):
             self.mailboxes.withdraw(ask)
         self._let_go(ask)
@@ -373,7 +373,7 @@ class Execution(OrchestrationLoop):
             return
         event_id, data = wait.got
         wait.got = None
-        wait.lost_at = where_asked()
+        wait.lost_at = wait.lost_at or where_asked()
         heir = self.mailboxes.give_back(wait, event_id, data, pass_on=self.over is None)
         if wait.event_id == 0:
             wait.event_id = TAKEN_BACK

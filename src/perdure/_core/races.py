@@ -12,6 +12,7 @@ import inspect
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perdure._core.asks import DurableFuture
+from perdure._core.callsite import where_asked
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Race(Generic[T]):
     def __init__(self, awaitables: Sequence[Awaitable[T]]) -> None:
         for awaitable in awaitables:
             _check(awaitable)
+        self._where = where_asked()
         self._winner: asyncio.Future[T] | None = None
         self._decision: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting_to_start: dict[int, Awaitable[T]] = {}
@@ -78,6 +80,8 @@ class Race(Generic[T]):
         for arm in self._arms:
             if arm is not self._winner:
                 arm.remove_done_callback(self._decide)
+                if isinstance(arm, DurableFuture) and arm.lost_at is None:
+                    arm.lost_at = self._where
                 arm.cancel()
         for awaitable in self._waiting_to_start.values():
             if inspect.iscoroutine(awaitable):
