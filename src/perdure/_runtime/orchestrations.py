@@ -440,7 +440,8 @@ class Orchestrations:
     def refuse(self, turn: Prepared) -> list[Request]:
         """The turn was refused: nothing of it is so. Returns the requests that must be asked another way."""
         live = turn.live
-        self.drop(live)
+        with self._stage:
+            self.drop(live)
         self.forget(live)
         waiting = [*turn.arrivals, *live.pending]
         return [arrival.request for arrival in waiting if arrival.request is not None]
