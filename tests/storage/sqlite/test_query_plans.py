@@ -17,6 +17,7 @@ SCANS_ALLOWED = {
     ("workers", "workers"): "all workers are wanted",
     ("worker_leases", "workers"): "all workers are wanted",
     ("unknown_waiting", "w"): "there are a handful of workers",
+    ("tasks_in_line", "t"): "a line is walked from its front, as far as the limit",
     ("disown_tasks", "tasks"): "only when a worker leaves, and an index would cost every task two writes",
 }
 PLANLESS = re.compile(r"(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b")
@@ -51,6 +52,13 @@ def test_a_statement_walks_through_no_table_but_where_that_is_meant(connection, 
         return
     allowed = {table for statement, table in SCANS_ALLOWED if statement == name}
     assert tables_walked(connection, statement) == allowed, plan_of(connection, statement)
+
+
+@pytest.mark.parametrize(
+    "name", ["tasks_in_line", "due_by_message", "due_by_timer", "find_by_creation", "find_by_status"]
+)
+def test_a_page_of_a_long_line_comes_from_an_index_in_order(connection, name):
+    assert not [step for step in plan_of(connection, STATEMENTS[name]) if "TEMP B-TREE" in step]
 
 
 def test_every_statement_is_used():

@@ -22,8 +22,9 @@ _BY_STATUS = STATEMENTS["find_by_status"]
 def get(connection: Connection, instance_id: str) -> InstanceRecord | None:
     """One instance by id."""
     with connection.alone():
-        row = connection.execute(_GET, (instance_id,)).fetchone()
-    return None if row is None else record_of_row(row)
+        # All of it is read: a statement that is not at its end keeps its snapshot, and the log grows behind it.
+        rows = connection.execute(_GET, (instance_id,)).fetchall()
+    return record_of_row(rows[0]) if rows else None
 
 
 def get_many(connection: Connection, instance_ids: Sequence[str]) -> dict[str, InstanceRecord]:
