@@ -226,7 +226,7 @@ class WaitFuture(DurableFuture[T]):
         """The event's data; from now on it counts as read."""
         self._check_kept()
         if not self.awaited:
-            self.read = True
+            self._see()
         return super().result()
 
     def __await__(self) -> "Generator[Any, None, T]":
@@ -242,7 +242,7 @@ class WaitFuture(DurableFuture[T]):
                     self._left(error)
                 raise
             self.awaited -= 1
-            self.read = True
+            self._see()
             return super().result()
         if self.cancelled():
             self.refuse("awaited")
@@ -250,13 +250,18 @@ class WaitFuture(DurableFuture[T]):
 
     __iter__ = __await__
 
+    def _see(self) -> None:
+        # What code sees while its execution is unwinding is lost on it: the next execution shall read it.
+        if self.execution.over is None:
+            self.read = True
+
     def _check_kept(self) -> None:
         if self.got is None and self.done() and not super().cancelled():
             raise asyncio.CancelledError
 
     def _left(self, error: BaseException) -> None:
         if error is super().exception():
-            self.read = True
+            self._see()
         elif not self.read and not self.awaited:
             self.execution.give_back(self)
 
