@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from msgspec import Raw
@@ -76,8 +79,8 @@ class Client:
             print(await handle.result())
     """
 
-    def __init__(self, url: Any, /) -> None:
-        self._url = url
+    def __init__(self, url: str | os.PathLike[str], /) -> None:
+        self._url: Any = url
         self._gateway: Gateway | None = None
         self._own: Any = None
 
@@ -103,7 +106,10 @@ class Client:
         from perdure.storage import open_storage  # noqa: PLC0415 - the same
 
         clock, entropy = SystemClock(), SystemEntropy()
-        self._own = self._gateway = ThreadGateway(open_storage(self._url, clock=clock, entropy=entropy), clock, entropy)
+        # Off the loop: creating a file takes a while, and other programs may hold it.
+        loop = asyncio.get_running_loop()
+        opened = partial(open_storage, self._url, clock=clock, entropy=entropy)
+        self._own = self._gateway = ThreadGateway(await loop.run_in_executor(None, opened), clock, entropy)
         return self
 
     async def __aexit__(
@@ -215,7 +221,7 @@ class Client:
         gateway = self._opened()
         new = self._new(gateway, orchestration, inputs, **options)
         on_conflict = options.get("on_conflict", "fail")
-        outcome = await self._commit_start(gateway, new, on_conflict)
+        new, outcome = await self._commit_start(gateway, new, on_conflict)
         return self._started(gateway, orchestration, returns, new, outcome)
 
     async def start_many(
@@ -230,8 +236,6 @@ class Client:
             InstanceExistsError: An id is taken, and `on_conflict` is "fail".
             PayloadError: An input does not fit its annotation; nothing was started.
         """
-        import asyncio  # noqa: PLC0415 - only here
-
         gateway = self._opened()
         options = {"on_conflict": on_conflict}
         new = [
@@ -244,11 +248,11 @@ class Client:
             outcomes = await asyncio.gather(
                 *(self._commit_start(gateway, each, on_conflict) for each in chunk), return_exceptions=True
             )
-            for each, outcome in zip(chunk, outcomes, strict=True):
+            for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     refused = refused or outcome
                 else:
-                    handles.append(self._started(gateway, orchestration, None, each, outcome))
+                    handles.append(self._started(gateway, orchestration, None, *outcome))
         if refused is not None:
             raise refused
         return handles
@@ -291,7 +295,9 @@ class Client:
             slot=slot_of(new_id),
         )
 
-    async def _commit_start(self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict) -> work.Applied:
+    async def _commit_start(
+        self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict
+    ) -> tuple[work.NewInstance, work.Applied]:
         cancel = work.encode_message(work.Cancel(reason="its parent was replaced"))
         item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=cancel)
         for attempt in range(1, _UNKNOWN_RETRIES_MAX + 1):
@@ -303,7 +309,7 @@ class Client:
                     raise
                 continue
             if isinstance(outcome, work.Applied):
-                return outcome
+                return item.new, outcome
             if outcome.reason is work.Refusal.INCARNATION:
                 item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation()))
                 continue
@@ -434,7 +440,7 @@ class Client:
         """
         if not 1 <= limit <= PAGE_MAX:
             raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
-        statuses = () if status is None else (Status(status),) if isinstance(status, str) else tuple(map(Status, status))
+        statuses = _statuses(status)
         wanted = {} if not attributes else json.loads(_attributes(attributes))
         query = work.Query(
             statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after
@@ -447,7 +453,9 @@ class Client:
         codec = codec_for(Any)
         return Page([status_of(record, codec) for record in records], key)
 
-    async def history(self, instance_id: str, /, *, execution_id: int | None = None) -> AsyncIterator[Event]:
+    async def history(
+        self, instance_id: str, /, *, execution_id: int | None = None
+    ) -> AsyncGenerator[Event, None]:
         """The events of an execution (default: the current one), in order.
 
         Raises:
@@ -462,6 +470,15 @@ class Client:
         rows = await gateway.read(gateway.inspector.read_history, record.incarnation, execution)
         for event in read_events(rows):
             yield event
+
+
+def _statuses(status: Status | Iterable[Status] | None) -> tuple[Status, ...]:
+    if status is None:
+        return ()
+    try:
+        return tuple(map(Status, [status] if isinstance(status, str) else status))
+    except ValueError as error:
+        raise UsageError(f"status is {status!r}: use {', '.join(Status)}, or several of them") from error
 
 
 def _uuid7(incarnation: int) -> str:

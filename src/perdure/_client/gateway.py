@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from perdure._client.requests import Call, Desk, Ending, Request, ThreadInbox, Watch, remember
+from perdure._client.requests import Call, Desk, Ending, Request, ThreadInbox, Watch, news_for, remember
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._work import Batch, Item, Outcome
-from perdure.errors import ClientError, InstanceNotFoundError, StorageError
+from perdure.errors import ClientError, StorageError
 from perdure.storage.base import Inspector, Storage
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class ThreadGateway:
         self._desk.closed = True
         self._inbox.put([Call(self._stop)])
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-        self._storage.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._storage.close)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -115,17 +115,13 @@ class ThreadGateway:
         records = self._inspector.get_many(sorted(ids)) if ids else {}
         for instance_id in ids:
             record = records.get(instance_id)
+            incarnation, ending = (None, None) if record is None else (record.incarnation, Ending.of(record))
             kept: list[Watch] = []
             for watch in self._watches.pop(instance_id, ()):
-                if record is None:
-                    watch.resolve(InstanceNotFoundError(instance_id))
-                    continue
-                ending = Ending.of(record)
-                if watch.until_closed and ending is not None:
-                    watch.resolve(ending)
-                elif not watch.until_closed and changed:
-                    watch.resolve(None)
-                else:
+                news = news_for(watch, incarnation, ending, changed=changed)
+                if news is watch:
                     kept.append(watch)
+                else:
+                    watch.resolve(news)
             if kept:
                 self._watches[instance_id] = kept

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -143,7 +143,7 @@ class OrchestrationHandle(Generic[R_co]):
             raise InstanceNotFoundError(self._instance_id)
         return status_of(record, self._codec)
 
-    async def watch(self) -> AsyncIterator[InstanceStatus[Any]]:
+    async def watch(self) -> AsyncGenerator[InstanceStatus[Any], None]:
         """The instance's status now and at every change of it; ends when the instance has ended.
 
         Changes that follow each other faster than they are read may be told as one.
@@ -186,9 +186,15 @@ class OrchestrationHandle(Generic[R_co]):
 
 
 def _differs(one: InstanceStatus[Any], other: InstanceStatus[Any]) -> bool:
-    return (one.status, one.execution_id, one.custom_status_version, one.held_because) != (
-        other.status,
-        other.execution_id,
-        other.custom_status_version,
-        other.held_because,
+    return _shown(one) != _shown(other)
+
+
+def _shown(status: InstanceStatus[Any]) -> tuple[object, ...]:
+    return (
+        status.status,
+        status.execution_id,
+        status.version,
+        status.custom_status_version,
+        status.held_because,
+        status.created_at,
     )

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perdure._types import Status
 from perdure._work import InstanceRecord, Item, Outcome
-from perdure.errors import ClientError
+from perdure.errors import ClientError, InstanceNotFoundError
 from perdure.storage.base import Inspector
 
 T = TypeVar("T")
@@ -59,6 +59,25 @@ def remember(watches: dict[str, list[Watch]], watch: Watch) -> None:
     known.append(watch)
     if len(known) >= _WATCHES_LOOKED_THROUGH_MIN and len(known) & (len(known) - 1) == 0:
         known[:] = [each for each in known if each.wanted()]
+
+
+def news_for(watch: Watch, incarnation: int | None, ending: Ending | None, *, changed: bool) -> Any:
+    """What a watch is to be told; the watch itself if it goes on waiting.
+
+    Args:
+        watch: Who waits.
+        incarnation: The instance that has the id now; None if there is none.
+        ending: How that ended; None while it is open.
+        changed: Whether it may have changed.
+    """
+    if incarnation is None or watch.incarnation not in {None, incarnation}:
+        error = InstanceNotFoundError(watch.instance_id)
+        if incarnation is not None:
+            error.add_note("It was replaced: another instance has this id now, and client.get_handle() is one on that.")
+        return error
+    if watch.until_closed:
+        return watch if ending is None else ending
+    return None if changed else watch
 
 
 class Call(Struct, frozen=True, eq=False):

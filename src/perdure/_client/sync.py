@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -65,7 +66,7 @@ class SyncClient:
             print(client.start_orchestration(checkout, order).result())
     """
 
-    def __init__(self, url: Any, /) -> None:
+    def __init__(self, url: str | os.PathLike[str], /) -> None:
         self._client = Client(url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -8,7 +8,6 @@ The loop that a method returns its own delay to is solid_queue's; one commit for
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,16 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perdure import _work as work
-from perdure._client.requests import Call, Ending, Inbox, Request, Watch, remember
+from perdure._client.requests import Call, Ending, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.watches import Watches
 from perdure._types import Status
 from perdure.errors import (
     ClientError,
-    InstanceNotFoundError,
     OutcomeUnknownError,
     StorageError,
     StorageUnavailableError,
@@ -44,8 +43,6 @@ BACKLOG_ALONE_MAX = 10_000
 """Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
 RETRY_STORAGE_US = 50_000
 RETRY_STORAGE_US_MAX = 2_000_000
-RECENT_MAX = 10_000
-RECENT_OUTPUT_BYTES_MAX = 16_384
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -98,11 +95,10 @@ class Engine:
         self._alone = True
         self._requests: list[Request] = []
         self._items: list[work.Item] = []
-        self._watches: dict[str, list[Watch]] = {}
-        self._fresh_watches: list[Watch] = []
-        self._recent: OrderedDict[str, tuple[int, Ending]] = OrderedDict()
+        self._watches = Watches(storage, self._orchestrations.by_id)
         self._claim_wanted = True
         self.next_due: int | None = None
+        self._next_look = 0
         self._next_safety = 0
         self._next_maintenance = 0
         self._fast_until = 0
@@ -120,7 +116,7 @@ class Engine:
     @property
     def is_waited_for(self) -> bool:
         """Whether somebody waits for an instance to end."""
-        return any(watch.until_closed and watch.wanted() for watches in self._watches.values() for watch in watches)
+        return self._watches.is_end_awaited
 
     def register(self) -> None:
         """Enter the store as a worker."""
@@ -156,8 +152,7 @@ class Engine:
         claim = self._claim()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
-        if self._fresh_watches:
-            self._look_for_fresh()
+        self._watches.look_for_fresh()
         self._orchestrations.evict()
 
     def finish(self) -> None:
@@ -172,10 +167,7 @@ class Engine:
         error = ClientError("the runtime was closed while somebody waited")
         for request in self._orchestrations.drop_all():
             request.resolve(error)
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.resolve(error)
-        self._watches.clear()
+        self._watches.close(error)
         try:
             self._storage.unregister(self._worker)
         except StorageError as failure:
@@ -205,7 +197,7 @@ class Engine:
             elif isinstance(entry, Request):
                 self._request(entry)
             elif isinstance(entry, Watch):
-                self._watch(entry)
+                self._watches.add(entry)
             elif isinstance(entry, Call):
                 entry.function()
 
@@ -228,7 +220,6 @@ class Engine:
         if isinstance(item, work.StartInstance):
             here = item.on_conflict in {"fail", "use_existing"} and item.new.start_at is None and not self.draining
             if here and self._orchestrations.begin(request, item.new):
-                self._recent.pop(item.new.id, None)
                 return
         elif isinstance(item, work.Deliver) and not item.control and item.dedup_key is None:
             live = self._orchestrations.by_id(item.to_id)
@@ -238,24 +229,15 @@ class Engine:
         self._requests.append(request)
         self._claim_wanted = True
 
-    def _watch(self, watch: Watch) -> None:
-        recent = self._recent.get(watch.instance_id)
-        if watch.until_closed and recent is not None and recent[0] == watch.incarnation:
-            watch.resolve(recent[1])
-            return
-        remember(self._watches, watch)
-        live = self._orchestrations.by_id(watch.instance_id)
-        if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
-            self._fresh_watches.append(watch)
-
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
-        if self._storage.changed():
+        if now >= self._next_look and self._storage.changed():
             self._fast_until = now + FAST_FOR_US
             self._claim_wanted = True
-            if self._watches:
-                self._look(set(self._watches))
+            self._watches.look()
+        if now >= self._next_look:
+            self._next_look = now + POLL_FAST_US
         if now >= self._next_safety:
             self._next_safety = now + SAFETY_CLAIM_US
             self._claim_wanted = True
@@ -267,7 +249,9 @@ class Engine:
 
     def _maintain(self) -> None:
         try:
-            if self._storage.reap(self._worker):
+            buried = self._storage.reap(self._worker)
+            if buried:
+                _log.info("took over the work of %d worker(s) that had died", buried)
                 self._claim_wanted = True
             self._find_others()
         except StorageError as error:
@@ -323,6 +307,7 @@ class Engine:
         outcomes = committed.outcomes
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
+            self._forget_watched(request.item)
         if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
             self._start_over(_requests_of(turns))
             return
@@ -335,6 +320,13 @@ class Engine:
         if tasks:
             self.busy += len(tasks)
             self._hands.start(tasks)
+
+    def _forget_watched(self, item: work.Item) -> None:
+        """Tell those who wait for what a client may have removed."""
+        if isinstance(item, work.Delete):
+            self._watches.look()
+        elif isinstance(item, work.StartInstance) and item.on_conflict in {"restart_if_closed", "terminate_and_restart"}:
+            self._watches.look([item.new.id])
 
     def _send(self, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
         """Commit, however long it takes; None when it landed but its answer was lost, so that nothing is known."""
@@ -416,7 +408,7 @@ class Engine:
             self._claim_wanted = True
         if isinstance(turn.item, work.Turn):
             self._publish(turn.item, turn, now, tasks)
-        self._notify(turn)
+        self._watches.turned(turn.live, _ending(turn))
 
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
@@ -436,6 +428,7 @@ class Engine:
 
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
         requests = self._orchestrations.refuse(turn)
+        self._watches.look_again(turn.live.instance_id)
         for request in requests:
             item = request.item
             if turn.live.create is None or not isinstance(item, work.StartInstance):
@@ -452,57 +445,6 @@ class Engine:
             self._orchestrations.admit(instance)
         if taken.more and (taken.instances or self._free() > 0):
             self._claim_wanted = True
-
-    # -- who waits -------------------------------------------------------------------------------------------------
-
-    def _notify(self, turn: Prepared) -> None:
-        live = turn.live
-        ending = _ending(turn)
-        if ending is not None:
-            self._remember(live, ending)
-        watches = self._watches.get(live.instance_id)
-        if watches is not None:
-            self._tell(live.instance_id, watches, ending, changed=True)
-
-    def _remember(self, live: Live, ending: Ending) -> None:
-        if ending.output is None or len(ending.output) <= RECENT_OUTPUT_BYTES_MAX:
-            self._recent[live.instance_id] = (live.incarnation, ending)
-            if len(self._recent) > RECENT_MAX:
-                self._recent.popitem(last=False)
-
-    def _tell(self, instance_id: str, watches: list[Watch], ending: Ending | None, *, changed: bool) -> None:
-        kept: list[Watch] = []
-        for watch in watches:
-            if watch.until_closed and ending is not None:
-                watch.resolve(ending)
-            elif not watch.until_closed and changed:
-                watch.resolve(None)
-            else:
-                kept.append(watch)
-        if kept:
-            self._watches[instance_id] = kept
-        else:
-            self._watches.pop(instance_id, None)
-
-    def _look_for_fresh(self) -> None:
-        ids = {watch.instance_id for watch in self._fresh_watches}
-        self._fresh_watches.clear()
-        self._look(ids, changed=False)
-
-    def _look(self, ids: set[str], *, changed: bool = True) -> None:
-        try:
-            records = self._storage.get_many(sorted(ids))
-        except StorageError as error:
-            _log.warning("could not look for endings: %s", error)
-            return
-        for instance_id in ids:
-            watches = self._watches.get(instance_id, [])
-            record = records.get(instance_id)
-            if record is not None:
-                self._tell(instance_id, watches, Ending.of(record), changed=changed)
-            elif self._orchestrations.by_id(instance_id) is None:
-                for watch in self._watches.pop(instance_id, ()):
-                    watch.resolve(InstanceNotFoundError(instance_id))
 
 
 def _requests_of(turns: list[Prepared]) -> list[Request]:

@@ -17,7 +17,7 @@ from perdure._core.history import check, open_children, read_rows
 from perdure._core.matching import PYTHON
 from perdure._core.stage import Stage
 from perdure._definitions import Orchestration
-from perdure._ports import Entropy, Incarnations
+from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._client.requests import Request
 from perdure._runtime.live import Arrival, Live, Prepared
@@ -31,6 +31,9 @@ from perdure.errors import (
     error_info_from_exception,
 )
 from perdure.storage.base import Storage
+
+TURNS_US_MAX = 20_000
+"""How long turns are taken before they are committed: what a crash makes activities repeat stays small."""
 
 MESSAGES_PER_TURN_MAX = 10_000
 """Messages of one instance in one commit; the rest waits for the next."""
@@ -46,6 +49,7 @@ class Orchestrations:
         *,
         storage: Storage,
         registry: Registry,
+        clock: Clock,
         entropy: Entropy,
         incarnations: Incarnations,
         cached_max: int,
@@ -54,6 +58,7 @@ class Orchestrations:
     ) -> None:
         self._storage = storage
         self._registry = registry
+        self._clock = clock
         self._entropy = entropy
         self._incarnations = incarnations
         self._cached_max = cached_max
@@ -134,9 +139,12 @@ class Orchestrations:
     # -- turns -----------------------------------------------------------------------------------------------------
 
     def turns(self, now: int, turns_max: int) -> list[Prepared]:
-        """Let instances with messages take a turn each, up to a limit."""
+        """Let instances with messages take a turn each, up to a limit of turns and of time."""
         prepared: list[Prepared] = []
         put_off: list[Live] = []
+        if not self._dirty:
+            return prepared
+        end = self._clock.monotonic_us() + TURNS_US_MAX
         with self._stage:
             while self._dirty and len(prepared) < turns_max:
                 incarnation = next(iter(self._dirty))
@@ -152,6 +160,8 @@ class Orchestrations:
                         continue
                     if turn is not None:
                         prepared.append(turn)
+                    if self._clock.monotonic_us() > end:
+                        break
         self._dirty.update((live.incarnation, live) for live in put_off)
         return prepared
 

@@ -69,7 +69,7 @@ class Runtime:
 
     def __init__(  # noqa: PLR0913 - the settings of a worker
         self,
-        url: Any,
+        url: str | os.PathLike[str],
         registry: Registry,
         /,
         *,
@@ -127,7 +127,8 @@ class Runtime:
         loop = asyncio.get_running_loop()
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a runtime can't be opened inside an orchestration")
-        storage = self._storage = self._make_storage()
+        # Off the loop: creating a file takes a while, and other programs may hold it.
+        storage = self._storage = await loop.run_in_executor(None, self._make_storage)
         self._exits = AsyncExitStack()
         try:
             await self._begin(storage, loop)
@@ -163,6 +164,7 @@ class Runtime:
             return Orchestrations(
                 storage=storage,
                 registry=self._registry,
+                clock=self._clock,
                 entropy=self._entropy,
                 incarnations=Incarnations(self._clock, self._entropy),
                 cached_max=self._cached_max,
@@ -227,10 +229,6 @@ class Runtime:
         Example:
             asyncio.run(Runtime("sqlite:///shop.db", registry).serve())
         """
-        if not self._open:
-            async with self:
-                await self.serve()
-            return
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
 
@@ -243,6 +241,8 @@ class Runtime:
         for each in signals:
             loop.add_signal_handler(each, ask)
         try:
+            if not self._open:
+                await self.__aenter__()
             await asked.wait()
             await self._close(self._grace_us)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -25,7 +26,7 @@ def run(
     orchestration: Orchestration0[R],
     /,
     *,
-    url: Any = "memory://",
+    url: str | os.PathLike[str] = "memory://",
     registry: Registry | None = None,
     instance_id: str | None = None,
 ) -> R: ...
@@ -35,7 +36,7 @@ def run(
     a: A,
     /,
     *,
-    url: Any = "memory://",
+    url: str | os.PathLike[str] = "memory://",
     registry: Registry | None = None,
     instance_id: str | None = None,
 ) -> R: ...
@@ -46,7 +47,7 @@ def run(
     b: B,
     /,
     *,
-    url: Any = "memory://",
+    url: str | os.PathLike[str] = "memory://",
     registry: Registry | None = None,
     instance_id: str | None = None,
 ) -> R: ...
@@ -58,7 +59,7 @@ def run(
     c: C,
     /,
     *,
-    url: Any = "memory://",
+    url: str | os.PathLike[str] = "memory://",
     registry: Registry | None = None,
     instance_id: str | None = None,
 ) -> R: ...
@@ -66,7 +67,7 @@ def run(
     orchestration: Any,
     /,
     *inputs: Any,
-    url: Any = "memory://",
+    url: str | os.PathLike[str] = "memory://",
     registry: Registry | None = None,
     instance_id: str | None = None,
 ) -> Any:

@@ -220,6 +220,7 @@ class Environment:
             make_orchestrations=lambda take_slot: Orchestrations(
                 storage=storage,
                 registry=self._registry,
+                clock=self._clock,
                 entropy=self._entropy,
                 incarnations=incarnations,
                 cached_max=10_000,

@@ -1,0 +1,109 @@
+"""Who waits for news of which instance: told from memory after a commit, and from the store for all that is not here."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from perdure._client.requests import Ending, Watch, news_for, remember
+from perdure._runtime.live import Live
+from perdure.errors import StorageError
+from perdure.storage.base import Inspector
+
+RECENT_MAX = 10_000
+"""Endings kept in memory for those who ask a little late."""
+RECENT_OUTPUT_BYTES_MAX = 16_384
+
+_log = logging.getLogger("perdure.runtime")
+
+
+class Watches:
+    """The waiting clients of one worker."""
+
+    def __init__(self, inspector: Inspector, live_by_id: Callable[[str], Live | None]) -> None:
+        self._inspector = inspector
+        self._live_by_id = live_by_id
+        self._watches: dict[str, list[Watch]] = {}
+        self._fresh: set[str] = set()
+        self._recent: OrderedDict[str, tuple[int, Ending]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(len(watches) for watches in self._watches.values())
+
+    @property
+    def is_end_awaited(self) -> bool:
+        """Whether somebody waits for an instance to end."""
+        return any(watch.until_closed and watch.wanted() for watches in self._watches.values() for watch in watches)
+
+    def add(self, watch: Watch) -> None:
+        """Somebody waits; what is not in this worker's memory is looked up in the next `look_for_fresh`."""
+        recent = self._recent.get(watch.instance_id)
+        if watch.until_closed and recent is not None and recent[0] == watch.incarnation:
+            watch.resolve(recent[1])
+            return
+        remember(self._watches, watch)
+        live = self._live_by_id(watch.instance_id)
+        if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
+            self._fresh.add(watch.instance_id)
+
+    def turned(self, live: Live, ending: Ending | None) -> None:
+        """A turn of this instance is durable, by which it may have ended."""
+        if ending is not None:
+            self._keep(live, ending)
+        if live.instance_id in self._watches:
+            self._tell(live.instance_id, live.incarnation, ending, changed=True)
+
+    def _keep(self, live: Live, ending: Ending) -> None:
+        if ending.output is None or len(ending.output) <= RECENT_OUTPUT_BYTES_MAX:
+            self._recent[live.instance_id] = (live.incarnation, ending)
+            if len(self._recent) > RECENT_MAX:
+                self._recent.popitem(last=False)
+
+    def look_again(self, instance_id: str) -> None:
+        """What memory knew of an instance was not so: look it up."""
+        if instance_id in self._watches:
+            self._fresh.add(instance_id)
+
+    def look_for_fresh(self) -> None:
+        """Look up those that memory says nothing of."""
+        if self._fresh and self._look(self._fresh, changed=False):
+            self._fresh = set()
+
+    def look(self, instance_ids: Iterable[str] | None = None) -> None:
+        """Others have written: look these up, or all that anybody waits for."""
+        if self._watches:
+            self._look(self._watches if instance_ids is None else self._watches.keys() & instance_ids, changed=True)
+
+    def _look(self, instance_ids: Iterable[str], *, changed: bool) -> bool:
+        ids = sorted(instance_ids)
+        try:
+            records = self._inspector.get_many(ids) if ids else {}
+        except StorageError as error:
+            _log.warning("could not look for news of instances: %s; trying again", error)
+            self._fresh.update(ids)
+            return False
+        for instance_id in ids:
+            record = records.get(instance_id)
+            live = self._live_by_id(instance_id)
+            if record is not None:
+                self._tell(instance_id, record.incarnation, Ending.of(record), changed=changed)
+            elif live is None or live.create is None:
+                self._tell(instance_id, None, None, changed=True)
+        return True
+
+    def _tell(self, instance_id: str, incarnation: int | None, ending: Ending | None, *, changed: bool) -> None:
+        kept: list[Watch] = []
+        for watch in self._watches.pop(instance_id, ()):
+            news = news_for(watch, incarnation, ending, changed=changed)
+            if news is watch:
+                kept.append(watch)
+            else:
+                watch.resolve(news)
+        if kept:
+            self._watches[instance_id] = kept
+
+    def close(self, error: BaseException) -> None:
+        """Nobody will tell them any more."""
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.resolve(error)
+        self._watches.clear()
