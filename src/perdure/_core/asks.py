@@ -12,7 +12,8 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure._context import DurableFuture as PublicDurableFuture
-from perdure._core.loop import Future, TimerHandle
+from perdure._core.loop import TimerHandle
+from perdure._core.tasks import Future
 from perdure._events import (
     ActivityCancelled,
     ActivityScheduled,

@@ -120,8 +120,6 @@ class Context(OrchestrationContext):
         value = encode_any(status, what="custom status")
         execution.ask(Note(StatusSet(id=0, where=where_asked(), value=Raw(value))))
 
-    # -- activities ------------------------------------------------------------------------------------------------
-
     def schedule_activity(
         self,
         activity: Any,
@@ -135,7 +133,8 @@ class Context(OrchestrationContext):
         schedule_to_start: Duration | None = None,
     ) -> DurableFuture[Any]:
         execution = self._execution
-        execution.gate("ctx.schedule_activity")
+        if not execution.admits("ctx.schedule_activity"):
+            return execution.refused(DurableFuture)
         future: ActivityFuture[Any] = _new(ActivityFuture, execution)
         if isinstance(activity, Activity):
             future.name = activity.name
@@ -161,8 +160,6 @@ class Context(OrchestrationContext):
         execution.ask(future)
         return future
 
-    # -- other orchestrations --------------------------------------------------------------------------------------
-
     def schedule_sub_orchestration(  # type: ignore[override]  # the overloads are in the base class
         self,
         orchestration: Any,
@@ -174,7 +171,8 @@ class Context(OrchestrationContext):
         on_close: str = "cancel",
     ) -> ChildFuture[Any]:
         execution = self._execution
-        execution.gate("ctx.schedule_sub_orchestration")
+        if not execution.admits("ctx.schedule_sub_orchestration"):
+            return execution.refused(ChildFuture)
         if on_close not in CLOSE_POLICIES:
             raise UsageError(f"on_close is {on_close!r}: use one of {', '.join(CLOSE_POLICIES)}")
         future: ChildFuture[Any] = _new(ChildFuture, execution)
@@ -217,11 +215,10 @@ class Context(OrchestrationContext):
             execution.asked + 1,
         )
 
-    # -- timers and events -----------------------------------------------------------------------------------------
-
     def schedule_timer(self, until: Duration | datetime, /) -> DurableFuture[None]:
         execution = self._execution
-        execution.gate("ctx.schedule_timer")
+        if not execution.admits("ctx.schedule_timer"):
+            return execution.refused(DurableFuture)
         if isinstance(until, datetime):
             fire_at = instant_us(until)
         else:
@@ -234,7 +231,8 @@ class Context(OrchestrationContext):
 
     def schedule_wait(self, event: Any, returns: Any = Any, /) -> DurableFuture[Any]:
         execution = self._execution
-        execution.gate("ctx.schedule_wait")
+        if not execution.admits("ctx.schedule_wait"):
+            return execution.refused(DurableFuture)
         future: WaitFuture[Any] = _new(WaitFuture, execution)
         if isinstance(event, ExternalEvent):
             future.name = event.name
@@ -264,8 +262,6 @@ class Context(OrchestrationContext):
         execution.ask(
             Note(EventSent(id=0, where=where_asked(), instance_id=str(instance_id), name=name, data=Raw(body)))
         )
-
-    # -- races -----------------------------------------------------------------------------------------------------
 
     async def select2(
         self, first: Awaitable[A], second: Awaitable[B], /

@@ -15,7 +15,7 @@ from perdure.errors import ForbiddenCallError, error_info_from_exception
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perdure._core.loop import Task
+    from perdure._core.tasks import Task
     from perdure._definitions import Orchestration
 
 _FOREIGN = ("attached to a different loop", "await wasn't used with future", "belongs to a different loop")

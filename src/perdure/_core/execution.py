@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from perdure import _work as work
     from perdure._core.asks import Ask
-    from perdure._core.loop import Task, TimerHandle
+    from perdure._core.tasks import Task
     from perdure._definitions import Orchestration
 
 HISTORY_EVENTS_MAX = 500_000

@@ -13,19 +13,18 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from math import ceil
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
 from weakref import ref
 
 from perdure._core.forbidden import BY_HAND, CURES, OUTSIDE, QUIET, REFUSED, UNORDERED
-from perdure._core.tasks import FIRST_STEP, RefusedTask, adopt, bare_as_completed, hashed, silenced
-from perdure._core.tasks import Future as Future
-from perdure._core.tasks import Task as Task
+from perdure._core.tasks import FIRST_STEP, Future, RefusedTask, Task, adopt, bare_as_completed, hashed, silenced
 from perdure._core.unwinding import Unwind, end, end_within
 from perdure.errors import ForbiddenCallError
 
 if TYPE_CHECKING:
     from collections import deque
 
+F = TypeVar("F")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -128,11 +127,29 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         raise error
 
     def gate(self, verb: str) -> None:
-        """Let a verb pass only inside a turn of this very execution."""
-        if self.over is not None:
+        """Let a verb pass only inside a turn of this very execution, and while that is not over."""
+        if not self.admits(verb):
             raise Unwind(self.over)
+
+    def admits(self, verb: str) -> bool:
+        """Whether this execution may still ask for something; outside its own turn that is an offence.
+
+        Verbs that return an awaitable then return `refused()` and raise nothing yet: whoever asks for several things in
+        a row, as in a call of `gather`, thereby hands over all the coroutines it has made.
+        """
+        if self.over is not None:
+            return False
         if asyncio._get_running_loop() is not self:
             self._outside(verb)
+        return True
+
+    def refused(self, _kind: type[F]) -> F:
+        """An awaitable in place of a future of this kind: whoever awaits it unwinds."""
+        refused = RefusedTask(loop=self)
+        refused._number = self.next_number()
+        refused.set_exception(Unwind(self.over))
+        refused._log_traceback = False
+        return cast("F", refused)
 
     def _outside(self, verb: str) -> NoReturn:
         error = ForbiddenCallError(f"{verb} was called outside this orchestration's own turn: {OUTSIDE}")
@@ -214,10 +231,10 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         **options: Any,
     ) -> asyncio.Task[T]:
         """A task of this execution; a future is adopted by a task that awaits it."""
-        if self.over is not None:
-            refused: asyncio.Task[T] = self._refused(coro)
-            return refused
-        self.gate("create_task")
+        if not self.admits("create_task"):
+            if not isinstance(coro, asyncio.Future):
+                coro.close()
+            return self.refused(asyncio.Task[T])
         if isinstance(coro, asyncio.Future):
             coro = adopt(coro)
         elif (frame := bare_as_completed()) is not None:
@@ -231,16 +248,6 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         asyncio._unregister_task(task)
         self._hold(task)
         return task
-
-    def _refused(self, coro: Any) -> Any:
-        # Not raised here: whoever asks for several tasks in a row then closes all their coroutines.
-        if not isinstance(coro, asyncio.Future):
-            coro.close()
-        refused = RefusedTask(loop=self)
-        refused._number = self.next_number()
-        refused.set_exception(Unwind(self.over))
-        refused._log_traceback = False
-        return refused
 
     def _refuse_unordered(self, frame: FrameType, coro: Any) -> NoReturn:
         coro.close()

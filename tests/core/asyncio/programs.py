@@ -1,6 +1,6 @@
 """Random asyncio programs made from a seed, and a random world that answers what they ask for.
 
-`python -m tests.core.asyncio.programs FIRST LAST RUBBISH` prints one line for each program: a digest of every turn's
+`main` takes FIRST LAST RUBBISH from the command line and prints one line for each program: a digest of every turn's
 events. `RUBBISH` objects are allocated first, so that addresses differ from another process's.
 """
 
@@ -17,6 +17,8 @@ from perdure import _events as ev
 from perdure._core.ending import StuckError
 from perdure.errors import ActivityError
 from tests.core.harness import Conversation, dropped, replayed
+
+# ruff: noqa: S311 - programs and worlds are random so that a seed repeats them
 
 MESSAGES_MAX = 80
 DEPTH_MAX = 3
@@ -293,7 +295,3 @@ def main() -> None:
     for seed in range(first, last):
         print(report(seed))  # noqa: T201 - read by the process that compares
     del kept
-
-
-if __name__ == "__main__":
-    main()

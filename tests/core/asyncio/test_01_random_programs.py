@@ -1,0 +1,21 @@
+"""Random asyncio programs ask for the same, turn by turn, in processes with other addresses and another hash seed."""
+
+import subprocess
+import sys
+
+from tests.core.asyncio.programs import report
+
+PROGRAMS = 120
+SCRIPT = "from tests.core.asyncio.programs import main; main()"
+
+
+def test_random_programs_do_the_same_in_a_process_with_other_addresses_and_hashes() -> None:
+    command = [sys.executable, "-c", SCRIPT, "0", str(PROGRAMS), "3000"]
+    elsewhere = subprocess.run(
+        command, env={"PYTHONHASHSEED": "7", "PYTHONPATH": "src:."}, capture_output=True, text=True, check=True
+    )
+
+    here = [report(seed) for seed in range(PROGRAMS)]
+
+    assert elsewhere.stdout.splitlines() == here
+    assert elsewhere.stderr == ""
