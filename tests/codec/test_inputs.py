@@ -1,5 +1,8 @@
 """Inputs are one JSON array, whose missing end takes the defaults."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from perdure.codec import InputsCodec
@@ -24,6 +27,16 @@ def test_inputs_are_always_an_array(types, inputs, json):
 
     assert codec.encode(inputs) == json
     assert codec.decode(json) == inputs
+
+
+def test_long_inputs_of_any_kind_are_read():
+    codec = InputsCodec((dict[str, Any], datetime), (), WHAT)
+    inputs = ({"list": [{"n": n} for n in range(300)]}, datetime(2024, 1, 1, tzinfo=UTC))
+
+    assert codec.decode(codec.encode(inputs)) == inputs
+    assert InputsCodec((Any,), (), WHAT).decode(b"[%b]" % codec.encode(inputs)) == (
+        [inputs[0], "2024-01-01T00:00:00Z"],
+    )
 
 
 def test_missing_inputs_take_their_defaults():

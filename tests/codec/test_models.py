@@ -1,5 +1,7 @@
 """Pydantic models write and validate themselves, strictly and in one order."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -121,6 +123,16 @@ def test_a_model_that_can_not_come_back_is_refused(annotation, value, words):
         codec_for(annotation).encode(value, what="it")
 
     assert words in str(caught.value)
+
+
+def test_pydantic_is_not_imported_for_those_who_do_not_use_it():
+    code = (
+        "import sys; from perdure.codec import codec_for; codec_for(dict[str, int]); print('pydantic' in sys.modules)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+
+    assert result.stdout == "False\n"
 
 
 def test_the_input_is_not_shown_when_a_model_refuses_it():

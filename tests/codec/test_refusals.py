@@ -154,6 +154,7 @@ def test_the_value_itself_is_never_shown(secret):
         (int, Number(5), 5),
         (float, 3, 3.0),
         (Literal["a"], Text("a"), "a"),
+        (tuple[Literal["a"], set[int]], ("a", {1}), ("a", {1})),
         (list[int], collections.UserList([1]).data, [1]),
         (Sequence[int], (1, 2), [1, 2]),
         (Collection[int], [1], [1]),

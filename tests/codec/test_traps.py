@@ -241,6 +241,12 @@ class Picky:
             raise KeyError(self.name)
 
 
+@dataclass
+class Bottomless:
+    def __post_init__(self):
+        self.__post_init__()
+
+
 class Tricky(NamedTuple):
     x: int
 
@@ -257,6 +263,8 @@ def test_hostile_objects_raise_nothing_but_payload_errors(annotation, wrap):
 def test_code_of_the_value_that_raises_is_a_payload_error():
     with pytest.raises(PayloadError, match="it does not fit Explosive: Unprintable"):
         codec_for(Explosive).encode(Explosive("x"), what="it")
+    with pytest.raises(PayloadError, match="it does not fit Bottomless: it is nested too deeply"):
+        codec_for(Bottomless).decode(b"{}", what="it")
     with pytest.raises(PayloadError, match="it does not fit Picky: KeyError: 'refused'"):
         codec_for(Picky).decode(b'{"name":"refused"}', what="it")
 

@@ -75,6 +75,7 @@ def written(annotation: Any, value: Any) -> str:
         (Card | Names, Names(["a"]), '{"$type":"Names","$value":["a"]}'),
         (Box[int] | Box[str], Box("a"), '{"$type":"Box[str]","content":"a"}'),
         (Literal["a", 1] | UUID, 1, "1"),
+        (Literal["a", 1] | UUID, UUID(int=1), '{"$type":"UUID","$value":"00000000-0000-0000-0000-000000000001"}'),
         (Tagged | None, Tagged(Card("1")), '{"tag":{"$type":"Card","number":"1"},"card":null}'),
         (list[Card | Transfer] | None, [Card("1")], '[{"$type":"Card","number":"1"}]'),
     ],

@@ -11,15 +11,16 @@ b'[1,2]'
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import GenericAlias
 from typing import Any, Final
 
 import msgspec
 
 from perdure._types import INTEGER_DIGITS_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_DEPTH_MAX
 from perdure.codec._annotations import Builder
-from perdure.codec._depth import is_deeper
+from perdure.codec._depth import is_deeper, is_short
 from perdure.codec._shapes import Encoded, Misfit, deeper, encode_json
 from perdure.codec._untyped import UntypedShape
 from perdure.errors import PayloadError, PayloadTooLargeError
@@ -44,9 +45,9 @@ class TypeCodec:
         self._read = self.shape.read
         self._rereads = any(part.has_bounds for part in parts)
         self._checks_depth = builder.checks_depth(self.shape)
-        self._is_unbounded = builder.is_recursive or any(isinstance(part, UntypedShape) for part in parts)
+        self.is_unbounded = builder.is_recursive or any(isinstance(part, UntypedShape) for part in parts)
         self._is_simple = not (self._rereads or self._checks_depth)
-        self._checks_after_reading = any(part.reads_loosely for part in parts)
+        self.checks_after_reading = any(part.reads_loosely for part in parts)
 
     def __repr__(self) -> str:
         return f"codec_for({self.name})"
@@ -75,11 +76,11 @@ class TypeCodec:
     def decode(self, data: Encoded, *, what: str = "payload") -> Any:
         """The value of this JSON; raises `PayloadError` if it does not fit the annotation."""
         try:
-            if self._is_unbounded and is_deeper(bytes(data), PAYLOAD_DEPTH_MAX):
-                # Not for the stores' sake, but because it depends on the Python version what a parser makes of it.
+            if self.is_unbounded and not is_short(data) and is_deeper(bytes(data), PAYLOAD_DEPTH_MAX):
+                # How deep a parser goes depends on the Python version.
                 deeper(0)
             value = self._read(data)
-            if self._checks_after_reading and not self._plain(value):
+            if self.checks_after_reading and not self._plain(value):
                 self.shape.lower(value, PAYLOAD_DEPTH_MAX)
         except Exception as exc:  # noqa: BLE001 -- the code of the value may raise anything
             raise _worded(exc, what, f"does not fit {self.name}") from _cause(exc)
@@ -126,12 +127,16 @@ class InputsCodec:
         self.defaults = tuple(defaults)
         self.what = what
         self.required = len(self.codecs) - len(self.defaults)
+        self._is_unbounded = any(codec.is_unbounded for codec in self.codecs)
+        self._read_all = self._make_read_all()
         self._whats = tuple(f"input {index} of {what}" for index, _ in enumerate(self.codecs, 1))
 
     def encode(self, args: tuple[Any, ...]) -> bytes:
         """The inputs as a JSON array; raises `PayloadError`, also if there are too many or too few."""
         if not self.required <= len(args) <= len(self.codecs):
             raise PayloadError(f"{self.what} takes {self._arity()}, and {len(args)} were given")
+        if len(args) == 1:
+            return b"[%b]" % self.codecs[0].encode(args[0], what=self._whats[0])
         written = [
             codec.encode(value, what=what) for codec, value, what in zip(self.codecs, args, self._whats, strict=False)
         ]
@@ -139,6 +144,21 @@ class InputsCodec:
 
     def decode(self, data: Encoded) -> tuple[Any, ...]:
         """The inputs, with defaults for those that are missing; raises `PayloadError`."""
+        if self._read_all is None or (self._is_unbounded and not is_short(data)):
+            return self._decode_each(data)
+        try:
+            return self._read_all(data)
+        except Exception:  # noqa: BLE001 -- one is missing, or does not fit, or its own code raised: say which
+            return self._decode_each(data)
+
+    def _make_read_all(self) -> Callable[[Encoded], tuple[Any, ...]] | None:
+        """What reads all inputs in one go, when none is missing and none needs a second look."""
+        if any(codec.checks_after_reading or not codec.shape.is_readable() for codec in self.codecs):
+            return None
+        annotations = tuple(codec.shape.annotation for codec in self.codecs)
+        return msgspec.json.Decoder(GenericAlias(tuple, annotations)).decode
+
+    def _decode_each(self, data: Encoded) -> tuple[Any, ...]:
         try:
             items = _read_array(data)
         except Exception as exc:  # noqa: BLE001 -- the code of the value may raise anything

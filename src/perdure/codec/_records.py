@@ -1,9 +1,9 @@
 """The shapes of records: dataclasses, msgspec structs, named tuples and TypedDicts."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,8 +14,7 @@ _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field of a record: its attribute, its name in JSON, its shape, and how its default is made, if it has one."""
 
     name: str

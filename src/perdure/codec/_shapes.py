@@ -96,9 +96,8 @@ class Shape:
 
     def prepare(self) -> None:
         """Decide how to read this shape, once all its parts are known; raises `RegistrationError`."""
-        natively = all(shape.native for shape in self.reachable())
-        for shape in [self] if natively else self.reachable():
-            readable = all(part.native for part in shape.reachable())
+        for shape in [self] if self.is_readable() else self.reachable():
+            readable = shape.is_readable()
             if shape.has_bounds and not readable:
                 raise RegistrationError(
                     f"the bounds of {shape.name} can't be checked, because msgspec can't tell the union inside it "
@@ -109,6 +108,10 @@ class Shape:
                     shape._reader = msgspec.json.Decoder(shape.annotation).decode  # noqa: SLF001 -- of the same class
                 except (TypeError, NameError) as exc:
                     raise RegistrationError(f"{shape.name} can't be JSON: {exc}") from exc
+
+    def is_readable(self) -> bool:
+        """Whether msgspec can read this shape by its annotation."""
+        return all(shape.native for shape in self.reachable())
 
     def read(self, data: Encoded) -> Any:
         """The value of this JSON; raises `Misfit`."""
