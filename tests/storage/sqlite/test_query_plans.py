@@ -20,6 +20,7 @@ SCANS_ALLOWED = {
     ("tasks_in_line", "t"): "a line is walked from its front, as far as the limit",
     ("disown_tasks", "tasks"): "only when a worker leaves, and an index would cost every task two writes",
 }
+QUERY_PLAN = 2
 PLANLESS = re.compile(r"(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b")
 WALKED = re.compile(r"SCAN (\w+)(?: USING .*)?$")
 
@@ -34,7 +35,7 @@ def connection():
 
 def plan_of(connection, statement):
     parameters = max((int(number) for number in re.findall(r"\?(\d+)", statement)), default=0)
-    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", (None,) * parameters)]
+    return [row[3] for row in connection.execute(statement, (None,) * parameters, explain=QUERY_PLAN)]
 
 
 def tables_walked(connection, statement):

@@ -1,9 +1,12 @@
-"""The storage contract on SQLite, durable and as two processes would use it: with a handle each."""
+"""The storage contract on SQLite, as two processes would use it: with a handle each."""
+
+from itertools import count
 
 import pytest
 
 from perdure.storage.sqlite import SqliteStorage
 from perdure.testing.storage_suite import StorageSuite
+from perdure.testing.storage_suite.tape import check
 
 
 class TestSqliteStorage(StorageSuite):
@@ -17,3 +20,23 @@ class TestSqliteStorage(StorageSuite):
 
     def connect(self, _storage):
         return SqliteStorage(self._path, clock=self._clock)
+
+
+@pytest.fixture
+def everything_in_bulk(monkeypatch):
+    """Small batches take the way of large ones too, which else only the tapes would go."""
+    monkeypatch.setattr("perdure.storage.sqlite.single.ITEMS_MAX", 0)
+
+
+@pytest.mark.usefixtures("everything_in_bulk")
+class TestSqliteStorageInBulk(TestSqliteStorage):
+    pass
+
+
+@pytest.mark.usefixtures("everything_in_bulk")
+def test_random_calls_in_bulk_have_the_answers_of_the_reference(tmp_path):
+    names = count()
+    check(
+        lambda clock, entropy: SqliteStorage(tmp_path / f"{next(names)}.db", clock=clock, entropy=entropy),
+        seeds=range(1000, 1008),
+    )

@@ -37,6 +37,9 @@ from perdure.storage.sqlite.transaction import Transaction
 
 _INCARNATIONS = STATEMENTS["incarnations"]
 _FENCED = Refused(reason=Refusal.FENCED)
+_SEGMENT_BYTES = 64 * 1024 * 1024
+"""SQLite takes at most 1 GB in one value, and a segment's payloads of one kind are one."""
+
 _NONE_TAKEN: frozenset[str] = frozenset()
 
 Key: TypeAlias = int | str | tuple[object, ...]
@@ -115,8 +118,13 @@ def _segments(transaction: Transaction, items: Sequence[Item], places: list[int]
     segment: list[int] = []
     written: set[Key] = set()
     read: set[Key] = set()
+    size = 0
     for place in places:
         item = items[place]
+        size += _size(item)
+        if size > _SEGMENT_BYTES and segment:
+            yield segment
+            segment, written, read, size = [], set(), set(), _size(item)
         if isinstance(item, Turn) and item.create is None and not item.starts and not item.messages:
             # Nearly all items are such: no sets are made for them.
             key = item.incarnation
@@ -135,6 +143,19 @@ def _segments(transaction: Transaction, items: Sequence[Item], places: list[int]
         read.update(reads)
     if segment:
         yield segment
+
+
+def _size(item: Item) -> int:
+    """About how many bytes of payloads an item brings: history repeats nearly all that goes with a turn."""
+    match item:
+        case Turn():
+            return 0 if item.history is None else len(item.history.data)
+        case TaskDone() | Deliver():
+            return len(item.body)
+        case StartInstance():
+            return len(item.new.start)
+        case _:
+            return 0
 
 
 def _known_ids(transaction: Transaction, items: Sequence[Item], places: list[int]) -> dict[str, int]:

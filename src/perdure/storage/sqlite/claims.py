@@ -8,6 +8,8 @@ import heapq
 from collections.abc import Iterator
 from typing import TypeAlias
 
+import apsw
+
 from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
 from perdure.storage.base import MESSAGES_MAX
 from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows
@@ -92,13 +94,31 @@ def _due(transaction: Transaction, incarnations: list[int], waiting: Waiting) ->
             timer = TimerDue(execution=execution, source=event, fire_at=due)
             found[incarnation].append((due, -1, ClaimedMessage(seq=0, timer=timer)))
     if waiting[0] is not None and waiting[0] <= transaction.now:
-        cursor = transaction.execute(STATEMENTS["due_messages"], (rows, transaction.now, MESSAGES_MAX + 1))
-        answer, bodies = cursor.get
-        messages = decode_answer(answer)
-        pieces = cut(bodies, [size for _, _, _, size in messages])
-        for (place, due, seq, _), body in zip(messages, pieces, strict=True):
-            found[incarnations[place]].append((due, seq, ClaimedMessage(seq=seq, body=body or b"")))
+        for incarnation, due, seq, body in _due_messages(transaction, incarnations, MESSAGES_MAX + 1):
+            found[incarnation].append((due, seq, ClaimedMessage(seq=seq, body=body)))
     return {incarnation: [message for _, _, message in sorted(each, key=_order)] for incarnation, each in found.items()}
+
+
+def _due_messages(transaction: Transaction, incarnations: list[int], most: int) -> list[tuple[int, int, int, bytes]]:
+    """The due messages as (incarnation, due, seq, body), at most so many of each instance."""
+    try:
+        bindings = (encode_rows(incarnations), transaction.now, most)
+        answer, bodies = transaction.execute(STATEMENTS["due_messages"], bindings).get
+    except apsw.TooBigError:
+        # More than SQLite has in one value. What one instance does not get now comes with its next claim.
+        middle = len(incarnations) // 2
+        if middle == 0 and most == 1:
+            raise
+        if middle == 0:
+            return _due_messages(transaction, incarnations, most // 2)
+        first = _due_messages(transaction, incarnations[:middle], most)
+        return first + _due_messages(transaction, incarnations[middle:], most)
+    messages = decode_answer(answer)
+    pieces = cut(bodies, [size for _, _, _, size in messages])
+    return [
+        (incarnations[place], due, seq, body or b"")
+        for (place, due, seq, _), body in zip(messages, pieces, strict=True)
+    ]
 
 
 def _order(entry: tuple[int, int, ClaimedMessage]) -> tuple[int, int, int]:
@@ -121,13 +141,19 @@ def _take_tasks(transaction: Transaction, most: int, waiting: Waiting) -> tuple[
         ranks.update(map(tuple, transaction.ask(STATEMENTS["tasks_expired"], now, most + 1)))
     if not ranks or not most:
         return (), bool(ranks)
-    keys = encode_rows([rank[2:] for rank in sorted(ranks)[:most]])
-    transaction.execute(STATEMENTS["own_tasks"], (keys, worker))
+    keys = [rank[2:] for rank in sorted(ranks)[:most]]
+    transaction.execute(STATEMENTS["own_tasks"], (encode_rows(keys), worker))
     return _read_tasks(transaction, keys), len(ranks) > most
 
 
-def _read_tasks(transaction: Transaction, keys: str) -> tuple[ClaimedTask, ...]:
-    answer, payloads = transaction.execute(STATEMENTS["claimed_tasks"], (keys,)).get
+def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[ClaimedTask, ...]:
+    try:
+        answer, payloads = transaction.execute(STATEMENTS["claimed_tasks"], (encode_rows(keys),)).get
+    except apsw.TooBigError:
+        middle = len(keys) // 2
+        if middle == 0:
+            raise
+        return _read_tasks(transaction, keys[:middle]) + _read_tasks(transaction, keys[middle:])
     rows = decode_answer(answer)
     pieces = cut(payloads, [size for row in rows for size in row[-2:]])
     return tuple(

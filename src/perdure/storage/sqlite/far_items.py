@@ -35,7 +35,13 @@ def apply(transaction: Transaction, item: Item) -> Outcome:
 
 def hold_instances(transaction: Transaction, reasons: list[tuple[int, str]]) -> None:
     """Set instances aside, without owner."""
-    transaction.execute(STATEMENTS["hold_instances"], (encode_rows(reasons), transaction.now))
+    rows = [(incarnation, _storable(reason)) for incarnation, reason in reasons]
+    transaction.execute(STATEMENTS["hold_instances"], (encode_rows(rows), transaction.now))
+
+
+def _storable(text: str) -> str:
+    """The text of a reason, which may quote anything, without what a column of text can't hold."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _taken(transaction: Transaction, new: NewInstance) -> tuple[int | None, bool]:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 from perdure.errors import ForkedError, UsageError
@@ -36,8 +37,8 @@ class _Watch:
 _watch = _Watch()
 
 
-def watch(store: _Inheritable, path: str) -> tuple[int, int]:
-    """Keep other SQLite libraries off a file from now on; returns what `unwatch` wants."""
+def watch(store: _Inheritable, path: str) -> Callable[[], object]:
+    """Keep other SQLite libraries off a file from now on; until the returned function is called, or the store gone."""
     found = os.stat(path)
     identity = (found.st_dev, found.st_ino)
     with _watch.lock:
@@ -47,17 +48,15 @@ def watch(store: _Inheritable, path: str) -> tuple[int, int]:
             _watch.hooked = True
             sys.addaudithook(_refuse_other_library)
             os.register_at_fork(after_in_child=_abandon)
-    return identity
+    return weakref.finalize(store, _unwatch, identity)
 
 
-def unwatch(identity: tuple[int, int]) -> None:
-    """A store has closed its file."""
+def _unwatch(identity: tuple[int, int]) -> None:
     with _watch.lock:
-        left = _watch.files[identity] - 1
+        # In a forked child nothing is left of what its parent watched.
+        left = _watch.files.pop(identity, 1) - 1
         if left:
             _watch.files[identity] = left
-        else:
-            del _watch.files[identity]
 
 
 def refuse_fork(pid: int, path: str) -> None:

@@ -148,7 +148,7 @@ DELETE FROM messages WHERE seq IN (
 
 -- name: add_tasks
 -- Activities to run, due at once.
-INSERT INTO tasks (
+INSERT OR REPLACE INTO tasks (
     incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry, priority, on_unknown, start_by,
     deadline, tag, session, concurrency_key
 )
@@ -160,7 +160,7 @@ FROM jsonb_each(?1);
 
 -- name: add_plain_tasks
 -- The same for those that ask for nothing special.
-INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
+INSERT OR REPLACE INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
 SELECT
     value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, ?3,
     substr(?2, value ->> 5, value ->> 6), substr(?2, value ->> 7, value ->> 8)
@@ -174,7 +174,7 @@ DELETE FROM tasks WHERE (incarnation, execution, event) IN (
 
 -- name: add_timers
 -- Timers of turns.
-INSERT INTO timers (incarnation, execution, event, fire_at)
+INSERT OR REPLACE INTO timers (incarnation, execution, event, fire_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?1);
 
 -- name: remove_timers
@@ -763,7 +763,7 @@ INSERT INTO history (
 
 -- name: single_task
 -- A task that asks for nothing special.
-INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
+INSERT OR REPLACE INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8);
 
 -- name: single_task_gone
@@ -772,7 +772,7 @@ DELETE FROM tasks WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
 
 -- name: single_timer
 -- A timer.
-INSERT INTO timers (incarnation, execution, event, fire_at) VALUES (?1, ?2, ?3, ?4);
+INSERT OR REPLACE INTO timers (incarnation, execution, event, fire_at) VALUES (?1, ?2, ?3, ?4);
 
 -- name: single_timer_gone
 -- A timer that has fired or is not wanted any more.

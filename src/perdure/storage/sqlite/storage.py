@@ -14,7 +14,7 @@ from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.claims import take
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.files import Durability, connect, locate
-from perdure.storage.sqlite.guard import refuse_fork, unwatch, watch
+from perdure.storage.sqlite.guard import refuse_fork, watch
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.migrations import migrate
 from perdure.storage.sqlite.single import apply_singly
@@ -94,7 +94,7 @@ class SqliteStorage:
         except BaseException:
             self._writer.close()
             raise
-        self._identity = watch(self, self.path)
+        self._unwatch = watch(self, self.path)
         self._seen = self._data_version()
 
     def now(self) -> int:
@@ -211,10 +211,10 @@ class SqliteStorage:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
-        unwatch(self._identity)
         for connection in (self._reader, self._heart, self._writer):
             if connection is not None:
                 connection.close()
+        self._unwatch()
         if self._locks is not None:
             for number in self._numbers:
                 self._locks.drop(number, remove=False)
