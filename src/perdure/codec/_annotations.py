@@ -197,7 +197,7 @@ class Builder:
             named = NamedTupleShape(annotation, name, cls)
             self._records[annotation] = named, depth
             hints = field_hints(annotation)
-            named.complete(self.shape(hints.get(field, Any), depth + 1) for field in cls._fields)
+            named.complete(self.shape(hints.get(field, Any), depth + 1) for field in cast("Any", cls)._fields)
         else:
             raise _unsupported(annotation)
 
