@@ -87,3 +87,11 @@ class Incarnations:
                 self._ms += 1
                 self._sequence = 0
         return (self._ms << _SEQUENCE_BITS) | self._sequence
+
+    def draw_id(self) -> str:
+        """A UUID of version 7 (RFC 9562) as text: milliseconds, the sequence within them, and 62 random bits."""
+        self.draw()
+        token = self._entropy.token().hex()
+        ms = f"{self._ms + _EPOCH_2020_MS:012x}"
+        variant = "89ab"[int(token[0], 16) & 3]
+        return f"{ms[:8]}-{ms[8:]}-7{self._sequence & 0xFFF:03x}-{variant}{token[1:4]}-{token[4:16]}"

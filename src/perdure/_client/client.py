@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -281,7 +280,7 @@ class Client:
             raise UsageError(
                 f"start_orchestration takes a definition made with @orchestration, or its name, not {orchestration!r}"
             )
-        new_id = check_instance_id(instance_id) if instance_id is not None else _uuid7(gateway.draw_incarnation())
+        new_id = check_instance_id(instance_id) if instance_id is not None else gateway.draw_id()
         start = work.Start(input=Raw(data), version=_checked_version(version), root=new_id)
         return work.NewInstance(
             id=new_id,
@@ -479,13 +478,6 @@ def _statuses(status: Status | Iterable[Status] | None) -> tuple[Status, ...]:
         return tuple(map(Status, [status] if isinstance(status, str) else status))
     except ValueError as error:
         raise UsageError(f"status is {status!r}: use {', '.join(Status)}, or several of them") from error
-
-
-def _uuid7(incarnation: int) -> str:
-    """A UUID of version 7 made of an incarnation, which is a time and a random part already, and more randomness."""
-    random_bits = uuid.uuid4().int & ((1 << 62) - 1)
-    ms = (incarnation >> 22) + 1_577_836_800_000
-    return str(uuid.UUID(int=(ms << 80) | (7 << 76) | ((incarnation & 0xFFF) << 64) | (2 << 62) | random_bits))
 
 
 def _checked_version(version: str | None) -> str | None:

@@ -46,6 +46,10 @@ class ThreadGateway:
         """A fresh incarnation for a start."""
         return self._incarnations.draw()
 
+    def draw_id(self) -> str:
+        """A fresh instance id: a UUID of version 7."""
+        return self._incarnations.draw_id()
+
     async def submit(self, item: Item) -> Outcome:
         """Have an item committed."""
         return await self._desk.submit(item)

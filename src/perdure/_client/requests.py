@@ -159,6 +159,10 @@ class Gateway(Protocol):
         """A fresh incarnation for a start."""
         ...
 
+    def draw_id(self) -> str:
+        """A fresh instance id: a UUID of version 7."""
+        ...
+
     async def submit(self, item: Item) -> Outcome:
         """Have an item committed; durable when it returns."""
         ...

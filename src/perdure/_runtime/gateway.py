@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from perdure._client.requests import Desk, Ending, Inbox
+from perdure._client.requests import Bridge, Desk, Ending, Inbox
 from perdure._ports import Incarnations
 from perdure._work import Item, Outcome
 from perdure.storage.base import Inspector
@@ -33,6 +33,10 @@ class EngineGateway:
         """A fresh incarnation for a start."""
         return self._incarnations.draw()
 
+    def draw_id(self) -> str:
+        """A fresh instance id: a UUID of version 7."""
+        return self._incarnations.draw_id()
+
     async def submit(self, item: Item) -> Outcome:
         """Have an item committed."""
         return await self._desk.submit(item)
@@ -48,6 +52,11 @@ class EngineGateway:
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a method of the inspector off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    @property
+    def bridge(self) -> "Bridge":
+        """The bridge to the running loop, for whoever else has something to carry there: one wake-up serves all."""
+        return self._desk.bridge()
 
     def close(self) -> None:
         """Take no more requests."""

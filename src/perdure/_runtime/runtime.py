@@ -179,7 +179,7 @@ class Runtime:
             clock=self._clock,
             entropy=self._entropy,
             inbox=inbox,
-            hands=_LoopHands(Bridge(loop), self._activities),
+            hands=_LoopHands(self._gateway.bridge, self._activities),
             settings=Settings(slots=self._slots, worker_name=self._worker_name),
             make_orchestrations=make_orchestrations,
         )

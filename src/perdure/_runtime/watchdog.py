@@ -19,8 +19,14 @@ from perdure.errors import TurnLimitError
 TICK_S = 0.25
 BLOCKED_S = 1.0
 FRAMES_SHOWN_MAX = 10
+SAMPLES_MAX = 100
+SAMPLE_S = 0.001
 _SWALLOW_ROUNDS = 1_000
-_OURS = (os.path.dirname(asyncio.__file__) + os.sep, os.path.dirname(os.path.dirname(__file__)) + os.sep)
+_OURS = (
+    os.path.dirname(asyncio.__file__) + os.sep,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+    threading.__file__,
+)
 
 _log = logging.getLogger("perdure.runtime")
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -83,16 +89,25 @@ class TurnWatch:
             overdue = self._clock.monotonic_us() - self._since > self._limit_us
             if self._instance is None or self._stack is not None or not overdue or sys.gettrace() is not None:
                 return
-            frame = sys._current_frames().get(self._thread)
-            self._stack = _stack_of(frame)
+            self._stack = self._sample()
             _raise_in_thread(ctypes.c_ulong(self._thread), ctypes.py_object(TurnInterrupted))
 
+    def _sample(self) -> str:
+        """The user's lines that the turn is at; a program that yields for ever is in them only now and then."""
+        breath = threading.Event()
+        for _ in range(SAMPLES_MAX):
+            stack = _stack_of(sys._current_frames().get(self._thread), theirs_only=True)
+            if stack:
+                return stack
+            breath.wait(SAMPLE_S)
+        return _stack_of(sys._current_frames().get(self._thread))
 
-def _stack_of(frame: FrameType | None) -> str:
+
+def _stack_of(frame: FrameType | None, *, theirs_only: bool = False) -> str:
     """The lines that are the user's, or all of them if none is."""
     lines = traceback.extract_stack(frame) if frame is not None else []
     theirs = [line for line in lines if not line.filename.startswith(_OURS)]
-    return "".join(traceback.format_list(theirs or lines)[-FRAMES_SHOWN_MAX:])
+    return "".join(traceback.format_list(theirs if theirs or theirs_only else lines)[-FRAMES_SHOWN_MAX:])
 
 
 class LoopWatch:

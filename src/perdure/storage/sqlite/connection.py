@@ -78,9 +78,7 @@ class Connection:
         """
         with self._lock:
             try:
-                self._stay_on_file()
-                self.execute(_BEGIN)
-                self._changes = self.raw.totalchanges()
+                self._begin()
                 yield
             except apsw.Error as exc:
                 self._roll_back()
@@ -92,6 +90,11 @@ class Connection:
                 self._commit()
             else:
                 self._roll_back()
+
+    def _begin(self) -> None:
+        self._stay_on_file()
+        self.execute(_BEGIN)
+        self._changes = self.raw.totalchanges()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
