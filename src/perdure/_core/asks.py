@@ -6,7 +6,7 @@ same run leaves no trace. Comparing a replay's asks with the recorded events is 
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar, cast
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -69,6 +69,10 @@ class Ask(Protocol):
         """The event that records that it is no longer wanted; its id is filled in later."""
         ...
 
+    def bind(self, event_id: int) -> None:
+        """It has been written down under this id."""
+        ...
+
     def is_open(self) -> bool:
         """Whether an event is to come that answers it."""
         ...
@@ -81,14 +85,22 @@ class Ask(Protocol):
 class DurableFuture(Future[T], PublicDurableFuture[T]):
     """A future that an event of history will resolve."""
 
-    __slots__ = ("event_id", "execution", "lost_at", "where")
+    __slots__ = ("event_id", "lost_at", "where")
     survives: ClassVar[bool] = False
     """Whether what was asked for goes on when this future is given up, or the orchestration ends."""
 
-    execution: "Execution"
     event_id: int
     where: str | None
     lost_at: str | None
+
+    @property
+    def execution(self) -> "Execution":
+        """Whose future it is."""
+        return cast("Execution", self.get_loop())
+
+    def bind(self, event_id: int) -> None:
+        """It has been written down under this id."""
+        self.event_id = event_id
 
     def cancel(self, msg: Any = None) -> bool:
         """Give up what was asked for; recorded at once, before anything else learns of it."""
@@ -98,12 +110,9 @@ class DurableFuture(Future[T], PublicDurableFuture[T]):
         return super().cancel(msg)
 
     def __await__(self) -> "Generator[Any, None, T]":
-        if not self.done():
-            self._asyncio_future_blocking = True
-            yield self
-        elif self.cancelled():
+        if self.cancelled():
             self.refuse("awaited")
-        return self.result()
+        return super().__await__()
 
     __iter__ = __await__
 
@@ -135,30 +144,23 @@ class DurableFuture(Future[T], PublicDurableFuture[T]):
 class ActivityFuture(DurableFuture[T]):
     """The outcome of an activity."""
 
-    __slots__ = ("aliases", "decoder", "input", "name", "priority", "retry", "schedule_to_start_us", "session", "tag")
+    __slots__ = ("aliases", "decoder", "name", "wanted")
     name: str
-    input: bytes
     decoder: Decoder
     aliases: tuple[str, ...]
-    retry: Raw
-    tag: str | None
-    session: str | None
-    priority: int
-    schedule_to_start_us: int | None
+    wanted: ActivityScheduled | None
+    """The event that records it but for its id; None once that is written: very many of these wait in memory."""
 
     def event(self, event_id: int) -> ActivityScheduled:
         """The event that records the activity."""
-        return ActivityScheduled(
-            id=event_id,
-            where=self.where,
-            name=self.name,
-            input=Raw(self.input),
-            retry=self.retry,
-            tag=self.tag,
-            session=self.session,
-            priority=self.priority,
-            schedule_to_start_us=self.schedule_to_start_us,
-        )
+        wanted: Any = self.wanted
+        event: ActivityScheduled = replace(wanted, id=event_id)
+        return event
+
+    def bind(self, event_id: int) -> None:
+        """It has been written down under this id."""
+        self.event_id = event_id
+        self.wanted = None
 
     def given_up(self) -> ActivityCancelled:
         """The event that records its cancellation."""
@@ -305,21 +307,22 @@ class ChildFuture(DurableFuture[T]):
         return self.aliases
 
 
-class LoopTimer:
-    """A timer that asyncio asked for: a sleep or a timeout."""
+class LoopTimer(TimerHandle):
+    """A timer that asyncio asked for, a sleep or a timeout: the handle of its callback is the ask itself."""
 
-    __slots__ = ("event_id", "handle", "lost_at", "where")
+    __slots__ = ("event_id", "lost_at", "where")
     survives: ClassVar[bool] = False
-
-    def __init__(self, handle: TimerHandle, where: str | None) -> None:
-        self.handle = handle
-        self.where = where
-        self.lost_at: str | None = None
-        self.event_id = 0
+    event_id: int
+    lost_at: str | None
+    where: str | None
 
     def event(self, event_id: int) -> TimerCreated:
         """The event that records the timer."""
-        return TimerCreated(id=event_id, where=self.where, fire_at=self.handle.fire_at)
+        return TimerCreated(id=event_id, where=self.where, fire_at=self.fire_at)
+
+    def bind(self, event_id: int) -> None:
+        """It has been written down under this id."""
+        self.event_id = event_id
 
     def given_up(self) -> TimerCancelled:
         """The event that records its cancellation."""
@@ -347,6 +350,10 @@ class Note:
     def event(self, event_id: int) -> Asked:
         """The event that records it."""
         return replace(self.template, id=event_id)
+
+    def bind(self, event_id: int) -> None:
+        """It has been written down under this id."""
+        self.event_id = event_id
 
     def given_up(self) -> Asked:
         """It can't be given up."""

@@ -12,7 +12,7 @@ from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note,
 from perdure._core.callsite import where_asked
 from perdure._core.races import Race
 from perdure._definitions import Activity, Orchestration
-from perdure._events import ABSENT, DetachedStarted, EventSent, StatusSet
+from perdure._events import ABSENT, ActivityScheduled, DetachedStarted, EventSent, StatusSet
 from perdure._retry import RetryPolicy
 from perdure._types import Duration, check_instance_id, check_name, child_id, duration_us, instant_us
 from perdure.codec import codec_for, encode_any
@@ -41,7 +41,6 @@ def _new(kind: type[Any], execution: "Execution") -> Any:
     """A durable future of this execution that has no event yet."""
     future = kind(loop=execution)
     future._number = execution.next_number()  # noqa: SLF001 - between the loop and its futures
-    future.execution = execution
     future.event_id = 0
     future.lost_at = None
     return future
@@ -69,11 +68,11 @@ class Context(OrchestrationContext):
 
     @property
     def orchestration_name(self) -> str:
-        return self._execution.started.name
+        return self._execution.name
 
     @property
     def version(self) -> str:
-        return self._execution.started.version
+        return self._execution.version
 
     @property
     def is_replaying(self) -> bool:
@@ -139,24 +138,30 @@ class Context(OrchestrationContext):
         if isinstance(activity, Activity):
             future.name = activity.name
             future.aliases = activity.aliases
-            future.input = activity.inputs_codec.encode(inputs)
+            data = activity.inputs_codec.encode(inputs)
             future.decoder = activity.result_codec
             policy = retry or activity.retry
             tag = tag if tag is not None else activity.tag
         else:
             future.name = _named(activity, "activity", "schedule_activity")
             future.aliases = ()
-            future.input = encode_any(inputs, what=f"inputs of activity {activity}")
+            data = encode_any(inputs, what=f"inputs of activity {activity}")
             future.decoder = codec_for(returns)
             policy = retry
-        future.retry = ABSENT if policy is None else Raw(policy.wire_json)
-        future.tag = None if tag is None else check_name("tag", tag)
-        future.session = None if session is None else check_name("session", session)
-        future.priority = priority
-        future.schedule_to_start_us = (
-            None if schedule_to_start is None else duration_us(schedule_to_start, what="schedule_to_start")
-        )
         future.where = where_asked()
+        future.wanted = ActivityScheduled(
+            id=0,
+            where=future.where,
+            name=future.name,
+            input=Raw(data),
+            retry=ABSENT if policy is None else Raw(policy.wire_json),
+            tag=None if tag is None else check_name("tag", tag),
+            session=None if session is None else check_name("session", session),
+            priority=priority,
+            schedule_to_start_us=(
+                None if schedule_to_start is None else duration_us(schedule_to_start, what="schedule_to_start")
+            ),
+        )
         execution.ask(future)
         return future
 
@@ -209,7 +214,7 @@ class Context(OrchestrationContext):
             return check_instance_id(instance_id)
         execution = self._execution
         return child_id(
-            execution.started.root or execution.instance_id,
+            execution.root or execution.instance_id,
             execution.incarnation,
             execution.execution_id,
             execution.asked + 1,

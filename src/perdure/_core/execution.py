@@ -21,10 +21,11 @@ from perdure._core.admission import admit
 from perdure._core.asks import TAKEN_BACK, DurableFuture, LoopTimer, Note, WaitFuture, resolve
 from perdure._core.callsite import where_asked
 from perdure._core.ending import failed, left_over, raised, returned, stuck, unretrieved
-from perdure._core.loop import OrchestrationLoop, TimerHandle, TurnEndlessError
+from perdure._core.loop import OrchestrationLoop, TurnEndlessError
 from perdure._core.mailboxes import Mailboxes
 from perdure._core.matching import match
 from perdure._core.unwinding import Unwind
+from perdure._core.waiting import Waiting
 from perdure.errors import (
     ActivityError,
     ActivityTimeoutError,
@@ -65,63 +66,87 @@ class Execution(OrchestrationLoop):
         events: The events written since they were taken last.
         open: What an event is to answer, by the id of the event that asked for it.
         ending: The terminal event, once the execution has ended.
-        warnings: What the author should know once the turn is durable; the runtime logs it.
         cancel_requested: The reason, once somebody has asked the instance to cancel.
         asked: How often something was asked for by a verb of the context.
+        execution_id: The generation of the instance, from 1.
+        name: The name that the instance was started by.
+        version: The version of the definition that the execution keeps.
+        python: The version of Python that began it.
+        root: The id of the instance at the root of the tree of children.
+
+    Very many executions wait in memory: what most of them don't need is None until they do.
     """
 
     __slots__ = (
         "_asks",
         "_given_up",
+        "_mailboxes",
         "_next",
         "_program",
         "_raised",
         "_returned",
+        "_warnings",
         "_winding_down",
         "asked",
         "cancel_requested",
         "definition",
         "ending",
         "events",
+        "execution_id",
         "incarnation",
         "instance_id",
         "last_event",
-        "mailboxes",
+        "name",
         "open",
+        "python",
         "replaying",
-        "started",
-        "warnings",
+        "root",
+        "version",
     )
+    timer_type = LoopTimer
 
     def __init__(self, instance_id: str, incarnation: int, definition: Orchestration[..., Any]) -> None:
         super().__init__()
         self.instance_id = instance_id
         self.incarnation = incarnation
         self.definition = definition
-        self.started: ev.Started
+        self.execution_id: int
+        self.name: str
+        self.version: str
+        self.python: str
+        self.root: str
         self.last_event = 0
         self.replaying = False
-        self.events: list[Any] = []
-        self.open: dict[int, Ask] = {}
-        self.mailboxes = Mailboxes()
+        self.events: list[Any] | None = None
+        self.open = Waiting()
         self.ending: ev.Ended | None = None
-        self.warnings: list[str] = []
         self.cancel_requested: str | None = None
         self.asked = 0
-        self._asks: list[Ask] = []
-        self._given_up: list[Any] = []
+        self._asks: list[Ask] | None = None
+        self._given_up: list[Any] | None = None
+        self._mailboxes: Mailboxes | None = None
+        self._warnings: list[str] | None = None
         self._program: asyncio.Task[None]
         self._returned: tuple[Any] | None = None
         self._raised: BaseException | None = None
-        self._winding_down: list[Task[Any]] = []
+        self._winding_down: list[Task[Any]] | None = None
         self._next: ev.ContinuedAsNew | None = None
 
     @property
-    def execution_id(self) -> int:
-        """The generation of the instance, from 1."""
-        return self.started.execution
+    def warnings(self) -> list[str]:
+        """What the author should know once the turn is durable; the runtime logs it."""
+        return self._warnings or []
 
-    # -- what the engine calls -------------------------------------------------------------------------------------
+    @warnings.setter
+    def warnings(self, warnings: list[str]) -> None:
+        self._warnings = warnings or None
+
+    @property
+    def mailboxes(self) -> Mailboxes:
+        """The external events and the waits for them."""
+        if self._mailboxes is None:
+            self._mailboxes = Mailboxes()
+        return self._mailboxes
 
     def apply(self, message: work.AnyMessage, now: int, started: ev.Started | None = None) -> bool:
         """Apply one message live; its event and what was asked behind it are appended to `events`.
@@ -140,12 +165,14 @@ class Execution(OrchestrationLoop):
         self.replaying = False
         asks = self._step(event)
         events = self.events
+        if events is None:
+            events = self.events = []
         events.append(event)
         last = event.id
         for ask in asks:
             last += 1
-            ask.event_id = last
             events.append(ask.event(last))
+            ask.bind(last)
             if ask.is_open():
                 self.open[last] = ask
         self.last_event = last
@@ -162,8 +189,8 @@ class Execution(OrchestrationLoop):
                 self.drop()
                 return
             asks = self._step(inbound)
-            for event, ask in match(inbound, recorded, asks, self.started.python):
-                ask.event_id = event.id
+            for event, ask in match(inbound, recorded, asks, self.python):
+                ask.bind(event.id)
                 if ask.is_open():
                     self.open[event.id] = ask
             self.last_event = inbound.id + len(recorded)
@@ -172,10 +199,8 @@ class Execution(OrchestrationLoop):
 
     def take_events(self) -> list[Any]:
         """The events written since the last call."""
-        events, self.events = self.events, []
-        return events
-
-    # -- one event -------------------------------------------------------------------------------------------------
+        events, self.events = self.events, None
+        return events or []
 
     def _step(self, event: ev.Inbound) -> list[Ask]:
         """Apply one inbound event and run until nothing is ready; what was asked for, in the order it is written."""
@@ -185,21 +210,22 @@ class Execution(OrchestrationLoop):
         self._wind_up()
         if self.offence is not None:
             raise self.offence
-        if self.last_event + len(self._asks) >= HISTORY_EVENTS_MAX and self.ending is None:
+        if self.last_event + len(self._asks or ()) >= HISTORY_EVENTS_MAX and self.ending is None:
             self._overflow()
         return self._collect()
 
     def _collect(self) -> list[Ask]:
         """What this run asked for: cancellations first, by the id they cancel, then the rest in order, then the end."""
-        asks = self._asks
-        if asks:
-            self._asks = []
-            asks = [ask for ask in asks if ask.event_id != TAKEN_BACK]
-        if self._given_up:
+        asks: list[Ask] = []
+        if self._asks is not None:
+            asks = [ask for ask in self._asks if ask.event_id != TAKEN_BACK]
+            self._asks = None
+        if self._given_up is not None:
             self._given_up.sort(key=_by_source)
             asks = [*map(Note, self._given_up), *asks]
-            self._given_up = []
-        self.mailboxes.forget_seen()
+            self._given_up = None
+        if self._mailboxes is not None:
+            self._mailboxes.forget_seen()
         if self.ending is not None:
             asks = [*asks, Note(self.ending)]
         return asks
@@ -207,19 +233,29 @@ class Execution(OrchestrationLoop):
     def _begin(self, started: ev.Started) -> None:
         from perdure._core.context import Context  # noqa: PLC0415 - the context is made of executions
 
-        self.started = started
+        self.execution_id = started.execution
+        self.name = started.name
+        self.version = started.version
+        self.python = started.python
+        self.root = started.root
         secret = bytes.fromhex(started.secret)
         self.salt = int.from_bytes(blake2b(secret, digest_size=8, person=b"perdure-hash").digest(), "big")
-        self.mailboxes.carry_in(started.carried)
+        if started.carried:
+            self.mailboxes.carry_in(started.carried)
         self.variables = ContextVariables()
-        self._program = self.create_task(self._main(Context(self, secret)), name="root", context=self.variables)
+        self._program = self.create_task(
+            self._main(Context(self, secret), started.input), name="root", context=self.variables
+        )
 
-    async def _main(self, context: Any) -> None:
+    async def _main(self, context: Any, data: Any) -> None:
         # The outcome is taken here and not from the task: a task whose cancellation was swallowed and asked for again
         # by a TaskGroup (Python 3.13) counts as cancelled although its coroutine returned.
         try:
-            inputs = self.definition.inputs_codec.decode(self.started.input)
-            self._returned = (await self.definition.fn(context, *inputs),)
+            data = self.definition.inputs_codec.decode(data)
+            program = self.definition.fn(context, *data)
+            # What the program itself lets go of is free from here on.
+            del context, data
+            self._returned = (await program,)
         except (Unwind, SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - the outcome of the execution
@@ -237,7 +273,7 @@ class Execution(OrchestrationLoop):
     def _timer_fired(self, event: ev.TimerFired) -> None:
         timer: Any = self.open.pop(event.source)
         if isinstance(timer, LoopTimer):
-            self.fire(timer.handle)
+            self.fire(timer)
         else:
             timer.set_result(None)
 
@@ -261,8 +297,6 @@ class Execution(OrchestrationLoop):
         self.cancel_requested = event.reason
         self._program.cancel(event.reason or None)
 
-    # -- the end ---------------------------------------------------------------------------------------------------
-
     def _wind_up(self) -> None:
         """When the program is done: cancel what is left, as `asyncio.run` does, then write the outcome."""
         if self._next is None and self._program.done():
@@ -277,7 +311,7 @@ class Execution(OrchestrationLoop):
     def _wind_down(self) -> None:
         """Cancel the tasks that outlive the program, and those that they leave behind in turn."""
         for _ in range(WIND_DOWN_ROUNDS_MAX):
-            if self._next is not None or not all(task.done() for task in self._winding_down):
+            if self._next is not None or not all(task.done() for task in self._winding_down or ()):
                 return
             self._winding_down = self.unfinished()
             if not self._winding_down:
@@ -290,7 +324,7 @@ class Execution(OrchestrationLoop):
         )
 
     def _check_stuck(self) -> None:
-        if not self.open and self.offence is None and not any(_awaits_an_answer(ask) for ask in self._asks):
+        if not self.open and self.offence is None and not any(map(_awaits_an_answer, self._asks or ())):
             raise stuck(self.unfinished())
 
     def _end(self) -> None:
@@ -330,25 +364,29 @@ class Execution(OrchestrationLoop):
 
     def _give_up_everything(self) -> None:
         """Nothing waits any more: what is open is given up, what this run asked for and still waits is taken back."""
-        self.mailboxes.close()
-        for wait in self.mailboxes.unseen():
-            self.give_back(wait)
-        self._given_up += [ask.given_up() for ask in self.open.values() if not ask.survives]
+        if self._mailboxes is not None:
+            self._mailboxes.close()
+            for wait in self._mailboxes.unseen():
+                self.give_back(wait)
+        for ask in self.open.values():
+            if not ask.survives:
+                self._record_given_up(ask.given_up())
         self.open.clear()
-        for ask in self._asks:
+        for ask in self._asks or ():
             if _awaits_an_answer(ask) and not ask.survives:
                 ask.event_id = TAKEN_BACK
 
     def _warn(self) -> None:
         if not self.replaying:
-            self.warnings += left_over([*self.open.values(), *(ask for ask in self._asks if _awaits_an_answer(ask))])
-            self.warnings += unretrieved(self.unretrieved(), self.callback_errors)
-
-    # -- what contexts and futures call ----------------------------------------------------------------------------
+            waiting = [*self.open.values(), *filter(_awaits_an_answer, self._asks or ())]
+            self.warnings = left_over(waiting) + unretrieved(self.unretrieved(), self.callback_errors)
 
     def ask(self, ask: Ask) -> None:
         """Remember what was asked for; it is written down when the run of this event ends."""
-        self._asks.append(ask)
+        if self._asks is None:
+            self._asks = [ask]
+        else:
+            self._asks.append(ask)
         self.asked += 1
 
     def wait_for(self, wait: WaitFuture[Any]) -> None:
@@ -385,7 +423,7 @@ class Execution(OrchestrationLoop):
                 gave_back=event_id,
                 gave_to=heir.event_id or None if heir is not None else None,
             )
-            self._given_up.append(cancelled)
+            self._record_given_up(cancelled)
         if heir is not None and self.open.pop(heir.event_id, None) is None:
             heir.took = event_id
 
@@ -395,14 +433,18 @@ class Execution(OrchestrationLoop):
         self.over = "the execution continues as new"
         return Unwind(self.over)
 
-    def timer_created(self, handle: TimerHandle) -> None:
+    def timer_created(self, timer: LoopTimer) -> None:  # type: ignore[override]  # of the type that it has made
         """Asyncio asked for a timer."""
-        handle.ask = LoopTimer(handle, where_asked())
-        self._asks.append(handle.ask)
+        timer.event_id = 0
+        timer.lost_at = None
+        timer.where = where_asked()
+        if self._asks is None:
+            self._asks = [timer]
+        else:
+            self._asks.append(timer)
 
-    def timer_cancelled(self, handle: TimerHandle) -> None:
+    def timer_cancelled(self, timer: LoopTimer) -> None:  # type: ignore[override]  # the same
         """Asyncio no longer wants a timer."""
-        timer = handle.ask
         timer.lost_at = where_asked()
         self._let_go(timer)
 
@@ -410,9 +452,14 @@ class Execution(OrchestrationLoop):
         if ask.event_id:
             del self.open[ask.event_id]
             if not ask.survives:
-                self._given_up.append(ask.given_up())
+                self._record_given_up(ask.given_up())
         elif not ask.survives:
             ask.event_id = TAKEN_BACK
+
+    def _record_given_up(self, event: ev.Asked) -> None:
+        if self._given_up is None:
+            self._given_up = []
+        self._given_up.append(event)
 
 
 def _runs(events: Sequence[Any]) -> Iterator[tuple[Any, Sequence[Any]]]:

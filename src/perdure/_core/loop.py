@@ -47,8 +47,7 @@ class TurnEndlessError(Exception):
 class TimerHandle(asyncio.TimerHandle):
     """A callback at a time: the loop's side of a durable timer."""
 
-    __slots__ = ("ask", "fire_at", "fired")
-    ask: Any
+    __slots__ = ("fire_at", "fired")
     fire_at: int
     fired: bool
 
@@ -112,11 +111,11 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         self._generators: dict[int, ref[Any]] | None = None
         self._dying = 0
 
-    def timer_created(self, handle: TimerHandle) -> None:
+    def timer_created(self, timer: TimerHandle) -> None:
         """A callback was scheduled for later; the execution writes it down."""
         raise NotImplementedError
 
-    def timer_cancelled(self, handle: TimerHandle) -> None:
+    def timer_cancelled(self, timer: TimerHandle) -> None:
         """A callback that was scheduled for later is no longer wanted."""
         raise NotImplementedError
 

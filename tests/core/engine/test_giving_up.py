@@ -103,7 +103,7 @@ def test_b42_a_replay_gives_up_nothing_a_second_time():
     talk.drop()
     talk.execution = twin
 
-    assert twin.events == []
+    assert twin.take_events() == []
     assert kinds(talk.raise_event("go")) == ["act! 3", "wait end"]
 
 

@@ -47,7 +47,7 @@ def test_b07_what_is_asked_for_and_not_answered_goes_on_waiting(verb):
     twin = replayed(talk.stage, program, talk.history)
 
     assert list(twin.open) == [2]
-    assert twin.events == []
+    assert twin.take_events() == []
     assert twin.ending is None
     dropped(talk.stage, twin)
 
