@@ -4,6 +4,8 @@ The Python blocks of one page share a namespace and run from top to bottom, in a
 as in `python -m asyncio`. Beyond that:
 
 - A block whose first line is a path (`# shop/names.py`) is that file: it is written and imported.
+- A block that uses `ctx` without defining it is the body of an orchestration, which runs with all that the page has
+  defined so far.
 - `<!-- raises: LimitError -->` above a block says how the block ends.
 - `<!-- check` and Python lines up to `-->` run like a block, and no reader sees them.
 """
@@ -14,14 +16,18 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from perdure import Activity, Orchestration, Registry
+from perdure.testing import Environment
+
 ROOT = Path(__file__).resolve().parents[2]
+BLOCK_TIMEOUT_S = 20
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "skills").rglob("*.md")])
 
 _FENCE = re.compile(r"^```(?P<language>[\w-]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,6 +35,7 @@ _CHECK = re.compile(r"^<!-- check\n(?P<code>.*?)^-->$", re.MULTILINE | re.DOTALL
 _RAISES = re.compile(r"<!-- raises: (?P<error>\w+) -->\n+\Z")
 _FILE = re.compile(r"# (?P<path>[\w/-]+\.py)\n")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _HEADING = re.compile(r"^#{1,6} (?P<text>.+)$", re.MULTILINE)
 
 
@@ -122,17 +129,44 @@ class PageRunner:
             else:
                 assert block.raises is None, f"{self._page}:{block.line} did not raise {block.raises}"
 
+    def call(self, function: Callable[[], Any]) -> None:
+        """Call a function of the page, and await what it returns if need be."""
+        outcome = function()
+        if inspect.isawaitable(outcome):
+            self._runner.run(_finish(outcome))
+
     def _run(self, block: Block) -> None:
         if block.file is not None:
             self._import(block.file, block.code)
             return
         # The empty lines in front make tracebacks and `inspect` show the line of the page.
         source = "\n" * (block.line - 1) + block.code
+        if _uses_ctx(block.code):
+            self._run_body(source)
+            return
         flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         code = compile(source, str(self._page.path), "exec", flags=flags, dont_inherit=True)
         outcome = eval(code, self.names)  # noqa: S307 - the documentation is ours
         if code.co_flags & inspect.CO_COROUTINE:
             self._runner.run(_finish(outcome))
+
+    def _run_body(self, source: str) -> None:
+        tree = ast.parse("@orchestration\nasync def body(ctx: OrchestrationContext) -> None: ...")
+        [function] = tree.body
+        assert isinstance(function, ast.AsyncFunctionDef)
+        statements = ast.parse(source).body
+        imports = [each for each in statements if isinstance(each, ast.Import | ast.ImportFrom)]
+        function.body = [each for each in statements if each not in imports]
+        tree.body = [*ast.parse("from perdure import OrchestrationContext, orchestration").body, *imports, function]
+        exec(compile(tree, str(self._page.path), "exec"), self.names)  # noqa: S102 - the documentation is ours
+        body = self.names["body"]
+        known = {id(each): each for each in self.names.values() if isinstance(each, Activity | Orchestration)}
+
+        async def main() -> None:
+            async with Environment(Registry(*known.values())) as env:
+                await env.run(body)
+
+        self._runner.run(_finish(main()))
 
     def _import(self, name: str, code: str) -> None:
         file = Path(name)
@@ -146,4 +180,12 @@ class PageRunner:
 
 
 async def _finish(awaitable: Any) -> None:
-    await awaitable
+    # A page that waits for what never comes, such as the result of a held instance, fails in time.
+    async with asyncio.timeout(BLOCK_TIMEOUT_S):
+        await awaitable
+
+
+def _uses_ctx(code: str) -> bool:
+    statements = [each for each in ast.parse(code).body if not isinstance(each, _SCOPES)]
+    names = [node for each in statements for node in ast.walk(each) if isinstance(node, ast.Name)]
+    return any(name.id == "ctx" for name in names)
