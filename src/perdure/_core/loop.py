@@ -60,8 +60,10 @@ def timer_us(when: float) -> int:
     """
     if when >= INSTANT_US_MAX / 1e6:
         return INSTANT_US_MAX
+    if when <= 0:
+        return 0
     us = ceil(when * 1e6)
-    return max(us + (us / 1e6 < when), 0)
+    return us + (us / 1e6 < when)
 
 
 class OrchestrationLoop(asyncio.AbstractEventLoop):
