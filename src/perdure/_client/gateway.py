@@ -82,8 +82,10 @@ class ThreadGateway:
                 self._run_once()
             except Exception:
                 _log.exception("the client's thread failed; it goes on")
+            self._desk.flush()
         for watch in [watch for watches in self._watches.values() for watch in watches]:
             watch.resolve(ClientError("the client was closed while somebody waited for a result"))
+        self._desk.flush()
 
     def _run_once(self) -> None:
         entries = self._inbox.take(POLL_US if self._watches else IDLE_US)

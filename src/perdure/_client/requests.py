@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
@@ -110,38 +111,44 @@ class ThreadInbox(Generic[T]):
 
     def take(self, wait_us: int) -> list[T]:
         """Everything that has come; waits at most `wait_us` for the first."""
+        queue = self._queue
         taken: list[T] = []
-        try:
-            if wait_us > 0:
-                taken += self._queue.get(timeout=wait_us / 1e6)
-            while True:
-                taken += self._queue.get_nowait()
-        except Empty:
-            return taken
+        if wait_us > 0 and queue.empty():
+            try:
+                taken += queue.get(timeout=wait_us / 1e6)
+            except Empty:
+                return taken
+        # Nobody else takes, so what is there stays there.
+        while not queue.empty():
+            taken += queue.get_nowait()
+        return taken
 
 
 class Bridge:
-    """Carries calls from other threads onto an event loop, any number for one wake-up."""
+    """Carries calls from the thread that talks to storage onto an event loop, any number for one wake-up.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    The thread wakes the loop when it has finished its round: woken earlier, the loop would only wait for the
+    interpreter's lock.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, waiting: "list[Bridge]") -> None:
         self.loop = loop
+        self._waiting = waiting
         self._calls: deque[tuple[Callable[[Any], None], Any]] = deque()
-        self._scheduled = False
 
     def post(self, function: Callable[[Any], None], argument: Any) -> None:
-        """Call `function(argument)` on the loop, soon; dropped when the loop has closed."""
+        """Call `function(argument)` on the loop, once the round is over."""
+        if not self._calls:
+            self._waiting.append(self)
         self._calls.append((function, argument))
-        if not self._scheduled:
-            self._scheduled = True
-            try:
-                self.loop.call_soon_threadsafe(self._run)
-            except RuntimeError:
-                self._calls.clear()
 
-    def _run(self) -> None:
-        # Cleared first: a call that is posted meanwhile is either seen below or schedules another round.
-        self._scheduled = False
-        calls = self._calls
+    def wake(self) -> None:
+        """Wake the loop; what was posted is dropped when the loop has closed."""
+        calls, self._calls = self._calls, deque()
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._run, calls)
+
+    def _run(self, calls: deque[tuple[Callable[[Any], None], Any]]) -> None:
         while calls:
             function, argument = calls.popleft()
             function(argument)
@@ -186,7 +193,18 @@ class Desk:
     def __init__(self, inbox: Inbox[Any]) -> None:
         self._inbox = inbox
         self._bridges: dict[asyncio.AbstractEventLoop, Bridge] = {}
+        self._waiting: list[Bridge] = []
         self.closed = False
+
+    def refuse_if_closed(self) -> None:
+        """Raise `ClientError` once the client has closed."""
+        if self.closed:
+            raise ClientError("this client is closed: use it inside its `async with` block")
+
+    def flush(self) -> None:
+        """Wake the loops for which something was posted; called on the thread that posts, at the end of its round."""
+        while self._waiting:
+            self._waiting.pop().wake()
 
     def bridge(self) -> Bridge:
         """The bridge to the running loop."""
@@ -194,7 +212,7 @@ class Desk:
         bridge = self._bridges.get(loop)
         if bridge is None:
             self._bridges = {known: b for known, b in self._bridges.items() if not known.is_closed()}
-            bridge = self._bridges[loop] = Bridge(loop)
+            bridge = self._bridges[loop] = Bridge(loop, self._waiting)
         return bridge
 
     async def submit(self, item: Item) -> Outcome:
@@ -227,8 +245,7 @@ class Desk:
         return future
 
     def _ask(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
-        if self.closed:
-            raise ClientError("this client is closed: use it inside its `async with` block")
+        self.refuse_if_closed()
         bridge = self.bridge()
         future: asyncio.Future[Any] = bridge.loop.create_future()
 

@@ -76,7 +76,7 @@ class SyncClient:
         if self._loop is not None:
             raise UsageError("this client is already open")
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="perdure-sync-client", daemon=True)
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="perdure-sync-client", daemon=True)
         self._thread.start()
         try:
             self.call(self._client.__aenter__())
@@ -100,7 +100,6 @@ class SyncClient:
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
-            loop.close()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the asynchronous client and wait for it.
@@ -117,7 +116,13 @@ class SyncClient:
         if loop is None or problem is not None:
             coroutine.close()
             raise UsageError(problem)
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C ends the wait; nobody will look at what the coroutine still does.
+            future.cancel()
+            raise
 
     def start_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> SyncHandle[Any]:
         """Start an orchestration; see `Client.start_orchestration`."""
@@ -158,3 +163,14 @@ class SyncClient:
             return [event async for event in self._client.history(instance_id, execution_id=execution_id)]
 
         return iter(self.call(gather()))
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()

@@ -9,7 +9,6 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._retry import WirePolicy, from_wire
 from perdure._runtime.inbox import Ended, Entry, GoesBack
+from perdure._runtime.threads import Threads
 from perdure._types import idempotency_key
 from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
 from perdure.errors import ErrorInfo, RetryAfter, error_info_from_exception
@@ -97,7 +97,6 @@ class Activities:
         self._slots = slots
         self._put = put
         self._services = services
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="perdure-activity")
         self._waiting: deque[ClaimedTask] = deque()
         self._running: dict[TaskKey, Attempt] = {}
         self._outbox: list[Entry] = []
@@ -107,6 +106,8 @@ class Activities:
         self._idle.set()
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._threads = Threads(threads, "perdure-activity", self._loop)
+        self._hurried = asyncio.Event()
 
     def accept(self, tasks: list[ClaimedTask]) -> None:
         """Run these, as slots become free."""
@@ -205,7 +206,7 @@ class Activities:
                 value = await plan.invoke(arguments)
             else:
                 call = partial(contextvars.copy_context().run, _plain, plan.invoke, arguments)
-                value = await self._loop.run_in_executor(self._pool, call)
+                value = await self._threads.call(call)
         except asyncio.CancelledError as error:
             if attempt.cancelled or self._closed or _is_cancelled_here():
                 raise
@@ -302,7 +303,7 @@ class Activities:
             self._report(GoesBack(task, _release(task)))
         runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
         if runners and grace_us > 0:
-            await asyncio.wait(runners, timeout=grace_us / 1e6)
+            await self._grace(runners, grace_us / 1e6)
         late = [runner for runner in runners if not runner.done()]
         for attempt in self._running.values():
             attempt.cancelled = True
@@ -312,7 +313,17 @@ class Activities:
             await asyncio.wait(late, timeout=1.0)
         if self._outbox:
             self._flush()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+
+    async def _grace(self, runners: "list[asyncio.Task[None]]", seconds: float) -> None:
+        hurry = self._loop.create_task(self._hurried.wait())
+        ending = asyncio.gather(*runners, return_exceptions=True)
+        await asyncio.wait([hurry, ending], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+
+    def hurry(self) -> None:
+        """Whoever waits for `close` has no more patience: the grace time is over."""
+        self._hurried.set()
 
 
 def _is_cancelled_here() -> bool:

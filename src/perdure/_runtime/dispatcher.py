@@ -58,6 +58,10 @@ class Hands(Protocol):
         """These are no longer wanted."""
         ...
 
+    def flush(self) -> None:
+        """The round is over: carry over what was said in it, to whoever waits for an answer too."""
+        ...
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """The bounds of one worker."""
@@ -103,6 +107,7 @@ class Engine:
         self._next_maintenance = 0
         self._fast_until = 0
         self.draining = False
+        self.leaving = False
         self.stopped = False
         self.commits = 0
 
@@ -138,11 +143,15 @@ class Engine:
         """Run until stopped."""
         while not self.stopped:
             try:
-                self.run_once()
+                if self.leaving:
+                    self.finish()
+                else:
+                    self.run_once()
             except Exception:
                 # A defect of the engine itself: start over from what is durable, as after a crash.
                 _log.exception("the engine failed; it starts over from the store")
                 self._start_over([])
+                self._pause(RETRY_STORAGE_US)
 
     def run_once(self) -> None:
         """One round of all duties; waits for work at its beginning."""
@@ -154,25 +163,35 @@ class Engine:
             self._commit(turns, claim)
         self._watches.look_for_fresh()
         self._orchestrations.evict()
+        self._hands.flush()
+
+    def leave(self) -> None:
+        """Let the present round end, however it ends, and make it the last but one."""
+        self.leaving = True
 
     def finish(self) -> None:
         """The last round: commit what there is, hand back what is owned, answer who still waits."""
-        self.draining = True
+        self.draining = self.leaving = True
+        try:
+            self._commit_the_rest()
+            self._storage.unregister(self._worker)
+        except StorageError as failure:
+            _log.warning("the worker could not release its work: %s; others take it over when its lease ends", failure)
+        finally:
+            error = ClientError("the runtime was closed while somebody waited")
+            for request in [*self._requests, *self._orchestrations.drop_all()]:
+                request.resolve(error)
+            self._watches.close(error)
+            self.stopped = True
+            self._hands.flush()
+
+    def _commit_the_rest(self) -> None:
         for _ in range(1_000):
             self._sort(self._inbox.take(0))
             turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
             if not (turns or self._items or self._requests):
                 break
             self._commit(turns, None)
-        error = ClientError("the runtime was closed while somebody waited")
-        for request in self._orchestrations.drop_all():
-            request.resolve(error)
-        self._watches.close(error)
-        try:
-            self._storage.unregister(self._worker)
-        except StorageError as failure:
-            _log.warning("the worker could not release its work: %s; others take it over when its lease ends", failure)
-        self.stopped = True
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -292,7 +311,12 @@ class Engine:
             items=(*(request.item for request in requests), *items, *(turn.item for turn in turns)),
             claim=claim,
         )
-        committed = self._send(batch, requests)
+        try:
+            committed = self._send(batch, requests)
+        except BaseException as error:
+            for request in [*requests, *_requests_of(turns)]:
+                request.resolve(OutcomeUnknownError(f"the store failed ({error}): look before you send it again"))
+            raise
         self._reserved = 0
         if committed is None:
             for request in _requests_of(turns):
@@ -348,7 +372,7 @@ class Engine:
                     return None
             else:
                 return committed
-            if self.stopped:
+            if self.leaving:
                 return None
             self._pause(pause)
             pause = min(2 * pause, RETRY_STORAGE_US_MAX)
@@ -361,10 +385,13 @@ class Engine:
                 return bool(self._storage.applied(self._worker, batch.token))
             except StorageError:
                 _log.warning("a commit's outcome is unknown (%s); asking for it again", error)
+            if self.leaving:
+                return True
             self._pause(pause)
             pause = min(2 * pause, RETRY_STORAGE_US_MAX)
 
     def _pause(self, us: int) -> None:
+        self._hands.flush()
         self._sort(self._inbox.take(us))
 
     def _start_over(self, requests: list[Request]) -> None:
@@ -375,7 +402,7 @@ class Engine:
         self._items.clear()
         self._reserved = 0
         pause = RETRY_STORAGE_US
-        while not self.stopped:
+        while not self.leaving:
             try:
                 self._storage.unregister(self._worker)
                 self.register()

@@ -51,7 +51,12 @@ class EngineGateway:
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a method of the inspector off the event loop."""
+        self._desk.refuse_if_closed()
         return await asyncio.get_running_loop().run_in_executor(self._readers, function, *arguments)
+
+    def flush(self) -> None:
+        """Wake whoever was answered; called by the engine at the end of its round."""
+        self._desk.flush()
 
     @property
     def bridge(self) -> "Bridge":
@@ -61,4 +66,7 @@ class EngineGateway:
     def close(self) -> None:
         """Take no more requests."""
         self._desk.closed = True
-        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def end_readers(self) -> None:
+        """Wait for the reads under way; after `close`."""
+        self._readers.shutdown()

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from perdure._client import Client
-from perdure._client.requests import Bridge, Call, ThreadInbox
+from perdure._client.requests import Call, ThreadInbox
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities, TaskKey
 from perdure._runtime.dispatcher import Engine, Settings
@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 class _LoopHands:
     """Carries the engine's orders to the activities on the user's event loop."""
 
-    def __init__(self, bridge: Bridge, activities: Activities) -> None:
-        self._bridge = bridge
+    def __init__(self, gateway: EngineGateway, activities: Activities) -> None:
+        self._bridge = gateway.bridge
+        self.flush = gateway.flush
         self._activities = activities
 
     def start(self, tasks: list[ClaimedTask]) -> None:
@@ -179,7 +180,7 @@ class Runtime:
             clock=self._clock,
             entropy=self._entropy,
             inbox=inbox,
-            hands=_LoopHands(self._gateway.bridge, self._activities),
+            hands=_LoopHands(self._gateway, self._activities),
             settings=Settings(slots=self._slots, worker_name=self._worker_name),
             make_orchestrations=make_orchestrations,
         )
@@ -207,16 +208,33 @@ class Runtime:
             return
         self._open = False
         self._inbox.put([Call(self._drain)])
+        stopping = asyncio.get_running_loop().create_task(self._stop(grace_us), name="perdure-stop")
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            # Whoever cancels has no more patience; what is left to do is short.
+            self._activities.hurry()
+            await stopping
+            raise
+        finally:
+            # In the task that entered them: some context managers insist.
+            try:
+                await self._exits.aclose()
+            finally:
+                await asyncio.get_running_loop().run_in_executor(None, self._close_store)
+
+    async def _stop(self, grace_us: int) -> None:
         await self._activities.close(grace_us)
-        self._inbox.put([Call(self._engine.finish)])
+        # From here on nobody may ask what the engine would not answer any more.
+        self._gateway.close()
+        self._inbox.put([Call(self._engine.leave)])
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self._thread.join)
         await loop.run_in_executor(None, self._heartbeat.stop)
-        self._gateway.close()
-        try:
-            await self._exits.aclose()
-        finally:
-            await loop.run_in_executor(None, self._storage.close)
+
+    def _close_store(self) -> None:
+        self._gateway.end_readers()
+        self._storage.close()
 
     def _drain(self) -> None:
         self._engine.draining = True

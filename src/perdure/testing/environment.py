@@ -65,8 +65,9 @@ class _Inbox:
 
 
 class _Hands:
-    def __init__(self, activities: Activities) -> None:
+    def __init__(self, activities: Activities, gateway: EngineGateway) -> None:
         self._activities = activities
+        self.flush = gateway.flush
 
     def start(self, tasks: list[ClaimedTask]) -> None:
         self._activities.accept(tasks)
@@ -215,7 +216,7 @@ class Environment:
             clock=self._clock,
             entropy=self._entropy,
             inbox=inbox,
-            hands=_Hands(activities),
+            hands=_Hands(activities, self._gateway),
             settings=Settings(slots=SLOTS, worker_name="test"),
             make_orchestrations=lambda take_slot: Orchestrations(
                 storage=storage,
@@ -264,6 +265,7 @@ class Environment:
         pump.cancel()
         await asyncio.wait([pump])
         self._gateway.close()
+        self._gateway.end_readers()
         await self._exits.aclose()
         if not pump.cancelled() and pump.exception() is not None:
             raise pump.exception()  # type: ignore[misc]  # checked in the line above
