@@ -107,6 +107,7 @@ async def test_waits_that_were_given_up_leave_nothing_behind(url):
 async def test_a_history_is_read_event_by_event():
     async with Environment(Registry(talk, note)) as env:
         handle = await env.client.start_orchestration(talk, "hello", instance_id="i")
+        await env.advance(1)
         await handle.raise_event(GO, "world")
         await handle.result()
         events = [event async for event in env.client.history("i")]
@@ -114,15 +115,15 @@ async def test_a_history_is_read_event_by_event():
     assert [event.kind for event in events] == [
         "Started",
         "ActivityScheduled",
-        "EventRaised",
         "ActivityCompleted",
         "TimerCreated",
+        "EventRaised",
         "TimerFired",
         "WaitStarted",
         "Completed",
     ]
     assert [event.at for event in events] == sorted(event.at for event in events)
-    scheduled, completed = events[1], events[3]
+    scheduled, completed = events[1], events[2]
     assert scheduled.data["name"] == "note"
     assert scheduled.data["input"] == ["hello"]
     assert scheduled.where is not None

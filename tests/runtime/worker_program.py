@@ -1,7 +1,8 @@
-"""A worker for tests that need a process of their own: `python worker_program.py URL`. Tells on stdout what it does."""
+"""A worker for tests that need a process of their own: `python worker_program.py URL [GRACE]`. Tells on stdout what it does."""
 
 import asyncio
 import sys
+import threading
 
 from perdure import ActivityContext, ExternalEvent, OrchestrationContext, Registry, Runtime, activity, orchestration
 
@@ -25,6 +26,17 @@ async def hang_once(ctx: ActivityContext) -> str:
     if ctx.deliveries == 1:
         await asyncio.Event().wait()
     return f"{ctx.idempotency_key} on delivery {ctx.deliveries}, attempt {ctx.attempt}"
+
+
+@activity(name="turn-to-stone")
+def turn_to_stone() -> None:
+    say("stone")
+    threading.Event().wait()
+
+
+@orchestration(name="stone")
+async def stone(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_activity(turn_to_stone)
 
 
 @orchestration(name="chain")
@@ -61,15 +73,15 @@ async def nap(ctx: OrchestrationContext, seconds: float) -> str:
     return "rested"
 
 
-registry = Registry(tally, hang_once, chain, hanging, gate, parent, nap)
+registry = Registry(tally, hang_once, turn_to_stone, stone, chain, hanging, gate, parent, nap)
 
 
-async def main(url: str) -> None:
-    async with Runtime(url, registry, grace=5) as runtime:
+async def main(url: str, grace: float) -> None:
+    async with Runtime(url, registry, grace=grace) as runtime:
         say("ready")
         await runtime.serve()
     say("closed")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 5))

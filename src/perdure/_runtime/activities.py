@@ -302,7 +302,7 @@ class Activities:
             task = self._waiting.popleft()
             self._report(GoesBack(task, _release(task)))
         runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
-        if runners and grace_us > 0:
+        if grace_us > 0:
             await self._grace(runners, grace_us / 1e6)
         late = [runner for runner in runners if not runner.done()]
         for attempt in self._running.values():
@@ -317,9 +317,12 @@ class Activities:
 
     async def _grace(self, runners: "list[asyncio.Task[None]]", seconds: float) -> None:
         hurry = self._loop.create_task(self._hurried.wait())
-        ending = asyncio.gather(*runners, return_exceptions=True)
+        # A cancelled plain activity ends when it looks; until then it may use what its lifespan yielded.
+        idle = self._loop.create_task(self._threads.idle())
+        ending = asyncio.gather(*runners, idle, return_exceptions=True)
         await asyncio.wait([hurry, ending], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
+        idle.cancel()
 
     def hurry(self) -> None:
         """Whoever waits for `close` has no more patience: the grace time is over."""
