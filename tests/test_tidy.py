@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import perdure
+import perdure.testing
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("src", "tests", "examples", "benchmarks", "tools")
 
@@ -297,3 +300,10 @@ def test_no_test_sleeps_on_the_real_loop() -> None:
         for line in _sleeps_of_its_own(function)
     ]
     assert not found, _says(found)
+
+
+def test_the_api_page_documents_every_public_name_and_no_other() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    public = set(perdure.__all__) | {f"testing.{name}" for name in perdure.testing.__all__}
+    documented = re.findall(r"^### `([\w.]+)`$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(public)

@@ -36,6 +36,8 @@ _RAISES = re.compile(r"<!-- raises: (?P<error>\w+) -->\n+\Z")
 _FILE = re.compile(r"# (?P<path>[\w/-]+\.py)\n")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# Code in a line, unless it is the text of a link.
+_CODE = re.compile(r"`[^`\n]+`(?!\])")
 _HEADING = re.compile(r"^#{1,6} (?P<text>.+)$", re.MULTILINE)
 
 
@@ -96,7 +98,7 @@ class Page:
     @property
     def links(self) -> Iterator[str]:
         """The targets of all links."""
-        return (match["target"] for match in _LINK.finditer(self.prose))
+        return (match["target"] for match in _LINK.finditer(_CODE.sub("", self.prose)))
 
     @cached_property
     def headings(self) -> list[str]:

@@ -74,8 +74,6 @@ def test_every_page_can_be_found_from_the_readme():
             continue
         found.add(path)
         to_visit += [
-            (path.parent / url.path).resolve()
-            for url in map(urlsplit, Page(path).links)
-            if not url.scheme and url.path
+            (path.parent / url.path).resolve() for url in map(urlsplit, Page(path).links) if not url.scheme and url.path
         ]
     assert set(PAGES) <= found
