@@ -244,8 +244,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         task: Task[T] = Task.__new__(Task)
         task._hash = hashed(self.salt, number)
         label = f"Task-{number}" if name is None else str(name)
-        # The hash had to exist before asyncio sees the object.
-        task.__init__(coro, loop=self, name=label, context=context, **options)  # type: ignore[misc]
+        task.__init__(coro, loop=self, name=label, context=context, **options)  # type: ignore[misc]  # has its hash now
         asyncio._unregister_task(task)
         self._hold(task)
         return task
