@@ -106,6 +106,7 @@ def prepare(package: Package, minor: Minor) -> Path:
     stamp = folder / "requirements.stamp"
     wanted_stamp = _stamp(package)
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted_stamp:
+        _compile(python, package)
         return python
     base = find_interpreter(minor)
     if base is None:
@@ -115,7 +116,14 @@ def prepare(package: Package, minor: Minor) -> Path:
     _run([str(base), "-m", "venv", str(folder)], package)
     _run([str(python), "-m", "pip", "install", "--disable-pip-version-check", *package.requirements], package)
     stamp.write_text(wanted_stamp, encoding="utf-8")
+    _compile(python, package)
     return python
+
+
+def _compile(python: Path, package: Package) -> None:
+    """Compile what is installed in place: pip has compiled the peers, and a cold start would compare that."""
+    if "-e" in package.requirements:
+        _run([str(python), "-m", "compileall", "-q", str(ROOT / "src")], package)
 
 
 def _stamp(package: Package) -> str:

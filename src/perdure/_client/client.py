@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from perdure._types import (
     instant_us,
     slot_of,
 )
-from perdure.codec import codec_for, encode_any
+from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import (
     InstanceClosedError,
     InstanceExistsError,
@@ -440,7 +439,7 @@ class Client:
         if not 1 <= limit <= PAGE_MAX:
             raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
         statuses = _statuses(status)
-        wanted = {} if not attributes else json.loads(_attributes(attributes))
+        wanted = {} if not attributes else decode_any(_attributes(attributes))
         query = work.Query(
             statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after
         )

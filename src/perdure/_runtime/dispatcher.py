@@ -31,10 +31,10 @@ from perdure.errors import (
 )
 
 TURNS_PER_COMMIT_MAX = 1_000
-POLL_US = 20_000
+POLL_US = 50_000
 """How often the engine looks whether another process has written, while it has nothing to do."""
 POLL_FAST_US = 4_000
-"""The same while another process has written lately."""
+"""The same while there has been work, or another process has written, within the last second."""
 FAST_FOR_US = 1_000_000
 SAFETY_CLAIM_US = 1_000_000
 """How often the engine asks for work without a reason, so that a lost wake-up costs no more than this."""
@@ -328,6 +328,7 @@ class Engine:
             self._start_over([request for request in _requests_of(turns) if isinstance(request.item, work.StartInstance)])
             return
         self.commits += 1
+        self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
         outcomes = committed.outcomes
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)

@@ -5,7 +5,6 @@ that thread. Law 7: it holds that instance and stops no other.
 """
 
 import asyncio
-import ctypes
 import logging
 import os
 import sys
@@ -29,7 +28,6 @@ _OURS = (
 )
 
 _log = logging.getLogger("perdure.runtime")
-_raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
 class TurnInterrupted(BaseException):  # noqa: N818 - not an error of its own: it becomes a TurnLimitError
@@ -79,7 +77,7 @@ class TurnWatch:
                 pass
         except TurnInterrupted:
             pass
-        _raise_in_thread(ctypes.c_ulong(self._thread), None)
+        _raise_in_thread(self._thread, None)
 
     def check(self) -> None:
         """Interrupt the turn under way if it has exceeded its limit; called from another thread."""
@@ -90,7 +88,7 @@ class TurnWatch:
             if self._instance is None or self._stack is not None or not overdue or sys.gettrace() is not None:
                 return
             self._stack = self._sample()
-            _raise_in_thread(ctypes.c_ulong(self._thread), ctypes.py_object(TurnInterrupted))
+            _raise_in_thread(self._thread, TurnInterrupted)
 
     def _sample(self) -> str:
         """The user's lines that the turn is at; a program that yields for ever is in them only now and then."""
@@ -101,6 +99,14 @@ class TurnWatch:
                 return stack
             breath.wait(SAMPLE_S)
         return _stack_of(sys._current_frames().get(self._thread))
+
+
+def _raise_in_thread(thread: int, kind: type[BaseException] | None) -> None:
+    """Raise an exception in a thread between two of its bytecodes, or take back one that it has not met yet."""
+    import ctypes  # noqa: PLC0415 - slow to load, and hardly ever needed
+
+    raised = None if kind is None else ctypes.py_object(kind)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
 
 def _stack_of(frame: FrameType | None, *, theirs_only: bool = False) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import unquote
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure.errors import UsageError
@@ -38,10 +37,18 @@ def open_storage(
 
         return MemoryStorage(clock=clock, entropy=entropy)
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return _sqlite(unquote(rest[1:]), clock, entropy, durability)
+        return _sqlite(_unquoted(rest[1:]), clock, entropy, durability)
     if scheme in {"postgres", "postgresql"}:
         raise UsageError("this release of Perdure has no PostgreSQL backend yet: use sqlite:///path")
     raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
+
+
+def _unquoted(path: str) -> str:
+    if "%" not in path:
+        return path
+    from urllib.parse import unquote  # noqa: PLC0415 - costs more than all of this module, and few paths need it
+
+    return unquote(path)
 
 
 def _sqlite(path: str, clock: Clock, entropy: Entropy, durability: str) -> Any:
