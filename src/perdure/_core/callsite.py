@@ -22,8 +22,7 @@ _lines: dict[str, dict[int, str] | None] = {}
 def where_asked() -> str | None:
     """The innermost line that is neither asyncio's nor ours; None if it was a callback of asyncio's own."""
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        file = frame.f_code.co_filename
+    while frame is not None and (file := frame.f_code.co_filename) != _BEGINNING:
         try:
             lines = _lines[file]
         except KeyError:
@@ -34,8 +33,6 @@ def where_asked() -> str | None:
             if shown is None:
                 shown = lines[line] = f"{_relative(file, frame.f_globals.get('__name__', ''))}:{line}"
             return shown
-        if file == _BEGINNING:
-            return None
         frame = frame.f_back
     return None
 

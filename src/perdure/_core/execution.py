@@ -407,9 +407,10 @@ class Execution(OrchestrationLoop):
 
     def give_back(self, wait: WaitFuture[Any]) -> None:
         """A wait got its event, and nobody saw it: the event goes to the next in the queue, or is unread again."""
-        if self.ending is not None or wait.got is None:
-            return
-        event_id, data = wait.got
+        if self.over is None and self.ready is None:
+            self.gate("cancel")
+        got: Any = wait.got
+        event_id, data = got
         wait.got = None
         wait.lost_at = wait.lost_at or where_asked()
         heir = self.mailboxes.give_back(wait, event_id, data, pass_on=self.over is None)

@@ -122,7 +122,7 @@ def test_another_order_in_another_run_is_a_mismatch():
 
 def test_activities_under_a_former_name_may_have_changed_places_too():
 
-    @activity(name="shop::b", aliases=["b"])
+    @activity(name="shop::b", aliases=["older::b", "b", "oldest::b"])
     async def renamed() -> None: ...
 
     @orchestration

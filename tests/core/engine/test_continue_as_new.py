@@ -276,6 +276,21 @@ async def _tasks_that_refuse_to_end(ctx):
     ctx.continue_as_new()
 
 
+async def _cancelling_when_it_is_too_late(ctx):
+    async def child():
+        kept = ctx.schedule_wait("never")
+        try:
+            await asyncio.shield(kept)
+        finally:
+            with contextlib.suppress(BaseException):
+                await asyncio.get_running_loop().create_future()
+            kept.cancel()
+
+    in_background(child())
+    await ctx.schedule_wait("go")
+    ctx.continue_as_new()
+
+
 async def _timeouts_and_shields(ctx):
     async with asyncio.timeout(60):
         await ctx.schedule_wait("go")
@@ -294,6 +309,7 @@ BODIES = [
     _waiting_on_the_way_out,
     _tasks_that_ask_on_the_way_out,
     _tasks_that_refuse_to_end,
+    _cancelling_when_it_is_too_late,
     _timeouts_and_shields,
 ]
 
@@ -315,6 +331,36 @@ def test_it_can_be_called_from_anywhere_and_nothing_undoes_it(body):
     assert ended[-1].version is None
     assert talk.execution.unfinished() == []
     assert talk.execution.warnings == []
+
+
+VERBS = {
+    "schedule_activity": lambda ctx: ctx.schedule_activity("a"),
+    "schedule_sub_orchestration": lambda ctx: ctx.schedule_sub_orchestration("c"),
+    "schedule_timer": lambda ctx: ctx.schedule_timer(5),
+    "schedule_wait": lambda ctx: ctx.schedule_wait("e"),
+    "schedule_orchestration": lambda ctx: ctx.schedule_orchestration("d"),
+    "raise_event": lambda ctx: ctx.raise_event("i", "e"),
+    "set_custom_status": lambda ctx: ctx.set_custom_status(1),
+    "new_guid": lambda ctx: ctx.new_guid(),
+    "sleep": lambda _: asyncio.sleep(5),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_every_verb_is_refused_on_the_way_out(verb, stubborn):
+    @orchestration
+    async def program(ctx: OrchestrationContext) -> None:
+        try:
+            ctx.continue_as_new()
+        finally:
+            with contextlib.suppress(BaseException if stubborn else ()):
+                await VERBS[verb](ctx)
+
+    talk = Conversation(program)
+
+    assert kinds(talk.start()) == ["can"]
+    assert talk.execution.unfinished() == []
 
 
 def test_it_remembers_its_line_and_its_version():

@@ -8,7 +8,7 @@ import pytest
 from perdure import OrchestrationContext, orchestration
 from perdure import _events as ev
 from perdure._core.stage import Stage
-from perdure.errors import ForbiddenCallError
+from perdure.errors import ForbiddenCallError, UsageError
 from tests.core.harness import Conversation, dropped, kinds, replayed
 
 VERBS = {
@@ -252,16 +252,34 @@ def test_a_timeout_that_is_not_needed_any_more_is_cancelled():
     assert kinds(talk.complete(act.id)) == [f"tim! {timer.id}", "done null"]
 
 
-def test_a_cancel_outside_a_turn_holds_the_instance():
+@pytest.mark.parametrize("tag", VERBS)
+def test_what_was_cancelled_can_not_be_awaited(tag):
+    @orchestration
+    async def program(ctx: OrchestrationContext) -> str:
+        asked = VERBS[tag](ctx)
+        asked.cancel()
+        try:
+            await asked
+        except UsageError as error:
+            return str(error)
+        return ""
+
+    assert "cancelled at tests/core/engine/test_giving_up.py:" in kinds(Conversation(program).start())[0]
+
+
+@pytest.mark.parametrize("satisfied", [False, True])
+def test_a_cancel_outside_a_turn_holds_the_instance(satisfied):
     kept = []
 
     @orchestration
     async def program(ctx: OrchestrationContext) -> None:
-        kept.append(ctx.schedule_activity("a"))
+        kept.append(ctx.schedule_wait("e"))
         await ctx.schedule_wait("go")
 
     talk = Conversation(program, always_replay=False)
     talk.start()
+    if satisfied:
+        talk.raise_event("e")
     with contextlib.suppress(ForbiddenCallError):
         kept[0].cancel()
 

@@ -218,3 +218,14 @@ def test_a_timer_never_fires_before_its_time():
     talk.apply(due())
 
     assert talk.history[-1].at == START_US + 5_000_000
+
+
+def test_many_messages_may_be_one_row_of_history():
+    talk = Conversation(patient)
+    talk.start()
+    with talk.stage, talk.stage.on(talk.execution):
+        for message in (completed(), due(), completed(), work.Raised(name="end", data=json(1))):
+            talk.execution.apply(message, talk.now)
+
+    assert kinds(talk.execution.take_events()) == ["act+ 2", "tim+ 3", "evt end", "sub! 4", "done null"]
+    assert talk.execution.take_events() == []

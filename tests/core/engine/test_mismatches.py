@@ -1,5 +1,6 @@
 """Code that asks for something else than its history records (B34 to B37): the error shows both, with their lines."""
 
+import asyncio
 import re
 
 import pytest
@@ -92,6 +93,12 @@ CHANGES = {
     "another_deadline": (
         timer,
         lambda ctx: ctx.schedule_timer(6),
+        "a timer at 1700000005000000 us",
+        "a timer at 1700000006000000 us",
+    ),
+    "another_sleep": (
+        lambda _: asyncio.get_running_loop().call_later(5, print),
+        lambda _: asyncio.get_running_loop().call_later(6, print),
         "a timer at 1700000005000000 us",
         "a timer at 1700000006000000 us",
     ),
