@@ -1,5 +1,6 @@
-"""Entering the lifespans of a registry: what its activities get by `ctx.state(Type)`."""
+"""What is entered with a registry and left with it: its lifespans, and the guard over its orchestrations."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -18,3 +19,14 @@ async def enter_lifespans(
         state = await exits.enter_async_context(scope.lifespan())
         services[scope] = ActivityServices(client=client, state=state)
     return {name: services[registry.lifespan_of(name)] for name in registry.activities}.__getitem__
+
+
+def guard_orchestrations(registry: Registry, exits: AsyncExitStack) -> None:
+    """Watch the registry's orchestrations for clocks, chance and blocking calls, where Python can (3.12 and newer)."""
+    if sys.version_info < (3, 12):
+        return
+    from perdure._runtime.guard import Guard  # noqa: PLC0415 - of no use to an older Python
+
+    guard = Guard()
+    exits.callback(guard.close)
+    guard.watch(each for versions in registry.orchestrations.values() for each in versions.values())

@@ -17,7 +17,7 @@ from perdure._runtime.activities import Activities, TaskKey
 from perdure._runtime.dispatcher import Engine, Settings
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.heartbeat import Heartbeat
-from perdure._runtime.lifespans import enter_lifespans
+from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
@@ -150,6 +150,7 @@ class Runtime:
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = Client._over(self._gateway)
         services = await enter_lifespans(self._registry, self._client, self._exits)
+        guard_orchestrations(self._registry, self._exits)
         self._activities = Activities(
             registry=self._registry,
             clock=self._clock,

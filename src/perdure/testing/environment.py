@@ -13,7 +13,7 @@ from perdure._ports import Incarnations
 from perdure._runtime.activities import Activities
 from perdure._runtime.dispatcher import Engine, Settings
 from perdure._runtime.gateway import EngineGateway
-from perdure._runtime.lifespans import enter_lifespans
+from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TurnWatch
 from perdure._types import duration_us
@@ -200,6 +200,7 @@ class Environment:
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = Client._over(self._gateway)
         self._exits = AsyncExitStack()
+        guard_orchestrations(self._registry, self._exits)
         activities = self._activities = _FakingActivities(
             registry=self._registry,
             clock=self._clock,
