@@ -88,6 +88,7 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     return __all__
 
+
 __all__ = [
     "Activity",
     "ActivityContext",

@@ -322,9 +322,7 @@ class Delete(Struct, frozen=True, kw_only=True):
     force: bool = False
 
 
-Item: TypeAlias = (
-    Turn | Hold | TaskDone | TaskRetry | TaskRelease | InstanceRelease | StartInstance | Deliver | Delete
-)
+Item: TypeAlias = Turn | Hold | TaskDone | TaskRetry | TaskRelease | InstanceRelease | StartInstance | Deliver | Delete
 
 
 class Claim(Struct, frozen=True, kw_only=True):

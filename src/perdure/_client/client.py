@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,6 +37,7 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
 
     from perdure._client.requests import Gateway
@@ -81,15 +81,6 @@ class Client:
         self._url: Any = url
         self._gateway: Gateway | None = None
         self._own: Any = None
-
-    @classmethod
-    def _over(cls, gateway: Gateway) -> Client:
-        """The client of a runtime, over its engine."""
-        client = cls.__new__(cls)
-        client._url = None
-        client._gateway = gateway
-        client._own = None
-        return client
 
     async def __aenter__(self) -> Self:
         """Open the store.
@@ -193,7 +184,16 @@ class Client:
         start_at: datetime | None = None,
     ) -> OrchestrationHandle[R]: ...
     async def start_orchestration(
-        self, orchestration: Any, /, *inputs: Any, returns: Any = None, **options: Any
+        self,
+        orchestration: Any,
+        /,
+        *inputs: Any,
+        returns: Any = None,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
     ) -> OrchestrationHandle[Any]:
         """Start an orchestration; it is durable when this returns.
 
@@ -217,13 +217,26 @@ class Client:
             StorageUnavailableError: Nothing was started; try again.
         """
         gateway = self._opened()
-        new = self._new(gateway, orchestration, inputs, **options)
-        on_conflict = options.get("on_conflict", "fail")
+        new = self._new(
+            gateway,
+            orchestration,
+            inputs,
+            instance_id=instance_id,
+            version=version,
+            on_conflict=on_conflict,
+            attributes=attributes,
+            start_at=start_at,
+        )
         new, outcome = await self._commit_start(gateway, new, on_conflict)
         return self._started(gateway, orchestration, returns, new, outcome)
 
     async def start_many(
-        self, orchestration: Orchestration1[A, R], inputs: Iterable[tuple[str, A]], /, *, on_conflict: OnConflict = "fail"
+        self,
+        orchestration: Orchestration1[A, R],
+        inputs: Iterable[tuple[str, A]],
+        /,
+        *,
+        on_conflict: OnConflict = "fail",
     ) -> list[OrchestrationHandle[R]]:
         """Start one orchestration for each `(instance_id, input)`, in as few commits as the store allows.
 
@@ -235,9 +248,9 @@ class Client:
             PayloadError: An input does not fit its annotation; nothing was started.
         """
         gateway = self._opened()
-        options = {"on_conflict": on_conflict}
         new = [
-            self._new(gateway, orchestration, (item,), instance_id=instance_id, **options) for instance_id, item in inputs
+            self._new(gateway, orchestration, (item,), instance_id=instance_id, on_conflict=on_conflict)
+            for instance_id, item in inputs
         ]
         handles: list[OrchestrationHandle[R]] = []
         refused: BaseException | None = None
@@ -255,7 +268,7 @@ class Client:
             raise refused
         return handles
 
-    def _new(  # noqa: PLR0913 - the options of a start
+    def _new(
         self,
         gateway: Gateway,
         orchestration: Any,
@@ -421,7 +434,7 @@ class Client:
         """
         return await self.get_handle(instance_id).status()
 
-    async def list_instances(  # noqa: PLR0913 - filters
+    async def list_instances(
         self,
         *,
         status: Status | Iterable[Status] | None = None,
@@ -440,9 +453,7 @@ class Client:
             raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
         statuses = _statuses(status)
         wanted = {} if not attributes else decode_any(_attributes(attributes))
-        query = work.Query(
-            statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after
-        )
+        query = work.Query(statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after)
         gateway = self._opened()
         try:
             records, key = await gateway.read(gateway.inspector.find, query)
@@ -451,9 +462,7 @@ class Client:
         codec = codec_for(Any)
         return Page([status_of(record, codec) for record in records], key)
 
-    async def history(
-        self, instance_id: str, /, *, execution_id: int | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def history(self, instance_id: str, /, *, execution_id: int | None = None) -> AsyncGenerator[Event, None]:
         """The events of an execution (default: the current one), in order.
 
         Raises:
@@ -477,6 +486,14 @@ def _statuses(status: Status | Iterable[Status] | None) -> tuple[Status, ...]:
         return tuple(map(Status, [status] if isinstance(status, str) else status))
     except ValueError as error:
         raise UsageError(f"status is {status!r}: use {', '.join(Status)}, or several of them") from error
+
+
+class EngineClient(Client):
+    """The client of a runtime, over its engine; open as long as that is."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__("")
+        self._gateway = gateway
 
 
 def _checked_version(version: str | None) -> str | None:

@@ -80,7 +80,7 @@ class ThreadGateway:
         while not self._stopped:
             try:
                 self._run_once()
-            except Exception:
+            except Exception:  # noqa: BLE001 - one bad round must not end all that follow
                 _log.exception("the client's thread failed; it goes on")
             self._desk.flush()
         for watch in [watch for watches in self._watches.values() for watch in watches]:

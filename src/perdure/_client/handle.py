@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -22,6 +21,8 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from perdure._client.client import Client
     from perdure._client.requests import Gateway
     from perdure._context import ExternalEvent
@@ -83,9 +84,7 @@ def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
 class OrchestrationHandle(Generic[R_co]):
     """One instance: wait for its result, look at it, steer it. Survives continue-as-new."""
 
-    def __init__(
-        self, client: Client, gateway: Gateway, instance_id: str, codec: Any, incarnation: int | None
-    ) -> None:
+    def __init__(self, client: Client, gateway: Gateway, instance_id: str, codec: Any, incarnation: int | None) -> None:
         self._client = client
         self._gateway = gateway
         self._instance_id = instance_id
@@ -107,7 +106,7 @@ class OrchestrationHandle(Generic[R_co]):
             timeout: Seconds or a timedelta; None (the default) waits for ever. The instance goes on either way.
 
         Raises:
-            OrchestrationError: It failed; `OrchestrationCancelledError`, `OrchestrationTerminatedError` if it was ended.
+            OrchestrationError: It failed, or was ended: `OrchestrationCancelledError`, `OrchestrationTerminatedError`.
             ResultTimeoutError: It did not end in time.
             InstanceNotFoundError: There is no such instance.
             PayloadError: The result does not fit the annotation.

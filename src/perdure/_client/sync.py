@@ -1,9 +1,8 @@
-"""A synchronous client: a thin portal to `Client` on an event loop of its own, for scripts, Flask, Django and notebooks."""
+"""A synchronous client: a thin portal to `Client` on an event loop of its own, for scripts and synchronous servers."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -11,6 +10,7 @@ from perdure._client.client import Client, Page
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Coroutine, Iterator
     from types import TracebackType
 

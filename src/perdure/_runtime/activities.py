@@ -10,21 +10,23 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
 
 from perdure._context import ActivityContext, ActivityServices, current_activity_context
-from perdure._definitions import Activity
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._retry import WirePolicy, from_wire
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.threads import Threads
-from perdure._types import idempotency_key
+from perdure._types import duration_us, idempotency_key
 from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
 from perdure.errors import ErrorInfo, RetryAfter, error_info_from_exception
+
+if TYPE_CHECKING:
+    from perdure._definitions import Activity
 
 _log = logging.getLogger("perdure.runtime")
 _encode = msgspec.json.Encoder().encode
@@ -80,7 +82,7 @@ class Plan:
 class Activities:
     """The activity slots of a worker. Every method runs on the user's event loop."""
 
-    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+    def __init__(
         self,
         *,
         registry: Registry,
@@ -152,7 +154,7 @@ class Activities:
         task = attempt.task
         entry: Entry
         try:
-            plan = self._plans.get(task.name) or self._plan(task.name)
+            plan = self._plans.get(task.name) or self.find_plan(task.name)
             if plan is None:
                 entry = GoesBack(task, _release(task, UNKNOWN_DELAY_US))
             elif task.retry is None and task.deadline is None and task.start_by is None:
@@ -171,7 +173,12 @@ class Activities:
         elif not self._running:
             self._idle.set()
 
-    def _plan(self, name: str) -> "Plan | None":
+    def forget_plans(self) -> None:
+        """Look everything up again."""
+        self._plans.clear()
+
+    def find_plan(self, name: str) -> "Plan | None":
+        """What to call for an activity, None when this worker does not have it."""
         activity = self._registry.activity(name)
         if activity is None:
             return None
@@ -187,11 +194,10 @@ class Activities:
         if limit_us is None:
             return await self._attempt(attempt, plan, None)
         try:
-            async with asyncio.timeout(limit_us / 1e6) as timeout:
+            async with asyncio.timeout(limit_us / 1e6):
                 return await self._attempt(attempt, plan, limit_us)
         except TimeoutError:
-            if not timeout.expired():  # pragma: no cover - `_attempt` keeps every other error
-                raise
+            # Every other error `_attempt` has kept.
             return self._failed(task, _late(limit_us), timed_out=True)
 
     async def _attempt(self, attempt: Attempt, plan: "Plan", limit_us: int | None) -> Entry:
@@ -257,14 +263,17 @@ class Activities:
         info = error_info_from_exception(error, attempts=task.attempt)
         delay = None if final else self._retry_delay(task, error, info)
         if delay is not None:
-            return GoesBack(task, TaskRetry(
-                incarnation=task.incarnation,
-                execution=task.execution,
-                event=task.event,
-                attempt=task.attempt + 1,
-                delay_us=delay,
-                last_error=_encode(info),
-            ))
+            return GoesBack(
+                task,
+                TaskRetry(
+                    incarnation=task.incarnation,
+                    execution=task.execution,
+                    event=task.event,
+                    attempt=task.attempt + 1,
+                    delay_us=delay,
+                    last_error=_encode(info),
+                ),
+            )
         outcome = ActivityOutcome(
             execution=task.execution, source=task.event, error=info, attempts=task.attempt, timed_out=timed_out
         )
@@ -272,14 +281,13 @@ class Activities:
 
     def _retry_delay(self, task: ClaimedTask, error: BaseException, info: ErrorInfo) -> int | None:
         policy = _policy(task)
-        after = error.delay if isinstance(error, RetryAfter) else None
-        seconds = after.total_seconds() if hasattr(after, "total_seconds") else after
+        after = duration_us(error.delay, "RetryAfter") if isinstance(error, RetryAfter) else None
         return policy.decide(
             info.types or (info.type,),
             attempt=task.attempt,
             elapsed_us=self._clock.now_us() - task.scheduled_at,
             random_fraction=self._entropy.fraction(),
-            retry_after_us=None if seconds is None else int(float(seconds) * 1e6),
+            retry_after_us=after,
             retryable=info.retryable,
         )
 
@@ -319,8 +327,9 @@ class Activities:
         hurry = self._loop.create_task(self._hurried.wait())
         # A cancelled plain activity ends when it looks; until then it may use what its lifespan yielded.
         idle = self._loop.create_task(self._threads.idle())
-        ending = asyncio.gather(*runners, idle, return_exceptions=True)
-        await asyncio.wait([hurry, ending], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        ending: asyncio.Future[Any] = asyncio.gather(*runners, idle, return_exceptions=True)
+        waiting: list[asyncio.Future[Any]] = [hurry, ending]
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         idle.cancel()
 

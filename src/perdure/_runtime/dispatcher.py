@@ -41,6 +41,7 @@ SAFETY_CLAIM_US = 1_000_000
 MAINTENANCE_US = 500_000
 BACKLOG_ALONE_MAX = 10_000
 """Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
+REPLACING = ("restart_if_closed", "terminate_and_restart")
 RETRY_STORAGE_US = 50_000
 RETRY_STORAGE_US_MAX = 2_000_000
 
@@ -73,7 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 class Engine:
     """A worker's engine. Everything here runs on one thread; others speak to it through the inbox."""
 
-    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+    def __init__(
         self,
         *,
         storage: Any,
@@ -127,9 +128,7 @@ class Engine:
         """Enter the store as a worker."""
         registry = self._registry
         current = {name: name for name in registry.orchestrations} | dict(registry.orchestration_aliases)
-        names = [
-            f"{known}@{version}" for known, name in current.items() for version in registry.orchestrations[name]
-        ]
+        names = [f"{known}@{version}" for known, name in current.items() for version in registry.orchestrations[name]]
         record = self._storage.register(
             name=self._settings.worker_name,
             orchestrations=names,
@@ -147,7 +146,7 @@ class Engine:
                     self.finish()
                 else:
                     self.run_once()
-            except Exception:
+            except Exception:  # noqa: BLE001 - law 7
                 # A defect of the engine itself: start over from what is durable, as after a crash.
                 _log.exception("the engine failed; it starts over from the store")
                 self._start_over([])
@@ -319,16 +318,16 @@ class Engine:
             raise
         self._reserved = 0
         if committed is None:
-            for request in _requests_of(turns):
-                if not isinstance(request.item, work.StartInstance):
-                    request.resolve(OutcomeUnknownError(
-                        "the store broke off during the commit that carried this request; it probably landed: "
-                        "look before you send it again, or use a dedup_key"
-                    ))
-            self._start_over([request for request in _requests_of(turns) if isinstance(request.item, work.StartInstance)])
-            return
-        self.commits += 1
-        self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
+            self._start_over(_starts_or_told(_requests_of(turns)))
+        else:
+            self.commits += 1
+            self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
+            self._take_effect(committed, requests, len(items), turns)
+
+    def _take_effect(
+        self, committed: work.Committed, requests: list[Request], items: int, turns: list[Prepared]
+    ) -> None:
+        """What was committed is so: answer, start activities, take in new work."""
         outcomes = committed.outcomes
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
@@ -337,7 +336,7 @@ class Engine:
             self._start_over(_requests_of(turns))
             return
         tasks: list[work.ClaimedTask] = []
-        for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
+        for turn, outcome in zip(turns, outcomes[len(requests) + items :], strict=True):
             self._settle(turn, outcome, committed.now, tasks)
         if committed.work is not None:
             self._take_work(committed.work)
@@ -350,7 +349,7 @@ class Engine:
         """Tell those who wait for what a client may have removed."""
         if isinstance(item, work.Delete):
             self._watches.look()
-        elif isinstance(item, work.StartInstance) and item.on_conflict in {"restart_if_closed", "terminate_and_restart"}:
+        elif isinstance(item, work.StartInstance) and item.on_conflict in REPLACING:
             self._watches.look([item.new.id])
 
     def _send(self, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
@@ -429,7 +428,9 @@ class Engine:
             if turn.draft is not None and skipped in turn.draft.addressed:
                 _log.warning(
                     "%s: an event or a detached start for %r was not delivered: there is no such open instance, or its "
-                    "id is taken", live.instance_id, skipped,
+                    "id is taken",
+                    live.instance_id,
+                    skipped,
                 )
         if turn.held is not None:
             _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)
@@ -473,6 +474,19 @@ class Engine:
             self._orchestrations.admit(instance)
         if taken.more and (taken.instances or self._free() > 0):
             self._claim_wanted = True
+
+
+def _starts_or_told(requests: list[Request]) -> list[Request]:
+    """Of requests that may have landed: the starts, which may be sent again; whoever sent the others is told."""
+    for request in requests:
+        if not isinstance(request.item, work.StartInstance):
+            request.resolve(
+                OutcomeUnknownError(
+                    "the store broke off during the commit that carried this request; it probably landed: "
+                    "look before you send it again, or use a dedup_key"
+                )
+            )
+    return [request for request in requests if isinstance(request.item, work.StartInstance)]
 
 
 def _requests_of(turns: list[Prepared]) -> list[Request]:

@@ -17,7 +17,7 @@ _log = logging.getLogger("perdure.runtime")
 class Heartbeat:
     """Extends the worker's lease, and looks after turns and loops that do not come back."""
 
-    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+    def __init__(
         self,
         *,
         storage: Storage,

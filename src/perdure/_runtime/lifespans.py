@@ -21,9 +21,13 @@ async def enter_lifespans(
     return {name: services[registry.lifespan_of(name)] for name in registry.activities}.__getitem__
 
 
+FIRST_WATCHED = 0x030C0000
+"""Python 3.12; as a number, since type checkers take a comparison with `sys.version_info` for a fact."""
+
+
 def guard_orchestrations(registry: Registry, exits: AsyncExitStack) -> None:
     """Watch the registry's orchestrations for clocks, chance and blocking calls, where Python can (3.12 and newer)."""
-    if sys.version_info < (3, 12):
+    if sys.hexversion < FIRST_WATCHED:
         return
     from perdure._runtime.guard import Guard  # noqa: PLC0415 - of no use to an older Python
 

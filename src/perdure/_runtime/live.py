@@ -1,15 +1,17 @@
 """An instance in the worker's memory, and the turns that are on their way to storage."""
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from perdure._core.execution import Execution
-from perdure._events import Parent
 from perdure._client.requests import Request
+from perdure._events import Parent
 from perdure._runtime.turns import Draft, Owner
 from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance
+
+if TYPE_CHECKING:
+    from perdure._core.execution import Execution
 
 
 class Arrival(Struct, frozen=True, eq=False):
@@ -41,7 +43,7 @@ class Live:
         "version",
     )
 
-    def __init__(  # noqa: PLR0913 - a record's columns
+    def __init__(
         self,
         *,
         instance_id: str,

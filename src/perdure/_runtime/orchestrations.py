@@ -8,18 +8,17 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure import _events as ev
 from perdure import _work as work
+from perdure._client.requests import Request
 from perdure._core.execution import Execution
 from perdure._core.history import check, open_children, read_rows
 from perdure._core.matching import PYTHON
 from perdure._core.stage import Stage
-from perdure._definitions import Orchestration
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
-from perdure._client.requests import Request
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.turns import Draft, Owner
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
@@ -31,6 +30,9 @@ from perdure.errors import (
     error_info_from_exception,
 )
 from perdure.storage.base import Storage
+
+if TYPE_CHECKING:
+    from perdure._definitions import Orchestration
 
 TURNS_US_MAX = 20_000
 """How long turns are taken before they are committed: what a crash makes activities repeat stays small."""
@@ -44,7 +46,7 @@ _log = logging.getLogger("perdure.runtime")
 class Orchestrations:
     """The cache of live instances and the turns that they take."""
 
-    def __init__(  # noqa: PLR0913 - the composition root hands in every collaborator
+    def __init__(
         self,
         *,
         storage: Storage,
@@ -188,7 +190,7 @@ class Orchestrations:
                 if type(arrival.message) is work.Terminate:
                     return self._end(live, arrivals, arrival, now)
             if live.damage is not None:
-                raise live.damage  # noqa: TRY301 - held as any other fault of this instance
+                raise live.damage
             if live.base == 0 and type(arrivals[0].message) is work.Cancel:
                 return self._end(live, arrivals, arrivals[0], now)
             return self._run(live, arrivals, now)
@@ -269,7 +271,7 @@ class Orchestrations:
         elif isinstance(first, work.Start):
             version = first.version
         definition = self._definition(live.name, version)
-        execution = Execution(live.instance_id, live.incarnation, definition)
+        execution = Execution(live.instance_id, live.incarnation, definition)  # type: ignore[abstract]  # set by name
         if events:
             live.children = {child.id: child.instance_id for child in open_children(events)} or None
             self._enter(live, execution)
@@ -287,17 +289,13 @@ class Orchestrations:
     def _definition(self, name: str, version: str | None) -> "Orchestration[..., Any]":
         definition = self._registry.orchestration(name, version)
         if definition is None:
-            known = [
-                f"{known} {', '.join(versions)}" for known, versions in self._registry.orchestrations.items()
-            ]
+            known = [f"{known} {', '.join(versions)}" for known, versions in self._registry.orchestrations.items()]
             raise UnknownDefinitionError("orchestration", name, version, known)
         return definition
 
     # -- commits ---------------------------------------------------------------------------------------------------
 
-    def _prepare(
-        self, live: Live, execution: Execution, taken: list[Arrival], stale: list[Any]
-    ) -> Prepared | None:
+    def _prepare(self, live: Live, execution: Execution, taken: list[Arrival], stale: list[Any]) -> Prepared | None:
         events = execution.take_events()
         draft = self._draft(live, events)
         for message in stale:
@@ -466,7 +464,9 @@ class Orchestrations:
                 self.stubborn += stubborn
                 _log.warning(
                     "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory",
-                    live.instance_id, stubborn, live.name,
+                    live.instance_id,
+                    stubborn,
+                    live.name,
                 )
 
     def forget(self, live: Live) -> None:

@@ -10,7 +10,7 @@ import threading
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from perdure._client import Client
+from perdure._client import Client, EngineClient
 from perdure._client.requests import Call, ThreadInbox
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities, TaskKey
@@ -68,7 +68,7 @@ class Runtime:
             print(await handle.result())
     """
 
-    def __init__(  # noqa: PLR0913 - the settings of a worker
+    def __init__(
         self,
         url: str | os.PathLike[str],
         registry: Registry,
@@ -87,7 +87,7 @@ class Runtime:
             ("activity_threads", activity_threads),
             ("max_cached_instances", max_cached_instances),
         ):
-            if not isinstance(value, int) or value < 1:
+            if value < 1:
                 raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
         if durability not in {"full", "normal"}:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
@@ -148,7 +148,7 @@ class Runtime:
         inbox: ThreadInbox[Entry] = ThreadInbox()
         incarnations = Incarnations(self._clock, self._entropy)
         self._gateway = EngineGateway(inbox, storage, incarnations)
-        self._client = Client._over(self._gateway)
+        self._client = EngineClient(self._gateway)
         services = await enter_lifespans(self._registry, self._client, self._exits)
         guard_orchestrations(self._registry, self._exits)
         self._activities = Activities(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -13,6 +12,8 @@ from perdure._runtime.runtime import Runtime
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
+    import os
+
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
 
 R = TypeVar("R")

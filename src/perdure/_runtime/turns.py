@@ -19,7 +19,7 @@ REFUSED_CHILD = ErrorInfo(
     types=("perdure.errors.InstanceExistsError", "perdure.errors.ClientError", "perdure.errors.PerdureError"),
     retryable=False,
 )
-_CLOSING = {
+_CLOSING: dict[Any, Status] = {
     ev.Completed: Status.COMPLETED,
     ev.Failed: Status.FAILED,
     ev.Cancelled: Status.CANCELLED,
@@ -145,13 +145,9 @@ class Draft:
         parent = ev.Parent(
             instance_id=owner.instance_id, incarnation=owner.incarnation, execution=owner.execution, event=event.id
         )
-        refused = work.ChildOutcome(
-            execution=owner.execution, source=event.id, ending="refused", error=REFUSED_CHILD
-        )
+        refused = work.ChildOutcome(execution=owner.execution, source=event.id, ending="refused", error=REFUSED_CHILD)
         self.children[event.id] = event.instance_id
-        self.starts.append(
-            work.ChildStart(new=self._new(event, parent), refused=work.encode_message(refused))
-        )
+        self.starts.append(work.ChildStart(new=self._new(event, parent), refused=work.encode_message(refused)))
 
     def _detached(self, event: ev.DetachedStarted) -> None:
         self.addressed.append(event.instance_id)
@@ -230,9 +226,7 @@ class Draft:
                 result=event.output if isinstance(event, ev.Completed) else ev.ABSENT,
                 error=error,
             )
-            self.messages.append(
-                work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation)
-            )
+            self.messages.append(work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation))
 
 
 _READERS: dict[type, Callable[[Draft, Any], None]] = {

@@ -30,7 +30,7 @@ _OURS = (
 _log = logging.getLogger("perdure.runtime")
 
 
-class TurnInterrupted(BaseException):  # noqa: N818 - not an error of its own: it becomes a TurnLimitError
+class TurnInterrupted(BaseException):
     """Raised inside orchestration code that did not yield."""
 
 
@@ -81,7 +81,7 @@ class TurnWatch:
 
     def check(self) -> None:
         """Interrupt the turn under way if it has exceeded its limit; called from another thread."""
-        if self._limit_us is None or self._instance is None:
+        if self._limit_us is None:
             return
         with self._lock:
             overdue = self._clock.monotonic_us() - self._since > self._limit_us
@@ -145,5 +145,7 @@ class LoopWatch:
             _log.warning(
                 "the event loop has been blocked for more than %g s by %s: activities that block belong in a plain "
                 "`def`, which runs in a thread. It is here:\n%s",
-                BLOCKED_S, task.get_name() if task is not None else "a callback", stack,
+                BLOCKED_S,
+                task.get_name() if task is not None else "a callback",
+                stack,
             )

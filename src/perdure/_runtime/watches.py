@@ -1,4 +1,4 @@
-"""Who waits for news of which instance: told from memory after a commit, and from the store for all that is not here."""
+"""Who waits for news of which instance: told from memory after a commit, from the store for all that is not here."""
 
 import logging
 from collections import OrderedDict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure.errors import UsageError
@@ -16,7 +16,7 @@ def open_storage(
     *,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
-    durability: str = "full",
+    durability: Literal["full", "normal"] = "full",
 ) -> Any:
     """Open the store that a URL names; a `Storage` and `Inspector`.
 
@@ -51,7 +51,7 @@ def _unquoted(path: str) -> str:
     return unquote(path)
 
 
-def _sqlite(path: str, clock: Clock, entropy: Entropy, durability: str) -> Any:
+def _sqlite(path: str, clock: Clock, entropy: Entropy, durability: Literal["full", "normal"]) -> Any:
     if not path:
         raise UsageError(f"the store's path is empty: use {SCHEMES}")
     from perdure.storage.sqlite import SqliteStorage  # noqa: PLC0415 - a backend is loaded when it is named

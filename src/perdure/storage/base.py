@@ -25,7 +25,7 @@ Words that the contract uses:
   stand still until the clock has caught up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
@@ -34,17 +34,40 @@ from perdure.errors import UsageError
 LEASE_US = 10_000_000
 """How long a worker is believed alive after its last heartbeat, in microseconds of the store's clock."""
 
-UNKNOWN_GRACE_US = 10_000_000
-"""How long an instance waits for a live worker with its name and version before `reap` holds it, in microseconds."""
+UNKNOWN_GRACE_US = 5_000_000
+"""How long work waits for a live worker that has its code before `reap` holds the instance, in microseconds."""
+
+NEAR_NAMES_MAX = 3
+"""How many near names a reason tells."""
 
 MESSAGES_MAX = 1_000
 """How many due messages of one instance a claim brings."""
 
 
-def unknown_reason(name: str, version: str | None) -> str:
-    """Why `reap` holds an instance."""
-    what = f"orchestration {name!r}" if version is None else f"orchestration {name!r} version {version}"
-    return f"no live worker has {what}: start one whose registry has it, or terminate the instance"
+def unknown_reason(name: str, version: str | None, known: Iterable[str]) -> str:
+    """Why `reap` holds an instance whose orchestration no live worker has.
+
+    `known` is what the live workers have, as "name@version"; while the instance's version is open, names are compared.
+    """
+    if version is None:
+        return _reason(f"orchestration {name!r}", name, {each.rpartition("@")[0] for each in known})
+    return _reason(f"orchestration {name!r} version {version}", f"{name}@{version}", set(known))
+
+
+def unknown_activity_reason(name: str, known: Iterable[str]) -> str:
+    """Why `reap` holds an instance with a task whose activity no live worker has; `known` are those that they have."""
+    return _reason(f"activity {name!r}", name, set(known))
+
+
+def _reason(what: str, wanted: str, known: set[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only what goes wrong needs it
+
+    near = get_close_matches(wanted, sorted(known), NEAR_NAMES_MAX)
+    registered = f" (registered near it: {', '.join(map(repr, near))})" if near else ""
+    return (
+        f"no live worker has {what}{registered}: start one whose registry has it, under that name or as an alias, or "
+        "terminate the instance"
+    )
 
 
 def page_key(record: InstanceRecord) -> str:
@@ -88,7 +111,7 @@ class Storage(Protocol):
     def unregister(self, worker: int, /) -> None:
         """Release at once everything that the worker owns, and remove its row. Counts as no delivery.
 
-        Harmless for a worker without a row.
+        Its tasks fall due now. Harmless for a worker without a row.
         """
         ...
 
@@ -96,10 +119,23 @@ class Storage(Protocol):
         """Take away the work of workers that are dead (lease over, or proven dead) for anybody to claim.
 
         Dead is who has `lease_until` at or before now, the caller excepted. Instances lose their owner; tasks lose
-        theirs, count a delivery and have no schedule-to-start deadline any more. Also marks as held the instances that
-        are pending or running, without owner, and have had something due for `UNKNOWN_GRACE_US` while no worker that is
-        left, the caller included, has their name and version (`unknown_reason`). Returns how many workers it buried;
-        does nothing for a caller without a row.
+        theirs, fall due now, count a delivery and have no schedule-to-start deadline any more.
+
+        Also marks as held, with the reason, pending and running instances that wait for code which no worker that is
+        left, the caller included, has:
+
+        - those without owner that have had something due for `UNKNOWN_GRACE_US` while nobody has their name and version
+          (`unknown_reason`);
+        - those, owned or not, of which a task without owner has been due for `UNKNOWN_GRACE_US`, none of its deadlines
+          being over, while nobody has its activity (`unknown_activity_reason` of the one that has been due longest,
+          then of the lowest event). Their tasks stay as they are, for any worker that has the activity; an outcome is
+          a message as always, so it brings the instance to a worker that registered after the hold.
+
+        Who owned such an instance does so no more: its next turn of it is refused as not_owner, and it drops what it
+        has of it in memory. The instance's tasks that it runs are still its own, so it sends the outcomes that the
+        refused turn was to take in as `TaskDone`.
+
+        Returns how many workers it buried; does nothing for a caller without a row.
         """
         ...
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
-from perdure._client import Client
+from perdure._client import Client, EngineClient
 from perdure._ports import Incarnations
-from perdure._runtime.activities import Activities
+from perdure._runtime.activities import Activities, Plan
 from perdure._runtime.dispatcher import Engine, Settings
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
@@ -22,10 +22,10 @@ from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import ManualClock, SeededEntropy
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
     from types import TracebackType
 
-    from perdure._context import ActivityContext
     from perdure._definitions import Activity, Orchestration
     from perdure._registry import Registry
     from perdure._runtime.activities import TaskKey
@@ -81,12 +81,20 @@ class _FakingActivities(Activities):
 
     fakes: dict[str, Callable[..., Any]]
 
-    async def _call(self, activity: Activity[..., Any], context: ActivityContext, inputs: tuple[Any, ...]) -> Any:
-        fake = self.fakes.get(activity.name)
-        if fake is None:
-            return await super()._call(activity, context, inputs)
-        outcome = fake(*inputs)
-        return await outcome if inspect.isawaitable(outcome) else outcome
+    def find_plan(self, name: str) -> Plan | None:
+        """What is to be called in the place of an activity."""
+        plan = super().find_plan(name)
+        fake = None if plan is None else self.fakes.get(plan.name)
+        if plan is not None and fake is not None:
+            plan.takes_ctx = False
+            plan.is_async = True
+            plan.invoke = partial(_call_fake, fake)
+        return plan
+
+
+async def _call_fake(fake: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+    outcome = fake(*inputs)
+    return await outcome if inspect.isawaitable(outcome) else outcome
 
 
 class Environment:
@@ -141,6 +149,8 @@ class Environment:
         if self._registry.activity(activity.name) is None:
             raise UsageError(f"{activity.name} is not in this environment's registry, so nothing would call the fake")
         self._fakes[activity.name] = fn
+        if self._pump is not None:
+            self._activities.forget_plans()
 
     async def run(self, orchestration: Orchestration[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an orchestration to its end and return its result; time passes as it needs.
@@ -198,7 +208,7 @@ class Environment:
         storage = self._storage = MemoryStorage(clock=self._clock, entropy=self._entropy)
         incarnations = Incarnations(self._clock, self._entropy)
         self._gateway = EngineGateway(inbox, storage, incarnations)
-        self._client = Client._over(self._gateway)
+        self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
         guard_orchestrations(self._registry, self._exits)
         activities = self._activities = _FakingActivities(

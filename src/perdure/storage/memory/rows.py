@@ -336,14 +336,14 @@ class Tables:
             task.start_by = None
         self.line.add(task)
 
-    def remove_worker(self, worker: WorkerRow, *, died: bool) -> None:
-        """A worker; what it owned is free for anybody, with a delivery counted if it died."""
+    def remove_worker(self, worker: WorkerRow, now: int, *, died: bool) -> None:
+        """A worker; what it owned is free for anybody from now on, with a delivery counted if it died."""
         number = worker.record.worker
         for incarnation in list(worker.instances):
             self.own_instance(self.instances[incarnation], None)
         for task in list(worker.tasks.values()):
             task.deliveries += died
-            self.disown_task(task, number, due=task.due, started=died)
+            self.disown_task(task, number, due=max(task.due, now), started=died)
         del self.workers[number]
 
     def _wake(self, row: InstanceRow) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._types import Status
 from perdure._work import (
     Applied,
     Batch,
@@ -21,10 +20,11 @@ from perdure._work import (
     Query,
     WorkerRecord,
 )
-from perdure.storage.base import LEASE_US, UNKNOWN_GRACE_US, page_key, parse_page_key, unknown_reason
+from perdure.storage.base import LEASE_US, page_key, parse_page_key
 from perdure.storage.memory.claims import take
-from perdure.storage.memory.items import apply, set_held
+from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
+from perdure.storage.memory.unknown import hold_unknown
 
 
 class _Memory:
@@ -106,18 +106,18 @@ class MemoryStorage:
         with self._memory.lock:
             row = self._memory.tables.workers.get(worker)
             if row is not None:
-                self._memory.tables.remove_worker(row, died=False)
+                self._memory.tables.remove_worker(row, self.now(), died=False)
                 self._count_commit()
 
     def reap(self, worker: int, /) -> int:
-        """Bury dead workers, and hold what waits in vain for a name or version; returns how many were buried."""
+        """Bury dead workers, and hold what waits in vain for code; returns how many were buried."""
         with self._memory.lock:
             if worker not in self._memory.tables.workers:
                 return 0
             now = self.now()
             buried = self._bury(now, spared=worker)
-            # Who is left is alive, the caller too: if its lease is over, it proves so by calling.
-            held = self._hold_unknown(now)
+            # The caller counts too: if its lease is over, it proves by calling that it lives.
+            held = hold_unknown(self._memory.tables, now)
             if buried or held:
                 self._count_commit()
             return buried
@@ -201,21 +201,8 @@ class MemoryStorage:
         tables = self._memory.tables
         dead = [row for row in tables.workers.values() if row.record.lease_until <= now and row.record.worker != spared]
         for row in dead:
-            tables.remove_worker(row, died=True)
+            tables.remove_worker(row, now, died=True)
         return len(dead)
-
-    def _hold_unknown(self, now: int) -> bool:
-        """Hold the instances that have waited too long for a worker that has their code."""
-        tables = self._memory.tables
-        waiting = {incarnation for due, incarnation, _, _ in tables.agenda if due <= now - UNKNOWN_GRACE_US}
-        held = False
-        for row in [tables.instances[incarnation] for incarnation in waiting]:
-            record = row.record
-            idle = record.owner is None and record.status in (Status.PENDING, Status.RUNNING)
-            if idle and not any(worker.knows(record) for worker in tables.workers.values()):
-                set_held(tables, now, row, unknown_reason(record.name, record.version))
-                held = True
-        return held
 
     def _matching(self, query: Query, before: tuple[int, int] | None) -> Iterator[InstanceRecord]:
         """The instances that the query wants, newest first."""

@@ -353,7 +353,7 @@ SELECT json_array(
     (SELECT min(fire_at) FROM timers),
     (SELECT min(due_at) FROM tasks WHERE owner IS NULL AND delayed = 1),
     (SELECT min(expires_at) FROM tasks WHERE owner IS NULL AND expires_at IS NOT NULL),
-    EXISTS (SELECT 1 FROM tasks WHERE owner IS NULL AND delayed = 0)
+    (SELECT max(priority) FROM tasks INDEXED BY tasks_in_line WHERE owner IS NULL AND delayed = 0) IS NOT NULL
 );
 
 -- name: due_by_message
@@ -586,13 +586,12 @@ FROM (
     ) AS moment
     UNION ALL
     SELECT (
-        -- Only there when the clock was set back.
-        SELECT t.due_at FROM tasks AS t
-        WHERE t.owner IS NULL AND t.delayed = 0 AND t.due_at > ?1 AND (t.expires_at IS NULL OR t.expires_at > ?1)
-        AND EXISTS (
-            SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
-        )
-        ORDER BY t.due_at LIMIT 1
+        -- Only there when another process was ahead in time.
+        SELECT min(t.due_at)
+        FROM abilities AS a
+        CROSS JOIN tasks AS t INDEXED BY tasks_by_name
+            ON t.owner IS NULL AND t.name = a.name AND t.delayed = 0 AND t.due_at > ?1
+        WHERE a.worker = ?2 AND a.kind = 'activity' AND (t.expires_at IS NULL OR t.expires_at > ?1)
     )
     UNION ALL
     SELECT (
@@ -640,11 +639,12 @@ WHERE incarnation IN (
 );
 
 -- name: disown_tasks
--- Free their tasks; ?2 says whether they died with them.
+-- Free their tasks, which wait from now on; ?2 says whether they died with them.
 UPDATE tasks SET
     owner = NULL,
     deliveries = deliveries + ?2,
     start_by = CASE WHEN ?2 THEN NULL ELSE start_by END,
+    due_at = max(due_at, ?3),
     delayed = due_at > ?3
 WHERE owner IN (SELECT value FROM jsonb_each(?1));
 
@@ -672,6 +672,43 @@ FROM (
         WHERE a.kind = 'orchestration' AND a.name = i.name
         AND (i.version IS NULL OR a.version = i.version)
     )
+);
+
+-- name: unknown_tasks
+-- Instances with a task that nobody owns, due since ?1 and not too late at ?2, while no worker has its activity: as
+-- [incarnation, activity], in order of the tasks.
+WITH RECURSIVE names (name) AS (
+    SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL
+    UNION ALL
+    -- From one name to the next, so that a long line of one activity costs a single step.
+    SELECT (
+        SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL AND t.name > names.name
+    )
+    FROM names WHERE names.name IS NOT NULL
+),
+unknown (name) AS MATERIALIZED (
+    SELECT n.name FROM names AS n
+    WHERE n.name IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
+        WHERE a.kind = 'activity' AND a.name = n.name
+    )
+)
+SELECT json_group_array(json_array(incarnation, name))
+FROM (
+    SELECT t.incarnation, t.name
+    FROM unknown AS u
+    CROSS JOIN tasks AS t INDEXED BY tasks_by_name
+        ON t.owner IS NULL AND t.name = u.name AND t.delayed IN (0, 1) AND t.due_at <= ?1
+    CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    WHERE (t.expires_at IS NULL OR t.expires_at > ?2) AND i.status IN ('pending', 'running')
+    ORDER BY t.due_at, t.event
+);
+
+-- name: known_names
+-- What all workers have code for: the orchestrations as "name@version", and the activities.
+SELECT json_array(
+    json((SELECT json_group_array(DISTINCT name || '@' || version) FROM abilities WHERE kind = 'orchestration')),
+    json((SELECT json_group_array(DISTINCT name) FROM abilities WHERE kind = 'activity'))
 );
 
 -- name: get_instance

@@ -144,7 +144,7 @@ class SqliteStorage:
             self._locks.drop(worker, remove=True)
 
     def reap(self, worker: int, /) -> int:
-        """Bury dead workers, and hold what waits in vain for a name or version; returns how many were buried."""
+        """Bury dead workers, and hold what waits in vain for code; returns how many were buried."""
         writer = self._ready()
         dead = proven_dead(writer, self._locks)
         buried: list[int] = []

@@ -13,7 +13,7 @@ from msgspec import json
 
 from perdure._ports import Entropy
 from perdure._work import WorkerRecord
-from perdure.storage.base import UNKNOWN_GRACE_US, unknown_reason
+from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.far_items import hold_instances
 from perdure.storage.sqlite.locks import WorkerLocks
@@ -87,15 +87,23 @@ def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) 
 
 
 def hold_unknown(transaction: Transaction) -> None:
-    """Hold the instances that have waited too long for a worker that has their code.
+    """Hold the instances that have waited too long for a worker that has their code, or that of their activities.
 
     Whoever has a row has it: who is dead was buried just before, and the caller lives.
     """
-    waiting = transaction.ask(STATEMENTS["unknown_waiting"], transaction.now - UNKNOWN_GRACE_US)
-    if waiting:
-        hold_instances(
-            transaction, [(incarnation, unknown_reason(name, version)) for incarnation, name, version in waiting]
-        )
+    since = transaction.now - UNKNOWN_GRACE_US
+    instances = transaction.ask(STATEMENTS["unknown_waiting"], since)
+    tasks = transaction.ask(STATEMENTS["unknown_tasks"], since, transaction.now)
+    if not instances and not tasks:
+        return
+    orchestrations, activities = transaction.ask(STATEMENTS["known_names"])
+    of_activity = {name: unknown_activity_reason(name, activities) for name in {name for _, name in tasks}}
+    # From the last to the first, so that the first task of an instance is the one that is told.
+    reasons = {incarnation: of_activity[name] for incarnation, name in reversed(tasks)}
+    wanted = {(name, version) for _, name, version in instances}
+    of_orchestration = {each: unknown_reason(*each, orchestrations) for each in wanted}
+    reasons |= {incarnation: of_orchestration[name, version] for incarnation, name, version in instances}
+    hold_instances(transaction, list(reasons.items()))
 
 
 def read_workers(connection: Connection) -> list[WorkerRecord]:

@@ -20,7 +20,7 @@ from perdure.testing.storage_suite.creation import Conflicts, Creation
 from perdure.testing.storage_suite.deletion import Deletion
 from perdure.testing.storage_suite.delivery import Delivery
 from perdure.testing.storage_suite.executions import ContinueAsNew
-from perdure.testing.storage_suite.holds import Holds, UnknownCode
+from perdure.testing.storage_suite.holds import Holds
 from perdure.testing.storage_suite.inspection import CustomStatus, Finding, Reading
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
@@ -30,6 +30,7 @@ from perdure.testing.storage_suite.takeover import Takeover, Workers
 from perdure.testing.storage_suite.tasks import Deadlines, Outcomes, Tasks
 from perdure.testing.storage_suite.timers import Timers
 from perdure.testing.storage_suite.tokens import Changes, Tokens
+from perdure.testing.storage_suite.unknown_code import UnknownActivities, UnknownOrchestrations
 from perdure.testing.storage_suite.world import StorageUnderTest, Worker, World
 
 __all__ = ["StorageSuite", "StorageUnderTest", "Topic", "Worker", "World"]
@@ -60,7 +61,8 @@ class StorageSuite(
     Tasks,
     Timers,
     Tokens,
-    UnknownCode,
+    UnknownActivities,
+    UnknownOrchestrations,
     Workers,
 ):
     """The whole contract."""

@@ -2,7 +2,6 @@
 
 from perdure._types import Status
 from perdure._work import APPLIED, InstanceChange, Refusal, Refused, TaskDone
-from perdure.storage.base import UNKNOWN_GRACE_US, unknown_reason
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import NAME, SECOND, Worker, about, applied, bodies, events, ids, refused, task
 
@@ -115,84 +114,3 @@ class Holds(Topic):
         clash = worker.hold("order", create=world.new("other", incarnation=taken.incarnation))
         assert refused(worker.do(clash)) is Refusal.INCARNATION
         assert world.record("order") == taken
-
-
-class UnknownCode(Topic):
-    """`reap` holds what no live worker can run."""
-
-    def test_what_waits_too_long_is_held_with_its_reason(self) -> None:
-        world = self.world
-        worker = world.worker(orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
-        world.start("order")
-        world.start("open", version=None)
-        world.clock.advance(UNKNOWN_GRACE_US - 1)
-        assert world.storage.reap(worker.number) == 0
-        assert world.record("order").status is Status.PENDING
-        world.clock.advance(1)
-        assert world.storage.reap(worker.number) == 0
-        record = world.record("order")
-        assert (record.status, record.held_because) == (Status.HELD, unknown_reason(NAME, "1.0.0"))
-        assert record.updated_at == world.clock.now_us()
-        assert world.record("open").held_because == unknown_reason(NAME, None)
-
-    def test_what_a_live_worker_can_run_is_not_held(self) -> None:
-        world = self.world
-        world.start("order")
-        world.start("open", version=None)
-        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
-        world.worker("able", lease_us=10 * UNKNOWN_GRACE_US)
-        world.clock.advance(UNKNOWN_GRACE_US)
-        world.storage.reap(reaper.number)
-        assert {world.record(name).status for name in ("order", "open")} == {Status.PENDING}
-
-    def test_a_worker_that_overslept_can_still_run_what_it_has(self) -> None:
-        world = self.world
-        worker = world.worker(lease_us=1)
-        world.start("order")
-        world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(worker.number) == 0
-        assert bodies(worker.take("order")) == [b"start order"]
-
-    def test_a_dead_worker_does_not_count(self) -> None:
-        world = self.world
-        world.start("order")
-        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
-        world.worker("able", lease_us=UNKNOWN_GRACE_US)
-        world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(reaper.number) == 1
-        assert world.record("order").status is Status.HELD
-
-    def test_what_is_owned_closed_asleep_or_held_is_left_as_it_is(self) -> None:
-        world = self.world
-        worker = world.worker(lease_us=UNKNOWN_GRACE_US)
-        owner = world.worker("owner", lease_us=10 * UNKNOWN_GRACE_US)
-        owner.own("owned")
-        world.deliver("owned", b"news")
-        worker.own("asleep")
-        worker.run("asleep", timers=((2, world.clock.now_us() + UNKNOWN_GRACE_US),))
-        worker.own("held")
-        worker.do(worker.hold("held", "another reason", messages=(b"kept",)))
-        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
-        world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(reaper.number) == 1
-        assert world.record("owned").status is Status.RUNNING
-        assert world.record("asleep").status is Status.RUNNING
-        assert world.record("held").held_because == "another reason"
-
-    def test_a_worker_that_comes_later_with_the_code_takes_it(self) -> None:
-        world = self.world
-        reaper = world.worker("reaper", orchestrations=[], lease_us=10 * UNKNOWN_GRACE_US)
-        world.start("order")
-        world.clock.advance(UNKNOWN_GRACE_US)
-        world.storage.reap(reaper.number)
-        world.clock.advance(1)
-        assert bodies(world.worker("mended").take("order")) == [b"start order"]
-
-    def test_a_reaper_without_a_row_does_nothing(self) -> None:
-        world = self.world
-        world.worker("dead", lease_us=1)
-        world.start("order")
-        world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(4_711) == 0
-        assert world.record("order").status is Status.PENDING
-        assert len(world.storage.workers()) == 1

@@ -132,6 +132,15 @@ class Tasks(Topic):
         assert events(worker.claim()) == []
         assert refused(other.do(about(TaskDone, claimed, body=b"late"))) is Refusal.NOT_OWNER
 
+    def test_closing_drops_a_task_that_waits_for_its_next_attempt(self) -> None:
+        world = self.world
+        worker = self._scheduled({})
+        worker.claim(about(TaskRetry, worker.take_task(2), attempt=2, delay_us=SECOND))
+        worker.run("order", change=InstanceChange(status=Status.FAILED))
+        assert worker.claim().next_due is None
+        world.clock.advance(SECOND)
+        assert events(worker.claim()) == []
+
 
 class Outcomes(Topic):
     """From a worker that has run a task to the instance."""

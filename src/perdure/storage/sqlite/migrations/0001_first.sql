@@ -106,7 +106,8 @@ CREATE TABLE tasks (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)
     WHERE owner IS NULL AND delayed = 0;
-CREATE INDEX tasks_by_due ON tasks (delayed, due_at, name) WHERE owner IS NULL;
+CREATE INDEX tasks_delayed ON tasks (due_at, name) WHERE owner IS NULL AND delayed = 1;
+CREATE INDEX tasks_by_name ON tasks (name, delayed, due_at) WHERE owner IS NULL;
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE owner IS NULL AND expires_at IS NOT NULL;
 
 CREATE TABLE workers (

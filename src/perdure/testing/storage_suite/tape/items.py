@@ -3,6 +3,8 @@
 from collections import defaultdict
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
+
 from perdure._events import Parent, checksum
 from perdure._types import Status
 from perdure._work import (
@@ -188,7 +190,7 @@ class Items:
             incarnation=new.incarnation,
             execution=1,
             base=0,
-            create=NewInstance(**{name: getattr(new, name) for name in new.__struct_fields__} | {"start_at": None}),
+            create=replace(new, start_at=None),
             history=history,
             tasks=(self._task(2),),
             change=closing,

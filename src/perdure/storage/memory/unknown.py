@@ -1,0 +1,55 @@
+"""What waits for code that no live worker has is held, in sight, instead of waiting for ever.
+
+Laws kept here: whoever has a row lives, because the dead were buried just before; a task is left where it is, for a
+worker that can run it.
+"""
+
+from perdure._types import Status
+from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
+from perdure.storage.memory.items import set_held
+from perdure.storage.memory.rows import Tables, TaskRow
+
+
+def hold_unknown(tables: Tables, now: int) -> bool:
+    """Hold what has waited too long for a worker that has its code; whether there was any."""
+    reasons = _unknown_activities(tables, now) | _unknown_orchestrations(tables, now)
+    for incarnation, reason in reasons.items():
+        set_held(tables, now, tables.instances[incarnation], reason)
+    return bool(reasons)
+
+
+def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:
+    """Why to hold instances that nobody can run, by incarnation."""
+    workers = tables.workers.values()
+    waiting = {incarnation for due, incarnation, _, _ in tables.agenda if due <= now - UNKNOWN_GRACE_US}
+    unknown = {
+        incarnation: (record.name, record.version)
+        for incarnation in waiting
+        if (record := tables.instances[incarnation].record).owner is None
+        and _may_be_held(tables, incarnation)
+        and not any(worker.knows(record) for worker in workers)
+    }
+    known = [each for worker in workers for each in worker.record.orchestrations]
+    reasons = {wanted: unknown_reason(*wanted, known) for wanted in set(unknown.values())}
+    return {incarnation: reasons[wanted] for incarnation, wanted in unknown.items()}
+
+
+def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
+    """Why to hold instances that wait for an activity that nobody can run, by incarnation."""
+    known = frozenset[str]().union(*(worker.activities for worker in tables.workers.values()))
+    waiting = [task for task in tables.line.tasks.values() if task.new.name not in known and _waits(task, now)]
+    unknown: dict[int, str] = {}
+    for task in sorted(waiting, key=lambda task: (task.due, task.new.event)):
+        if _may_be_held(tables, task.incarnation):
+            unknown.setdefault(task.incarnation, task.new.name)
+    reasons = {name: unknown_activity_reason(name, known) for name in set(unknown.values())}
+    return {incarnation: reasons[name] for incarnation, name in unknown.items()}
+
+
+def _waits(task: TaskRow, now: int) -> bool:
+    """Whether the task is overdue, and not so late that any worker may take it."""
+    return task.due <= now - UNKNOWN_GRACE_US and all(deadline > now for deadline in task.deadlines)
+
+
+def _may_be_held(tables: Tables, incarnation: int) -> bool:
+    return tables.instances[incarnation].record.status in (Status.PENDING, Status.RUNNING)
