@@ -37,7 +37,6 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterator, Sequence
 
     from perdure import _work as work
@@ -82,9 +81,9 @@ class Execution(OrchestrationLoop):
         "_given_up",
         "_mailboxes",
         "_next",
-        "_program",
         "_raised",
         "_returned",
+        "_start",
         "_warnings",
         "_winding_down",
         "asked",
@@ -126,7 +125,7 @@ class Execution(OrchestrationLoop):
         self._given_up: list[Any] | None = None
         self._mailboxes: Mailboxes | None = None
         self._warnings: list[str] | None = None
-        self._program: asyncio.Task[None]
+        self._start: tuple[Any, Raw] | None = None
         self._returned: tuple[Any] | None = None
         self._raised: BaseException | None = None
         self._winding_down: list[Task[Any]] | None = None
@@ -243,23 +242,25 @@ class Execution(OrchestrationLoop):
         if started.carried:
             self.mailboxes.carry_in(started.carried)
         self.variables = ContextVariables()
-        self._program = self.create_task(
-            self._main(Context(self, secret), started.input), name="root", context=self.variables
-        )
+        self._start = (Context(self, secret), started.input)
+        self.create_task(self._main(), name="root", context=self.variables)
 
-    async def _main(self, context: Any, data: Any) -> None:
-        # The outcome is taken here and not from the task: a task whose cancellation was swallowed and asked for again
-        # by a TaskGroup (Python 3.13) counts as cancelled although its coroutine returned.
+    async def _main(self) -> None:
+        # It has few variables: very many of these wait. The outcome is taken here and not from the task, since a task
+        # whose cancellation was swallowed and asked for again by a TaskGroup (Python 3.13) counts as cancelled although
+        # its coroutine returned.
         try:
-            data = self.definition.inputs_codec.decode(data)
-            program = self.definition.fn(context, *data)
-            # What the program itself lets go of is free from here on.
-            del context, data
-            self._returned = (await program,)
+            self._returned = (await self._run(),)
         except (Unwind, SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - the outcome of the execution
             self._raised = error
+
+    def _run(self) -> Any:
+        """The coroutine of the program, which alone holds its context and its inputs from here on."""
+        context, data = self._start  # type: ignore[misc]  # run once, and set just before
+        self._start = None
+        return self.definition.fn(context, *self.definition.inputs_codec.decode(data))
 
     def _activity_completed(self, event: ev.ActivityCompleted) -> None:
         future: Any = self.open.pop(event.source)
@@ -295,15 +296,17 @@ class Execution(OrchestrationLoop):
 
     def _cancel_asked(self, event: ev.CancelRequested) -> None:
         self.cancel_requested = event.reason
-        self._program.cancel(event.reason or None)
+        root: Any = self._root
+        root.cancel(event.reason or None)
 
     def _wind_up(self) -> None:
         """When the program is done: cancel what is left, as `asyncio.run` does, then write the outcome."""
-        if self._next is None and self._program.done():
+        root: Any = self._root
+        if self._next is None and root.done():
             self._wind_down()
         if self._next is not None:
             self._continue_as_new(self._next)
-        elif not self._program.done() or self.unfinished():
+        elif not root.done() or self.unfinished():
             self._check_stuck()
         else:
             self._end()
