@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
@@ -13,6 +12,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure import _work as work
+from perdure._client.attributes import Attribute, checked_version, encode_attributes
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, status_of
 from perdure._client.history import Event, read_events
 from perdure._context import ExternalEvent
@@ -38,6 +38,7 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     import os
+    from datetime import datetime
     from types import TracebackType
 
     from perdure._client.requests import Gateway
@@ -48,8 +49,6 @@ R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-
-Attribute = str | int | float | bool | datetime
 
 CONFLICTS = ("fail", "use_existing", "restart_if_closed", "terminate_and_restart")
 PAGE_MAX = 1_000
@@ -293,7 +292,7 @@ class Client:
                 f"start_orchestration takes a definition made with @orchestration, or its name, not {orchestration!r}"
             )
         new_id = check_instance_id(instance_id) if instance_id is not None else gateway.draw_id()
-        start = work.Start(input=Raw(data), version=_checked_version(version), root=new_id)
+        start = work.Start(input=Raw(data), version=checked_version(version), root=new_id)
         return work.NewInstance(
             id=new_id,
             incarnation=gateway.draw_incarnation(),
@@ -302,7 +301,7 @@ class Client:
             start=work.encode_message(start),
             start_at=None if start_at is None else instant_us(start_at, "start_at"),
             root=new_id,
-            attributes=None if not attributes else _attributes(attributes),
+            attributes=None if not attributes else encode_attributes(attributes),
             slot=slot_of(new_id),
         )
 
@@ -452,7 +451,7 @@ class Client:
         if not 1 <= limit <= PAGE_MAX:
             raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
         statuses = _statuses(status)
-        wanted = {} if not attributes else decode_any(_attributes(attributes))
+        wanted = {} if not attributes else decode_any(encode_attributes(attributes))
         query = work.Query(statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after)
         gateway = self._opened()
         try:
@@ -494,26 +493,3 @@ class EngineClient(Client):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__("")
         self._gateway = gateway
-
-
-def _checked_version(version: str | None) -> str | None:
-    if version is not None:
-        from perdure._definitions import version_key  # noqa: PLC0415 - rarely needed
-
-        version_key(version)
-    return version
-
-
-def _attributes(attributes: Mapping[str, Attribute]) -> bytes:
-    plain: dict[str, Any] = {}
-    for key, value in attributes.items():
-        check_name("attribute", key)
-        if isinstance(value, datetime):
-            plain[key] = instant_us(value, f"attribute {key!r}")
-        elif isinstance(value, str | int | float | bool):
-            plain[key] = value
-        else:
-            raise UsageError(
-                f"attribute {key!r} is {value!r}: attributes are strings, numbers, booleans or aware datetimes"
-            )
-    return encode_any(plain, what="attributes")

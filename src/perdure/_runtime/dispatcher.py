@@ -15,14 +15,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perdure import _work as work
-from perdure._client.requests import Call, Ending, Inbox, Request, Watch
+from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
+from perdure._runtime.after import claimed, ending, requests_of, starts_or_told
 from perdure._runtime.inbox import Ended, Entry, GoesBack
-from perdure._runtime.live import Arrival, Live, Prepared
+from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watches import Watches
-from perdure._types import Status
 from perdure.errors import (
     ClientError,
     OutcomeUnknownError,
@@ -313,12 +313,12 @@ class Engine:
         try:
             committed = self._send(batch, requests)
         except BaseException as error:
-            for request in [*requests, *_requests_of(turns)]:
+            for request in [*requests, *requests_of(turns)]:
                 request.resolve(OutcomeUnknownError(f"the store failed ({error}): look before you send it again"))
             raise
         self._reserved = 0
         if committed is None:
-            self._start_over(_starts_or_told(_requests_of(turns)))
+            self._start_over(starts_or_told(requests_of(turns)))
         else:
             self.commits += 1
             self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
@@ -333,7 +333,7 @@ class Engine:
             request.resolve(outcome)
             self._forget_watched(request.item)
         if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
-            self._start_over(_requests_of(turns))
+            self._start_over(requests_of(turns))
             return
         tasks: list[work.ClaimedTask] = []
         for turn, outcome in zip(turns, outcomes[len(requests) + items :], strict=True):
@@ -437,7 +437,7 @@ class Engine:
             self._claim_wanted = True
         if isinstance(turn.item, work.Turn):
             self._publish(turn.item, turn, now, tasks)
-        self._watches.turned(turn.live, _ending(turn))
+        self._watches.turned(turn.live, ending(turn))
 
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
@@ -446,7 +446,7 @@ class Engine:
             if not task.local:
                 self._claim_wanted = True
             elif task.event not in gone:
-                tasks.append(_claimed(live, item, task, now))
+                tasks.append(claimed(live, item, task, now))
         if gone:
             self._hands.cancel([(item.incarnation, item.execution, event) for event in gone])
         if item.timers:
@@ -474,48 +474,3 @@ class Engine:
             self._orchestrations.admit(instance)
         if taken.more and (taken.instances or self._free() > 0):
             self._claim_wanted = True
-
-
-def _starts_or_told(requests: list[Request]) -> list[Request]:
-    """Of requests that may have landed: the starts, which may be sent again; whoever sent the others is told."""
-    for request in requests:
-        if not isinstance(request.item, work.StartInstance):
-            request.resolve(
-                OutcomeUnknownError(
-                    "the store broke off during the commit that carried this request; it probably landed: "
-                    "look before you send it again, or use a dedup_key"
-                )
-            )
-    return [request for request in requests if isinstance(request.item, work.StartInstance)]
-
-
-def _requests_of(turns: list[Prepared]) -> list[Request]:
-    return [arrival.request for turn in turns for arrival in turn.arrivals if arrival.request is not None]
-
-
-def _claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.ClaimedTask:
-    total, start = task.total_timeout_us, task.schedule_to_start_us
-    return work.ClaimedTask(
-        incarnation=turn.incarnation,
-        instance_id=live.instance_id,
-        orchestration_name=live.name,
-        orchestration_version=live.version or "",
-        execution=turn.execution,
-        event=task.event,
-        name=task.name,
-        input=task.input,
-        scheduled_at=now,
-        retry=task.retry,
-        tag=task.tag,
-        session=task.session,
-        priority=task.priority,
-        deadline=None if total is None else now + total,
-        start_by=None if start is None else now + start,
-    )
-
-
-def _ending(turn: Prepared) -> Ending | None:
-    change = turn.item.change if isinstance(turn.item, work.Turn) else None
-    if change is None or change.status is None or not Status(change.status).is_closed:
-        return None
-    return Ending(change.status, change.output, change.error)

@@ -20,7 +20,7 @@ from perdure._core.stage import Stage
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._runtime.live import Arrival, Live, Prepared
-from perdure._runtime.turns import Draft, Owner
+from perdure._runtime.turns import Draft, Owner, history_row
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
 from perdure.errors import (
     HeldError,
@@ -314,7 +314,7 @@ class Orchestrations:
             execution=live.execution_id,
             base=live.base,
             create=live.create,
-            history=_row(events, live.base, execution.now_us) if events else None,
+            history=history_row(events, live.base, execution.now_us) if events else None,
             consumed=consumed,
             tasks=tuple(draft.tasks),
             tasks_gone=tuple(draft.tasks_gone),
@@ -371,7 +371,7 @@ class Orchestrations:
             execution=live.execution_id,
             base=live.base,
             create=live.create,
-            history=_row(events, live.base, now) if events else None,
+            history=history_row(events, live.base, now) if events else None,
             consumed=tuple(arrival.seq for arrival in arrivals if arrival.seq),
             messages=tuple(draft.messages),
             change=draft.instance_change(),
@@ -379,7 +379,7 @@ class Orchestrations:
         return Prepared(live=live, item=turn, arrivals=arrivals, draft=draft)
 
     def _hold(self, live: Live, arrivals: list[Arrival], error: BaseException) -> Prepared:
-        reason = _reason(error)
+        reason = error_info_from_exception(error).summary
         with suppress(TurnInterrupted):
             self.drop(live)
         kept = [arrival.message for arrival in [*arrivals, *live.pending] if arrival.seq == 0]
@@ -497,12 +497,3 @@ class Orchestrations:
         self._by_id.clear()
         self._dirty.clear()
         return requests
-
-
-def _row(events: list[Any], base: int, at: int) -> work.HistoryRow:
-    data = ev.encode_events(events)
-    return work.HistoryRow(first=base + 1, last=base + len(events), at=at, data=data, crc=ev.checksum(data))
-
-
-def _reason(error: BaseException) -> str:
-    return error_info_from_exception(error).summary

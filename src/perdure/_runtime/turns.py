@@ -229,6 +229,12 @@ class Draft:
             self.messages.append(work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation))
 
 
+def history_row(events: list[Any], base: int, at: int) -> work.HistoryRow:
+    """The stored form of a turn's events, which follow event `base`."""
+    data = ev.encode_events(events)
+    return work.HistoryRow(first=base + 1, last=base + len(events), at=at, data=data, crc=ev.checksum(data))
+
+
 _READERS: dict[type, Callable[[Draft, Any], None]] = {
     ev.ActivityCompleted: Draft._answered,
     ev.ActivityFailed: Draft._answered,

@@ -47,22 +47,30 @@ MESSAGES_MAX = 1_000
 def unknown_reason(name: str, version: str | None, known: Iterable[str]) -> str:
     """Why `reap` holds an instance whose orchestration no live worker has.
 
-    `known` is what the live workers have, as "name@version"; while the instance's version is open, names are compared.
+    `known` is what the live workers have, as "name@version"; near is what has a near name.
     """
+    by_name: dict[str, set[str]] = {}
+    for each in known:
+        by_name.setdefault(each.rpartition("@")[0], set()).add(each)
+    names = _near(name, by_name)
     if version is None:
-        return _reason(f"orchestration {name!r}", name, {each.rpartition("@")[0] for each in known})
-    return _reason(f"orchestration {name!r} version {version}", f"{name}@{version}", set(known))
+        return _reason(f"orchestration {name!r}", names)
+    versions = {each for near in names for each in by_name[near]}
+    return _reason(f"orchestration {name!r} version {version}", _near(f"{name}@{version}", versions))
 
 
 def unknown_activity_reason(name: str, known: Iterable[str]) -> str:
     """Why `reap` holds an instance with a task whose activity no live worker has; `known` are those that they have."""
-    return _reason(f"activity {name!r}", name, set(known))
+    return _reason(f"activity {name!r}", _near(name, known))
 
 
-def _reason(what: str, wanted: str, known: set[str]) -> str:
+def _near(wanted: str, known: Iterable[str]) -> list[str]:
     from difflib import get_close_matches  # noqa: PLC0415 - only what goes wrong needs it
 
-    near = get_close_matches(wanted, sorted(known), NEAR_NAMES_MAX)
+    return get_close_matches(wanted, sorted(set(known)), NEAR_NAMES_MAX)
+
+
+def _reason(what: str, near: list[str]) -> str:
     registered = f" (registered near it: {', '.join(map(repr, near))})" if near else ""
     return (
         f"no live worker has {what}{registered}: start one whose registry has it, under that name or as an alias, or "

@@ -14,7 +14,7 @@ def _found(world: World, **query: Any) -> list[str]:
     names: list[str] = []
     after = None
     while True:
-        page, after = world.storage.find(Query(**query | {"after": after}))
+        page, after = world.storage.find(Query(after=after, **query))
         names += [each.id for each in page]
         if after is None:
             return names

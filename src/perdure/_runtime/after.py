@@ -1,0 +1,52 @@
+"""What follows from a commit, as plain functions: which activities start, which instances ended, whom to ask again."""
+
+from perdure import _work as work
+from perdure._client.requests import Ending, Request
+from perdure._runtime.live import Live, Prepared
+from perdure._types import Status
+from perdure.errors import OutcomeUnknownError
+
+
+def starts_or_told(requests: list[Request]) -> list[Request]:
+    """Of requests that may have landed: the starts, which may be sent again; whoever sent the others is told."""
+    for request in requests:
+        if not isinstance(request.item, work.StartInstance):
+            request.resolve(
+                OutcomeUnknownError(
+                    "the store broke off during the commit that carried this request; it probably landed: "
+                    "look before you send it again, or use a dedup_key"
+                )
+            )
+    return [request for request in requests if isinstance(request.item, work.StartInstance)]
+
+
+def requests_of(turns: list[Prepared]) -> list[Request]:
+    return [arrival.request for turn in turns for arrival in turn.arrivals if arrival.request is not None]
+
+
+def claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.ClaimedTask:
+    total, start = task.total_timeout_us, task.schedule_to_start_us
+    return work.ClaimedTask(
+        incarnation=turn.incarnation,
+        instance_id=live.instance_id,
+        orchestration_name=live.name,
+        orchestration_version=live.version or "",
+        execution=turn.execution,
+        event=task.event,
+        name=task.name,
+        input=task.input,
+        scheduled_at=now,
+        retry=task.retry,
+        tag=task.tag,
+        session=task.session,
+        priority=task.priority,
+        deadline=None if total is None else now + total,
+        start_by=None if start is None else now + start,
+    )
+
+
+def ending(turn: Prepared) -> Ending | None:
+    change = turn.item.change if isinstance(turn.item, work.Turn) else None
+    if change is None or change.status is None or not Status(change.status).is_closed:
+        return None
+    return Ending(change.status, change.output, change.error)
