@@ -1,7 +1,6 @@
 """Races (C01 to C19): live equals replay after every message (the conversation asserts it), and nothing is lost."""
 
 import asyncio
-import itertools
 
 import pytest
 
@@ -48,7 +47,7 @@ def test_c01_an_event_and_a_timer_in_both_orders(arm, first):
 
 
 @ARMS
-@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+@pytest.mark.parametrize("order", ["abc", "bca", "cab"])
 def test_c02_of_several_events_the_first_wins(arm, order):
     @orchestration
     async def program(ctx: OrchestrationContext) -> str:
