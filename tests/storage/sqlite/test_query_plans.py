@@ -17,6 +17,8 @@ SCANS_ALLOWED = {
     ("workers", "workers"): "all workers are wanted",
     ("worker_leases", "workers"): "all workers are wanted",
     ("unknown_waiting", "w"): "there are a handful of workers",
+    ("unknown_tasks", "w"): "there are a handful of workers",
+    ("known_names", "abilities"): "only when something is held, and it then tells what there is",
     ("tasks_in_line", "t"): "a line is walked from its front, as far as the limit",
     ("disown_tasks", "tasks"): "only when a worker leaves, and an index would cost every task two writes",
 }
