@@ -46,12 +46,17 @@ def key_of(task: ClaimedTask) -> TaskKey:
 class Attempt:
     """An activity that runs now."""
 
-    __slots__ = ("cancelled", "runner", "task")
+    __slots__ = ("cancelled", "limit", "runner", "task")
 
     def __init__(self, task: ClaimedTask) -> None:
         self.task = task
         self.runner: asyncio.Task[None] | None = None
         self.cancelled = False
+        self.limit: asyncio.Timeout | None = None
+
+    def is_wanted_no_more(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
+        """Whether a cancellation came from us or from its time limit; one of the activity's own making is a failure."""
+        return self.cancelled or closing or (self.limit is not None and self.limit.expired())
 
     def is_cancelled(self) -> bool:
         """Whether its outcome is no longer wanted."""
@@ -194,7 +199,7 @@ class Activities:
         if limit_us is None:
             return await self._attempt(attempt, plan, None)
         try:
-            async with asyncio.timeout(limit_us / 1e6):
+            async with asyncio.timeout(limit_us / 1e6) as attempt.limit:
                 return await self._attempt(attempt, plan, limit_us)
         except TimeoutError:
             # Every other error `_attempt` has kept.
@@ -214,7 +219,7 @@ class Activities:
                 call = partial(contextvars.copy_context().run, _plain, plan.invoke, arguments)
                 value = await self._threads.call(call)
         except asyncio.CancelledError as error:
-            if attempt.cancelled or self._closed or _is_cancelled_here():
+            if attempt.is_wanted_no_more(self._closed):
                 raise
             return self._failed(task, error, timed_out=False)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is a failure of this attempt and of nothing else
@@ -336,12 +341,6 @@ class Activities:
     def hurry(self) -> None:
         """Whoever waits for `close` has no more patience: the grace time is over."""
         self._hurried.set()
-
-
-def _is_cancelled_here() -> bool:
-    # A time limit cancels the task that runs the attempt; a CancelledError of the activity's own making does not.
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
