@@ -166,8 +166,12 @@ class Activities:
                 entry = await self._attempt(attempt, plan, None)
             else:
                 entry = await self._limited(attempt, plan)
-        except asyncio.CancelledError:
-            entry = GoesBack(task, _release(task))
+        except asyncio.CancelledError as error:
+            if attempt.cancelled or self._closed:
+                entry = GoesBack(task, _release(task))
+            else:
+                # By its own hand: handed back, it would do it again and again.
+                entry = self._failed(task, error, timed_out=False)
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
             _log.exception("the engine failed to run %s", task.name)
             entry = self._failed(task, error, timed_out=False)
