@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+from msgspec import Raw
 
 from perdure import OrchestrationContext, activity, orchestration
 from perdure._core.stage import Stage
-from perdure._events import Terminated
+from perdure._events import EventRaised, Terminated
 from perdure.errors import ActivityError, ActivityTimeoutError, OrchestrationError, OrchestrationTerminatedError
 from tests.core.harness import Conversation, dropped, error, kinds, replayed
 
@@ -294,3 +295,20 @@ def test_an_error_keeps_what_was_recorded_of_it():
     assert end.error.type == "perdure.errors.ActivityError"
     assert "card declined" in end.error.message
     assert "shop.CardDeclined" in end.error.types
+
+
+def test_which_wait_got_an_event_is_read_from_history_and_not_worked_out_again():
+    @orchestration
+    async def program(ctx: OrchestrationContext) -> list[int]:
+        first, second = ctx.schedule_wait("n", int), ctx.schedule_wait("n", int)
+        return [await second, await first]
+
+    talk = Conversation(program, always_replay=False)
+    talk.start()
+    raised = EventRaised(id=4, at=talk.now, name="n", data=Raw(b"7"), wait=3)
+    twin = replayed(talk.stage, program, [*talk.history, raised])
+    talk.drop()
+    talk.turns.append([raised])
+    talk.execution = twin
+
+    assert kinds(talk.raise_event("n", 8)) == ["done [7,8]"]
