@@ -308,8 +308,8 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
     def fire(self, handle: TimerHandle) -> None:
         """The durable timer of this callback has fired."""
         handle.fired = True
-        if self.ready is not None:
-            self.ready.append(handle)
+        ready: Any = self.ready
+        ready.append(handle)
 
     def drop(self) -> int:
         """End every coroutine without letting it ask for anything; returns how many would not end.
@@ -325,8 +325,6 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
             stubborn += not end(silenced(task).get_coro())
         for task in self.unretrieved():
             task._log_traceback = False
-        if self.ready is not None:
-            self.ready.clear()
         self.ended()
         return stubborn
 

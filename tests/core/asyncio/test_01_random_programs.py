@@ -5,7 +5,7 @@ import sys
 
 from tests.core.asyncio.programs import report
 
-PROGRAMS = 120
+PROGRAMS = 60
 SCRIPT = "from tests.core.asyncio.programs import main; main()"
 
 

@@ -38,6 +38,16 @@ def test_an_iterator_of_bare_coroutines_is_refused() -> None:
         Conversation(racing).start()
 
 
+def test_one_bare_coroutine_among_tasks_is_refused() -> None:
+    @orchestration
+    async def racing(ctx: OrchestrationContext) -> None:
+        for done in asyncio.as_completed([asyncio.create_task(step(ctx, "a")), step(ctx, "b")]):
+            await done
+
+    with pytest.raises(ForbiddenCallError, match="as_completed over bare coroutines"):
+        Conversation(racing).start()
+
+
 def test_tasks_and_durable_futures_pass() -> None:
     @orchestration
     async def racing(ctx: OrchestrationContext) -> list[object]:
