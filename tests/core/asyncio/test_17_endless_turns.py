@@ -67,6 +67,18 @@ def test_an_exit_in_a_task_passes_through_the_turn(error: type[BaseException]) -
     assert talk.drop() == 0
 
 
+def test_a_callback_that_was_cancelled_is_not_run() -> None:
+    ran: list[str] = []
+
+    @orchestration
+    async def changing_its_mind(ctx: OrchestrationContext) -> None:
+        asyncio.get_running_loop().call_soon(ran.append, "cancelled").cancel()
+        await asyncio.sleep(0)
+
+    assert kinds(Conversation(changing_its_mind).start()) == ["done null"]
+    assert ran == []
+
+
 def test_a_callback_that_raises_is_reported_at_the_end_and_harms_nobody() -> None:
     @orchestration
     async def failing(ctx: OrchestrationContext) -> None:
