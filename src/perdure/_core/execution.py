@@ -18,7 +18,8 @@ from msgspec import Raw
 
 from perdure import _events as ev
 from perdure._core.admission import admit
-from perdure._core.asks import TAKEN_BACK, DurableFuture, LoopTimer, Note, WaitFuture, resolve
+from perdure._core.answers import ANSWERS
+from perdure._core.asks import TAKEN_BACK, DurableFuture, LoopTimer, Note, WaitFuture
 from perdure._core.callsite import where_asked
 from perdure._core.ending import failed, left_over, raised, returned, stuck, unretrieved
 from perdure._core.loop import OrchestrationLoop, TurnEndlessError
@@ -27,13 +28,8 @@ from perdure._core.matching import match
 from perdure._core.unwinding import Unwind
 from perdure._core.waiting import Waiting
 from perdure.errors import (
-    ActivityError,
-    ActivityTimeoutError,
     ForbiddenCallError,
     LimitError,
-    OrchestrationCancelledError,
-    OrchestrationError,
-    OrchestrationTerminatedError,
 )
 
 if TYPE_CHECKING:
@@ -49,11 +45,6 @@ HISTORY_EVENTS_MAX = 500_000
 
 WIND_DOWN_ROUNDS_MAX = 1_000
 """How often tasks that are cancelled at the end may leave new tasks behind, in the run of one event."""
-
-CHILD_ERRORS = {
-    "cancelled": OrchestrationCancelledError,
-    "terminated": OrchestrationTerminatedError,
-}
 
 
 class Execution(OrchestrationLoop):
@@ -262,38 +253,6 @@ class Execution(OrchestrationLoop):
         self._start = None
         return self.definition.fn(context, *self.definition.inputs_codec.decode(data))
 
-    def _activity_completed(self, event: ev.ActivityCompleted) -> None:
-        future: Any = self.open.pop(event.source)
-        resolve(future, future.decoder, event.result, f"result of activity {future.name}")
-
-    def _activity_failed(self, event: ev.ActivityFailed) -> None:
-        future: Any = self.open.pop(event.source)
-        kind = ActivityTimeoutError if event.timed_out else ActivityError
-        future.set_exception(kind(event.error, activity_name=future.name))
-
-    def _timer_fired(self, event: ev.TimerFired) -> None:
-        timer: Any = self.open.pop(event.source)
-        if isinstance(timer, LoopTimer):
-            self.fire(timer)
-        else:
-            timer.set_result(None)
-
-    def _child_completed(self, event: ev.ChildCompleted) -> None:
-        future: Any = self.open.pop(event.source)
-        resolve(future, future.decoder, event.result, f"result of orchestration {future.name}")
-
-    def _child_failed(self, event: ev.ChildFailed) -> None:
-        future: Any = self.open.pop(event.source)
-        kind = CHILD_ERRORS.get(event.ending, OrchestrationError)
-        future.set_exception(kind(event.error, instance_id=future.instance_id))
-
-    def _event_raised(self, event: ev.EventRaised) -> None:
-        if event.wait is None:
-            self.mailboxes.put(event.name, event.id, event.data)
-        else:
-            wait: Any = self.open.pop(event.wait)
-            self.mailboxes.give(wait, event.id, event.data)
-
     def _cancel_asked(self, event: ev.CancelRequested) -> None:
         self.cancel_requested = event.reason
         root: Any = self._root
@@ -487,11 +446,6 @@ def _awaits_an_answer(ask: Ask) -> bool:
 
 _DELIVERIES: dict[type, Callable[[Execution, Any], None]] = {
     ev.Started: Execution._begin,
-    ev.ActivityCompleted: Execution._activity_completed,
-    ev.ActivityFailed: Execution._activity_failed,
-    ev.TimerFired: Execution._timer_fired,
-    ev.EventRaised: Execution._event_raised,
-    ev.ChildCompleted: Execution._child_completed,
-    ev.ChildFailed: Execution._child_failed,
     ev.CancelRequested: Execution._cancel_asked,
+    **ANSWERS,
 }

@@ -107,7 +107,7 @@ def test_a_child_that_is_abandoned_begins_also_when_its_future_is_cancelled_at_o
 def test_another_close_policy_is_refused():
     @orchestration
     async def program(ctx: OrchestrationContext) -> None:
-        ctx.schedule_sub_orchestration("c", on_close="ignore")  # type: ignore[call-overload]
+        ctx.schedule_sub_orchestration("c", on_close="ignore")
 
     (end,) = Conversation(program).start()
 

@@ -49,7 +49,7 @@ def test_a_timer_may_name_an_instant():
     assert timer.fire_at == int(instant.timestamp()) * 1_000_000
 
 
-@pytest.mark.parametrize("until", [-1, timedelta(seconds=-1), float("nan"), datetime(2030, 1, 1)])  # noqa: DTZ001
+@pytest.mark.parametrize("until", [-1, timedelta(seconds=-1), float("nan"), datetime(2030, 1, 1)])  # noqa: DTZ001 - that is the mistake
 def test_a_timer_without_a_time_is_refused(until):
     @orchestration
     async def program(ctx: OrchestrationContext) -> str:

@@ -133,7 +133,7 @@ def test_a_future_that_asyncio_cancelled_is_refused_without_a_line():
 def test_a_race_needs_something_that_can_be_awaited(arms):
     @orchestration
     async def program(ctx: OrchestrationContext) -> None:
-        await ctx.select(*[5] * arms)  # type: ignore[list-item]
+        await ctx.select(*[5] * arms)
 
     (end,) = Conversation(program).start()
 
