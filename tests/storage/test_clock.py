@@ -1,5 +1,6 @@
-"""Time and chance in the hands of a test."""
+"""Time and chance in the hands of a test, and the time of a store, which never goes back."""
 
+from perdure.storage.clock import ForwardClock
 from perdure.testing._clock import ManualClock, SeededEntropy
 
 
@@ -30,3 +31,13 @@ def test_entropy_is_the_same_on_every_python():
     entropy = SeededEntropy(42)
     assert entropy.token().hex() == "bdd732262feb6e9528efe333b266f103"
     assert all(0 <= entropy.fraction() < 1 for _ in range(1_000))
+
+
+def test_a_stores_time_stands_still_while_its_clock_is_behind():
+    clock = ManualClock(now_us=10)
+    forward = ForwardClock(clock)
+    seen = [forward.now_us()]
+    for now_us in (15, 3, 14, 16):
+        clock.set(now_us)
+        seen.append(forward.now_us())
+    assert seen == [10, 15, 15, 15, 16]

@@ -13,6 +13,9 @@ All calls block and may come from any thread, one at a time for `Storage` and an
 
 Words that the contract uses:
 
+- *now*: what the store's clock says, but never less than this handle has seen before: while a clock that was set back
+  catches up, the handle's time stands still, and what would fall due meanwhile waits for the difference. Other handles
+  may be behind or ahead.
 - *due*: at or before the store's now. A message's due time that is past, or None, is taken as now, so that arrival
   orders what is due at once. A timer is due at its `fire_at`, as given.
 - *closed*: completed, failed, cancelled or terminated; *open*: every other status.
@@ -21,8 +24,8 @@ Words that the contract uses:
 - *child*: an instance whose `parent.incarnation` names an instance. One whose parent is gone counts as a root.
 - An open instance whose `Start` is not yet due waits for it: other messages to it, control messages excepted, fall due
   together with the start.
-- `updated_at` moves with every applied turn and every hold, with nothing else; after the clock was set back it may
-  stand still until the clock has caught up.
+- `updated_at` moves with every applied turn and every hold, with nothing else; where another handle was ahead, it
+  may stand still until this one has caught up.
 """
 
 from collections.abc import Iterable, Sequence
@@ -99,7 +102,7 @@ class Storage(Protocol):
     """The write side: what a worker or client needs to commit and to take work."""
 
     def now(self) -> int:
-        """The store's time, in microseconds UTC."""
+        """The store's time, in microseconds UTC; never less than this handle has answered before."""
         ...
 
     def register(

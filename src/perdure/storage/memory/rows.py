@@ -150,7 +150,7 @@ class TaskLine:
                 _drop(self.moments, (moment, task.rank))
 
     def advance(self, now: int) -> None:
-        """Move the horizon: forward by what has become ready, back (the clock was set) by doing it all again."""
+        """Move the horizon: forward by what has become ready; back, where a handle is behind, by doing it all again."""
         if now < self.horizon:
             tasks = list(self.tasks.values())
             self.tasks, self.ready, self.moments, self.horizon = {}, [], [], now

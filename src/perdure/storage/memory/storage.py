@@ -21,6 +21,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.storage.base import LEASE_US, page_key, parse_page_key
+from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
@@ -54,6 +55,7 @@ class MemoryStorage:
 
     def __init__(self, clock: Clock | None = None, entropy: Entropy | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._time = ForwardClock(self._clock)
         self._entropy = entropy or SystemEntropy()
         self._memory = _Memory()
         self._own_commits = 0
@@ -67,8 +69,8 @@ class MemoryStorage:
         return other
 
     def now(self) -> int:
-        """The store's time, in microseconds UTC."""
-        return self._clock.now_us()
+        """The store's time, in microseconds UTC; never less than before."""
+        return self._time.now_us()
 
     def register(
         self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US

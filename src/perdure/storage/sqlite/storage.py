@@ -9,6 +9,7 @@ from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
 from perdure.errors import StorageError, UsageError
 from perdure.storage.base import LEASE_US
+from perdure.storage.clock import ForwardClock
 from perdure.storage.sqlite import inspector
 from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.claims import take
@@ -76,7 +77,7 @@ class SqliteStorage:
         if durability not in ("full", "normal"):
             raise UsageError(f'durability must be "full" or "normal", not {durability!r}')
         self.path = locate(path, allow_shared=allow_shared)
-        self._clock = clock or SystemClock()
+        self._clock = ForwardClock(clock or SystemClock())
         self._entropy = entropy or SystemEntropy()
         self._pid = os.getpid()
         self._closed = False
@@ -98,7 +99,7 @@ class SqliteStorage:
         self._seen = self._data_version()
 
     def now(self) -> int:
-        """The store's time, in microseconds UTC."""
+        """The store's time, in microseconds UTC; never less than before."""
         return self._clock.now_us()
 
     def register(

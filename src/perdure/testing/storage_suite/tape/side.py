@@ -61,7 +61,8 @@ class Side:
             case Ask(label=label, token=token):
                 return self.storage.applied(self._number(label), token)
             case Move(us=us):
-                return self._clock.advance(us)
+                self._clock.set(self._clock.now_us() + us)
+                return self.storage.now()
             case Find(query=query):
                 return self._pages(query)
             case _:

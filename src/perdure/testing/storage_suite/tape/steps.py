@@ -56,7 +56,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class Move(Struct, frozen=True, kw_only=True):
-    """The clock moves on, by microseconds."""
+    """The clock moves on by microseconds, or is set back if they are negative."""
 
     us: int
 
