@@ -7,6 +7,7 @@ import pytest
 
 from perdure import (
     ExternalEvent,
+    HeldError,
     InstanceStatus,
     OrchestrationContext,
     OrchestrationHandle,
@@ -16,6 +17,7 @@ from perdure import (
     activity,
     orchestration,
 )
+from perdure.testing import Environment
 
 GO = ExternalEvent[str]("go")
 
@@ -250,3 +252,25 @@ async def test_an_activity_that_no_worker_has_waits_visibly_for_one_that_has(dat
         await until(handle, Status.RUNNING)
     async with Runtime(database, Registry(checkout, reserve, charge)) as runtime:
         assert await runtime.client.get_handle("i", checkout).result() == ["reserved o-1", "go", "charged o-1"]
+
+
+async def test_in_the_test_environment_nobody_waits_for_a_held_instance_or_for_its_parent():
+    @orchestration(name="stuck")
+    async def stuck(ctx: OrchestrationContext) -> None:
+        await asyncio.Event().wait()
+
+    @orchestration(name="parent")
+    async def parent(ctx: OrchestrationContext) -> None:
+        await ctx.schedule_sub_orchestration(stuck)
+
+    async with Environment(Registry(stuck, parent)) as env:
+        for program in (stuck, parent):
+            with pytest.raises(HeldError, match="test_held.py:"):
+                await env.run(program)
+        handle = await env.client.start_orchestration(stuck)
+        with pytest.raises(HeldError, match="stuck"):
+            await handle.result()
+        assert (await handle.status()).status is Status.HELD
+        await handle.terminate()
+        await env.advance(1)
+        assert (await handle.status()).status is Status.TERMINATED

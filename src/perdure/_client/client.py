@@ -96,6 +96,8 @@ class Client:
         clock, entropy = SystemClock(), SystemEntropy()
         # Off the loop: creating a file takes a while, and other programs may hold it.
         loop = asyncio.get_running_loop()
+        if hasattr(loop, "__perdure_orchestration_loop__"):
+            raise UsageError("a client can't be opened inside an orchestration: use ctx's verbs, or one in an activity")
         opened = partial(open_storage, self._url, clock=clock, entropy=entropy)
         self._own = self._gateway = ThreadGateway(await loop.run_in_executor(None, opened), clock, entropy)
         return self

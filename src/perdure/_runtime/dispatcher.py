@@ -124,6 +124,10 @@ class Engine:
         """Whether somebody waits for an instance to end."""
         return self._watches.is_end_awaited
 
+    def give_up(self, instance_id: str, error: BaseException) -> None:
+        """Tell those who wait for the end of an instance that it will not come."""
+        self._watches.give_up(instance_id, error)
+
     def register(self) -> None:
         """Enter the store as a worker."""
         registry = self._registry

@@ -82,12 +82,13 @@ class Runtime:
         turn_limit: Duration | None = 2.0,
         worker_name: str | None = None,
     ) -> None:
-        for name, value in (
-            ("max_activities", max_activities),
-            ("activity_threads", activity_threads),
-            ("max_cached_instances", max_cached_instances),
-        ):
-            if value < 1:
+        counts: dict[str, Any] = {
+            "max_activities": max_activities,
+            "activity_threads": activity_threads,
+            "max_cached_instances": max_cached_instances,
+        }
+        for name, value in counts.items():
+            if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
         if durability not in {"full", "normal"}:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")

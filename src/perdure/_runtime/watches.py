@@ -101,6 +101,16 @@ class Watches:
         if kept:
             self._watches[instance_id] = kept
 
+    def give_up(self, instance_id: str, error: BaseException) -> None:
+        """The instance will not end: tell those who wait for that."""
+        watches = self._watches.pop(instance_id, [])
+        kept = [watch for watch in watches if not watch.until_closed]
+        if kept:
+            self._watches[instance_id] = kept
+        for watch in watches:
+            if watch.until_closed:
+                watch.resolve(error)
+
     def close(self, error: BaseException) -> None:
         """Nobody will tell them any more."""
         for watches in self._watches.values():

@@ -16,8 +16,9 @@ from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TurnWatch
-from perdure._types import duration_us
-from perdure.errors import UsageError
+from perdure._types import Status, duration_us
+from perdure._work import Query
+from perdure.errors import HeldError, UsageError
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import ManualClock, SeededEntropy
 
@@ -157,6 +158,7 @@ class Environment:
 
         Raises:
             OrchestrationError: It failed.
+            HeldError: It, or a child of it, is held: its code is wrong.
             UsageError: Inputs were given by name: they are positional.
         """
         if kwargs:
@@ -257,7 +259,18 @@ class Environment:
                 if self._may_jump():
                     self._move_to(engine.next_due or 0)
                     continue
+                if engine.is_waited_for:
+                    self._tell_of_held()
             await inbox.news.wait()
+
+    def _tell_of_held(self) -> None:
+        # No worker with mended code will come: who waits for the end, of this instance or of the one at the top of its
+        # tree, would wait for ever.
+        for record in self._storage.find(Query(statuses=(Status.HELD,)))[0]:
+            error = HeldError(f"instance {record.id!r} ({record.name}) is held: {record.held_because}")
+            for each in {record.id, record.root}:
+                self._engine.give_up(each, error)
+        self._gateway.flush()
 
     def _may_jump(self) -> bool:
         return self._holding_time == 0 and self._engine.is_waited_for and self._engine.next_due is not None
