@@ -6,7 +6,6 @@ as in `python -m asyncio`. Beyond that:
 - A block whose first line is a path (`# shop/names.py`) is that file: it is written and imported.
 - A block that uses `ctx` without defining it is the body of an orchestration, which runs with all that the page has
   defined so far.
-- `<!-- raises: LimitError -->` above a block says how the block ends.
 - `<!-- check` and Python lines up to `-->` run like a block, and no reader sees them.
 """
 
@@ -32,7 +31,6 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "sk
 
 _FENCE = re.compile(r"^```(?P<language>[\w-]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 _CHECK = re.compile(r"^<!-- check\n(?P<code>.*?)^-->$", re.MULTILINE | re.DOTALL)
-_RAISES = re.compile(r"<!-- raises: (?P<error>\w+) -->\n+\Z")
 _FILE = re.compile(r"# (?P<path>[\w/-]+\.py)\n")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -48,7 +46,6 @@ class Block:
     language: str
     code: str
     line: int
-    raises: str | None = None
 
     @property
     def file(self) -> str | None:
@@ -83,12 +80,10 @@ class Page:
 
     def _block(self, match: re.Match[str]) -> Block:
         before = self.text[: match.start("code")]
-        raises = _RAISES.search(self.text[: match.start()])
         return Block(
             language=match.groupdict().get("language", "python"),
             code=match["code"],
             line=before.count("\n") + 1,
-            raises=raises["error"] if raises else None,
         )
 
     def blocks_of(self, language: str) -> list[Block]:
@@ -120,16 +115,13 @@ class PageRunner:
         self.names: dict[str, Any] = vars(module)
 
     def run(self) -> None:
-        """Run all blocks; raises whatever a block raises that does not say so."""
+        """Run all blocks; raises whatever a block raises, with a note that says which it was."""
         for block in self._page.blocks_of("python"):
             try:
                 self._run(block)
             except Exception as error:
-                if block.raises is None or block.raises != type(error).__name__:
-                    error.add_note(f"in the block at {self._page}:{block.line}")
-                    raise
-            else:
-                assert block.raises is None, f"{self._page}:{block.line} did not raise {block.raises}"
+                error.add_note(f"in the block at {self._page}:{block.line}")
+                raise
 
     def call(self, function: Callable[[], Any]) -> None:
         """Call a function of the page, and await what it returns if need be."""
