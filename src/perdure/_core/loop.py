@@ -9,6 +9,8 @@ The same idea, an event loop of their own for deterministic replay, is in Tempor
 """
 
 import asyncio
+from asyncio import Handle
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from math import ceil
@@ -140,7 +142,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """
         if self.over is not None:
             return False
-        if asyncio._get_running_loop() is not self:
+        if running_loop() is not self:
             self._outside(verb)
         return True
 
@@ -154,7 +156,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
 
     def _outside(self, verb: str) -> NoReturn:
         error = ForbiddenCallError(f"{verb} was called outside this orchestration's own turn: {OUTSIDE}")
-        running = asyncio._get_running_loop()
+        running = running_loop()
         if isinstance(running, OrchestrationLoop) and running.offence is None:
             # The other one's fault as well: its replay would not find this execution where it is now.
             running.offence = error
@@ -166,11 +168,11 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """Run the callback in this turn, after those already scheduled."""
         # Not refused while the execution unwinds: asyncio itself still has to wake the tasks that it cancels.
         ready = self.ready
-        if ready is None or asyncio._get_running_loop() is not self:
+        if ready is None or running_loop() is not self:
             self._outside("call_soon")
         if type(callback) is FIRST_STEP:
             self._check_task(callback)
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, self, context)
         ready.append(handle)
         return handle
 
