@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import sys
+
+import pytest
 
 from perdure import OrchestrationContext, orchestration
 from tests.core.harness import Conversation, kinds
@@ -68,3 +71,20 @@ async def _fail() -> None:
 
 async def _wait(ctx: OrchestrationContext) -> None:
     await ctx.schedule_wait("never")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_an_eager_task_is_one_of_ours() -> None:
+    @orchestration
+    async def eager(ctx: OrchestrationContext) -> str:
+        loop = asyncio.get_running_loop()
+        quick = loop.create_task(asyncio.sleep(0, "quick"), eager_start=True)
+        waiting = loop.create_task(_wait(ctx), eager_start=True)
+        first = ctx.schedule_activity("a")
+        return f"{await quick} {await first} {waiting.done()}"
+
+    talk = Conversation(eager)
+
+    assert kinds(talk.start()) == ["wait never", "act a"]
+    assert len(talk.execution.unfinished()) == 2
+    assert kinds(talk.complete(3, "A")) == ["wait! 2", 'done "quick A False"']
