@@ -451,6 +451,8 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     """When the total timeout ends; None without one."""
     start_by: int | None = None
     """When the schedule-to-start timeout ends; None without one."""
+    last_error: bytes | None = None
+    """What the last `TaskRetry` said; None before the first."""
 
 
 class Work(Struct, frozen=True, kw_only=True):

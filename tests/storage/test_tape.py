@@ -71,6 +71,7 @@ def _greedy(batch):
         pytest.param(_each(Delete, lambda item: replace(item, force=True)), id="deletes what runs"),
         pytest.param(_each(Hold, lambda item: replace(item, messages=())), id="drops what a hold keeps"),
         pytest.param(_each(TaskRetry, lambda item: replace(item, delay_us=0)), id="retries at once"),
+        pytest.param(_each(TaskRetry, lambda item: replace(item, last_error=None)), id="forgets the last error"),
         pytest.param(_each(InstanceRelease, lambda item: replace(item, delay_us=0)), id="hands out at once again"),
     ],
 )

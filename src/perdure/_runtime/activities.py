@@ -197,7 +197,8 @@ class Activities:
     async def _limited(self, attempt: Attempt, plan: "Plan") -> Entry:
         """An attempt that has a policy or a deadline."""
         task = attempt.task
-        limit_us, overdue = self._limit(task, _policy(task))
+        policy = _policy(task)
+        limit_us, overdue = self._limit(task, policy)
         if overdue is not None:
             return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
         if limit_us is None:
@@ -207,7 +208,8 @@ class Activities:
                 return await self._attempt(attempt, plan, limit_us)
         except TimeoutError:
             # Every other error `_attempt` has kept.
-            return self._failed(task, _late(limit_us), timed_out=True)
+            late = _late(limit_us) if limit_us == policy.attempt_timeout_us else _too_late(task, policy)
+            return self._failed(task, TimeoutError(late), timed_out=True)
 
     async def _attempt(self, attempt: Attempt, plan: "Plan", limit_us: int | None) -> Entry:
         task = attempt.task
@@ -262,7 +264,7 @@ class Activities:
         if task.start_by is not None and now >= task.start_by:
             return None, "it did not start within schedule_to_start: no worker with it was free in time"
         if task.deadline is not None and now >= task.deadline:
-            return None, f"it did not end within its total timeout of {(policy.total_timeout_us or 0) / 1e6:g} s"
+            return None, _too_late(task, policy)
         limits = [limit for limit in (policy.attempt_timeout_us, task.deadline and task.deadline - now) if limit]
         return min(limits, default=None), None
 
@@ -363,5 +365,12 @@ def _release(task: ClaimedTask, delay_us: int = 0) -> TaskRelease:
     return TaskRelease(incarnation=task.incarnation, execution=task.execution, event=task.event, delay_us=delay_us)
 
 
-def _late(limit_us: int | None) -> TimeoutError:
-    return TimeoutError(f"it did not end within {(limit_us or 0) / 1e6:g} s")
+def _late(limit_us: int) -> str:
+    return f"it did not end within {limit_us / 1e6:g} s"
+
+
+def _too_late(task: ClaimedTask, policy: WirePolicy) -> str:
+    late = f"it did not end within its total timeout of {(policy.total_timeout_us or 0) / 1e6:g} s"
+    if task.last_error is None:
+        return late
+    return f"{late}; the last attempt failed with {msgspec.json.decode(task.last_error, type=ErrorInfo).summary}"

@@ -114,6 +114,7 @@ def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
         priority=task.new.priority,
         deadline=task.deadline,
         start_by=task.start_by,
+        last_error=task.last_error,
     )
 
 

@@ -18,6 +18,8 @@ from perdure.storage.sqlite.transaction import Transaction
 
 _WAITING = STATEMENTS["waiting"]
 _PAGE_MIN = 16
+_PAYLOADS = 3
+"""How many payloads come with a task: its policy, its input, its last error."""
 
 Candidate: TypeAlias = tuple[int, int, int]
 """When something of an instance fell due, its incarnation, and whether the worker owns it already."""
@@ -155,7 +157,7 @@ def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[
             raise
         return _read_tasks(transaction, keys[:middle]) + _read_tasks(transaction, keys[middle:])
     rows = decode_answer(answer)
-    pieces = cut(payloads, [size for row in rows for size in row[-2:]])
+    pieces = iter(cut(payloads, [size for row in rows for size in row[-_PAYLOADS:]]))
     return tuple(
         ClaimedTask(
             incarnation=row[0],
@@ -165,18 +167,19 @@ def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[
             execution=row[4],
             event=row[5],
             name=row[6],
-            input=pieces[2 * number + 1] or b"",
+            input=input_ or b"",
             scheduled_at=row[7],
             attempt=row[8],
             deliveries=row[9],
-            retry=pieces[2 * number],
+            retry=retry,
             tag=row[10],
             session=row[11],
             priority=row[12],
             deadline=row[13],
             start_by=row[14],
+            last_error=last_error,
         )
-        for number, row in enumerate(rows)
+        for row, retry, input_, last_error in zip(rows, pieces, pieces, pieces, strict=True)
     )
 
 

@@ -496,18 +496,19 @@ UPDATE tasks SET owner = ?2 WHERE (incarnation, execution, event) IN (
 );
 
 -- name: claimed_tasks
--- Tasks in the order asked for, and their retry policies and inputs.
+-- Tasks in the order asked for, and their retry policies, inputs and last errors.
 SELECT
     json_group_array(json_array(
         incarnation, id, orchestration, version, execution, event, name, scheduled_at, attempt, deliveries, tag,
-        session, priority, deadline, start_by, retry_size, input_size
+        session, priority, deadline, start_by, retry_size, input_size, error_size
     )),
     CAST(group_concat(payload, '') AS BLOB)
 FROM (
     SELECT
         t.incarnation, i.id, i.name AS orchestration, ifnull(i.version, '') AS version, t.execution, t.event, t.name,
         t.scheduled_at, t.attempt, t.deliveries, t.tag, t.session, t.priority, t.deadline, t.start_by,
-        length(t.retry) AS retry_size, length(t.input) AS input_size, ifnull(t.retry, x'') || t.input AS payload
+        length(t.retry) AS retry_size, length(t.input) AS input_size, length(t.last_error) AS error_size,
+        ifnull(t.retry, x'') || t.input || ifnull(t.last_error, x'') AS payload
     FROM jsonb_each(?1) AS j
     CROSS JOIN tasks AS t
         ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2

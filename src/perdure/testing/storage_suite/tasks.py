@@ -190,7 +190,21 @@ class Outcomes(Topic):
         world.clock.advance(1)
         again = third.take_task(2)
         assert (again.attempt, again.deliveries, again.scheduled_at) == (2, 1, claimed.scheduled_at)
+        assert (claimed.last_error, again.last_error, again.input) == (None, b"declined", claimed.input)
         assert refused(other.do(about(TaskDone, claimed, body=b"late"))) is Refusal.NOT_OWNER
+
+    def test_the_last_error_stays_until_another_attempt_fails(self) -> None:
+        world = self.world
+        _, other, claimed = self._claimed_elsewhere(total_timeout_us=SECOND, retry=b"{}")
+        other.do(about(TaskRetry, claimed, attempt=2, delay_us=0, last_error=b"\x00declined"))
+        other.do(about(TaskRelease, other.take_task(2)))
+        world.storage.unregister(other.number)
+        world.clock.advance(SECOND)
+        late = world.worker("late", orchestrations=[], activities=[])
+        again = late.take_task(2)
+        assert (again.attempt, again.last_error, again.retry) == (2, b"\x00declined", b"{}")
+        late.do(about(TaskRetry, again, attempt=3, delay_us=0))
+        assert late.take_task(2).last_error is None
 
     def test_a_released_task_counts_neither_attempt_nor_delivery(self) -> None:
         world = self.world

@@ -164,7 +164,12 @@ class Items:
             case "done":
                 return TaskDone(**name, body=self._book.body())
             case "retry":
-                return TaskRetry(**name, attempt=2 + dice.below(3), delay_us=dice.pick(DELAYS_US))
+                return TaskRetry(
+                    **name,
+                    attempt=2 + dice.below(3),
+                    delay_us=dice.pick(DELAYS_US),
+                    last_error=self._book.body() if dice.chance(70) else None,
+                )
             case _:
                 return TaskRelease(**name, delay_us=dice.pick(DELAYS_US))
 
