@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # Of asyncio and of this package: who asked stands above their frames.
-_SKIPPED = (asyncio.__file__.removesuffix("__init__.py"), __file__.removesuffix("_core/callsite.py"))
+_SKIPPED = (asyncio.__file__[: -len("__init__.py")], __file__[: -len("_core/callsite.py")])
 
 # Callbacks are begun there. Above stands whoever runs the loop, who asks for nothing.
 _BEGINNING = asyncio.events.__file__

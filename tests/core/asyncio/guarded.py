@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import randint
-from time import sleep
 from time import time as seconds
 
 # ruff: noqa: DTZ002, DTZ003, DTZ011, PLW0108, S311, S605, S607, PLW1510, SIM115, PTH123 - it is all wrong on purpose
@@ -49,7 +48,7 @@ CALLS: dict[str, Callable[[], object]] = {
 
 ALIASED: dict[str, Callable[[], object]] = {
     "time.time": lambda: seconds(),
-    "time.sleep": lambda: sleep(0),
+    "time.sleep": lambda: functools.partial(time.sleep, 0)(),
     "random.randint": lambda: randint(1, 2),
     "uuid.uuid4": lambda: functools.partial(uuid.uuid4)(),
 }
