@@ -5,7 +5,7 @@ waits for a timer, an activity or a child; it is asked for before the race (eage
 pause before its first race, for an activity of its own, while the eager arms are asked for already: so events are
 unread or waits hold them when the race begins. Programs that differ only in which mailbox is which are one.
 
-Up to three messages arrive (four where there is a pause and fewer arms), in every order, one after another. A batch of
+Up to three messages arrive (four where one arm follows a pause), in every order, one after another. A batch of
 messages that a worker takes at once and the same messages over two or three turns are one history here, but for
 messages that something earlier in their batch has made stale: after every step every such message is tried too.
 
@@ -55,7 +55,7 @@ class Scope:
     @property
     def messages_max(self) -> int:
         """How many messages arrive at most, the start aside."""
-        return MESSAGES_MAX + (self.pauses and len(self.arms) < ARMS_MAX)
+        return MESSAGES_MAX + (self.pauses and len(self.arms) == 1)
 
 
 def scopes(arms: int, races: int, *, lazy: bool) -> list[Scope]:
