@@ -20,6 +20,11 @@ def starts_or_told(requests: list[Request]) -> list[Request]:
     return [request for request in requests if isinstance(request.item, work.StartInstance)]
 
 
+def is_own(refused: work.Refused, start: work.StartInstance) -> bool:
+    """Whether what has the id is this very start, which had landed before: its answer was lost."""
+    return refused.existing is not None and refused.existing.incarnation == start.new.incarnation
+
+
 def requests_of(turns: list[Prepared]) -> list[Request]:
     return [arrival.request for turn in turns for arrival in turn.arrivals if arrival.request is not None]
 

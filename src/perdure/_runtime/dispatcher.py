@@ -18,7 +18,7 @@ from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
-from perdure._runtime.after import claimed, ending, requests_of, starts_or_told
+from perdure._runtime.after import claimed, ending, is_own, requests_of, starts_or_told
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
@@ -164,7 +164,8 @@ class Engine:
         claim = self._claim()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
-        self._watches.look_for_fresh()
+        if not self._watches.look_for_fresh():
+            self._pause(RETRY_STORAGE_US)
         self._orchestrations.evict()
         self._hands.flush()
 
@@ -200,7 +201,8 @@ class Engine:
 
     def delay(self) -> int:
         """Microseconds in which there is nothing to do unless something comes in."""
-        if self._orchestrations.has_work or self._items or self._requests or self._claim_wanted:
+        waits = self._items or self._requests or self._claim_wanted or self._watches.is_behind
+        if waits or self._orchestrations.has_work:
             return 0
         now = self._clock.monotonic_us()
         delay = POLL_FAST_US if now < self._fast_until else POLL_US
@@ -251,10 +253,17 @@ class Engine:
         self._requests.append(request)
         self._claim_wanted = True
 
+    def _has_changed(self) -> bool:
+        try:
+            return bool(self._storage.changed())
+        except StorageError as error:
+            _log.warning("could not look whether others have written: %s", error)
+            return True
+
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
-        if now >= self._next_look and self._storage.changed():
+        if now >= self._next_look and self._has_changed():
             self._fast_until = now + FAST_FOR_US
             self._claim_wanted = True
             self._watches.look()
@@ -415,6 +424,8 @@ class Engine:
                 self._pause(pause)
                 pause = min(2 * pause, RETRY_STORAGE_US_MAX)
             else:
+                # Instances may have ended in the commit whose answer never came.
+                self._watches.look()
                 return
 
     # -- after the commit ------------------------------------------------------------------------------------------
@@ -466,7 +477,7 @@ class Engine:
             item = request.item
             if turn.live.create is None or not isinstance(item, work.StartInstance):
                 self._requests.append(request)
-            elif outcome.reason is work.Refusal.EXISTS and item.on_conflict == "fail":
+            elif outcome.reason is work.Refusal.EXISTS and item.on_conflict == "fail" and not is_own(outcome, item):
                 request.resolve(outcome)
             else:
                 self._requests.append(request)

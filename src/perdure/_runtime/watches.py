@@ -63,10 +63,17 @@ class Watches:
         if instance_id in self._watches:
             self._fresh.add(instance_id)
 
-    def look_for_fresh(self) -> None:
-        """Look up those that memory says nothing of."""
-        if self._fresh and self._look(self._fresh, changed=False):
-            self._fresh = set()
+    @property
+    def is_behind(self) -> bool:
+        """Whether somebody is to be looked up."""
+        return bool(self._fresh)
+
+    def look_for_fresh(self) -> bool:
+        """Look up those that memory says nothing of; False if the store could not say."""
+        if not self._fresh:
+            return True
+        fresh, self._fresh = self._fresh, set()
+        return self._look(fresh, changed=False)
 
     def look(self, instance_ids: Iterable[str] | None = None) -> None:
         """Others have written: look these up, or all that anybody waits for."""

@@ -207,7 +207,7 @@ class Environment:
             raise UsageError("this environment is open already")
         loop = asyncio.get_running_loop()
         inbox = self._inbox = _Inbox(loop)
-        storage = self._storage = MemoryStorage(clock=self._clock, entropy=self._entropy)
+        storage = self._storage = self._make_storage()
         incarnations = Incarnations(self._clock, self._entropy)
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = EngineClient(self._gateway)
@@ -246,7 +246,20 @@ class Environment:
         self._pump = loop.create_task(self._run(), name="perdure-environment")
         return self
 
+    def _make_storage(self) -> Any:
+        return MemoryStorage(clock=self._clock, entropy=self._entropy)
+
     async def _run(self) -> None:
+        try:
+            await self._work()
+        except Exception:
+            # A defect of the engine's own: whoever waits must hear of it; closing the environment raises it.
+            self._gateway.close()
+            self._engine.finish()
+            self._quiet.set()
+            raise
+
+    async def _work(self) -> None:
         engine, inbox = self._engine, self._inbox
         while not engine.stopped:
             engine.run_once()
