@@ -94,10 +94,7 @@ def test_what_exists_is_listed():
 
 
 def test_a_star_import_brings_the_surface_and_nothing_else():
-    code = (
-        "before = set(globals())\nfrom perdure import *\n"
-        "print(*sorted(set(globals()) - before - {'before'}))"
-    )
+    code = "before = set(globals())\nfrom perdure import *\nprint(*sorted(set(globals()) - before - {'before'}))"
     names = _python(code).split()
     assert names == sorted(perdure.__all__)
 
@@ -155,7 +152,9 @@ def test_every_public_method_and_property_says_what_it_does(cls):
     assert not missing, f"{cls.__name__}: {', '.join(missing)}"
 
 
-@pytest.mark.parametrize("thing", sorted(WITH_EXAMPLE, key=lambda each: each.__qualname__), ids=lambda t: t.__qualname__)
+@pytest.mark.parametrize(
+    "thing", sorted(WITH_EXAMPLE, key=lambda each: each.__qualname__), ids=lambda t: t.__qualname__
+)
 def test_the_first_verbs_show_how_they_are_written(thing):
     doc = inspect.getdoc(thing) or ""
     assert "Example" in doc or ">>>" in doc or ": `" in doc or "= ExternalEvent" in doc, thing.__qualname__

@@ -83,9 +83,7 @@ async def test_whoever_waits_for_an_instance_that_is_replaced_hears_of_its_end()
         old = await env.client.start_orchestration(wait, "old", instance_id="i")
         waiting = asyncio.create_task(old.result(timeout=20))
         await env.advance(1)
-        new = await env.client.start_orchestration(
-            wait, "new", instance_id="i", on_conflict="terminate_and_restart"
-        )
+        new = await env.client.start_orchestration(wait, "new", instance_id="i", on_conflict="terminate_and_restart")
         with pytest.raises(InstanceNotFoundError) as caught:
             await waiting
         assert "another instance has this id now" in caught.value.__notes__[0]

@@ -120,9 +120,8 @@ def test_it_says_when_it_is_not_open(database):
 
 
 async def test_it_refuses_to_block_an_event_loop(database):
-    with pytest.raises(UsageError, match="async with Client"):
-        with SyncClient(database):
-            raise AssertionError
+    with pytest.raises(UsageError, match="async with Client"), SyncClient(database):
+        raise AssertionError
 
 
 def test_a_file_that_is_none_is_an_error_of_the_opening(tmp_path):

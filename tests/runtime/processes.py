@@ -31,7 +31,9 @@ class Program:
             self.said.append(line)
             if line.startswith(beginning):
                 return line
-        raise AssertionError(f"the program ended without a line {beginning!r}; it said {self.said}, {await self.errors()}")
+        raise AssertionError(
+            f"the program ended without a line {beginning!r}; it said {self.said}, {await self.errors()}"
+        )
 
     async def errors(self) -> str:
         """What it wrote to stderr until it ended."""
@@ -49,7 +51,7 @@ class Program:
         return await self._process.wait()
 
     async def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """Kill -9, and wait until it is gone."""
         if self._process.returncode is None:
             self._process.kill()
             await self.end()

@@ -32,11 +32,11 @@ class Payments:
         self.currency = currency
 
     @activity
-    async def charge(self, ctx: ActivityContext, order: Order) -> str:
+    async def charge(self, _ctx: ActivityContext, order: Order) -> str:
         return f"{order.cents} {self.currency}"
 
     @activity
-    def refund(self, ctx: ActivityContext, order: Order) -> str:
+    def refund(self, _ctx: ActivityContext, order: Order) -> str:
         return f"-{order.cents} {self.currency}"
 
 

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -151,7 +152,7 @@ async def test_an_error_class_that_can_not_be_made_again_is_recorded():
 
 
 async def test_hostile_settings_of_the_process_harm_no_engine(tmp_path):
-    before = (os.getcwd(), sys.getrecursionlimit(), dict(os.environ))
+    before = (Path.cwd(), sys.getrecursionlimit(), dict(os.environ))
 
     @activity(name="bad")
     async def bad() -> str:

@@ -200,6 +200,8 @@ async def test_text_of_every_kind_survives(url):
         return Note(await ctx.schedule_activity(echo, note.text))
 
     async with Runtime(url, Registry(echo, note_it)) as runtime:
-        handle = await runtime.client.start_orchestration(note_it, Note(text), instance_id="id — 日本語 — '; DROP TABLE")
+        handle = await runtime.client.start_orchestration(
+            note_it, Note(text), instance_id="id — 日本語 — '; DROP TABLE"
+        )
         assert await handle.result() == Note(text)
         assert (await handle.status()).custom_status == text

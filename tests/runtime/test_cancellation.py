@@ -30,7 +30,7 @@ class Ledger:
         self.entries: list[str] = []
 
     @activity
-    async def write(self, ctx: ActivityContext, entry: str) -> None:
+    async def write(self, _ctx: ActivityContext, entry: str) -> None:
         self.entries.append(entry)
 
 

@@ -234,16 +234,16 @@ async def test_open_children_of_the_old_execution_are_closed_by_their_policy():
         return await ctx.schedule_wait(ITEMS)
 
     @orchestration
-    async def parent(ctx: OrchestrationContext, first: bool) -> str:
-        if not first:
+    async def parent(ctx: OrchestrationContext, execution: int) -> str:
+        if execution == 2:
             return "second"
         ctx.schedule_sub_orchestration(child, instance_id="kept", on_close="abandon")
         ctx.schedule_sub_orchestration(child, instance_id="dropped")
         await ctx.schedule_timer(10)
-        ctx.continue_as_new(False)  # noqa: FBT003 - inputs are positional
+        return ctx.continue_as_new(2)
 
     async with Environment(Registry(parent, child)) as env:
-        assert await env.run(parent, True) == "second"  # noqa: FBT003 - inputs are positional
+        assert await env.run(parent, 1) == "second"
         await env.advance(1)
         assert (await env.client.get_status("kept")).status is Status.RUNNING
         assert (await env.client.get_status("dropped")).status is Status.CANCELLED

@@ -80,8 +80,7 @@ async def test_watching_what_has_ended_tells_the_end_once():
 async def test_watching_an_unknown_instance_is_an_error(url):
     async with Runtime(url, Registry(progress)) as runtime:
         with pytest.raises(InstanceNotFoundError, match="nobody"):
-            async for _ in runtime.client.get_handle("nobody").watch():
-                raise AssertionError
+            await anext(runtime.client.get_handle("nobody").watch())
 
 
 async def test_several_watch_one_instance(url):

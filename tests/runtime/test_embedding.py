@@ -208,15 +208,18 @@ async def test_a_client_is_used_from_two_loops(database):
         assert await handle.result() == "from another loop"
 
 
-@pytest.mark.parametrize("options", [
-    {"max_activities": 0},
-    {"max_activities": 1.5},
-    {"activity_threads": -1},
-    {"max_cached_instances": 0},
-    {"grace": -1},
-    {"durability": "none"},
-    {"turn_limit": -1},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_activities": 0},
+        {"max_activities": 1.5},
+        {"activity_threads": -1},
+        {"max_cached_instances": 0},
+        {"grace": -1},
+        {"durability": "none"},
+        {"turn_limit": -1},
+    ],
+)
 def test_options_that_mean_nothing_are_refused_at_once(options):
     with pytest.raises(UsageError, match=next(iter(options))):
         Runtime("memory://", REGISTRY, **options)

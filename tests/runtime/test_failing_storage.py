@@ -90,7 +90,7 @@ async def insist(call: Callable[[], Awaitable[object]]) -> None:
 
 
 async def play(plan: Plan) -> dict[str, int]:
-    """One run of an order with these faults; checks everything that must hold, and returns how often what was called."""
+    """One run of an order with these faults; checks all that must hold, and returns how often what was called."""
     ledger = Ledger()
     async with FaultyEnvironment(Registry(ledger, order, child, detached), plan) as env:
         client = env.client

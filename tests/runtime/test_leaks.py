@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -45,9 +45,9 @@ REGISTRY = Registry(note, thread_note, both, never)
 
 def open_files(folder) -> list[str]:
     found = []
-    for each in os.listdir("/proc/self/fd"):
+    for each in list(Path("/proc/self/fd").iterdir()):
         try:
-            target = os.readlink(f"/proc/self/fd/{each}")
+            target = str(each.readlink())
         except OSError:
             continue
         if target.startswith(str(folder)):
@@ -99,10 +99,14 @@ async def test_a_runtime_leaves_nothing(url, tmp_path):
 
 async def test_a_runtime_whose_program_fails_leaves_nothing(url, tmp_path):
     before = Before(tmp_path)
-    with pytest.raises(KeyError):
+
+    async def program() -> None:
         async with Runtime(url, REGISTRY) as runtime:
             await work(runtime)
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await program()
     assert await before.left() == []
 
 

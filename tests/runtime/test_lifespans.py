@@ -10,7 +10,6 @@ from perdure import (
     ActivityContext,
     ActivityError,
     OrchestrationContext,
-    OrchestrationError,
     Registry,
     Runtime,
     UsageError,
@@ -55,9 +54,7 @@ async def sell(ctx: OrchestrationContext) -> list[str]:
 
 async def test_activities_get_what_their_registrys_lifespan_yielded(url):
     bank, depot = Pool("bank"), Pool("depot")
-    registry = Registry(
-        Registry(charge, lifespan=lifespan_of(bank)), Registry(ship, lifespan=lifespan_of(depot)), sell
-    )
+    registry = Registry(Registry(charge, lifespan=lifespan_of(bank)), Registry(ship, lifespan=lifespan_of(depot)), sell)
     async with Runtime(url, registry) as runtime:
         handle = await runtime.client.start_orchestration(sell)
         assert await handle.result() == ["bank", "depot"]
@@ -119,9 +116,8 @@ async def test_an_activity_without_a_lifespan_is_told_so():
         try:
             return await ctx.schedule_activity(charge)
         except ActivityError as error:
-            assert error.caused_by(UsageError)
-            raise
+            return f"{error.caused_by(UsageError)}: {error.error.message}"
 
     async with Environment(Registry(charge, look)) as env:
-        with pytest.raises(OrchestrationError, match="charge has no state"):
-            await env.run(look)
+        assert "True: " in (told := await env.run(look))
+        assert "charge has no state" in told

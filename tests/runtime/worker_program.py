@@ -1,4 +1,4 @@
-"""A worker for tests that need a process of their own: `python worker_program.py URL [GRACE]`. Tells on stdout what it does."""
+"""A worker for tests, in a process of its own: `python worker_program.py URL [GRACE]`; tells on stdout what it does."""
 
 import asyncio
 import sys
