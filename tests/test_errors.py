@@ -72,6 +72,7 @@ EVERY = [
     errors.UnknownDefinitionError("activity", "charge", "2.0.0", ["1.0.0"]),
     errors.UnknownFormatError("m"),
     errors.TurnLimitError("m"),
+    errors.StuckError("m"),
     errors.PoisonedError("m"),
     errors.ClientError("m"),
     errors.InstanceNotFoundError("order-1"),
@@ -150,8 +151,7 @@ def test_errors_can_be_caught_by_their_builtins(error, builtin):
             errors.ReplayMismatchError(7, "timer 5 s", "activity charge", "a.py:1", "a.py:2"),
             (
                 "code and history differ at event 7: history records timer 5 s (a.py:1), the code asked for "
-                "activity charge (a.py:2). Bring the old code back, register the changed code under a new version, "
-                "or guard the change with ctx.patched(...)"
+                "activity charge (a.py:2). Bring the old code back, or register the changed code under a new version"
             ),
         ),
         (

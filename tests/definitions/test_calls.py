@@ -35,6 +35,9 @@ class OrchestrationLoop(asyncio.SelectorEventLoop):
 
     __perdure_orchestration_loop__ = True
 
+    def offend(self, error):
+        raise error
+
 
 def in_an_orchestration(coroutine):
     with asyncio.Runner(loop_factory=OrchestrationLoop) as runner:

@@ -41,10 +41,10 @@ def test_a_plain_activity_without_a_context_and_without_annotations():
 def test_options_are_kept():
     policy = RetryPolicy(5)
 
-    @activity(retry=policy, on_unknown="hold", heartbeat_timeout=10, tag="gpu")
+    @activity(retry=policy, on_unknown="repeat", tag="gpu")
     def render() -> None: ...
 
-    assert (render.retry, render.on_unknown, render.heartbeat_timeout, render.tag) == (policy, "hold", 10, "gpu")
+    assert (render.retry, render.on_unknown, render.heartbeat_timeout, render.tag) == (policy, "repeat", None, "gpu")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,8 @@ def test_options_are_kept():
     [
         ({"retry": 5}, "retry is 5: use a RetryPolicy, such as"),
         ({"on_unknown": "skip"}, "on_unknown is 'skip': use 'repeat' or 'hold'"),
-        ({"heartbeat_timeout": 0}, "heartbeat_timeout is 0: leave it out"),
+        ({"heartbeat_timeout": 10}, "heartbeat_timeout is not in this release"),
+        ({"on_unknown": "hold"}, "on_unknown='hold' is not in this release"),
     ],
 )
 def test_a_bad_option_is_refused(options, complaint):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args, overload
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._client.attributes import Attribute, checked_version, encode_attributes
-from perdure._client.handle import InstanceStatus, OrchestrationHandle, status_of
+from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page, status_of
 from perdure._client.history import Event, read_events
 from perdure._context import ExternalEvent
 from perdure._definitions import Orchestration
@@ -38,6 +36,7 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -50,18 +49,10 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 
-CONFLICTS = ("fail", "use_existing", "restart_if_closed", "terminate_and_restart")
+CONFLICTS = get_args(OnConflict)
 PAGE_MAX = 1_000
 STARTS_PER_BATCH_MAX = 10_000
 _UNKNOWN_RETRIES_MAX = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a list; `next` goes into `after=` for the page behind it, None at the end."""
-
-    items: Sequence[T]
-    next: str | None
 
 
 class Client:
@@ -89,6 +80,10 @@ class Client:
         """
         if self._own is not None or self._gateway is not None:
             raise UsageError("this client is already open")
+        if self._url == "memory://":
+            raise UsageError(
+                "Client('memory://') would open an empty store of its own: use the `client` of the Runtime"
+            )
         from perdure._client.gateway import ThreadGateway  # noqa: PLC0415 - a runtime's client never needs it
         from perdure._ports import SystemClock, SystemEntropy  # noqa: PLC0415 - the same
         from perdure.storage import open_storage  # noqa: PLC0415 - the same

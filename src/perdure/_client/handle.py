@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -13,6 +15,7 @@ from perdure._types import Duration, Status, duration_us, from_us
 from perdure.codec import codec_for
 from perdure.errors import (
     ErrorInfo,
+    HeldError,
     InstanceNotFoundError,
     OrchestrationCancelledError,
     OrchestrationError,
@@ -60,6 +63,14 @@ class InstanceStatus(Generic[R]):
     def is_closed(self) -> bool:
         """Whether it has ended."""
         return self.status.is_closed
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; `next` goes into `after=` for the page behind it, None at the end."""
+
+    items: Sequence[T]
+    next: str | None
 
 
 def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
@@ -182,6 +193,33 @@ class OrchestrationHandle(Generic[R_co]):
     async def terminate(self, reason: str = "") -> None:
         """End it at once; see `Client.terminate`."""
         await self._client.terminate(self._instance_id, reason)
+
+
+async def result_unless_held(handle: OrchestrationHandle[R]) -> R:
+    """The result, for callers that would otherwise wait for somebody to mend the code that is running them.
+
+    Raises:
+        HeldError: The instance is held; the message says why.
+    """
+    ending = asyncio.ensure_future(handle.result())
+    held = asyncio.ensure_future(_why_held(handle))
+    try:
+        await asyncio.wait([ending, held], return_when=asyncio.FIRST_COMPLETED)
+        why = held.result() if held.done() and not ending.done() else None
+        if why is not None:
+            raise HeldError(f"orchestration instance {handle.instance_id!r} is held: {why}")
+        return await ending
+    finally:
+        held.cancel()
+        ending.cancel()
+
+
+async def _why_held(handle: OrchestrationHandle[Any]) -> str | None:
+    async with aclosing(handle.watch()) as statuses:
+        async for status in statuses:
+            if status.status is Status.HELD:
+                return status.held_because
+    return None
 
 
 def _differs(one: InstanceStatus[Any], other: InstanceStatus[Any]) -> bool:

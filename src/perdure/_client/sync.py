@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from perdure._client.client import Client, Page
+from perdure._client.client import Client
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from types import TracebackType
 
-    from perdure._client.handle import InstanceStatus, OrchestrationHandle
+    from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
     from perdure._types import Duration
 

@@ -10,7 +10,7 @@ from msgspec import Raw
 from perdure import _events as ev
 from perdure._core.asks import ActivityFuture, ChildFuture
 from perdure._core.loop import where_waiting
-from perdure.errors import ForbiddenCallError, error_info_from_exception
+from perdure.errors import ForbiddenCallError, StuckError, error_info_from_exception
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 _FOREIGN = ("attached to a different loop", "await wasn't used with future", "belongs to a different loop")
 """What asyncio says of a future of another event loop."""
-
-
-class StuckError(Exception):
-    """Nothing is ready, nothing durable is awaited, and the orchestration has not ended."""
 
 
 def stuck(tasks: Iterable[Task[Any]]) -> StuckError:

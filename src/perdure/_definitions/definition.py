@@ -23,7 +23,6 @@ from typing import (
 from perdure._context import ActivityContext, activity_context, current_activity_context
 from perdure._definitions.naming import version_key
 from perdure._retry import RetryPolicy
-from perdure._types import duration_us
 from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
 
 if TYPE_CHECKING:
@@ -163,10 +162,14 @@ class Activity(_Definition, Generic[P, R_co]):
         """
         # Not asyncio.get_running_loop(): other event loops than asyncio's may run this, and that is no error.
         loop = asyncio._get_running_loop()
-        if hasattr(loop, "__perdure_orchestration_loop__"):
-            raise ForbiddenCallError(
-                f"{self.name} was called directly in an orchestration, where it would run again on every replay: "
-                f"write `await ctx.schedule_activity({self._shape.fn.__name__}, ...)`"
+        offend = getattr(loop, "offend", None)
+        if offend is not None:
+            # Remembered by the execution, too: whoever swallows the error changes nothing.
+            offend(
+                ForbiddenCallError(
+                    f"{self.name} was called directly in an orchestration, where it would run again on every replay: "
+                    f"write `await ctx.schedule_activity({self._shape.fn.__name__}, ...)`"
+                )
             )
         if self.takes_ctx:
             context = current_activity_context.get() or activity_context(activity_name=self.name)
@@ -227,8 +230,16 @@ class Activity(_Definition, Generic[P, R_co]):
             raise RegistrationError(f"{where}: retry is {self.retry!r}: use a RetryPolicy, such as RetryPolicy(3)")
         if self.on_unknown not in ("repeat", "hold"):
             raise RegistrationError(f"{where}: on_unknown is {self.on_unknown!r}: use 'repeat' or 'hold'")
-        if self.heartbeat_timeout is not None and duration_us(self.heartbeat_timeout, "heartbeat_timeout") == 0:
-            raise RegistrationError(f"{where}: heartbeat_timeout is 0: leave it out for no limit")
+        # Promises that nothing keeps yet are refused, so that nobody relies on them.
+        if self.on_unknown == "hold":
+            raise RegistrationError(
+                f"{where}: on_unknown='hold' is not in this release, and without it the activity may run again after a "
+                "crash: make it idempotent by ctx.idempotency_key, and leave on_unknown out"
+            )
+        if self.heartbeat_timeout is not None:
+            raise RegistrationError(
+                f"{where}: heartbeat_timeout is not in this release: use RetryPolicy(attempt_timeout=...)"
+            )
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
 

@@ -161,7 +161,7 @@ class Activities:
         try:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
             if plan is None:
-                entry = GoesBack(task, _release(task, UNKNOWN_DELAY_US))
+                entry = self._unknown(task)
             elif task.retry is None and task.deadline is None and task.start_by is None:
                 entry = await self._attempt(attempt, plan, None)
             else:
@@ -181,6 +181,13 @@ class Activities:
             self._fill()
         elif not self._running:
             self._idle.set()
+
+    def _unknown(self, task: ClaimedTask) -> Entry:
+        """An activity that this worker does not have: it was claimed because its time is over, or by mistake."""
+        overdue = self._limit(task, _policy(task))[1]
+        if overdue is not None:
+            return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
+        return GoesBack(task, _release(task, UNKNOWN_DELAY_US))
 
     def forget_plans(self) -> None:
         """Look everything up again."""

@@ -7,6 +7,16 @@ from perdure._types import Status
 from perdure.errors import OutcomeUnknownError
 
 
+def outcome_item(live: Live, outcome: work.ActivityOutcome) -> work.TaskDone:
+    """An outcome for an instance that this worker does not own (any more)."""
+    return work.TaskDone(
+        incarnation=live.incarnation,
+        execution=outcome.execution,
+        event=outcome.source,
+        body=work.encode_message(outcome),
+    )
+
+
 def starts_or_told(requests: list[Request]) -> list[Request]:
     """Of requests that may have landed: the starts, which may be sent again; whoever sent the others is told."""
     for request in requests:

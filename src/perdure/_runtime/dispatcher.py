@@ -18,7 +18,7 @@ from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
-from perdure._runtime.after import claimed, ending, is_own, requests_of, starts_or_told
+from perdure._runtime.after import claimed, ending, is_own, outcome_item, requests_of, starts_or_told
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
@@ -284,6 +284,8 @@ class Engine:
             if buried:
                 _log.info("took over the work of %d worker(s) that had died", buried)
                 self._claim_wanted = True
+            # Our own writes are no foreign change, and this one may have held an instance that somebody watches.
+            self._watches.look()
             self._find_others()
         except StorageError as error:
             _log.warning("maintenance is put off: %s", error)
@@ -471,7 +473,14 @@ class Engine:
             self._claim_wanted = True
 
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
+        outcomes = [
+            arrival.message
+            for arrival in [*turn.arrivals, *turn.live.pending]
+            if isinstance(arrival.message, work.ActivityOutcome) and arrival.seq == 0
+        ]
         requests = self._orchestrations.refuse(turn)
+        # The instance is another's now; what its activities brought here still is for it.
+        self._items += [outcome_item(turn.live, outcome) for outcome in outcomes]
         self._watches.look_again(turn.live.instance_id)
         for request in requests:
             item = request.item

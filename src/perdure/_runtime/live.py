@@ -8,7 +8,7 @@ from msgspec import Struct
 from perdure._client.requests import Request
 from perdure._events import Parent
 from perdure._runtime.turns import Draft, Owner
-from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance
+from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance, TimerDue
 
 if TYPE_CHECKING:
     from perdure._core.execution import Execution
@@ -34,6 +34,7 @@ class Live:
         "execution_id",
         "incarnation",
         "instance_id",
+        "last_at",
         "name",
         "owner",
         "parent",
@@ -65,6 +66,8 @@ class Live:
         self.parent = parent
         self.root = root
         self.create = create
+        self.last_at = 0
+        """The time of its last event, which no later one may precede."""
         self.execution: Execution | None = None
         self.pending: deque[Arrival] = deque()
         self.seqs: set[Any] | None = None
@@ -75,7 +78,7 @@ class Live:
     @classmethod
     def of_record(cls, record: InstanceRecord) -> "Live":
         """The instance of a claimed row."""
-        return cls(
+        live = cls(
             instance_id=record.id,
             incarnation=record.incarnation,
             name=record.name,
@@ -85,6 +88,8 @@ class Live:
             parent=record.parent,
             root=record.root,
         )
+        live.last_at = record.updated_at
+        return live
 
     def arrive(self, arrival: Arrival, key: Any = None) -> None:
         """Add a message unless it is here already: rows that were handed out and not consumed come again."""
@@ -95,6 +100,16 @@ class Live:
                 return
             self.seqs.add(key)
         self.pending.append(arrival)
+
+    def consume(self, arrivals: "list[Arrival]") -> None:
+        """These rows are gone, so their keys need not be known any more."""
+        seqs = self.seqs
+        if seqs is None:
+            return
+        for arrival in arrivals:
+            message = arrival.message
+            seqs.discard((message.execution, message.source) if isinstance(message, TimerDue) else arrival.seq)
+        self.seqs = seqs or None
 
 
 class Prepared(Struct, eq=False, kw_only=True):

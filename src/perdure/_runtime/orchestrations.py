@@ -240,7 +240,7 @@ class Orchestrations:
         live.version = definition.version
         return ev.Started(
             id=1,
-            at=now,
+            at=max(now, live.last_at),
             name=live.name,
             version=definition.version,
             execution=live.execution_id,
@@ -353,6 +353,9 @@ class Orchestrations:
     def _end(self, live: Live, arrivals: list[Arrival], by: Arrival, now: int) -> Prepared:
         """End an instance without running its code: a terminate, or a cancel before the start was due."""
         reason = by.message.reason if isinstance(by.message, work.Cancel | work.Terminate) else ""
+        now = max(now, live.last_at)
+        with suppress(TurnInterrupted):
+            self.drop(live)
         events: list[Any] = []
         draft_of: Any
         if isinstance(by.message, work.Cancel):
@@ -412,8 +415,8 @@ class Orchestrations:
         elif isinstance(turn.item, work.Turn):
             if turn.item.history is not None:
                 live.base = turn.item.history.last
-            if live.seqs is not None:
-                self._forget_seqs(live, turn)
+                live.last_at = turn.item.history.at
+            live.consume(turn.arrivals)
             if turn.draft is not None and turn.draft.ended is not None:
                 self._settle_end(live, turn.draft)
         if live.incarnation not in self._lives:
@@ -422,15 +425,6 @@ class Orchestrations:
             self._dirty[live.incarnation] = live
         self._answer(turn.arrivals)
         return late
-
-    def _forget_seqs(self, live: Live, turn: Prepared) -> None:
-        for arrival in turn.arrivals:
-            message = arrival.message
-            if isinstance(message, work.TimerDue):
-                live.seqs.discard((message.execution, message.source))  # type: ignore[union-attr]
-            else:
-                live.seqs.discard(arrival.seq)  # type: ignore[union-attr]
-        live.seqs = live.seqs or None
 
     def _settle_end(self, live: Live, draft: Draft) -> None:
         if draft.next_start is None:

@@ -6,13 +6,15 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from perdure._definitions import Orchestration
+from perdure._client.handle import result_unless_held
+from perdure._definitions import Activity, Orchestration
 from perdure._registry import Registry
 from perdure._runtime.runtime import Runtime
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     import os
+    from types import ModuleType
 
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
 
@@ -78,11 +80,12 @@ def run(
         orchestration: The definition.
         *inputs: Its inputs.
         url: The store; with a file, running it again with the same `instance_id` resumes, or returns the stored result.
-        registry: What the worker can run; default all definitions of the orchestration's module.
+        registry: What the worker can run; default all definitions that the orchestration's module has or imports.
         instance_id: Default a new one.
 
     Raises:
         OrchestrationError: It failed.
+        HeldError: It is held: its code must be mended, after which running it again goes on.
         UsageError: It was called inside a running event loop: open a `Runtime` there.
 
     Example:
@@ -92,13 +95,17 @@ def run(
         raise UsageError("run() was called inside a running event loop: use `async with Runtime(url, registry)` there")
     if not isinstance(orchestration, Orchestration):
         raise UsageError(f"run() takes a definition made with @orchestration, not {orchestration!r}")
-    known = registry or Registry(orchestration, sys.modules[orchestration.fn.__module__])
+    known = registry or Registry(orchestration, *_definitions_in(sys.modules[orchestration.fn.__module__]))
 
     async def main() -> Any:
         async with Runtime(url, known) as runtime:
             handle = await runtime.client.start_orchestration(
                 orchestration, *inputs, instance_id=instance_id, on_conflict="use_existing"
             )
-            return await handle.result()
+            return await result_unless_held(handle)
 
     return asyncio.run(main())
+
+
+def _definitions_in(module: ModuleType) -> list[object]:
+    return [value for value in vars(module).values() if isinstance(value, Activity | Orchestration)]

@@ -23,6 +23,7 @@
         UnknownDefinitionError
         UnknownFormatError
         TurnLimitError
+        StuckError
         PoisonedError
       ClientError                       5. the caller of a client hears it
         InstanceNotFoundError           (also LookupError)
@@ -231,8 +232,8 @@ class ReplayMismatchError(HeldError):
         at = "" if self.event_id is None else f" at event {self.event_id}"
         return (
             f"code and history differ{at}: history records {_action(self.recorded, self.recorded_at)}, "
-            f"the code asked for {_action(self.attempted, self.attempted_at)}. Bring the old code back, register the "
-            "changed code under a new version, or guard the change with ctx.patched(...)"
+            f"the code asked for {_action(self.attempted, self.attempted_at)}. Bring the old code back, or register "
+            "the changed code under a new version"
         )
 
 
@@ -265,6 +266,10 @@ class UnknownFormatError(HeldError):
 
 class TurnLimitError(HeldError):
     """Orchestration code did not yield within the turn limit: it blocks or loops; the message shows its stack."""
+
+
+class StuckError(HeldError):
+    """The orchestration waits for something that no durable event can bring; the message shows where."""
 
 
 class PoisonedError(HeldError):

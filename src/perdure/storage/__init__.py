@@ -30,6 +30,8 @@ def open_storage(
     if not isinstance(url, str):
         raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
     scheme, separator, rest = url.partition("://")
+    if not separator and url.partition(":")[0] in {"memory", "sqlite", "postgres", "postgresql"}:
+        raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
     if not separator:
         return _sqlite(url, clock, entropy, durability)
     if scheme == "memory" and not rest:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from perdure._client import Client, EngineClient
+from perdure._client.handle import result_unless_held
 from perdure._ports import Incarnations
 from perdure._runtime.activities import Activities, Plan
 from perdure._runtime.dispatcher import Engine, Settings
@@ -165,7 +166,7 @@ class Environment:
             raise UsageError(f"inputs are positional, and {', '.join(kwargs)} came by name")
         start: Any = self.client.start_orchestration
         handle = await start(orchestration, *args)
-        result: R = await handle.result()
+        result: R = await result_unless_held(handle)
         return result
 
     async def advance(self, by: Duration, /) -> None:
