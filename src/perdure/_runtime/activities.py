@@ -80,7 +80,7 @@ class Plan:
         self.takes_ctx = activity.takes_ctx
         self.decode = activity.inputs_codec.decode
         self.encode = activity.result_codec.encode
-        self.invoke = activity.invoke
+        self.invoke: Callable[..., Any] = activity.invoke
         self.what = f"result of activity {activity.name}"
 
 
