@@ -248,6 +248,26 @@ async def test_a_served_worker_ends_cleanly_when_it_is_asked_to(database, spawn,
         assert (await handle.result(timeout=8)).startswith("again ")
 
 
+async def test_serving_that_is_cancelled_closes_what_it_opened(database):
+    runtime = Runtime(database, Registry(patient, Slow()))
+    serving = asyncio.create_task(runtime.serve())
+    async with Client(database) as client:
+        handle = await client.start_orchestration("patient")
+        async for status in handle.watch():
+            if status.version is not None:
+                break
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+    with pytest.raises(UsageError, match="not open"):
+        _ = runtime.client
+
+
+async def test_serving_elsewhere_than_in_the_main_thread_is_refused(database):
+    with pytest.raises(UsageError, match="main thread"):
+        await asyncio.to_thread(asyncio.run, Runtime(database, Registry(patient, Slow())).serve())
+
+
 async def test_a_second_signal_leaves_at_once(database, spawn):
     async with Client(database) as client:
         worker = await spawn(database)

@@ -338,6 +338,9 @@ class Engine:
             self.commits += 1
             self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
             self._take_effect(committed, requests, len(items), turns)
+            if claim is not None and committed.work is None and not turns and not items:
+                # Others think that this worker is dead; with nothing of its own to be refused, only this tells it.
+                self._start_over([])
 
     def _take_effect(
         self, committed: work.Committed, requests: list[Request], items: int, turns: list[Prepared]

@@ -248,8 +248,13 @@ class Runtime:
 
         Example:
             asyncio.run(Runtime("sqlite:///shop.db", registry).serve())
+
+        Raises:
+            UsageError: Not in the main thread, which alone gets signals.
         """
         loop = asyncio.get_running_loop()
+        if threading.current_thread() is not threading.main_thread():
+            raise UsageError("serve() waits for signals, which only the main thread gets: use `async with runtime:` here")
         asked = asyncio.Event()
 
         def ask() -> None:
@@ -262,9 +267,11 @@ class Runtime:
             loop.add_signal_handler(each, ask)
         try:
             if not self._open:
-                await self.__aenter__()
-            await asked.wait()
-            await self._close(self._grace_us)
+                async with self:
+                    await asked.wait()
+            else:
+                await asked.wait()
+                await self._close(self._grace_us)
         finally:
             for each in signals:
                 loop.remove_signal_handler(each)
