@@ -249,7 +249,7 @@ async def test_a_served_worker_ends_cleanly_when_it_is_asked_to(database, spawn,
 
 
 async def test_serving_that_is_cancelled_closes_what_it_opened(database):
-    runtime = Runtime(database, Registry(patient, Slow()))
+    runtime = Runtime(database, Registry(patient, Slow()), grace=0)
     serving = asyncio.create_task(runtime.serve())
     async with Client(database) as client:
         handle = await client.start_orchestration("patient")

@@ -254,7 +254,7 @@ class Runtime:
         """
         loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
-            raise UsageError("serve() waits for signals, which only the main thread gets: use `async with runtime:` here")
+            raise UsageError("serve() waits for signals, which the main thread gets: use `async with runtime:` here")
         asked = asyncio.Event()
 
         def ask() -> None:
