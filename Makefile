@@ -60,7 +60,7 @@ core: setup
 	@$(TIMED) core sh -c '$(PY) -m coverage run -m pytest -q -p no:cacheprovider $(CORE_TESTS) && $(PY) -m coverage report'
 
 model: setup
-	@$(TIMED) model $(PY) -m pytest -q -p no:cacheprovider -m model
+	@$(TIMED) model $(PY) -m pytest -q -p no:cacheprovider tests/model -m model
 
 interpreters: $(OTHER_PYTHONS:%=python-%)
 

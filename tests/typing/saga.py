@@ -45,7 +45,7 @@ async def book_hotel(trip: Trip, nights: int = 1) -> str:
     return f"hotel of {trip.traveller} for {nights}"
 
 
-@activity(on_unknown="hold")
+@activity(retry=RetryPolicy(3))
 def charge(ctx: ActivityContext, trip: Trip) -> None:
     if trip.cents > 100_000:
         raise CardDeclinedError(trip.traveller)
