@@ -188,6 +188,25 @@ async def test_no_more_activities_run_at_once_than_the_worker_has_slots():
     assert most == 4
 
 
+async def test_whoever_has_the_higher_priority_gets_the_next_slot():
+    began: list[int] = []
+
+    @activity
+    async def begin(number: int) -> None:
+        began.append(number)
+
+    @orchestration
+    async def many(ctx: OrchestrationContext) -> None:
+        priorities = {0: 0, 1: -5, 2: 7, 3: 0, 4: 7, 5: 1}
+        await asyncio.gather(
+            *(ctx.schedule_activity(begin, number, priority=priority) for number, priority in priorities.items())
+        )
+
+    async with Runtime("memory://", Registry(begin, many), max_activities=1) as runtime:
+        await (await runtime.client.start_orchestration(many)).result()
+    assert began == [2, 4, 5, 0, 3, 1]
+
+
 async def test_methods_of_an_instance_are_activities():
     payments = Payments("EUR")
 

@@ -7,7 +7,6 @@ policy, and never reaches history while attempts are left.
 import asyncio
 import contextvars
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._retry import WirePolicy, from_wire
 from perdure._runtime.inbox import Ended, Entry, GoesBack
+from perdure._runtime.line import Line
 from perdure._runtime.threads import Threads
 from perdure._types import duration_us, idempotency_key
 from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
@@ -104,7 +104,7 @@ class Activities:
         self._slots = slots
         self._put = put
         self._services = services
-        self._waiting: deque[ClaimedTask] = deque()
+        self._waiting = Line()
         self._running: dict[TaskKey, Attempt] = {}
         self._outbox: list[Entry] = []
         self._plans: dict[str, Plan] = {}
@@ -123,12 +123,12 @@ class Activities:
                 self._report(GoesBack(task, _release(task)))
             return
         self._idle.clear()
-        self._waiting.extend(tasks)
+        self._waiting.join(tasks)
         self._fill()
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._slots:
-            task = self._waiting.popleft()
+            task = self._waiting.next()
             if self._unwanted and key_of(task) in self._unwanted:
                 self._unwanted.discard(key_of(task))
                 self._report(GoesBack(task, _release(task)))
@@ -325,7 +325,7 @@ class Activities:
         """Let what runs end within the grace time, hand the rest back, and stop the threads."""
         self._closed = True
         while self._waiting:
-            task = self._waiting.popleft()
+            task = self._waiting.next()
             self._report(GoesBack(task, _release(task)))
         runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
         if grace_us > 0:
