@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -246,6 +247,22 @@ async def test_a_served_worker_ends_cleanly_when_it_is_asked_to(database, spawn,
         await spawn(database)
         await handle.raise_event(GO, "again")
         assert (await handle.result(timeout=8)).startswith("again ")
+
+
+async def test_a_script_that_is_interrupted_twice_ends_at_once_and_tidily(database, spawn):
+    script = await spawn(database, script=Path(__file__).with_name("script_program.py"))
+    await script.hear("hang")
+    ending = asyncio.create_task(script.end())
+    while not ending.done():
+        # Two that come at once are one to a process: again until it has heard the second.
+        script.send(signal.SIGINT)
+        await asyncio.wait([ending], timeout=0.2)
+    assert ending.result() != 0
+    errors = await script.errors()
+    assert "KeyboardInterrupt" in errors
+    assert "starts over" not in errors
+    worker = await spawn(database)
+    await worker.hear("hang script")
 
 
 async def test_serving_that_is_cancelled_closes_what_it_opened(database):

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from perdure._client import Client, EngineClient
@@ -210,31 +210,37 @@ class Runtime:
             return
         self._open = False
         self._inbox.put([Call(self._drain)])
-        stopping = asyncio.get_running_loop().create_task(self._stop(grace_us), name="perdure-stop")
+        loop = asyncio.get_running_loop()
+        stopping = loop.create_task(self._activities.close(grace_us), name="perdure-stop")
         try:
             await asyncio.shield(stopping)
         except asyncio.CancelledError:
             # Whoever cancels has no more patience; what is left to do is short.
             self._activities.hurry()
-            await stopping
+            with suppress(asyncio.CancelledError):
+                await stopping
             raise
         finally:
-            # In the task that entered them: some context managers insist.
             try:
-                await self._exits.aclose()
+                await loop.run_in_executor(None, self._end_engine)
             finally:
-                await asyncio.get_running_loop().run_in_executor(None, self._close_store)
+                # In the task that entered them: some context managers insist.
+                try:
+                    await self._exits.aclose()
+                finally:
+                    await loop.run_in_executor(None, self._close_store)
 
-    async def _stop(self, grace_us: int) -> None:
-        await self._activities.close(grace_us)
+    def _end_engine(self) -> None:
         # From here on nobody may ask what the engine would not answer any more.
         self._gateway.close()
         self._inbox.put([Call(self._engine.leave)])
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._thread.join)
-        await loop.run_in_executor(None, self._heartbeat.stop)
+        self._thread.join()
+        self._heartbeat.stop()
 
     def _close_store(self) -> None:
+        # Once more, for a shutdown that was cut short while it waited for these.
+        self._thread.join()
+        self._heartbeat.stop()
         self._gateway.end_readers()
         self._storage.close()
 
