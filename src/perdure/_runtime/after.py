@@ -1,10 +1,15 @@
 """What follows from a commit, as plain functions: which activities start, which instances ended, whom to ask again."""
 
+import logging
+
 from perdure import _work as work
 from perdure._client.requests import Ending, Request
 from perdure._runtime.live import Live, Prepared
 from perdure._types import Status
-from perdure.errors import OutcomeUnknownError
+from perdure.errors import OutcomeUnknownError, StorageError
+from perdure.storage.base import Storage
+
+_log = logging.getLogger("perdure.runtime")
 
 
 def outcome_item(live: Live, outcome: work.ActivityOutcome) -> work.TaskDone:
@@ -15,6 +20,15 @@ def outcome_item(live: Live, outcome: work.ActivityOutcome) -> work.TaskDone:
         event=outcome.source,
         body=work.encode_message(outcome),
     )
+
+
+def has_changed(storage: Storage) -> bool:
+    """Whether others have written; also when the store can't say, because then looking is all there is."""
+    try:
+        return storage.changed()
+    except StorageError as error:
+        _log.warning("could not look whether others have written: %s", error)
+        return True
 
 
 def starts_or_told(requests: list[Request]) -> list[Request]:

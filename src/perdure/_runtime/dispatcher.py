@@ -18,7 +18,7 @@ from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
-from perdure._runtime.after import claimed, ending, is_own, outcome_item, requests_of, starts_or_told
+from perdure._runtime.after import claimed, ending, has_changed, is_own, outcome_item, requests_of, starts_or_told
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
@@ -253,17 +253,10 @@ class Engine:
         self._requests.append(request)
         self._claim_wanted = True
 
-    def _has_changed(self) -> bool:
-        try:
-            return bool(self._storage.changed())
-        except StorageError as error:
-            _log.warning("could not look whether others have written: %s", error)
-            return True
-
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
-        if now >= self._next_look and self._has_changed():
+        if now >= self._next_look and has_changed(self._storage):
             self._fast_until = now + FAST_FOR_US
             self._claim_wanted = True
             self._watches.look()
