@@ -18,7 +18,7 @@ from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
-from perdure._runtime.after import claimed, ending, is_own, requests_of, starts_or_told
+from perdure._runtime.after import claimed, ending, is_fenced, is_own, requests_of, starts_or_told
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
@@ -212,7 +212,7 @@ class Engine:
 
     def _sort(self, entries: list[Entry]) -> None:
         for entry in entries:
-            if isinstance(entry, Ended):
+            if type(entry) is Ended:
                 self._ended(entry)
             elif isinstance(entry, GoesBack):
                 self.busy -= 1
@@ -299,7 +299,9 @@ class Engine:
 
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""
-        if self._free() == 0 or self._registry.activity(activity_name) is None:
+        capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
+        free = not self.draining and self.busy + self._reserved < capacity
+        if not free or self._registry.activity(activity_name) is None:
             self._claim_wanted = True
             return False
         self._reserved += 1
@@ -345,7 +347,7 @@ class Engine:
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
             self._forget_watched(request.item)
-        if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
+        if work.Refused in set(map(type, outcomes)) and is_fenced(outcomes[len(requests) :]):
             self._start_over(requests_of(turns))
             return
         tasks: list[work.ClaimedTask] = []
@@ -436,6 +438,11 @@ class Engine:
             self._refused(turn, outcome)
             return
         self._requests += self._orchestrations.settle(turn)
+        if turn.draft is None and isinstance(turn.item, work.Turn):
+            self._publish(turn.item, turn, now, tasks)
+            if self._watches.wants(live.instance_id):
+                self._watches.turned(live, None)
+            return
         for warning in turn.warnings:
             _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
         for skipped in outcome.skipped:
@@ -456,7 +463,7 @@ class Engine:
 
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
-        gone = set(draft.activities_cancelled) if draft is not None else ()
+        gone = set(draft.activities_cancelled) if draft is not None and draft.activities_cancelled else ()
         for task in item.tasks:
             if not task.local:
                 self._claim_wanted = True
