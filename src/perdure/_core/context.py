@@ -152,6 +152,12 @@ class Context(OrchestrationContext):
             future.decoder = codec_for(returns)
             policy = retry
         future.where = where_asked()
+        if policy is None and tag is None and session is None and schedule_to_start is None and priority == 0:
+            future.wanted = ActivityScheduled(
+                id=execution.next_event, where=future.where, name=future.name, input=Raw(data)
+            )
+            execution.ask(future)
+            return future
         future.wanted = ActivityScheduled(
             id=execution.next_event,
             where=future.where,

@@ -211,7 +211,8 @@ class Execution(OrchestrationLoop):
     def _collect(self) -> list[Ask]:
         """What this run asked for: cancellations first, by the id they cancel, then the rest in order, then the end."""
         asks = self._asks or []
-        if len(asks) == 1 and asks[0].event_id != TAKEN_BACK and self._is_plain():
+        plain = self._given_up is None and self._mailboxes is None and self.ending is None
+        if plain and len(asks) == 1 and asks[0].event_id != TAKEN_BACK:
             self._asks = None
             return asks
         if self._asks is not None:
@@ -226,10 +227,6 @@ class Execution(OrchestrationLoop):
         if self.ending is not None:
             asks = [*asks, Note(self.ending)]
         return asks
-
-    def _is_plain(self) -> bool:
-        """Whether nothing but `_asks` says what this run asked for."""
-        return self._given_up is None and self._mailboxes is None and self.ending is None
 
     @property
     def next_event(self) -> int:

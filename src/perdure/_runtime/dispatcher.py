@@ -228,9 +228,7 @@ class Engine:
     def _ended(self, entry: Ended) -> None:
         self.busy -= 1
         task = entry.task
-        live = self._orchestrations.by_incarnation(task.incarnation)
-        if live is not None:
-            self._orchestrations.deliver(live, Arrival(entry.outcome))
+        if self._orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
         self._items.append(
@@ -439,7 +437,11 @@ class Engine:
             return
         self._requests += self._orchestrations.settle(turn)
         if turn.draft is None and isinstance(turn.item, work.Turn):
-            self._publish(turn.item, turn, now, tasks)
+            (task,) = turn.item.tasks
+            if task.local:
+                tasks.append(claimed(live, turn.item, task, now))
+            else:
+                self._claim_wanted = True
             if self._watches.wants(live.instance_id):
                 self._watches.turned(live, None)
             return

@@ -3,18 +3,21 @@
 from typing import Any
 
 from perdure import _work as work
+from perdure._events import checksum, encode_events
 from perdure._runtime.live import Arrival, Live, Prepared
-from perdure._runtime.turns import history_row, new_task
+from perdure._runtime.turns import new_task
 
 
 def going_on(live: Live, events: list[Any], taken: list[Arrival], *, local: bool) -> Prepared:
     """The commit of nearly all turns: an outcome came, and one activity was asked for."""
     outcome, scheduled = events
+    base = live.base
+    data = encode_events(events)
     turn = work.Turn(
         incarnation=live.incarnation,
         execution=live.execution_id,
-        base=live.base,
-        history=history_row(events, live.base, outcome.at),
+        base=base,
+        history=work.HistoryRow(first=base + 1, last=base + 2, at=outcome.at, data=data, crc=checksum(data)),
         tasks=(new_task(scheduled, local=local),),
         tasks_gone=(outcome.source,),
     )

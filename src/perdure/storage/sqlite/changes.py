@@ -58,11 +58,10 @@ class _Rows:
         """Take a payload in, and say where it lies."""
         if payload is None:
             return _NOWHERE
-        start = self._size + 1
         self._parts.append(payload)
-        size = len(payload)
-        self._size += size
-        return start, size
+        start, size = self._size, len(payload)
+        self._size = start + size
+        return start + 1, size
 
     def payloads(self) -> bytes:
         """All payloads, one after the other."""
