@@ -185,7 +185,8 @@ class Orchestrations:
             live.pending.extend(arrivals[MESSAGES_PER_TURN_MAX:])
             del arrivals[MESSAGES_PER_TURN_MAX:]
         if live.base == 0:
-            arrivals.sort(key=lambda arrival: not isinstance(arrival.message, work.Start))
+            if len(arrivals) > 1:
+                arrivals.sort(key=lambda arrival: not isinstance(arrival.message, work.Start))
             if arrivals and type(arrivals[0].message) is not work.Start:
                 ends = [arrival for arrival in arrivals if isinstance(arrival.message, work.Cancel | work.Terminate)]
                 if not ends:
