@@ -6,6 +6,7 @@ written. Each event is one JSON object with a short stable tag; fields are only 
 """
 
 import zlib
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -24,7 +25,7 @@ ABSENT = Raw(b"")
 """No JSON at all: the default of an optional payload, as a union with None would read `null` as absent."""
 
 
-class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Parent(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Who waits for an instance: the place in the parent's history that asked for it."""
 
     instance_id: str
@@ -33,14 +34,14 @@ class Parent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event: int
 
 
-class Carried(Struct, frozen=True, array_like=True):
+class Carried(Struct, frozen=True, gc=False, array_like=True):
     """An unread external event that a continue-as-new takes along."""
 
     name: str
     data: Raw
 
 
-class Inbound(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+class Inbound(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="t"):
     """An event that tells the orchestration something; made from exactly one message."""
 
     id: int
@@ -120,7 +121,7 @@ class Terminated(Inbound, frozen=True, tag="term"):
     reason: str = ""
 
 
-class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+class Asked(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="t"):
     """An event that records what the orchestration asked for; `where` is the asking line, "package/file.py:41"."""
 
     id: int
@@ -272,13 +273,11 @@ Event: TypeAlias = (
     | ContinuedAsNew
 )
 
-_encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[Event])
 
 
-def encode_events(events: list[Any]) -> bytes:
-    """The bytes of one history row: a JSON array, one object per event."""
-    return _encoder.encode(events)
+encode_events: Callable[[list[Any]], bytes] = msgspec.json.Encoder().encode
+"""The bytes of one history row: a JSON array, one object per event."""
 
 
 def decode_events(data: bytes) -> list[Event]:
@@ -290,6 +289,5 @@ def decode_events(data: bytes) -> list[Event]:
     return _decoder.decode(data)
 
 
-def checksum(data: bytes) -> int:
-    """The CRC-32 that is stored beside every history row."""
-    return zlib.crc32(data)
+checksum: Callable[[bytes], int] = zlib.crc32
+"""The CRC-32 that is stored beside every history row."""

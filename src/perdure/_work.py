@@ -16,7 +16,7 @@ from perdure.errors import ErrorInfo
 # -- messages: what waits for an instance -------------------------------------------------------------------------
 
 
-class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="m"):
+class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="m"):
     """What waits for an instance; becomes exactly one event."""
 
 
@@ -98,7 +98,7 @@ def decode_message(body: bytes) -> AnyMessage:
 # -- what a commit carries ------------------------------------------------------------------------------------------
 
 
-class HistoryRow(Struct, frozen=True, kw_only=True):
+class HistoryRow(Struct, frozen=True, gc=False, kw_only=True):
     """The events of one turn, as stored: append-only, one row per turn."""
 
     first: int
@@ -110,7 +110,7 @@ class HistoryRow(Struct, frozen=True, kw_only=True):
     encoding: str = "json"
 
 
-class NewInstance(Struct, frozen=True, kw_only=True):
+class NewInstance(Struct, frozen=True, gc=False, kw_only=True):
     """An instance to create, pending, without owner, in execution 1.
 
     `start` is its first message (a `Start`), due at `start_at` (None: now).
@@ -128,7 +128,7 @@ class NewInstance(Struct, frozen=True, kw_only=True):
     slot: int = 0
 
 
-class NewTask(Struct, frozen=True, kw_only=True):
+class NewTask(Struct, frozen=True, gc=False, kw_only=True):
     """An activity to run, created by event `event` of the turn's execution.
 
     `local` says that the committing worker will run it at once: the row is born owned by it. Otherwise any worker that
@@ -150,7 +150,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     total_timeout_us: int | None = None
 
 
-class ChildStart(Struct, frozen=True, kw_only=True):
+class ChildStart(Struct, frozen=True, gc=False, kw_only=True):
     """A sub-orchestration or detached orchestration to create.
 
     When its id is taken, `refused` (a `ChildOutcome` body) is delivered to the turn's own instance instead; None for a
@@ -161,7 +161,7 @@ class ChildStart(Struct, frozen=True, kw_only=True):
     refused: bytes | None = None
 
 
-class OutMessage(Struct, frozen=True, kw_only=True):
+class OutMessage(Struct, frozen=True, gc=False, kw_only=True):
     """A message to another instance, by id or by incarnation (exactly one of the two).
 
     `child_of` guards a message by id: it is delivered only while that id still belongs to a child of this incarnation.
@@ -176,7 +176,7 @@ class OutMessage(Struct, frozen=True, kw_only=True):
     control: bool = False
 
 
-class InstanceChange(Struct, frozen=True, kw_only=True):
+class InstanceChange(Struct, frozen=True, gc=False, kw_only=True):
     """What a turn changes on its instance's row. None leaves a column as it is.
 
     A custom status counts `custom_status_version` up, also when it is the same. Another `execution` ends the present
@@ -192,7 +192,7 @@ class InstanceChange(Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
 
 
-class Turn(Struct, frozen=True, kw_only=True):
+class Turn(Struct, frozen=True, gc=False, kw_only=True):
     """One turn of one instance: everything lands together or not at all.
 
     Applied only if the worker is alive, owns the instance (or creates it here), `execution` is the instance's, and
@@ -227,7 +227,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     next_start: bytes | None = None
 
 
-class Hold(Struct, frozen=True, kw_only=True):
+class Hold(Struct, frozen=True, gc=False, kw_only=True):
     """Set an owned instance aside: status held, with the reason, and without owner. Its messages stay.
 
     `messages` are bodies that existed only in the worker's memory (activity outcomes), kept now as message rows;
@@ -243,7 +243,7 @@ class Hold(Struct, frozen=True, kw_only=True):
     tasks_gone: tuple[int, ...] = ()
 
 
-class TaskDone(Struct, frozen=True, kw_only=True):
+class TaskDone(Struct, frozen=True, gc=False, kw_only=True):
     """An activity ended on a worker that does not own the instance: its outcome becomes a message row.
 
     Refused, as are the next two: fenced; not_owner when this worker does not own the task.
@@ -255,7 +255,7 @@ class TaskDone(Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class TaskRetry(Struct, frozen=True, kw_only=True):
+class TaskRetry(Struct, frozen=True, gc=False, kw_only=True):
     """An attempt failed and another is due after `delay_us`; the row goes back to be claimed by anybody."""
 
     incarnation: int
@@ -266,7 +266,7 @@ class TaskRetry(Struct, frozen=True, kw_only=True):
     last_error: bytes | None = None
 
 
-class TaskRelease(Struct, frozen=True, kw_only=True):
+class TaskRelease(Struct, frozen=True, gc=False, kw_only=True):
     """A claimed activity is handed back untouched (shutdown, unknown name); counts as no attempt and no delivery."""
 
     incarnation: int
@@ -275,7 +275,7 @@ class TaskRelease(Struct, frozen=True, kw_only=True):
     delay_us: int = 0
 
 
-class InstanceRelease(Struct, frozen=True, kw_only=True):
+class InstanceRelease(Struct, frozen=True, gc=False, kw_only=True):
     """An owned instance is handed back; `delay_us` keeps it from being claimed again at once by this worker.
 
     Others may claim it at once, and for a control message this worker too. Any claim ends the delay.
@@ -285,7 +285,7 @@ class InstanceRelease(Struct, frozen=True, kw_only=True):
     delay_us: int = 0
 
 
-class StartInstance(Struct, frozen=True, kw_only=True):
+class StartInstance(Struct, frozen=True, gc=False, kw_only=True):
     """A client's start. Sending it again with the same incarnation is harmless: it is applied once (`APPLIED` again).
 
     A restart removes all rows of the instance that has the id. `cancel` is the body of the `Cancel` message for the
@@ -299,7 +299,7 @@ class StartInstance(Struct, frozen=True, kw_only=True):
     cancel: bytes | None = None
 
 
-class Deliver(Struct, frozen=True, kw_only=True):
+class Deliver(Struct, frozen=True, gc=False, kw_only=True):
     """A client's message to an instance by id: refused when there is none (not_found) or it has closed (closed).
 
     With a `dedup_key`, a second one with the same key to the same incarnation is applied as a no-op, for as long as the
@@ -312,7 +312,7 @@ class Deliver(Struct, frozen=True, kw_only=True):
     dedup_key: str | None = None
 
 
-class Delete(Struct, frozen=True, kw_only=True):
+class Delete(Struct, frozen=True, gc=False, kw_only=True):
     """Delete a closed root instance and everything below it (children, their children ...).
 
     Refused, in this order: not_found; not_root for a child; not_closed when any of the tree is open, unless `force`.
@@ -325,14 +325,14 @@ class Delete(Struct, frozen=True, kw_only=True):
 Item: TypeAlias = Turn | Hold | TaskDone | TaskRetry | TaskRelease | InstanceRelease | StartInstance | Deliver | Delete
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, gc=False, kw_only=True):
     """How much new work the worker can take, claimed in the same transaction after the items are applied."""
 
     instances_max: int
     tasks_max: int
 
 
-class Batch(Struct, frozen=True, kw_only=True):
+class Batch(Struct, frozen=True, gc=False, kw_only=True):
     """What one commit carries. `worker` is None for a client without a worker, which sends only client items.
 
     `token` is random per batch and remembered on the worker's row, so that an unknown outcome can be asked for.
@@ -366,7 +366,7 @@ class Refusal(StrEnum):
     NOT_ROOT = "not_root"
 
 
-class Applied(Struct, frozen=True, kw_only=True):
+class Applied(Struct, frozen=True, gc=False, kw_only=True):
     """The item landed. `existing`: the start found this instance and used it; `count`: instances deleted."""
 
     existing: "InstanceRecord | None" = None
@@ -374,7 +374,7 @@ class Applied(Struct, frozen=True, kw_only=True):
     count: int = 0
 
 
-class Refused(Struct, frozen=True, kw_only=True):
+class Refused(Struct, frozen=True, gc=False, kw_only=True):
     """The item did not land. `existing` comes with `EXISTS`."""
 
     reason: Refusal
@@ -386,7 +386,7 @@ Outcome: TypeAlias = Applied | Refused
 APPLIED = Applied()
 
 
-class InstanceRecord(Struct, frozen=True, kw_only=True):
+class InstanceRecord(Struct, frozen=True, gc=False, kw_only=True):
     """An instance's row."""
 
     id: str
@@ -411,7 +411,7 @@ class InstanceRecord(Struct, frozen=True, kw_only=True):
     """The last event of the current execution; 0 before its first turn."""
 
 
-class ClaimedMessage(Struct, frozen=True, kw_only=True):
+class ClaimedMessage(Struct, frozen=True, gc=False, kw_only=True):
     """A due message: `seq` names its row. A due timer has no row of its own here: seq 0 and `timer` set."""
 
     seq: int
@@ -419,14 +419,14 @@ class ClaimedMessage(Struct, frozen=True, kw_only=True):
     timer: TimerDue | None = None
 
 
-class ClaimedInstance(Struct, frozen=True, kw_only=True):
+class ClaimedInstance(Struct, frozen=True, gc=False, kw_only=True):
     """An instance that this worker now owns, with its due messages in order."""
 
     record: InstanceRecord
     messages: tuple[ClaimedMessage, ...]
 
 
-class ClaimedTask(Struct, frozen=True, kw_only=True):
+class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
     """An activity that this worker now owns and shall run.
 
     `deliveries` begins at 1 and counts the workers that died with it. The version is "" while the instance has none.
@@ -455,7 +455,7 @@ class ClaimedTask(Struct, frozen=True, kw_only=True):
     """What the last `TaskRetry` said; None before the first."""
 
 
-class Work(Struct, frozen=True, kw_only=True):
+class Work(Struct, frozen=True, gc=False, kw_only=True):
     """What a claim brought. `more`: the limits cut it short. `next_due`: when something known falls due."""
 
     now: int
@@ -465,7 +465,7 @@ class Work(Struct, frozen=True, kw_only=True):
     more: bool = False
 
 
-class Committed(Struct, frozen=True, kw_only=True):
+class Committed(Struct, frozen=True, gc=False, kw_only=True):
     """The answer to a batch: one outcome per item, in order, and the work that was claimed. `now`: the store's time."""
 
     now: int
@@ -473,7 +473,7 @@ class Committed(Struct, frozen=True, kw_only=True):
     work: Work | None = None
 
 
-class WorkerRecord(Struct, frozen=True, kw_only=True):
+class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included).
 
     A name may hold an "@"; a version never does.

@@ -30,11 +30,11 @@ def admit(execution: Execution, message: work.AnyMessage, event_id: int, now: in
 
 
 def _activity(execution: Execution, message: work.ActivityOutcome, event_id: int, now: int) -> ev.Inbound | None:
-    source = message.source
+    source, error = message.source, message.error
     if message.execution != execution.execution_id or not isinstance(execution.open.get(source), ActivityFuture):
         return None
-    if message.error is not None:
-        return ev.ActivityFailed(id=event_id, at=now, source=source, error=message.error, timed_out=message.timed_out)
+    if error is not None:
+        return ev.ActivityFailed(id=event_id, at=now, source=source, error=error, timed_out=message.timed_out)
     return ev.ActivityCompleted(
         id=event_id, at=now, source=source, result=message.result or _NULL, attempts=message.attempts
     )

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_await: Any = asyncio.Future.__await__
+
 TAKEN_BACK = -1
 """The id of an ask that was taken back in the run that made it: it leaves no trace."""
 
@@ -112,7 +114,8 @@ class DurableFuture(Future[T], PublicDurableFuture[T]):
     def __await__(self) -> "Generator[Any, None, T]":
         if self.cancelled():
             self.refuse("awaited")
-        return super().__await__()
+        awaiting: Generator[Any, None, T] = _await(self)
+        return awaiting
 
     __iter__ = __await__
 
@@ -149,12 +152,13 @@ class ActivityFuture(DurableFuture[T]):
     decoder: Decoder
     aliases: tuple[str, ...]
     wanted: ActivityScheduled | None
-    """The event that records it but for its id; None once that is written: very many of these wait in memory."""
+    """The event that records it, its id a guess; None once that is written: very many of these wait in memory."""
 
     def event(self, event_id: int) -> ActivityScheduled:
         """The event that records the activity."""
         wanted: Any = self.wanted
-        event: ActivityScheduled = replace(wanted, id=event_id)
+        # It is made with the id that it will have unless another ask comes before it or is taken back.
+        event: ActivityScheduled = wanted if wanted.id == event_id else replace(wanted, id=event_id)
         return event
 
     def bind(self, event_id: int) -> None:

@@ -13,26 +13,31 @@ if TYPE_CHECKING:
 _SKIPPED = (asyncio.__file__[: -len("__init__.py")], __file__[: -len("_core/callsite.py")])
 
 # Callbacks are begun there. Above stands whoever runs the loop, who asks for nothing.
-_BEGINNING = asyncio.events.__file__
+_BEGINNING = ("perdure._core.loop", "run_ready")
 
 _lines: dict[str, dict[int, str] | None] = {}
-"""What was shown for each line of each file so far; None for files to skip. As large as the source at most."""
+"""What was shown for each line of each module so far; None for modules to skip. As large as the source at most."""
 
 
 def where_asked() -> str | None:
     """The innermost line that is neither asyncio's nor ours; None if it was a callback of asyncio's own."""
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and (file := frame.f_code.co_filename) != _BEGINNING:
+    while frame is not None:
+        # Modules are told apart by name: Python audits whoever reads a frame's code, which costs far more.
+        module = frame.f_globals.get("__name__", "")
         try:
-            lines = _lines[file]
+            lines = _lines[module]
         except KeyError:
-            lines = _lines[file] = None if file.startswith(_SKIPPED) or file.startswith("<frozen") else {}
+            file = frame.f_code.co_filename
+            lines = _lines[module] = None if file.startswith(_SKIPPED) or file.startswith("<frozen") else {}
         if lines is not None:
             line = frame.f_lineno
             shown = lines.get(line)
             if shown is None:
-                shown = lines[line] = f"{_relative(file, frame.f_globals.get('__name__', ''))}:{line}"
+                shown = lines[line] = f"{_relative(frame.f_code.co_filename, module)}:{line}"
             return shown
+        if module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]:
+            return None
         frame = frame.f_back
     return None
 

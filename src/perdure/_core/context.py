@@ -1,5 +1,6 @@
 """The orchestration's context: every verb becomes an ask of its execution. Deterministic by construction."""
 
+from asyncio import _get_running_loop as running_loop
 from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
@@ -40,7 +41,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def _new(kind: type[Any], execution: "Execution") -> Any:
     """A durable future of this execution that has no event yet."""
     future = kind(loop=execution)
-    future._number = execution.next_number()  # noqa: SLF001 - between the loop and its futures
+    execution._sequence = future._number = execution._sequence + 1  # noqa: SLF001 - between the loop and its futures
     future.event_id = 0
     future.lost_at = None
     return future
@@ -132,7 +133,9 @@ class Context(OrchestrationContext):
         schedule_to_start: Duration | None = None,
     ) -> DurableFuture[Any]:
         execution = self._execution
-        if not execution.admits("ctx.schedule_activity"):
+        if (execution.over is not None or running_loop() is not execution) and not execution.admits(
+            "ctx.schedule_activity"
+        ):
             return execution.refused(DurableFuture)
         future: ActivityFuture[Any] = _new(ActivityFuture, execution)
         if isinstance(activity, Activity):
@@ -149,8 +152,14 @@ class Context(OrchestrationContext):
             future.decoder = codec_for(returns)
             policy = retry
         future.where = where_asked()
+        if policy is None and tag is None and session is None and schedule_to_start is None and priority == 0:
+            future.wanted = ActivityScheduled(
+                id=execution.next_event, where=future.where, name=future.name, input=Raw(data)
+            )
+            execution.ask(future)
+            return future
         future.wanted = ActivityScheduled(
-            id=0,
+            id=execution.next_event,
             where=future.where,
             name=future.name,
             input=Raw(data),

@@ -197,7 +197,11 @@ class Execution(OrchestrationLoop):
         self.now_us = event.at
         _DELIVERIES[type(event)](self, event)
         self.run_ready()
-        self._wind_up()
+        root: Any = self._root
+        if self._next is not None or root.done():
+            self._wind_up()
+        else:
+            self._check_stuck()
         if self.offence is not None:
             raise self.offence
         if self.last_event + len(self._asks or ()) >= HISTORY_EVENTS_MAX and self.ending is None:
@@ -206,7 +210,11 @@ class Execution(OrchestrationLoop):
 
     def _collect(self) -> list[Ask]:
         """What this run asked for: cancellations first, by the id they cancel, then the rest in order, then the end."""
-        asks: list[Ask] = []
+        asks = self._asks or []
+        plain = self._given_up is None and self._mailboxes is None and self.ending is None
+        if plain and len(asks) == 1 and asks[0].event_id != TAKEN_BACK:
+            self._asks = None
+            return asks
         if self._asks is not None:
             asks = [ask for ask in self._asks if ask.event_id != TAKEN_BACK]
             self._asks = None
@@ -219,6 +227,11 @@ class Execution(OrchestrationLoop):
         if self.ending is not None:
             asks = [*asks, Note(self.ending)]
         return asks
+
+    @property
+    def next_event(self) -> int:
+        """The id of the event of what is asked for next, unless something that was asked for is taken back."""
+        return self.last_event + 2 + (0 if self._asks is None else len(self._asks))
 
     def _begin(self, started: ev.Started) -> None:
         from perdure._core.context import Context  # noqa: PLC0415 - the context is made of executions
@@ -286,7 +299,10 @@ class Execution(OrchestrationLoop):
         )
 
     def _check_stuck(self) -> None:
-        if not self.open and self.offence is None and not any(map(_awaits_an_answer, self._asks or ())):
+        for ask in self._asks or ():
+            if ask.event_id != TAKEN_BACK and ask.is_open():
+                return
+        if not self.open and self.offence is None:
             raise stuck(self.unfinished())
 
     def _end(self) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from asyncio import Handle
 from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from math import ceil
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
@@ -44,6 +44,23 @@ alive: "set[OrchestrationLoop]" = set()
 
 class TurnEndlessError(Exception):
     """One event set off more callbacks than HANDLES_PER_TURN_MAX."""
+
+
+class ReadyHandle(Handle):
+    """A callback that is ready: asyncio's own, without a look for a debug mode that there is not."""
+
+    __slots__ = ()
+    _source_traceback = None
+
+    def __init__(
+        self, callback: Callable[..., object], args: Any, loop: "OrchestrationLoop", context: Context | None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._cancelled = False
+        self._args = args
+        self._repr = None
 
 
 class TimerHandle(asyncio.TimerHandle):
@@ -172,7 +189,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
             self._outside("call_soon")
         if type(callback) is FIRST_STEP:
             self._check_task(callback)
-        handle = Handle(callback, args, self, context)
+        handle = ReadyHandle(callback, args, self, context)
         ready.append(handle)
         return handle
 
@@ -298,9 +315,15 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         left = HANDLES_PER_TURN_MAX
         try:
             while ready:
-                handle = ready.popleft()
+                handle: Any = ready.popleft()
                 if not handle._cancelled:
-                    handle._run()
+                    try:
+                        # As `Handle._run` does it.
+                        handle._context.run(handle._callback, *handle._args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - what a callback raises is kept, whatever it is
+                        self.call_exception_handler({"exception": error, "handle": handle})
                     left -= 1
                     if left == 0:
                         raise TurnEndlessError(_endless(self.unfinished()))
@@ -373,9 +396,8 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """Whether the execution is over."""
         return self.over is not None
 
-    def get_debug(self) -> bool:
-        """No: asyncio's debug mode reads clocks."""
-        return False
+    get_debug = staticmethod(bool)
+    """No, which is what `bool()` says: asyncio's debug mode reads clocks. Every future asks."""
 
 
 def where_waiting(task: asyncio.Task[Any]) -> str:

@@ -92,7 +92,6 @@ class Stage:
 
     def enter(self, loop: OrchestrationLoop) -> None:
         """Make this execution's loop the running one; `leave` must follow, whatever happens."""
-        self._ready.clear()
         loop.ready = self._ready
         asyncio._set_running_loop(loop)
 

@@ -26,6 +26,13 @@ class Waiting(MutableMapping[int, Any]):
             raise KeyError(event_id)
         return self._many[event_id]
 
+    def get(self, event_id: int, default: Any = None) -> Any:
+        """The entry, or the default."""
+        one = self._one
+        if one is not None and one.event_id == event_id:
+            return one
+        return default if self._many is None else self._many.get(event_id, default)
+
     def __setitem__(self, event_id: int, ask: Ask) -> None:
         if self._many is not None:
             self._many[event_id] = ask
@@ -42,6 +49,9 @@ class Waiting(MutableMapping[int, Any]):
         if self._many is not None:
             return iter(self._many)
         return iter(() if self._one is None else (self._one.event_id,))
+
+    def __bool__(self) -> bool:
+        return self._one is not None or self._many is not None
 
     def __len__(self) -> int:
         return int(self._one is not None) if self._many is None else len(self._many)

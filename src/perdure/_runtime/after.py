@@ -1,6 +1,7 @@
 """What follows from a commit, as plain functions: which activities start, which instances ended, whom to ask again."""
 
 import logging
+from collections.abc import Sequence
 
 from perdure import _work as work
 from perdure._client.requests import Ending, Request
@@ -49,11 +50,17 @@ def is_own(refused: work.Refused, start: work.StartInstance) -> bool:
     return refused.existing is not None and refused.existing.incarnation == start.new.incarnation
 
 
+def is_fenced(outcomes: Sequence[work.Outcome]) -> bool:
+    """Whether another has taken over the worker's work."""
+    return any(isinstance(outcome, work.Refused) and outcome.reason is work.Refusal.FENCED for outcome in outcomes)
+
+
 def requests_of(turns: list[Prepared]) -> list[Request]:
     return [arrival.request for turn in turns for arrival in turn.arrivals if arrival.request is not None]
 
 
 def claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.ClaimedTask:
+    """The activity as the worker gets it that has asked for it."""
     total, start = task.total_timeout_us, task.schedule_to_start_us
     return work.ClaimedTask(
         incarnation=turn.incarnation,
@@ -75,6 +82,7 @@ def claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.C
 
 
 def ending(turn: Prepared) -> Ending | None:
+    """How the turn ended its instance, if it did."""
     change = turn.item.change if isinstance(turn.item, work.Turn) else None
     if change is None or change.status is None or not Status(change.status).is_closed:
         return None

@@ -18,7 +18,16 @@ from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
-from perdure._runtime.after import claimed, ending, has_changed, is_own, outcome_item, requests_of, starts_or_told
+from perdure._runtime.after import (
+    claimed,
+    ending,
+    has_changed,
+    is_fenced,
+    is_own,
+    outcome_item,
+    requests_of,
+    starts_or_told,
+)
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
@@ -212,7 +221,7 @@ class Engine:
 
     def _sort(self, entries: list[Entry]) -> None:
         for entry in entries:
-            if isinstance(entry, Ended):
+            if type(entry) is Ended:
                 self._ended(entry)
             elif isinstance(entry, GoesBack):
                 self.busy -= 1
@@ -228,9 +237,7 @@ class Engine:
     def _ended(self, entry: Ended) -> None:
         self.busy -= 1
         task = entry.task
-        live = self._orchestrations.by_incarnation(task.incarnation)
-        if live is not None:
-            self._orchestrations.deliver(live, Arrival(entry.outcome))
+        if self._orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
         self._items.append(
@@ -294,7 +301,9 @@ class Engine:
 
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""
-        if self._free() == 0 or self._registry.activity(activity_name) is None:
+        capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
+        free = not self.draining and self.busy + self._reserved < capacity
+        if not free or self._registry.activity(activity_name) is None:
             self._claim_wanted = True
             return False
         self._reserved += 1
@@ -343,7 +352,7 @@ class Engine:
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
             self._forget_watched(request.item)
-        if any(isinstance(o, work.Refused) and o.reason is work.Refusal.FENCED for o in outcomes[len(requests) :]):
+        if work.Refused in set(map(type, outcomes)) and is_fenced(outcomes[len(requests) :]):
             self._start_over(requests_of(turns))
             return
         tasks: list[work.ClaimedTask] = []
@@ -434,6 +443,15 @@ class Engine:
             self._refused(turn, outcome)
             return
         self._requests += self._orchestrations.settle(turn)
+        if turn.draft is None and isinstance(turn.item, work.Turn):
+            (task,) = turn.item.tasks
+            if task.local:
+                tasks.append(claimed(live, turn.item, task, now))
+            else:
+                self._claim_wanted = True
+            if self._watches.wants(live.instance_id):
+                self._watches.turned(live, None)
+            return
         for warning in turn.warnings:
             _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
         for skipped in outcome.skipped:
@@ -454,7 +472,7 @@ class Engine:
 
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
-        gone = set(draft.activities_cancelled) if draft is not None else ()
+        gone = set(draft.activities_cancelled) if draft is not None and draft.activities_cancelled else ()
         for task in item.tasks:
             if not task.local:
                 self._claim_wanted = True

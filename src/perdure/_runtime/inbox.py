@@ -8,14 +8,14 @@ from perdure._client.requests import Call, Request, Watch
 from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
 
 
-class Ended(Struct, frozen=True, eq=False):
+class Ended(Struct, frozen=True, eq=False, gc=False):
     """An activity of this worker ended for good."""
 
     task: ClaimedTask
     outcome: ActivityOutcome
 
 
-class GoesBack(Struct, frozen=True, eq=False):
+class GoesBack(Struct, frozen=True, eq=False, gc=False):
     """An activity goes back to the store: for another attempt, or untouched."""
 
     task: ClaimedTask

@@ -119,5 +119,6 @@ class Prepared(Struct, eq=False, kw_only=True):
     item: Item
     arrivals: list[Arrival]
     draft: Draft | None = None
+    """What else the events say; None if the turn did no more than take an outcome and ask for one activity."""
     warnings: list[str] = []
     held: str | None = None

@@ -28,7 +28,7 @@ _CLOSING: dict[Any, Status] = {
 _encode = msgspec.json.Encoder().encode
 
 
-class Owner(Struct, frozen=True, kw_only=True):
+class Owner(Struct, frozen=True, gc=False, kw_only=True):
     """Whose turn it is: what events alone do not say."""
 
     instance_id: str
@@ -114,21 +114,7 @@ class Draft:
         self.tasks_gone.append(event.source)
 
     def _scheduled(self, event: ev.ActivityScheduled) -> None:
-        total = from_wire(bytes(event.retry)).total_timeout_us if event.retry else None
-        self.tasks.append(
-            work.NewTask(
-                event=event.id,
-                name=event.name,
-                input=bytes(event.input),
-                local=self.take_slot(event.name),
-                retry=bytes(event.retry) if event.retry else None,
-                tag=event.tag,
-                session=event.session,
-                priority=event.priority,
-                schedule_to_start_us=event.schedule_to_start_us,
-                total_timeout_us=total,
-            )
-        )
+        self.tasks.append(new_task(event, local=self.take_slot(event.name)))
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
         self.tasks_gone.append(event.source)
@@ -229,10 +215,36 @@ class Draft:
             self.messages.append(work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation))
 
 
+def new_task(event: ev.ActivityScheduled, *, local: bool) -> work.NewTask:
+    """The activity that an event asks for; `local` if this worker runs it."""
+    retry = bytes(event.retry) if event.retry else None
+    return work.NewTask(
+        event=event.id,
+        name=event.name,
+        input=bytes(event.input),
+        local=local,
+        retry=retry,
+        tag=event.tag,
+        session=event.session,
+        priority=event.priority,
+        schedule_to_start_us=event.schedule_to_start_us,
+        total_timeout_us=None if retry is None else from_wire(retry).total_timeout_us,
+    )
+
+
 def history_row(events: list[Any], base: int, at: int) -> work.HistoryRow:
     """The stored form of a turn's events, which follow event `base`."""
     data = ev.encode_events(events)
     return work.HistoryRow(first=base + 1, last=base + len(events), at=at, data=data, crc=ev.checksum(data))
+
+
+def goes_on(events: Sequence[Any]) -> bool:
+    """Whether a turn did what nearly all do: it took an activity's result, and asked for the next activity."""
+    return (
+        len(events) == 2  # noqa: PLR2004 - the two
+        and type(events[0]) is ev.ActivityCompleted
+        and type(events[1]) is ev.ActivityScheduled
+    )
 
 
 _READERS: dict[type, Callable[[Draft, Any], None]] = {

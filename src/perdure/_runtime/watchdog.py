@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from types import FrameType
 
 from perdure._ports import Clock
@@ -42,24 +43,35 @@ class TurnWatch:
         self._limit_us = limit_us
         self._lock = threading.Lock()
         self._instance: str | None = None
-        self._since = 0
+        self._turn = 0
+        self._seen = (0, 0)
+        self._striking = False
         self._thread = 0
         self._stack: str | None = None
+
+    def here(self) -> None:
+        """The turns that follow run on this thread."""
+        self._thread = threading.get_ident()
 
     def begin(self, instance_id: str) -> None:
         """A turn of this instance begins; `end` must follow, whatever happens."""
         self._stack = None
-        if self._limit_us is not None:
-            self._since = self._clock.monotonic_us()
-            self._thread = threading.get_ident()
-            self._instance = instance_id
+        self._turn += 1
+        self._instance = instance_id
 
     def end(self) -> None:
         """The turn has come back; from here on it can't be interrupted."""
-        with self._lock:
-            self._instance = None
+        # Each side first says what it does and then looks at the other, and the interpreter orders what threads store:
+        # either `check` sees that the turn is over, or this sees that it is being struck and waits for that.
+        self._instance = None
+        if self._striking:
+            self._wait()
         if self._stack is not None:
             self._swallow()
+
+    def _wait(self) -> None:
+        with suppress(TurnInterrupted), self._lock:
+            pass
 
     def verdict(self) -> None:
         """Raise `TurnLimitError` if the turn that ended was interrupted."""
@@ -80,15 +92,28 @@ class TurnWatch:
         _raise_in_thread(self._thread, None)
 
     def check(self) -> None:
-        """Interrupt the turn under way if it has exceeded its limit; called from another thread."""
-        if self._limit_us is None:
+        """Interrupt the turn under way if it has exceeded its limit; called from another thread, every `TICK_S`.
+
+        Turns don't read the clock: a turn counts from the first tick that finds it.
+        """
+        if self._limit_us is None or self._instance is None:
             return
-        with self._lock:
-            overdue = self._clock.monotonic_us() - self._since > self._limit_us
-            if self._instance is None or self._stack is not None or not overdue or sys.gettrace() is not None:
-                return
-            self._stack = self._sample()
-            _raise_in_thread(self._thread, TurnInterrupted)
+        now = self._clock.monotonic_us()
+        turn, since = self._seen
+        if turn != self._turn:
+            self._seen = (self._turn, now)
+        elif now - since > self._limit_us and self._stack is None and sys.gettrace() is None:
+            with self._lock:
+                self._strike(turn)
+
+    def _strike(self, turn: int) -> None:
+        self._striking = True
+        try:
+            if self._instance is not None and self._turn == turn:
+                self._stack = self._sample()
+                _raise_in_thread(self._thread, TurnInterrupted)
+        finally:
+            self._striking = False
 
     def _sample(self) -> str:
         """The user's lines that the turn is at; a program that yields for ever is in them only now and then."""

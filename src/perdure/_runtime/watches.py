@@ -45,6 +45,10 @@ class Watches:
         if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
             self._fresh.add(watch.instance_id)
 
+    def wants(self, instance_id: str) -> bool:
+        """Whether anybody waits for news of this instance."""
+        return instance_id in self._watches
+
     def turned(self, live: Live, ending: Ending | None) -> None:
         """A turn of this instance is durable, by which it may have ended."""
         if ending is not None:

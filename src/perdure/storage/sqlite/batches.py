@@ -40,6 +40,7 @@ _FENCED = Refused(reason=Refusal.FENCED)
 _SEGMENT_BYTES = 64 * 1024 * 1024
 """SQLite takes at most 1 GB in one value, and a segment's payloads of one kind are one."""
 
+_ONLY_TURNS = {Turn}
 _NONE_TAKEN: frozenset[str] = frozenset()
 
 Key: TypeAlias = int | str | tuple[object, ...]
@@ -49,6 +50,9 @@ Key: TypeAlias = int | str | tuple[object, ...]
 def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcome, ...]:
     """Apply the items in order; one outcome for each."""
     outcomes: list[Outcome] = [APPLIED] * len(items)
+    if transaction.worker is not None and set(map(type, items)) == _ONLY_TURNS:
+        _apply_near(transaction, items, list(range(len(items))), outcomes)
+        return tuple(outcomes)
     places: list[int] = []
     for place, item in enumerate(items):
         if isinstance(item, Turn) and transaction.worker is not None:
@@ -147,9 +151,9 @@ def _segments(transaction: Transaction, items: Sequence[Item], places: list[int]
 
 def _size(item: Item) -> int:
     """About how many bytes of payloads an item brings: history repeats nearly all that goes with a turn."""
+    if isinstance(item, Turn):
+        return 0 if item.history is None else len(item.history.data)
     match item:
-        case Turn():
-            return 0 if item.history is None else len(item.history.data)
         case TaskDone() | Deliver():
             return len(item.body)
         case StartInstance():
@@ -162,10 +166,12 @@ def _known_ids(transaction: Transaction, items: Sequence[Item], places: list[int
     """The incarnations behind the ids by which items name instances that they don't create."""
     wanted: set[str] = set()
     for place in places:
-        match items[place]:
+        item = items[place]
+        if isinstance(item, Turn) and not item.messages:
+            continue
+        match item:
             case Turn(messages=messages):
-                if messages:
-                    wanted.update(message.to_id for message in messages if message.to_id is not None)
+                wanted.update(message.to_id for message in messages if message.to_id is not None)
             case Deliver(to_id=to_id):
                 wanted.add(to_id)
             case StartInstance(new=new):

@@ -25,10 +25,9 @@ from perdure.storage.sqlite.transaction import Transaction
 CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
 _NO_CHANGE = InstanceChange()
+_NOWHERE: Place = (None, None)
 _LEFTOVERS = STATEMENTS["leftovers"]
 _RECEIVERS = STATEMENTS["receivers"]
-
-
 _BEFORE_MESSAGES = (
     "create_instances", "append_history", "consume_messages", "add_plain_tasks", "add_tasks", "remove_tasks",
     "add_timers", "remove_timers",
@@ -58,12 +57,11 @@ class _Rows:
     def add(self, payload: bytes | None) -> Place:
         """Take a payload in, and say where it lies."""
         if payload is None:
-            return None, None
-        start = self._size + 1
+            return _NOWHERE
         self._parts.append(payload)
-        size = len(payload)
-        self._size += size
-        return start, size
+        start, size = self._size, len(payload)
+        self._size = start + size
+        return start + 1, size
 
     def payloads(self) -> bytes:
         """All payloads, one after the other."""
@@ -141,8 +139,8 @@ class Changes:
             table.rows.append(row)
         for task in turn.tasks:
             self._add_task(incarnation, execution, task)
-        if turn.tasks_gone:
-            self.drop_tasks(incarnation, execution, turn.tasks_gone)
+        for event in turn.tasks_gone:
+            self._tables["remove_tasks"].rows.append((incarnation, execution, event))
         if turn.consumed:
             self._tables["consume_messages"].rows += [(incarnation, seq) for seq in turn.consumed]
         if turn.timers or turn.timers_gone:
@@ -227,9 +225,8 @@ class Changes:
         )
         table = self._tables["add_plain_tasks" if plain else "add_tasks"]
         add = table.add
-        row: tuple[object, ...] = (
-            incarnation, execution, task.event, owner, task.name, *add(task.input), *add(task.retry),
-        )  # fmt: skip
+        retry = _NOWHERE if task.retry is None else add(task.retry)
+        row: tuple[object, ...] = (incarnation, execution, task.event, owner, task.name, *add(task.input), *retry)
         if not plain:
             row += (
                 task.priority, task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag,

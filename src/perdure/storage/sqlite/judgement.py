@@ -98,11 +98,13 @@ class Judgement:
     def _judge_creations(self) -> None:
         """Ids and incarnations must be free."""
         news: list[tuple[int, NewInstance]] = []
+        have_children = False
         for place, item in self._items:
             if isinstance(item, Turn):
                 if item.create is not None:
                     news.append((place, item.create))
                 if item.starts:
+                    have_children = True
                     news += [(place, child.new) for child in item.starts]
             elif isinstance(item, StartInstance):
                 news.append((place, item.new))
@@ -110,7 +112,7 @@ class Judgement:
             return
         rows = [(new.id, new.incarnation) for _, new in news]
         found = {number: rest for number, *rest in self._transaction.ask(_CREATIONS, encode_rows(rows))}
-        if found or any(isinstance(item, Turn) and item.starts for _, item in self._items):
+        if found or have_children:
             self._judge_news(news, found)
 
     def _judge_news(self, news: list[tuple[int, NewInstance]], found: dict[int, list[int | None]]) -> None:
