@@ -10,6 +10,7 @@ from typing import Protocol
 
 _EPOCH_2020_MS = 1_577_836_800_000
 _SEQUENCE_BITS = 22
+_CHANCE_MASK = (1 << 62) - 1
 
 
 class Clock(Protocol):
@@ -91,7 +92,8 @@ class Incarnations:
     def draw_id(self) -> str:
         """A UUID of version 7 (RFC 9562) as text: milliseconds, the sequence within them, and 62 random bits."""
         self.draw()
-        token = self._entropy.token().hex()
-        ms = f"{self._ms + _EPOCH_2020_MS:012x}"
-        variant = "89ab"[int(token[0], 16) & 3]
-        return f"{ms[:8]}-{ms[8:]}-7{self._sequence & 0xFFF:03x}-{variant}{token[1:4]}-{token[4:16]}"
+        chance = int.from_bytes(self._entropy.token()[:8], "big") & _CHANCE_MASK
+        ms = self._ms + _EPOCH_2020_MS
+        # From the left: 48 bits of time, version 7, the sequence, variant 2, chance.
+        digits = f"{ms << 80 | 7 << 76 | (self._sequence & 0xFFF) << 64 | 2 << 62 | chance:032x}"
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -8,9 +8,13 @@ draws randomness: ids that must be unique are derived from the incarnation, whic
 from base64 import b32encode
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from perdure.errors import LimitError, UsageError
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
 
 Duration: TypeAlias = timedelta | float
 """A span of time; a bare number is seconds, as in asyncio."""
@@ -199,17 +203,20 @@ def idempotency_key(incarnation: int, execution: int, event: int) -> str:
 
 def slot_of(instance_id: str) -> int:
     """The slot, 0 to 1023, by which instances are spread over databases: blake2b of the id, for ever."""
-    from hashlib import blake2b  # noqa: PLC0415 -- as in _digest
+    return int.from_bytes(_blake2b()(instance_id.encode(), digest_size=8).digest(), "big") % SLOTS
 
-    return int.from_bytes(blake2b(instance_id.encode(), digest_size=8).digest(), "big") % SLOTS
+
+@cache
+def _blake2b() -> "type[blake2b]":
+    # OpenSSL comes with it, which would double the import time of this module; once is enough, for every start asks.
+    from hashlib import blake2b  # noqa: PLC0415 -- see above
+
+    return blake2b
 
 
 def _digest(purpose: bytes, chars: int, *numbers: int) -> str:
-    # OpenSSL comes with it, which would double the import time of this module.
-    from hashlib import blake2b  # noqa: PLC0415 -- see above
-
     message = b"".join(number.to_bytes(8, "big") for number in numbers)
-    digest = blake2b(message, digest_size=-(-chars * 5 // 8), person=purpose).digest()
+    digest = _blake2b()(message, digest_size=-(-chars * 5 // 8), person=purpose).digest()
     return b32encode(digest)[:chars].decode().lower()
 
 

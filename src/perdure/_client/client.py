@@ -53,6 +53,7 @@ CONFLICTS = get_args(OnConflict)
 PAGE_MAX = 1_000
 STARTS_PER_BATCH_MAX = 10_000
 _UNKNOWN_RETRIES_MAX = 3
+_CANCEL_REPLACED = work.encode_message(work.Cancel(reason="its parent was replaced"))
 
 
 class Client:
@@ -305,8 +306,7 @@ class Client:
     async def _commit_start(
         self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict
     ) -> tuple[work.NewInstance, work.Applied]:
-        cancel = work.encode_message(work.Cancel(reason="its parent was replaced"))
-        item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=cancel)
+        item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=_CANCEL_REPLACED)
         for attempt in range(1, _UNKNOWN_RETRIES_MAX + 1):
             try:
                 outcome = await gateway.submit(item)

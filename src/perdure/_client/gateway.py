@@ -50,13 +50,13 @@ class ThreadGateway:
         """A fresh instance id: a UUID of version 7."""
         return self._incarnations.draw_id()
 
-    async def submit(self, item: Item) -> Outcome:
+    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
         """Have an item committed."""
-        return await self._desk.submit(item)
+        return self._desk.submit(item)
 
-    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+    def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
         """Wait for an instance's end."""
-        return await self._desk.ending(instance_id, incarnation)
+        return self._desk.ending(instance_id, incarnation)
 
     async def news(self, instance_id: str) -> "asyncio.Future[None]":
         """A future that is done when the instance may have changed after this returned."""

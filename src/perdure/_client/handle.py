@@ -122,14 +122,13 @@ class OrchestrationHandle(Generic[R_co]):
             InstanceNotFoundError: There is no such instance.
             PayloadError: The result does not fit the annotation.
         """
-        waiting = self._gateway.ending(self._instance_id, self._incarnation)
         if timeout is None:
-            ending = await waiting
+            ending = await self._gateway.ending(self._instance_id, self._incarnation)
         else:
             seconds = duration_us(timeout, what="timeout") / 1e6
             try:
                 async with asyncio.timeout(seconds):
-                    ending = await waiting
+                    ending = await self._gateway.ending(self._instance_id, self._incarnation)
             except TimeoutError:
                 raise ResultTimeoutError(self._instance_id, seconds) from None
         if ending.status is Status.COMPLETED:

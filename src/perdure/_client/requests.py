@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -154,6 +154,32 @@ class Bridge:
             function(argument)
 
 
+class Ask:
+    """A question of the loop's, which is answered on the thread that talks to storage."""
+
+    __slots__ = ("_bridge", "future")
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self.future: asyncio.Future[Any] = bridge.loop.create_future()
+
+    def resolve(self, answer: Any) -> None:
+        """Answer it; an exception is raised where it is awaited."""
+        self._bridge.post(self._settle, answer)
+
+    def is_awaited(self) -> bool:
+        """Whether nobody has answered and nobody has given up."""
+        return not self.future.done()
+
+    def _settle(self, answer: Any) -> None:
+        if self.future.done():
+            return
+        if isinstance(answer, BaseException):
+            self.future.set_exception(answer)
+        else:
+            self.future.set_result(answer)
+
+
 class Gateway(Protocol):
     """What a client needs of whoever talks to storage."""
 
@@ -170,11 +196,11 @@ class Gateway(Protocol):
         """A fresh instance id: a UUID of version 7."""
         ...
 
-    async def submit(self, item: Item) -> Outcome:
-        """Have an item committed; durable when it returns."""
+    def submit(self, item: Item) -> Awaitable[Outcome]:
+        """Have an item committed; durable when it has been awaited."""
         ...
 
-    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+    def ending(self, instance_id: str, incarnation: int | None = None) -> Awaitable[Ending]:
         """Wait for the instance's end."""
         ...
 
@@ -215,50 +241,34 @@ class Desk:
             bridge = self._bridges[loop] = Bridge(loop, self._waiting)
         return bridge
 
-    async def submit(self, item: Item) -> Outcome:
+    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
         """Have an item committed."""
-        future, resolve = self._ask()
-        self._inbox.put([Request(item, resolve)])
-        outcome: Outcome = await future
-        return outcome
+        ask = self._ask()
+        self._inbox.put([Request(item, ask.resolve)])
+        return ask.future
 
-    async def ending(self, instance_id: str, incarnation: int | None = None) -> Ending:
+    def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
         """Wait for an instance's end."""
-        future, resolve = self._ask()
-        self._inbox.put([Watch(instance_id, incarnation, True, resolve, partial(_is_awaited, future))])  # noqa: FBT003 - a record's field
-        ending: Ending = await future
-        return ending
+        ask = self._ask()
+        self._inbox.put([Watch(instance_id, incarnation, True, ask.resolve, ask.is_awaited)])  # noqa: FBT003 - a record's field
+        return ask.future
 
     async def news(self, instance_id: str) -> "asyncio.Future[None]":
         """A future that is done when the instance may have changed after this returned."""
-        future, resolve = self._ask()
-        heard, confirm = self._ask()
-        watch = Watch(instance_id, None, False, resolve, partial(_is_awaited, future))  # noqa: FBT003 - a record's field
+        news = self._ask()
+        heard = self._ask()
+        watch = Watch(instance_id, None, False, news.resolve, news.is_awaited)  # noqa: FBT003 - a record's field
         # The entries are taken in order, so when the call is made the watch is known: what happens later is told, what
         # happened before can be read.
-        self._inbox.put([watch, Call(partial(confirm, None))])
+        self._inbox.put([watch, Call(partial(heard.resolve, None))])
         try:
-            await heard
+            await heard.future
         except BaseException:
-            future.cancel()
+            news.future.cancel()
             raise
-        return future
+        return news.future
 
-    def _ask(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
-        self.refuse_if_closed()
-        bridge = self.bridge()
-        future: asyncio.Future[Any] = bridge.loop.create_future()
-
-        def settle(answer: Any) -> None:
-            if future.done():
-                return
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-        return future, lambda answer: bridge.post(settle, answer)
-
-
-def _is_awaited(future: "asyncio.Future[Any]") -> bool:
-    return not future.done()
+    def _ask(self) -> "Ask":
+        if self.closed:
+            self.refuse_if_closed()
+        return Ask(self.bridge())

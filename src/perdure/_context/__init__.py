@@ -8,6 +8,7 @@ from perdure._context.activity import (
     ActivityServices,
     activity_context,
     current_activity_context,
+    running_activity_context,
 )
 from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent
 from perdure._context.orchestration import OrchestrationContext
@@ -23,4 +24,5 @@ __all__ = [
     "OrchestrationContext",
     "activity_context",
     "current_activity_context",
+    "running_activity_context",
 ]

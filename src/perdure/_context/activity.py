@@ -182,8 +182,16 @@ def _shown(type_: object) -> str:
     return str(getattr(type_, "__qualname__", type_))
 
 
-current_activity_context: ContextVar[ActivityContext | None] = ContextVar("perdure_activity_context", default=None)
-"""The context of the activity that is running here; an activity that calls another hands it on."""
+current_activity_context: ContextVar[ActivityContext | Callable[[], ActivityContext] | None] = ContextVar(
+    "perdure_activity_context", default=None
+)
+"""The context of the activity that is running here, or what makes it: few activities ask for one."""
+
+
+def running_activity_context() -> ActivityContext | None:
+    """The context of the activity that is running here; an activity that calls another hands it on."""
+    context = current_activity_context.get()
+    return context if context is None or isinstance(context, ActivityContext) else context()
 
 
 def activity_context(

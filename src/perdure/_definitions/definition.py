@@ -20,7 +20,7 @@ from typing import (
     cast,
 )
 
-from perdure._context import ActivityContext, activity_context, current_activity_context
+from perdure._context import ActivityContext, activity_context, running_activity_context
 from perdure._definitions.naming import version_key
 from perdure._retry import RetryPolicy
 from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
@@ -172,7 +172,7 @@ class Activity(_Definition, Generic[P, R_co]):
                 )
             )
         if self.takes_ctx:
-            context = current_activity_context.get() or activity_context(activity_name=self.name)
+            context = running_activity_context() or activity_context(activity_name=self.name)
             outcome = self.invoke((context, *args), kwargs)
         else:
             outcome = self.invoke(args, kwargs)

@@ -7,7 +7,7 @@ policy, and never reaches history while attempts are left.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +46,16 @@ def key_of(task: ClaimedTask) -> TaskKey:
 class Attempt:
     """An activity that runs now."""
 
-    __slots__ = ("cancelled", "limit", "runner", "task")
+    __slots__ = ("_context", "_plan", "cancelled", "deadline_us", "key", "limit", "runner", "task")
 
-    def __init__(self, task: ClaimedTask) -> None:
+    def __init__(self, task: ClaimedTask, key: TaskKey) -> None:
         self.task = task
+        self.key = key
         self.runner: asyncio.Task[None] | None = None
         self.cancelled = False
         self.limit: asyncio.Timeout | None = None
+        self.deadline_us: int | None = None
+        self._context: ActivityContext | None = None
 
     def is_wanted_no_more(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
         """Whether a cancellation came from us or from its time limit; one of the activity's own making is a failure."""
@@ -67,11 +70,38 @@ class Attempt:
         task = self.task
         return idempotency_key(task.incarnation, task.execution, task.event)
 
+    def follow(self, plan: "Plan") -> None:
+        """Make `context` the context of what is called from here on."""
+        self._plan = plan
+        current_activity_context.set(self.context)
+
+    def context(self) -> ActivityContext:
+        """What the activity is told; made when it is first asked for."""
+        if self._context is None:
+            task, plan = self.task, self._plan
+            self._context = ActivityContext(
+                instance_id=task.instance_id,
+                execution_id=task.execution,
+                orchestration_name=task.orchestration_name,
+                orchestration_version=task.orchestration_version,
+                activity_name=plan.name,
+                attempt=task.attempt,
+                deliveries=task.deliveries,
+                idempotency_key=self.idempotency_key,
+                scheduled_at_us=task.scheduled_at,
+                deadline_us=self.deadline_us,
+                services=plan.services,
+                is_cancelled=self.is_cancelled,
+            )
+        return self._context
+
 
 class Plan:
     """What is known of an activity before it is called: looked up once, not at every call."""
 
     __slots__ = ("decode", "encode", "invoke", "is_async", "name", "services", "takes_ctx", "what")
+
+    invoke: Callable[[Sequence[Any]], Any]
 
     def __init__(self, activity: "Activity[..., Any]", services: ActivityServices) -> None:
         self.name = activity.name
@@ -80,7 +110,9 @@ class Plan:
         self.takes_ctx = activity.takes_ctx
         self.decode = activity.inputs_codec.decode
         self.encode = activity.result_codec.encode
-        self.invoke: Callable[..., Any] = activity.invoke
+        self.invoke: Callable[..., Any] = (
+            _directly(activity) if activity.is_async and not activity.needs_instance else activity.invoke
+        )
         self.what = f"result of activity {activity.name}"
 
 
@@ -129,12 +161,12 @@ class Activities:
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._slots:
             task = self._waiting.next()
-            if self._unwanted and key_of(task) in self._unwanted:
-                self._unwanted.discard(key_of(task))
+            key = key_of(task)
+            if self._unwanted and key in self._unwanted:
+                self._unwanted.discard(key)
                 self._report(GoesBack(task, _release(task)))
                 continue
-            attempt = Attempt(task)
-            self._running[key_of(task)] = attempt
+            attempt = self._running[key] = Attempt(task, key)
             attempt.runner = self._loop.create_task(self._run(attempt), name=task.name)
         if not self._waiting and not self._running:
             self._idle.set()
@@ -163,7 +195,7 @@ class Activities:
             if plan is None:
                 entry = self._unknown(task)
             elif task.retry is None and task.deadline is None and task.start_by is None:
-                entry = await self._attempt(attempt, plan, None)
+                entry = await self._attempt(attempt, plan)
             else:
                 entry = await self._limited(attempt, plan)
         except asyncio.CancelledError as error:
@@ -175,7 +207,9 @@ class Activities:
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
             _log.exception("the engine failed to run %s", task.name)
             entry = self._failed(task, error, timed_out=False)
-        self._running.pop(key_of(task), None)
+        self._running.pop(attempt.key, None)
+        # The task's variables lead to the attempt: without this only the garbage collector would part them.
+        attempt.runner = None
         self._report(entry)
         if self._waiting:
             self._fill()
@@ -209,23 +243,23 @@ class Activities:
         if overdue is not None:
             return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
         if limit_us is None:
-            return await self._attempt(attempt, plan, None)
+            return await self._attempt(attempt, plan)
         try:
             async with asyncio.timeout(limit_us / 1e6) as attempt.limit:
-                return await self._attempt(attempt, plan, limit_us)
+                attempt.deadline_us = self._clock.now_us() + limit_us
+                return await self._attempt(attempt, plan)
         except TimeoutError:
             # Every other error `_attempt` has kept.
             late = _late(limit_us) if limit_us == policy.attempt_timeout_us else _too_late(task, policy)
             return self._failed(task, TimeoutError(late), timed_out=True)
 
-    async def _attempt(self, attempt: Attempt, plan: "Plan", limit_us: int | None) -> Entry:
+    async def _attempt(self, attempt: Attempt, plan: "Plan") -> Entry:
         task = attempt.task
         try:
             arguments = plan.decode(task.input)
-            context = self._context(attempt, plan, limit_us)
-            current_activity_context.set(context)
+            attempt.follow(plan)
             if plan.takes_ctx:
-                arguments = (context, *arguments)
+                arguments = (attempt.context(), *arguments)
             if plan.is_async:
                 value = await plan.invoke(arguments)
             else:
@@ -244,23 +278,6 @@ class Activities:
         return Ended(
             task,
             ActivityOutcome(execution=task.execution, source=task.event, result=Raw(result), attempts=task.attempt),
-        )
-
-    def _context(self, attempt: Attempt, plan: "Plan", limit_us: int | None) -> ActivityContext:
-        task = attempt.task
-        return ActivityContext(
-            instance_id=task.instance_id,
-            execution_id=task.execution,
-            orchestration_name=task.orchestration_name,
-            orchestration_version=task.orchestration_version,
-            activity_name=plan.name,
-            attempt=task.attempt,
-            deliveries=task.deliveries,
-            idempotency_key=attempt.idempotency_key,
-            scheduled_at_us=task.scheduled_at,
-            deadline_us=None if limit_us is None else self._clock.now_us() + limit_us,
-            services=plan.services,
-            is_cancelled=attempt.is_cancelled,
         )
 
     def _limit(self, task: ClaimedTask, policy: WirePolicy) -> tuple[int | None, str | None]:
@@ -354,6 +371,12 @@ class Activities:
     def hurry(self) -> None:
         """Whoever waits for `close` has no more patience: the grace time is over."""
         self._hurried.set()
+
+
+def _directly(activity: "Activity[..., Any]") -> Callable[[Sequence[Any]], Any]:
+    """What `activity.invoke` does for an `async def` that can run, without asking at every call whether it is one."""
+    fn = activity.fn
+    return lambda arguments: fn(*arguments)
 
 
 def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
