@@ -9,9 +9,8 @@ The loop that a method returns its own delay to is solid_queue's; one commit for
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from perdure import _work as work
@@ -28,6 +27,7 @@ from perdure._runtime.after import (
     requests_of,
     starts_or_told,
 )
+from perdure._runtime.hands import Hands, Settings
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
@@ -55,29 +55,6 @@ RETRY_STORAGE_US = 50_000
 RETRY_STORAGE_US_MAX = 2_000_000
 
 _log = logging.getLogger("perdure.runtime")
-
-
-class Hands(Protocol):
-    """The port to whatever runs activities."""
-
-    def start(self, tasks: list[work.ClaimedTask]) -> None:
-        """Run these."""
-        ...
-
-    def cancel(self, keys: list[tuple[int, int, int]]) -> None:
-        """These are no longer wanted."""
-        ...
-
-    def flush(self) -> None:
-        """The round is over: carry over what was said in it, to whoever waits for an answer too."""
-        ...
-
-
-class Settings(Struct, frozen=True, kw_only=True):
-    """The bounds of one worker."""
-
-    slots: int
-    worker_name: str
 
 
 class Engine:

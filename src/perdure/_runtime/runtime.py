@@ -14,8 +14,9 @@ from perdure._client import Client, EngineClient
 from perdure._client.requests import Call, ThreadInbox
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities, TaskKey
-from perdure._runtime.dispatcher import Engine, Settings
+from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
+from perdure._runtime.hands import Settings
 from perdure._runtime.heartbeat import Heartbeat
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations

@@ -12,8 +12,9 @@ from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
 from perdure._ports import Incarnations
 from perdure._runtime.activities import Activities, Plan
-from perdure._runtime.dispatcher import Engine, Settings
+from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
+from perdure._runtime.hands import Settings
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TurnWatch

@@ -1,0 +1,30 @@
+"""The engine's port to whatever runs activities, and its bounds."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from perdure import _work as work
+
+
+class Hands(Protocol):
+    """The port to whatever runs activities."""
+
+    def start(self, tasks: list[work.ClaimedTask]) -> None:
+        """Run these."""
+        ...
+
+    def cancel(self, keys: list[tuple[int, int, int]]) -> None:
+        """These are no longer wanted."""
+        ...
+
+    def flush(self) -> None:
+        """The round is over: carry over what was said in it, to whoever waits for an answer too."""
+        ...
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The bounds of one worker."""
+
+    slots: int
+    worker_name: str
