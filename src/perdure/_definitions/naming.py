@@ -5,9 +5,9 @@ Only the top package and the function's name count, so a function may move insid
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import RegistrationError
@@ -49,9 +49,16 @@ def _main_module(main: object) -> str:
     file = getattr(main, "__file__", None)
     if not file or file.startswith("<"):
         return "main"
-    path = PurePath(file)
+    # pathlib's rules for parts and stems, without its import, which would be a good part of perdure's own.
+    tail = os.path.splitdrive(file)[1].replace(os.altsep or os.sep, os.sep)
+    folder, name = ["", "", *(part for part in tail.split(os.sep) if part not in {"", "."})][-2:]
     # `python shop` and `python shop.pyz` run shop/__main__.py.
-    return path.parent.stem if path.stem == "__main__" else path.stem
+    return _stem(folder) if _stem(name) == "__main__" else _stem(name)
+
+
+def _stem(name: str) -> str:
+    dot = name.rfind(".")
+    return name[:dot] if 0 < dot < len(name) - 1 else name
 
 
 def version_key(version: object) -> tuple[Any, ...]:
