@@ -341,6 +341,7 @@ class Client:
     def get_handle(self, instance_id: str, orchestration: Orchestration[..., R], /) -> OrchestrationHandle[R]: ...
     def get_handle(self, instance_id: str, orchestration: Any = None, /) -> OrchestrationHandle[Any]:
         """A handle for an instance, which need not exist yet; with its definition the result is typed."""
+        check_name("instance id", instance_id)
         codec = orchestration.result_codec if orchestration is not None else codec_for(Any)
         return OrchestrationHandle(self, self._opened(), instance_id, codec, None)
 
@@ -396,6 +397,7 @@ class Client:
     async def _deliver(
         self, instance_id: str, message: work.AnyMessage, *, control: bool = False, dedup_key: str | None = None
     ) -> None:
+        check_name("instance id", instance_id)
         item = work.Deliver(to_id=instance_id, body=work.encode_message(message), control=control, dedup_key=dedup_key)
         outcome = await self._opened().submit(item)
         if isinstance(outcome, work.Refused):
@@ -411,7 +413,8 @@ class Client:
             InstanceOpenError: It, or a descendant, is open, and `force` is not set.
             UsageError: It is a child: delete its root.
         """
-        outcome = await self._opened().submit(work.Delete(id=instance_id, force=force))
+        check_name("instance id", instance_id)
+        outcome = await self._opened().submit(work.Delete(id=instance_id, force=bool(force)))
         if isinstance(outcome, work.Applied):
             return outcome.count
         if outcome.reason is work.Refusal.NOT_FOUND:
@@ -466,7 +469,7 @@ class Client:
             HistoryCorruptError: The stored history is damaged.
         """
         gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, instance_id)
+        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
         if record is None:
             raise InstanceNotFoundError(instance_id)
         execution = record.execution if execution_id is None else execution_id

@@ -33,6 +33,9 @@ B = TypeVar("B")
 HISTORY_EVENTS_HINT = 10_000
 """Events of one execution from which `should_continue_as_new` is true."""
 
+PRIORITY_MAX = 1_000_000
+"""The largest priority of an activity, and with a minus the smallest."""
+
 CLOSE_POLICIES = ("cancel", "terminate", "abandon")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -143,7 +146,7 @@ class Context(OrchestrationContext):
             future.aliases = activity.aliases
             data = activity.inputs_codec.encode(inputs)
             future.decoder = activity.result_codec
-            policy = retry or activity.retry
+            policy = activity.retry if retry is None else retry
             tag = tag if tag is not None else activity.tag
         else:
             future.name = _named(activity, "activity", "schedule_activity")
@@ -152,6 +155,10 @@ class Context(OrchestrationContext):
             future.decoder = codec_for(returns)
             policy = retry
         future.where = where_asked()
+        if policy is not None and not isinstance(policy, RetryPolicy):
+            raise UsageError(f"retry is {policy!r}: use a RetryPolicy, such as RetryPolicy(3)")
+        if type(priority) is not int or abs(priority) > PRIORITY_MAX:
+            raise UsageError(f"priority is {priority!r}: use a whole number from {-PRIORITY_MAX:,} to {PRIORITY_MAX:,}")
         if policy is None and tag is None and session is None and schedule_to_start is None and priority == 0:
             future.wanted = ActivityScheduled(
                 id=execution.next_event, where=future.where, name=future.name, input=Raw(data)
@@ -274,7 +281,15 @@ class Context(OrchestrationContext):
             name = check_name("event", event)
             body = encode_any(data, what=f"external event {name!r}")
         execution.ask(
-            Note(EventSent(id=0, where=where_asked(), instance_id=str(instance_id), name=name, data=Raw(body)))
+            Note(
+                EventSent(
+                    id=0,
+                    where=where_asked(),
+                    instance_id=check_name("instance id", instance_id),
+                    name=name,
+                    data=Raw(body),
+                )
+            )
         )
 
     async def select2(
@@ -309,6 +324,9 @@ class Mailbox(AsyncIterator[T]):
 def _named(target: Any, kind: str, verb: str) -> str:
     if isinstance(target, str):
         return check_name(kind, target)
+    if isinstance(target, Activity | Orchestration):
+        right = "schedule_activity" if isinstance(target, Activity) else "schedule_sub_orchestration"
+        raise UsageError(f"ctx.{verb} got {target!r}: use ctx.{right} for it")
     raise UsageError(
         f"ctx.{verb} takes an {kind} made with @{kind}, or its name, not {target!r}"
         if not callable(target)

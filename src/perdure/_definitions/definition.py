@@ -154,7 +154,7 @@ class Activity(_Definition, Generic[P, R_co]):
         return self._shape is other._shape and self._receiver is other._receiver
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Run it here, once, not durably.
+        """Run it here, once, not durably; a plain `def` is awaited all the same.
 
         Raises:
             ForbiddenCallError: The caller is an orchestration.

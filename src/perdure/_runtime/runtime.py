@@ -83,6 +83,8 @@ class Runtime:
         turn_limit: Duration | None = 2.0,
         worker_name: str | None = None,
     ) -> None:
+        if not hasattr(registry, "lifespans"):
+            raise UsageError(f"Runtime takes a Registry, not {registry!r}: write Runtime(url, Registry(...))")
         counts: dict[str, Any] = {
             "max_activities": max_activities,
             "activity_threads": activity_threads,
