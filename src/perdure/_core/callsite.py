@@ -36,9 +36,8 @@ def where_asked() -> str | None:
             if shown is None:
                 shown = lines[line] = f"{_relative(frame.f_code.co_filename, module)}:{line}"
             return shown
-        if module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]:
-            return None
-        frame = frame.f_back
+        is_beginning = module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]
+        frame = None if is_beginning else frame.f_back
     return None
 
 
