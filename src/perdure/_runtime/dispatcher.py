@@ -40,7 +40,7 @@ from perdure.errors import (
 )
 
 TURNS_PER_COMMIT_MAX = 1_000
-POLL_US = 50_000
+POLL_US = 100_000
 """How often the engine looks whether another process has written, while it has nothing to do."""
 POLL_FAST_US = 4_000
 """The same while there has been work, or another process has written, within the last second."""
