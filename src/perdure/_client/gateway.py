@@ -4,13 +4,15 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure._client.requests import Call, Desk, Ending, Request, ThreadInbox, Watch, news_for, remember
+from perdure._client.requests import Call, DeskGateway, Ending, Request, ThreadInbox, Watch, news_for, remember
 from perdure._ports import Clock, Entropy, Incarnations
-from perdure._work import Batch, Item, Outcome
+from perdure._work import Batch
 from perdure.errors import ClientError, StorageError
-from perdure.storage.base import Inspector, Storage
+
+if TYPE_CHECKING:
+    from perdure.storage.base import Storage
 
 T = TypeVar("T")
 
@@ -22,45 +24,18 @@ IDLE_US = 3_600_000_000
 _log = logging.getLogger("perdure.client")
 
 
-class ThreadGateway:
+class ThreadGateway(DeskGateway):
     """Talks to storage on a thread of its own; a `Gateway`."""
 
     def __init__(self, storage: Any, clock: Clock, entropy: Entropy) -> None:
         self._storage: Storage = storage
-        self._inspector: Inspector = storage
-        self._incarnations = Incarnations(clock, entropy)
         self._entropy = entropy
         self._inbox: ThreadInbox[Any] = ThreadInbox()
-        self._desk = Desk(self._inbox)
+        super().__init__(self._inbox, storage, Incarnations(clock, entropy))
         self._watches: dict[str, list[Watch]] = {}
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="perdure-client", daemon=True)
         self._thread.start()
-
-    @property
-    def inspector(self) -> Inspector:
-        """The read side."""
-        return self._inspector
-
-    def draw_incarnation(self) -> int:
-        """A fresh incarnation for a start."""
-        return self._incarnations.draw()
-
-    def draw_id(self) -> str:
-        """A fresh instance id: a UUID of version 7."""
-        return self._incarnations.draw_id()
-
-    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
-        """Have an item committed."""
-        return self._desk.submit(item)
-
-    def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
-        """Wait for an instance's end."""
-        return self._desk.ending(instance_id, incarnation)
-
-    async def news(self, instance_id: str) -> "asyncio.Future[None]":
-        """A future that is done when the instance may have changed after this returned."""
-        return await self._desk.news(instance_id)
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a method of the inspector off the event loop."""

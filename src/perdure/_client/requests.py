@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from perdure._ports import Incarnations
 from perdure._types import Status
 from perdure._work import InstanceRecord, Item, Outcome
 from perdure.errors import ClientError, InstanceNotFoundError
@@ -272,3 +273,37 @@ class Desk:
         if self.closed:
             self.refuse_if_closed()
         return Ask(self.bridge())
+
+
+class DeskGateway:
+    """What every gateway does alike: it asks at its desk, and leaves reading off the event loop to its kind."""
+
+    def __init__(self, inbox: Inbox[Any], inspector: Inspector, incarnations: Incarnations) -> None:
+        self._desk = Desk(inbox)
+        self._inspector = inspector
+        self._incarnations = incarnations
+
+    @property
+    def inspector(self) -> Inspector:
+        """The read side."""
+        return self._inspector
+
+    def draw_incarnation(self) -> int:
+        """A fresh incarnation for a start."""
+        return self._incarnations.draw()
+
+    def draw_id(self) -> str:
+        """A fresh instance id: a UUID of version 7."""
+        return self._incarnations.draw_id()
+
+    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
+        """Have an item committed."""
+        return self._desk.submit(item)
+
+    def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
+        """Wait for an instance's end."""
+        return self._desk.ending(instance_id, incarnation)
+
+    async def news(self, instance_id: str) -> "asyncio.Future[None]":
+        """A future that is done when the instance may have changed after this returned."""
+        return await self._desk.news(instance_id)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from perdure._client.requests import Bridge, Desk, Ending, Inbox
+from perdure._client.requests import Bridge, DeskGateway, Inbox
 from perdure._ports import Incarnations
-from perdure._work import Item, Outcome
 from perdure.storage.base import Inspector
 
 T = TypeVar("T")
@@ -15,39 +14,12 @@ T = TypeVar("T")
 READERS = 4
 
 
-class EngineGateway:
+class EngineGateway(DeskGateway):
     """A `Gateway` over an engine's inbox."""
 
     def __init__(self, inbox: Inbox[Any], inspector: Inspector, incarnations: Incarnations) -> None:
-        self._desk = Desk(inbox)
-        self._inspector = inspector
-        self._incarnations = incarnations
+        super().__init__(inbox, inspector, incarnations)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="perdure-read")
-
-    @property
-    def inspector(self) -> Inspector:
-        """The read side."""
-        return self._inspector
-
-    def draw_incarnation(self) -> int:
-        """A fresh incarnation for a start."""
-        return self._incarnations.draw()
-
-    def draw_id(self) -> str:
-        """A fresh instance id: a UUID of version 7."""
-        return self._incarnations.draw_id()
-
-    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
-        """Have an item committed."""
-        return self._desk.submit(item)
-
-    def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
-        """Wait for an instance's end."""
-        return self._desk.ending(instance_id, incarnation)
-
-    async def news(self, instance_id: str) -> "asyncio.Future[None]":
-        """A future that is done when the instance may have changed after this returned."""
-        return await self._desk.news(instance_id)
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a method of the inspector off the event loop."""
