@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from perdure._client.requests import Call, DeskGateway, Ending, Request, ThreadInbox, Watch, news_for, remember
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._work import Batch
-from perdure.errors import ClientError, StorageError
+from perdure.errors import ClientError, OutcomeUnknownError, StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from perdure.storage.base import Storage
@@ -85,9 +85,19 @@ class ThreadGateway(DeskGateway):
         batch = Batch(token=self._entropy.token(), items=tuple(request.item for request in requests))
         try:
             outcomes = self._storage.commit(batch).outcomes
-        except StorageError as error:
+        except (OutcomeUnknownError, StorageUnavailableError) as error:
             for request in requests:
                 request.resolve(error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
+            # Perhaps one request is at fault, which then must not take the others with it.
+            if len(requests) > 1:
+                for request in requests:
+                    self._commit([request])
+                return
+            _log.exception("the store can't take a %s", type(requests[0].item).__name__)
+            refused = StorageError(f"the store can't take this request ({type(error).__name__}: {error})")
+            requests[0].resolve(error if isinstance(error, StorageError) else refused)
             return
         for request, outcome in zip(requests, outcomes, strict=True):
             request.resolve(outcome)

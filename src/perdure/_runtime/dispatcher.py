@@ -27,17 +27,13 @@ from perdure._runtime.after import (
     requests_of,
     starts_or_told,
 )
+from perdure._runtime.culprits import ChokedError, Culprits, Part, commit, unknown
 from perdure._runtime.hands import Hands, Settings
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Prepared
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watches import Watches
-from perdure.errors import (
-    ClientError,
-    OutcomeUnknownError,
-    StorageError,
-    StorageUnavailableError,
-)
+from perdure.errors import ClientError, OutcomeUnknownError, StorageError, StorageUnavailableError
 
 TURNS_PER_COMMIT_MAX = 1_000
 POLL_US = 100_000
@@ -50,7 +46,6 @@ SAFETY_CLAIM_US = 1_000_000
 MAINTENANCE_US = 500_000
 BACKLOG_ALONE_MAX = 10_000
 """Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
-REPLACING = ("restart_if_closed", "terminate_and_restart")
 RETRY_STORAGE_US = 50_000
 RETRY_STORAGE_US_MAX = 2_000_000
 
@@ -86,6 +81,13 @@ class Engine:
         self._alone = True
         self._requests: list[Request] = []
         self._items: list[work.Item] = []
+        self._culprits = Culprits(
+            commit=self._commit_part,
+            pause=self._pause,
+            place=lambda: self._worker,
+            ask_again=self._ask_again,
+            holding=self._orchestrations,
+        )
         self._watches = Watches(storage, self._orchestrations.by_id)
         self._claim_wanted = True
         self.next_due: int | None = None
@@ -130,17 +132,20 @@ class Engine:
 
     def run(self) -> None:
         """Run until stopped."""
+        pause = RETRY_STORAGE_US
         while not self.stopped:
             try:
                 if self.leaving:
                     self.finish()
                 else:
                     self.run_once()
+                pause = RETRY_STORAGE_US
             except Exception:  # noqa: BLE001 - law 7
                 # A defect of the engine itself: start over from what is durable, as after a crash.
                 _log.exception("the engine failed; it starts over from the store")
                 self._start_over([])
-                self._pause(RETRY_STORAGE_US)
+                self._pause(pause)
+                pause = min(2 * pause, RETRY_STORAGE_US_MAX)
 
     def run_once(self) -> None:
         """One round of all duties; waits for work at its beginning."""
@@ -295,20 +300,22 @@ class Engine:
     # -- the commit ------------------------------------------------------------------------------------------------
 
     def _commit(self, turns: list[Prepared], claim: work.Claim | None) -> None:
-        requests, self._requests = self._requests, []
-        items, self._items = self._items, []
-        # What goes back to the store or comes from clients may wake instances: it goes first, turns last.
-        batch = work.Batch(
-            token=self._entropy.token(),
-            worker=self._worker,
-            items=(*(request.item for request in requests), *items, *(turn.item for turn in turns)),
-            claim=claim,
-        )
+        part = Part(requests=self._requests, items=self._items, turns=turns)
+        self._requests, self._items = [], []
+        try:
+            self._commit_part(part, claim)
+        except ChokedError as choked:
+            self._claim_wanted = True
+            self._culprits.find(part, choked)
+
+    def _commit_part(self, part: Part, claim: work.Claim | None = None) -> None:
+        requests, items, turns = part.requests, part.items, part.turns
+        batch = part.batch(self._entropy.token(), self._worker, claim)
         try:
             committed = self._send(batch, requests)
         except BaseException as error:
-            for request in [*requests, *requests_of(turns)]:
-                request.resolve(OutcomeUnknownError(f"the store failed ({error}): look before you send it again"))
+            if not isinstance(error, ChokedError):
+                part.tell(unknown(error))
             raise
         self._reserved = 0
         if committed is None:
@@ -328,7 +335,7 @@ class Engine:
         outcomes = committed.outcomes
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
-            self._forget_watched(request.item)
+            self._watches.asked_for(request.item)
         if work.Refused in set(map(type, outcomes)) and is_fenced(outcomes[len(requests) :]):
             self._start_over(requests_of(turns))
             return
@@ -342,31 +349,24 @@ class Engine:
             self.busy += len(tasks)
             self._hands.start(tasks)
 
-    def _forget_watched(self, item: work.Item) -> None:
-        """Tell those who wait for what a client may have removed."""
-        if isinstance(item, work.Delete):
-            self._watches.look()
-        elif isinstance(item, work.StartInstance) and item.on_conflict in REPLACING:
-            self._watches.look([item.new.id])
-
     def _send(self, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
         """Commit, however long it takes; None when it landed but its answer was lost, so that nothing is known."""
         pause = RETRY_STORAGE_US
         while True:
             try:
-                committed: work.Committed = self._storage.commit(batch)
+                committed = commit(self._storage, batch)
             except StorageUnavailableError as error:
                 _log.warning("the store is unavailable (%s); nothing is lost, trying again", error)
                 if requests:
-                    for request in requests:
-                        request.resolve(error)
+                    Part(requests=requests).tell(error)
                     batch = replace(batch, items=batch.items[len(requests) :])
                     requests.clear()
-            except OutcomeUnknownError as error:
+            except (ChokedError, OutcomeUnknownError) as error:
                 if self._landed(batch, error):
-                    for request in requests:
-                        request.resolve(error)
+                    Part(requests=requests).tell(unknown(error))
                     return None
+                if isinstance(error, ChokedError):
+                    raise
             else:
                 return committed
             if self.leaving:
@@ -374,7 +374,7 @@ class Engine:
             self._pause(pause)
             pause = min(2 * pause, RETRY_STORAGE_US_MAX)
 
-    def _landed(self, batch: work.Batch, error: OutcomeUnknownError) -> bool:
+    def _landed(self, batch: work.Batch, error: Exception) -> bool:
         """Ask whether a commit of unknown outcome was applied, until the store answers."""
         pause = RETRY_STORAGE_US
         while True:
@@ -386,6 +386,9 @@ class Engine:
                 return True
             self._pause(pause)
             pause = min(2 * pause, RETRY_STORAGE_US_MAX)
+
+    def _ask_again(self, requests: list[Request]) -> None:
+        self._requests += requests
 
     def _pause(self, us: int) -> None:
         self._hands.flush()
@@ -403,7 +406,7 @@ class Engine:
             try:
                 self._storage.unregister(self._worker)
                 self.register()
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, without a place there is nothing else to do
                 _log.warning("the store is unavailable (%s); trying again", error)
                 self._pause(pause)
                 pause = min(2 * pause, RETRY_STORAGE_US_MAX)

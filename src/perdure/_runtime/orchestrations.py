@@ -399,6 +399,11 @@ class Orchestrations:
         live.pending.clear()
         return Prepared(live=live, item=hold, arrivals=everything, held=reason)
 
+    def set_aside(self, turn: Prepared, error: Exception) -> Prepared:
+        """The hold that takes the place of a turn."""
+        with self._stage:
+            return self._hold(turn.live, turn.arrivals, error)
+
     # -- after the commit ------------------------------------------------------------------------------------------
 
     def settle(self, turn: Prepared) -> list[Request]:

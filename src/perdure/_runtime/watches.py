@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 
 from perdure._client.requests import Ending, Watch, news_for, remember
 from perdure._runtime.live import Live
+from perdure._work import Delete, Item, StartInstance
 from perdure.errors import StorageError
 from perdure.storage.base import Inspector
 
 RECENT_MAX = 10_000
 """Endings kept in memory for those who ask a little late."""
 RECENT_OUTPUT_BYTES_MAX = 16_384
+REPLACING = ("restart_if_closed", "terminate_and_restart")
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -83,6 +85,13 @@ class Watches:
         """Others have written: look these up, or all that anybody waits for."""
         if self._watches:
             self._look(self._watches if instance_ids is None else self._watches.keys() & instance_ids, changed=True)
+
+    def asked_for(self, item: Item) -> None:
+        """This request of a client is durable: look up what it may have removed."""
+        if isinstance(item, Delete):
+            self.look()
+        elif isinstance(item, StartInstance) and item.on_conflict in REPLACING:
+            self.look([item.new.id])
 
     def _look(self, instance_ids: Iterable[str], *, changed: bool) -> bool:
         ids = sorted(instance_ids)
