@@ -55,7 +55,7 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
-    from perdure._client import Client, Event, InstanceStatus, OrchestrationHandle, Page
+    from perdure._client import Client, Event, InstanceStatus, OrchestrationHandle, Page, WorkerStatus
     from perdure._client.sync import SyncClient
     from perdure._runtime import Runtime
     from perdure._runtime.script import run
@@ -71,6 +71,7 @@ _LAZY = {
     "Page": "perdure._client",
     "Runtime": "perdure._runtime",
     "SyncClient": "perdure._client.sync",
+    "WorkerStatus": "perdure._client",
     "run": "perdure._runtime.script",
 }
 
@@ -152,6 +153,7 @@ __all__ = [
     "UnknownDefinitionError",
     "UnknownFormatError",
     "UsageError",
+    "WorkerStatus",
     "__version__",
     "activity",
     "orchestration",

@@ -33,7 +33,12 @@ async def quick(ctx: OrchestrationContext) -> str:
     return "done"
 
 
-REGISTRY = Registry(parent, child, quick)
+@orchestration(name="leaver")
+async def leaver(ctx: OrchestrationContext) -> None:
+    ctx.schedule_sub_orchestration(child, on_close="abandon")
+
+
+REGISTRY = Registry(parent, child, quick, leaver)
 
 
 async def family(runtime: Runtime) -> None:
@@ -66,11 +71,20 @@ async def test_a_closed_family_goes_as_a_whole(url):
 async def test_an_open_one_needs_force(url):
     async with Runtime(url, REGISTRY) as runtime:
         await family(runtime)
-        with pytest.raises(InstanceOpenError, match="force=True"):
+        with pytest.raises(InstanceOpenError, match="has not ended \\(running\\).*force=True"):
             await runtime.client.delete("parent")
         assert await runtime.client.delete("parent", force=True) == 2
         with pytest.raises(InstanceNotFoundError):
             await runtime.client.raise_event("child", GO, "too late")
+
+
+async def test_an_open_descendant_is_said_to_be_what_is_in_the_way(url):
+    async with Runtime(url, REGISTRY) as runtime:
+        await family(runtime)
+        await runtime.client.start_orchestration(leaver, instance_id="leaver")
+        await runtime.client.get_handle("leaver").result()
+        with pytest.raises(InstanceOpenError, match="a descendant is open"):
+            await runtime.client.delete("leaver")
 
 
 async def test_an_unknown_one_is_an_error(url):

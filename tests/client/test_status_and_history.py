@@ -1,12 +1,15 @@
 """What can be read of an instance: its status, its result, its history."""
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from perdure import (
+    Client,
     ExternalEvent,
+    InstanceClosedError,
     InstanceNotFoundError,
     OrchestrationContext,
     OrchestrationError,
@@ -14,6 +17,7 @@ from perdure import (
     ResultTimeoutError,
     Runtime,
     Status,
+    StorageError,
     activity,
     orchestration,
 )
@@ -148,3 +152,42 @@ async def test_a_typed_handle_reads_the_result_by_the_definition():
         assert await handle.result() == timedelta(hours=3)
         assert await env.client.get_handle("i", when).result() == timedelta(hours=3)
         assert isinstance(await env.client.get_handle("i").result(), str | int | float)
+
+
+async def test_a_client_that_shall_not_make_the_file_says_where_none_is(tmp_path):
+    url = f"sqlite:///{tmp_path / 'typo.db'}"
+    with pytest.raises(StorageError, match="there is no store .*typo.db"):
+        await Client(url, create=False).__aenter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_client_that_shall_not_make_the_file_opens_one_that_is_there(database):
+    async with Client(database):
+        pass
+    async with Client(database, create=False) as client:
+        assert (await client.list_instances()).items == []
+
+
+async def test_the_workers_of_a_store_are_listed_with_what_they_can_run(url):
+    async with Runtime(url, Registry(talk, note), worker_name="kitchen") as runtime:
+        [worker] = await runtime.client.list_workers()
+    assert (worker.name, worker.pid) == ("kitchen", os.getpid())
+    assert (worker.orchestrations, worker.activities) == (("talk@1.0.0",), ("note",))
+    assert worker.lease_until > worker.started_at
+
+
+async def test_a_worker_that_has_left_is_not_listed(database):
+    async with Runtime(database, Registry(talk, note)):
+        pass
+    async with Client(database) as client:
+        assert await client.list_workers() == []
+
+
+async def test_what_comes_too_late_is_told_how_the_instance_ended(url):
+    async with Runtime(url, Registry(talk, note)) as runtime:
+        handle = await runtime.client.start_orchestration(talk, "hello", instance_id="i")
+        await handle.terminate()
+        with pytest.raises(OrchestrationError):
+            await handle.result()
+        with pytest.raises(InstanceClosedError, match="has ended \\(terminated\\)"):
+            await handle.cancel()

@@ -70,6 +70,7 @@ def test_every_verb(worker):
         assert client.get_status("i").custom_status == "waiting"
         assert [event.kind for event in client.history("i")][-1] == "Completed"
         assert [each.instance_id for each in client.list_instances(name="wait").items] == ["i"]
+        assert [each.orchestrations for each in client.list_workers()] == [("echo@1.0.0", "wait@1.0.0")]
         assert client.delete("i") == 1
         with pytest.raises(InstanceNotFoundError):
             client.get_status("i")

@@ -3,5 +3,6 @@
 from perdure._client.client import Client, EngineClient
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
+from perdure._client.workers import WorkerStatus
 
-__all__ = ["Client", "EngineClient", "Event", "InstanceStatus", "OrchestrationHandle", "Page"]
+__all__ = ["Client", "EngineClient", "Event", "InstanceStatus", "OrchestrationHandle", "Page", "WorkerStatus"]

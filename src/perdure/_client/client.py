@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure import _work as work
-from perdure._client.attributes import Attribute, checked_version, encode_attributes
+from perdure._client.attributes import Attribute, encode_attributes
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page, status_of
 from perdure._client.history import Event, read_events
+from perdure._client.starts import new_instance
+from perdure._client.workers import WorkerStatus, worker_status_of
 from perdure._context import ExternalEvent
 from perdure._definitions import Orchestration
-from perdure._types import (
-    OnConflict,
-    Status,
-    check_instance_id,
-    check_name,
-    instant_us,
-    slot_of,
-)
+from perdure._types import OnConflict, Status, check_name
 from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import (
     InstanceClosedError,
@@ -49,7 +44,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 
-CONFLICTS = get_args(OnConflict)
 PAGE_MAX = 1_000
 STARTS_PER_BATCH_MAX = 10_000
 _UNKNOWN_RETRIES_MAX = 3
@@ -61,6 +55,7 @@ class Client:
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db`, or a path. A worker's own client is `runtime.client`.
+        create: Whether a file that is not there is made; with False opening raises `StorageError` instead.
 
     Example:
         async with Client("sqlite:///shop.db") as client:
@@ -68,8 +63,9 @@ class Client:
             print(await handle.result())
     """
 
-    def __init__(self, url: str | os.PathLike[str], /) -> None:
+    def __init__(self, url: str | os.PathLike[str], /, *, create: bool = True) -> None:
         self._url: Any = url
+        self._create = create
         self._gateway: Gateway | None = None
         self._own: Any = None
 
@@ -94,7 +90,7 @@ class Client:
         loop = asyncio.get_running_loop()
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a client can't be opened inside an orchestration: use ctx's verbs, or one in an activity")
-        opened = partial(open_storage, self._url, clock=clock, entropy=entropy)
+        opened = partial(open_storage, self._url, clock=clock, entropy=entropy, create=self._create)
         self._own = self._gateway = ThreadGateway(await loop.run_in_executor(None, opened), clock, entropy)
         return self
 
@@ -214,7 +210,7 @@ class Client:
             StorageUnavailableError: Nothing was started; try again.
         """
         gateway = self._opened()
-        new = self._new(
+        new = new_instance(
             gateway,
             orchestration,
             inputs,
@@ -246,7 +242,7 @@ class Client:
         """
         gateway = self._opened()
         new = [
-            self._new(gateway, orchestration, (item,), instance_id=instance_id, on_conflict=on_conflict)
+            new_instance(gateway, orchestration, (item,), instance_id=instance_id, on_conflict=on_conflict)
             for instance_id, item in inputs
         ]
         handles: list[OrchestrationHandle[R]] = []
@@ -264,44 +260,6 @@ class Client:
         if refused is not None:
             raise refused
         return handles
-
-    def _new(
-        self,
-        gateway: Gateway,
-        orchestration: Any,
-        inputs: tuple[Any, ...],
-        *,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: str = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
-    ) -> work.NewInstance:
-        if on_conflict not in CONFLICTS:
-            raise UsageError(f"on_conflict is {on_conflict!r}: use one of {', '.join(CONFLICTS)}")
-        if isinstance(orchestration, Orchestration):
-            name = orchestration.name
-            data = orchestration.inputs_codec.encode(inputs)
-        elif isinstance(orchestration, str):
-            name = check_name("orchestration", orchestration)
-            data = encode_any(inputs, what=f"inputs of orchestration {name}")
-        else:
-            raise UsageError(
-                f"start_orchestration takes a definition made with @orchestration, or its name, not {orchestration!r}"
-            )
-        new_id = check_instance_id(instance_id) if instance_id is not None else gateway.draw_id()
-        start = work.Start(input=Raw(data), version=checked_version(version), root=new_id)
-        return work.NewInstance(
-            id=new_id,
-            incarnation=gateway.draw_incarnation(),
-            name=name,
-            version=version,
-            start=work.encode_message(start),
-            start_at=None if start_at is None else instant_us(start_at, "start_at"),
-            root=new_id,
-            attributes=None if not attributes else encode_attributes(attributes),
-            slot=slot_of(new_id),
-        )
 
     async def _commit_start(
         self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict
@@ -402,7 +360,7 @@ class Client:
         outcome = await self._opened().submit(item)
         if isinstance(outcome, work.Refused):
             if outcome.reason is work.Refusal.CLOSED:
-                raise InstanceClosedError(instance_id)
+                raise InstanceClosedError(instance_id, (await self.get_status(instance_id)).status)
             raise InstanceNotFoundError(instance_id)
 
     async def delete(self, instance_id: str, /, *, force: bool = False) -> int:
@@ -421,7 +379,8 @@ class Client:
             raise InstanceNotFoundError(instance_id)
         if outcome.reason is work.Refusal.NOT_ROOT:
             raise UsageError(f"instance {instance_id!r} is a child: delete the root instance that it belongs to")
-        raise InstanceOpenError(instance_id)
+        status = (await self.get_status(instance_id)).status
+        raise InstanceOpenError(instance_id, "a descendant is open" if status.is_closed else status)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -460,6 +419,14 @@ class Client:
             raise UsageError(f"after is {after!r}, which is no key of a page: pass `page.next` unchanged") from error
         codec = codec_for(Any)
         return Page([status_of(record, codec) for record in records], key)
+
+    async def list_workers(self) -> list[WorkerStatus]:
+        """The workers of the store, in the order in which they came.
+
+        One whose `lease_until` is over is dead, or silent for too long, and nobody has noticed yet.
+        """
+        gateway = self._opened()
+        return [worker_status_of(record) for record in await gateway.read(gateway.inspector.workers)]
 
     async def history(self, instance_id: str, /, *, execution_id: int | None = None) -> AsyncGenerator[Event, None]:
         """The events of an execution (default: the current one), in order.

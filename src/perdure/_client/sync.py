@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
+    from perdure._client.workers import WorkerStatus
     from perdure._types import Duration
 
 T = TypeVar("T")
@@ -60,14 +61,15 @@ class SyncClient:
 
     Args:
         url: As for `Client`.
+        create: As for `Client`.
 
     Example:
         with SyncClient("sqlite:///shop.db") as client:
             print(client.start_orchestration(checkout, order).result())
     """
 
-    def __init__(self, url: str | os.PathLike[str], /) -> None:
-        self._client = Client(url)
+    def __init__(self, url: str | os.PathLike[str], /, *, create: bool = True) -> None:
+        self._client = Client(url, create=create)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -155,6 +157,10 @@ class SyncClient:
     def list_instances(self, **filters: Any) -> Page[InstanceStatus[Any]]:
         """One page of instances."""
         return self.call(self._client.list_instances(**filters))
+
+    def list_workers(self) -> list[WorkerStatus]:
+        """The workers of the store."""
+        return self.call(self._client.list_workers())
 
     def history(self, instance_id: str, /, *, execution_id: int | None = None) -> Iterator[Event]:
         """The events of an execution, in order."""

@@ -17,8 +17,9 @@ def open_storage(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
     durability: Literal["full", "normal"] = "full",
+    create: bool = True,
 ) -> Any:
-    """Open the store that a URL names; a `Storage` and `Inspector`.
+    """Open the store that a URL names; a `Storage` and `Inspector`. Without `create`, only one that is there.
 
     Raises:
         UsageError: The URL is of no known kind.
@@ -26,20 +27,20 @@ def open_storage(
     """
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     if isinstance(url, os.PathLike):
-        return _sqlite(os.fspath(url), clock, entropy, durability)
+        return _sqlite(os.fspath(url), clock, entropy, durability, create=create)
     if not isinstance(url, str):
         raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
     scheme, separator, rest = url.partition("://")
     if not separator and url.partition(":")[0] in {"memory", "sqlite", "postgres", "postgresql"}:
         raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
     if not separator:
-        return _sqlite(url, clock, entropy, durability)
+        return _sqlite(url, clock, entropy, durability, create=create)
     if scheme == "memory" and not rest:
         from perdure.storage.memory import MemoryStorage  # noqa: PLC0415 - a backend is loaded when it is named
 
         return MemoryStorage(clock=clock, entropy=entropy)
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return _sqlite(_unquoted(rest[1:]), clock, entropy, durability)
+        return _sqlite(_unquoted(rest[1:]), clock, entropy, durability, create=create)
     if scheme in {"postgres", "postgresql"}:
         raise UsageError("this release of Perdure has no PostgreSQL backend yet: use sqlite:///path")
     raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
@@ -53,9 +54,9 @@ def _unquoted(path: str) -> str:
     return unquote(path)
 
 
-def _sqlite(path: str, clock: Clock, entropy: Entropy, durability: Literal["full", "normal"]) -> Any:
+def _sqlite(path: str, clock: Clock, entropy: Entropy, durability: Literal["full", "normal"], *, create: bool) -> Any:
     if not path:
         raise UsageError(f"the store's path is empty: use {SCHEMES}")
     from perdure.storage.sqlite import SqliteStorage  # noqa: PLC0415 - a backend is loaded when it is named
 
-    return SqliteStorage(path, clock=clock, entropy=entropy, durability=durability)
+    return SqliteStorage(path, clock=clock, entropy=entropy, durability=durability, create=create)

@@ -44,8 +44,8 @@ _SHARED_FILE_SYSTEMS = {
 }  # fmt: skip
 
 
-def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
-    """The absolute path of the store's file, which is there afterwards, made if need be.
+def locate(path: str | os.PathLike[str], *, allow_shared: bool, create: bool = True) -> str:
+    """The absolute path of the store's file, which is there afterwards, made if need be and allowed.
 
     Raises:
         UsageError: The path names no file.
@@ -61,7 +61,10 @@ def locate(path: str | os.PathLike[str], *, allow_shared: bool) -> str:
         raise StorageError(f"there is no folder {folder}: make it, or correct the path {text!r}")
     if not allow_shared:
         _refuse_shared(folder)
-    _make(full, folder)
+    if create:
+        _make(full, folder)
+    elif not os.path.exists(full):
+        raise StorageError(f"there is no store {full}: start a worker on it first, which makes it, or correct the URL")
     if not os.path.isfile(full):
         raise StorageError(f"{full} is no regular file: point the URL to a file")
     if 0 < os.path.getsize(full) < _HEADER_BYTES:

@@ -52,6 +52,7 @@ class SqliteStorage:
             process or of the operating system's users, and may lose the last moments in a power loss.
         busy_timeout_s: How long a call waits for other processes, in seconds; then it raises `StorageBusyError`.
         allow_shared: Allow a network or FUSE file system, where SQLite's locks may not hold.
+        create: Make a file that is not there; otherwise it is a `StorageError`.
 
     Raises:
         StorageError: The file can't be used; the message says why and what to do.
@@ -73,10 +74,11 @@ class SqliteStorage:
         durability: Durability = "full",
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         allow_shared: bool = False,
+        create: bool = True,
     ) -> None:
         if durability not in ("full", "normal"):
             raise UsageError(f'durability must be "full" or "normal", not {durability!r}')
-        self.path = locate(path, allow_shared=allow_shared)
+        self.path = locate(path, allow_shared=allow_shared, create=create)
         self._clock = ForwardClock(clock or SystemClock())
         self._entropy = entropy or SystemEntropy()
         self._pid = os.getpid()

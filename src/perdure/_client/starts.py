@@ -1,0 +1,67 @@
+"""What a start puts into the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from msgspec import Raw
+
+from perdure import _work as work
+from perdure._client.attributes import checked_version, encode_attributes
+from perdure._definitions import Orchestration
+from perdure._types import OnConflict, check_instance_id, check_name, instant_us, slot_of
+from perdure.codec import encode_any
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from perdure._client.attributes import Attribute
+    from perdure._client.requests import Gateway
+
+CONFLICTS = get_args(OnConflict)
+
+
+def new_instance(
+    gateway: Gateway,
+    orchestration: Any,
+    inputs: tuple[Any, ...],
+    *,
+    instance_id: str | None = None,
+    version: str | None = None,
+    on_conflict: str = "fail",
+    attributes: Mapping[str, Attribute] | None = None,
+    start_at: datetime | None = None,
+) -> work.NewInstance:
+    """The row and the first message of an instance, checked as far as a client can.
+
+    Raises:
+        PayloadError: An input does not fit its annotation.
+        UsageError: An option is wrong.
+    """
+    if on_conflict not in CONFLICTS:
+        raise UsageError(f"on_conflict is {on_conflict!r}: use one of {', '.join(CONFLICTS)}")
+    if isinstance(orchestration, Orchestration):
+        name = orchestration.name
+        data = orchestration.inputs_codec.encode(inputs)
+    elif isinstance(orchestration, str):
+        name = check_name("orchestration", orchestration)
+        data = encode_any(inputs, what=f"inputs of orchestration {name}")
+    else:
+        raise UsageError(
+            f"start_orchestration takes a definition made with @orchestration, or its name, not {orchestration!r}"
+        )
+    new_id = check_instance_id(instance_id) if instance_id is not None else gateway.draw_id()
+    start = work.Start(input=Raw(data), version=checked_version(version), root=new_id)
+    return work.NewInstance(
+        id=new_id,
+        incarnation=gateway.draw_incarnation(),
+        name=name,
+        version=version,
+        start=work.encode_message(start),
+        start_at=None if start_at is None else instant_us(start_at, "start_at"),
+        root=new_id,
+        attributes=None if not attributes else encode_attributes(attributes),
+        slot=slot_of(new_id),
+    )

@@ -1,0 +1,36 @@
+"""Workers as users see them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from perdure._types import from_us
+from perdure._work import WorkerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker, and what it can run: orchestrations as "name@version", activities by name, former names included.
+
+    It is believed alive until `lease_until`, which its heartbeat moves on. `name` is the runtime's `worker_name`.
+    """
+
+    name: str
+    host: str
+    pid: int
+    started_at: datetime
+    lease_until: datetime
+    orchestrations: tuple[str, ...]
+    activities: tuple[str, ...]
+
+
+def worker_status_of(record: WorkerRecord) -> WorkerStatus:
+    """The status that a stored record says."""
+    return WorkerStatus(
+        name=record.name,
+        host=record.host,
+        pid=record.pid,
+        started_at=from_us(record.started_at),
+        lease_until=from_us(record.lease_until),
+        orchestrations=record.orchestrations,
+        activities=record.activities,
+    )
