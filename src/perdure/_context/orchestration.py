@@ -130,6 +130,7 @@ class OrchestrationContext(Traces, ABC):
 
         Raises (at the call):
             PayloadError: An input does not fit its annotation or can't be encoded.
+            UsageError: An option is unknown or has a value that can't be used.
         Raises (when awaited):
             ActivityError: It failed, and no attempts are left; `ActivityTimeoutError` if by a time limit.
             PayloadError: Its result does not fit the annotation.
@@ -165,6 +166,9 @@ class OrchestrationContext(Traces, ABC):
         Options: `instance_id` (default: derived from this instance's), `version`, and `on_close`: what becomes of the
         child when this instance ends first, "cancel" (default), "terminate" or "abandon".
 
+        Raises (at the call):
+            PayloadError: An input does not fit its annotation or can't be encoded.
+            UsageError: An option is unknown or has a value that can't be used.
         Raises (when awaited):
             OrchestrationError: The child failed, was cancelled or terminated, or its instance id was taken.
 
@@ -196,6 +200,12 @@ class OrchestrationContext(Traces, ABC):
     def schedule_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> str:
         """Start an orchestration that lives on its own, and return its instance id. There is nothing to await.
 
+        Options: `instance_id` (default: derived from this instance's) and `version`.
+
+        Raises:
+            PayloadError: An input does not fit its annotation or can't be encoded.
+            UsageError: An option is unknown or has a value that can't be used.
+
         Example:
             actor_id = ctx.schedule_orchestration(instance_actor, name, instance_id=f"actor-{name}")
         """
@@ -214,12 +224,17 @@ class OrchestrationContext(Traces, ABC):
     @overload
     def schedule_wait(self, event: ExternalEvent[T], /) -> DurableFuture[T]: ...
     @overload
-    def schedule_wait(self, event: str, returns: type[T], /) -> DurableFuture[T]: ...
+    def schedule_wait(self, event: str, /, returns: type[T]) -> DurableFuture[T]: ...
     @overload
     def schedule_wait(self, event: str, /) -> DurableFuture[Any]: ...
     @abstractmethod
-    def schedule_wait(self, event: Any, returns: Any = Any, /) -> DurableFuture[Any]:
+    def schedule_wait(self, event: Any, /, returns: Any = Any) -> DurableFuture[Any]:
         """Wait for the next external event of this name. Events that came early are still there; none is lost.
+
+        An `ExternalEvent` says the type of its data; with a bare name `returns` does, and without that any JSON fits.
+
+        Raises (when awaited):
+            PayloadError: The event's data does not fit the type.
 
         Example:
             approved = await ctx.schedule_wait(APPROVED)
@@ -261,5 +276,6 @@ class OrchestrationContext(Traces, ABC):
 
         Raises:
             PayloadError: The inputs don't fit the orchestration.
+            UsageError: The option is not `version`, or that is no semantic version.
         """
         raise NotImplementedError

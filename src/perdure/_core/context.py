@@ -11,10 +11,19 @@ from perdure._context import ExternalEvent, OrchestrationContext
 from perdure._context.determined import guid, orchestration_logger, seeded_random
 from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
 from perdure._core.callsite import where_asked
+from perdure._core.options import (
+    ACTIVITY_OPTIONS,
+    CHILD_OPTIONS,
+    DETACHED_OPTIONS,
+    NEXT_OPTIONS,
+    check_known,
+    close_policy,
+    exact_version,
+    scheduling,
+)
 from perdure._core.races import Race
 from perdure._definitions import Activity, Orchestration
 from perdure._events import ABSENT, ActivityScheduled, DetachedStarted, EventSent, StatusSet
-from perdure._retry import RetryPolicy
 from perdure._types import Duration, check_instance_id, check_name, child_id, duration_us, instant_us
 from perdure.codec import codec_for, encode_any
 from perdure.errors import UsageError
@@ -32,11 +41,6 @@ B = TypeVar("B")
 
 HISTORY_EVENTS_HINT = 10_000
 """Events of one execution from which `should_continue_as_new` is true."""
-
-PRIORITY_MAX = 1_000_000
-"""The largest priority of an activity, and with a minus the smallest."""
-
-CLOSE_POLICIES = ("cancel", "terminate", "abandon")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -123,106 +127,86 @@ class Context(OrchestrationContext):
         value = encode_any(status, what="custom status")
         execution.ask(Note(StatusSet(id=0, where=where_asked(), value=Raw(value))))
 
-    def schedule_activity(
-        self,
-        activity: Any,
-        /,
-        *inputs: Any,
-        returns: Any = Any,
-        retry: RetryPolicy | None = None,
-        tag: str | None = None,
-        session: str | None = None,
-        priority: int = 0,
-        schedule_to_start: Duration | None = None,
-    ) -> DurableFuture[Any]:
+    def schedule_activity(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
+        # Few calls have options, and taking all of them by name would cost every call.
         execution = self._execution
         if (execution.over is not None or running_loop() is not execution) and not execution.admits(
             "ctx.schedule_activity"
         ):
             return execution.refused(DurableFuture)
+        if options:
+            check_known("schedule_activity", options, ACTIVITY_OPTIONS, activity)
         future: ActivityFuture[Any] = _new(ActivityFuture, execution)
         if isinstance(activity, Activity):
             future.name = activity.name
             future.aliases = activity.aliases
             data = activity.inputs_codec.encode(inputs)
             future.decoder = activity.result_codec
-            policy = activity.retry if retry is None else retry
-            tag = tag if tag is not None else activity.tag
+            policy, tag = activity.retry, activity.tag
         else:
             future.name = _named(activity, "activity", "schedule_activity")
             future.aliases = ()
             data = encode_any(inputs, what=f"inputs of activity {activity}")
-            future.decoder = codec_for(returns)
-            policy = retry
-        future.where = where_asked()
-        if policy is not None and not isinstance(policy, RetryPolicy):
-            raise UsageError(f"retry is {policy!r}: use a RetryPolicy, such as RetryPolicy(3)")
-        if type(priority) is not int or abs(priority) > PRIORITY_MAX:
-            raise UsageError(f"priority is {priority!r}: use a whole number from {-PRIORITY_MAX:,} to {PRIORITY_MAX:,}")
-        if policy is None and tag is None and session is None and schedule_to_start is None and priority == 0:
+            future.decoder = codec_for(options.get("returns", Any))
+            policy = tag = None
+        where = future.where = where_asked()
+        if options:
             future.wanted = ActivityScheduled(
-                id=execution.next_event, where=future.where, name=future.name, input=Raw(data)
+                id=execution.next_event,
+                where=where,
+                name=future.name,
+                input=Raw(data),
+                **scheduling(options, policy, tag),
             )
-            execution.ask(future)
-            return future
-        future.wanted = ActivityScheduled(
-            id=execution.next_event,
-            where=future.where,
-            name=future.name,
-            input=Raw(data),
-            retry=ABSENT if policy is None else Raw(policy.wire_json),
-            tag=None if tag is None else check_name("tag", tag),
-            session=None if session is None else check_name("session", session),
-            priority=priority,
-            schedule_to_start_us=(
-                None if schedule_to_start is None else duration_us(schedule_to_start, what="schedule_to_start")
-            ),
-        )
+        elif policy is None and tag is None:
+            future.wanted = ActivityScheduled(id=execution.next_event, where=where, name=future.name, input=Raw(data))
+        else:
+            future.wanted = ActivityScheduled(
+                id=execution.next_event,
+                where=where,
+                name=future.name,
+                input=Raw(data),
+                retry=ABSENT if policy is None else Raw(policy.wire_json),
+                tag=tag,
+            )
         execution.ask(future)
         return future
 
     def schedule_sub_orchestration(  # type: ignore[override]  # the overloads are in the base class
-        self,
-        orchestration: Any,
-        /,
-        *inputs: Any,
-        returns: Any = Any,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_close: str = "cancel",
+        self, orchestration: Any, /, *inputs: Any, **options: Any
     ) -> ChildFuture[Any]:
         execution = self._execution
         if not execution.admits("ctx.schedule_sub_orchestration"):
             return execution.refused(ChildFuture)
-        if on_close not in CLOSE_POLICIES:
-            raise UsageError(f"on_close is {on_close!r}: use one of {', '.join(CLOSE_POLICIES)}")
+        check_known("schedule_sub_orchestration", options, CHILD_OPTIONS, orchestration)
         future: ChildFuture[Any] = _new(ChildFuture, execution)
         future.name, future.aliases, future.input = _target(orchestration, inputs, "schedule_sub_orchestration")
         if isinstance(orchestration, Orchestration):
             future.decoder = orchestration.result_codec
         else:
-            future.decoder = codec_for(returns)
-        future.instance_id = self._derived_id(instance_id)
-        future.version = version
-        future.on_close = on_close
+            future.decoder = codec_for(options.get("returns", Any))
+        future.instance_id = self._derived_id(options.get("instance_id"))
+        future.version = exact_version(options)
+        future.on_close = close_policy(options)
         future.where = where_asked()
         execution.ask(future)
         return future
 
-    def schedule_orchestration(
-        self, orchestration: Any, /, *inputs: Any, instance_id: str | None = None, version: str | None = None
-    ) -> str:
+    def schedule_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> str:
         execution = self._execution
         execution.gate("ctx.schedule_orchestration")
+        check_known("schedule_orchestration", options, DETACHED_OPTIONS, orchestration)
         name, _, data = _target(orchestration, inputs, "schedule_orchestration")
-        new_id = self._derived_id(instance_id)
-        execution.ask(
-            Note(
-                DetachedStarted(
-                    id=0, where=where_asked(), name=name, input=Raw(data), instance_id=new_id, version=version
-                )
-            )
+        new_id = self._derived_id(options.get("instance_id"))
+        started = DetachedStarted(
+            id=0,
+            where=where_asked(),
+            name=name,
+            input=Raw(data),
+            instance_id=new_id,
+            version=exact_version(options),
         )
+        execution.ask(Note(started))
         return new_id
 
     def _derived_id(self, instance_id: str | None) -> str:
@@ -250,7 +234,7 @@ class Context(OrchestrationContext):
         execution.ask(future)
         return future
 
-    def schedule_wait(self, event: Any, returns: Any = Any, /) -> DurableFuture[Any]:
+    def schedule_wait(self, event: Any, /, returns: Any = Any) -> DurableFuture[Any]:
         execution = self._execution
         if not execution.admits("ctx.schedule_wait"):
             return execution.refused(DurableFuture)
@@ -302,10 +286,12 @@ class Context(OrchestrationContext):
             raise UsageError("ctx.select needs at least one awaitable")
         return await Race(awaitables).winner()
 
-    def continue_as_new(self, *inputs: object, version: str | None = None) -> NoReturn:
+    def continue_as_new(self, *inputs: object, **options: Any) -> NoReturn:
         execution = self._execution
         execution.gate("ctx.continue_as_new")
-        raise execution.continue_with(execution.definition.inputs_codec.encode(inputs), version)
+        check_known("continue_as_new", options, NEXT_OPTIONS, execution.definition)
+        data = execution.definition.inputs_codec.encode(inputs)
+        raise execution.continue_with(data, exact_version(options))
 
 
 class Mailbox(AsyncIterator[T]):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perdure import OrchestrationContext, Registry, UsageError, activity, orchestration
+from perdure import OrchestrationContext, OrchestrationError, Registry, UsageError, activity, orchestration
 from perdure.testing import Environment
 
 
@@ -23,6 +23,9 @@ async def parent(ctx: OrchestrationContext) -> int:
         ("priority", 2**64, "priority is 18446744073709551616"),
         ("priority", True, "priority is True"),
         ("retry", 3, "retry is 3: use a RetryPolicy"),
+        ("schedule_to_start", -1, "schedule_to_start must be"),
+        ("session", "", "session must not be empty"),
+        ("tag", 7, "tag must be a string"),
     ],
 )
 async def test_an_option_that_no_store_could_keep_is_refused_at_the_call(option, value, words):
@@ -49,3 +52,72 @@ async def test_an_orchestration_is_no_activity_and_the_error_says_which_verb_to_
 
     async with Environment(Registry(echo, parent, mistaken)) as env:
         assert "ctx.schedule_sub_orchestration" in await env.run(mistaken)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda ctx: ctx.schedule_activity(echo, 1, retries=3), "has no option retries= here: did you mean retry=?"),
+        (lambda ctx: ctx.schedule_activity("echo", 1, retries=3), "did you mean returns= or retry=?"),
+        (lambda ctx: ctx.schedule_activity(echo, 1, max_attempts=3), "write retry=RetryPolicy(max_attempts=...)"),
+        (
+            lambda ctx: ctx.schedule_activity(echo, number=1),
+            "number is an input of <activity tests::activity::echo>, and inputs are positional",
+        ),
+        (
+            lambda ctx: ctx.schedule_activity(echo, 1, returns=int),
+            "returns= here: it is for calls by name, and <activity ",
+        ),
+        (
+            lambda ctx: ctx.schedule_activity(echo, 1, zzz=1),
+            "zzz= here: its options are retry, tag, session, priority, ",
+        ),
+        (lambda ctx: ctx.schedule_sub_orchestration(parent, id="a"), "schedule_sub_orchestration has no option id="),
+        (lambda ctx: ctx.schedule_sub_orchestration(parent, on_closed="a"), "did you mean on_close=?"),
+        (lambda ctx: ctx.schedule_sub_orchestration(parent, on_close="a"), "on_close is 'a': use one of cancel, "),
+        (lambda ctx: ctx.schedule_sub_orchestration(parent, version=2), "version is 2: it must be a semantic version"),
+        (lambda ctx: ctx.schedule_sub_orchestration("p", version="new"), "version is 'new'"),
+        (lambda ctx: ctx.schedule_orchestration(parent, instance="a"), "did you mean instance_id=?"),
+        (lambda ctx: ctx.schedule_orchestration(parent, version="1"), "version is '1'"),
+        (lambda ctx: ctx.schedule_orchestration(parent, retry=None), "its options are instance_id, version"),
+        (
+            lambda ctx: ctx.continue_as_new(versions="1.0.0"),
+            "continue_as_new has no option versions= here: did you mean",
+        ),
+        (lambda ctx: ctx.continue_as_new(version="latest"), "version is 'latest'"),
+    ],
+)
+async def test_every_verb_refuses_an_option_that_it_does_not_have_and_says_which_was_meant(call, words):
+    @orchestration
+    async def mistaken(ctx: OrchestrationContext) -> str:
+        try:
+            call(ctx)
+        except UsageError as error:
+            return str(error)
+        return "accepted"
+
+    async with Environment(Registry(echo, parent, mistaken)) as env:
+        assert words in await env.run(mistaken)
+
+
+async def test_a_mistake_that_nobody_catches_fails_the_instance_as_every_exception_of_its_code_does():
+    @orchestration
+    async def mistaken(ctx: OrchestrationContext) -> int:
+        return await ctx.schedule_activity(echo, 1, retries=3)
+
+    async with Environment(Registry(echo, mistaken)) as env:
+        with pytest.raises(OrchestrationError, match="did you mean retry=") as failure:
+            await env.run(mistaken)
+    assert failure.value.caused_by(UsageError)
+
+
+async def test_what_no_definition_says_of_its_results_is_an_option_of_every_verb_that_waits():
+    @orchestration
+    async def by_name(ctx: OrchestrationContext) -> list[str]:
+        ctx.raise_event(ctx.instance_id, "number", 7)
+        seven = await ctx.schedule_wait("number", returns=int)
+        one = await ctx.schedule_activity(echo.name, 1, returns=int)
+        return [str(seven), str(one), str(await ctx.schedule_sub_orchestration(parent.name, returns=int))]
+
+    async with Environment(Registry(echo, parent, by_name)) as env:
+        assert await env.run(by_name) == ["7", "1", "1"]

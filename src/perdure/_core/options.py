@@ -1,0 +1,104 @@
+"""The options of the context's verbs, checked at the call: a mistaken one must not become part of an event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+
+from perdure._definitions import Activity, Orchestration, version_key
+from perdure._events import ABSENT
+from perdure._retry import RetryPolicy
+from perdure._types import check_name, duration_us
+from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRIORITY_MAX = 1_000_000
+"""The largest priority of an activity, and with a minus the smallest."""
+
+CLOSE_POLICIES = ("cancel", "terminate", "abandon")
+
+ACTIVITY_OPTIONS = ("retry", "tag", "session", "priority", "schedule_to_start", "returns")
+DETACHED_OPTIONS = ("instance_id", "version")
+CHILD_OPTIONS = (*DETACHED_OPTIONS, "on_close", "returns")
+NEXT_OPTIONS = ("version",)
+
+_PARTS_OF_A_POLICY = ("max_attempts", "backoff", "attempt_timeout", "total_timeout", "retry_on", "never_retry")
+
+
+def check_known(verb: str, options: Mapping[str, Any], known: tuple[str, ...], target: object) -> None:
+    """Refuse an option that the verb does not have for this target, and say what was probably meant.
+
+    Raises:
+        UsageError: There is such an option.
+    """
+    usable = known if isinstance(target, str) else tuple(name for name in known if name != "returns")
+    for option in options:
+        if option not in usable:
+            raise UsageError(f"ctx.{verb} has no option {option}= here: {_cure(option, usable, target)}")
+
+
+def _cure(option: str, usable: tuple[str, ...], target: object) -> str:
+    if option == "returns":
+        return f"it is for calls by name, and {target!r} says itself what it returns"
+    if isinstance(target, Activity | Orchestration) and option in target.input_names:
+        return f"{option} is an input of {target!r}, and inputs are positional"
+    if option in _PARTS_OF_A_POLICY and "retry" in usable:
+        return f"write retry=RetryPolicy({option}=...)"
+    from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+
+    near = get_close_matches(option, usable, n=2)
+    if not near:
+        return f"its options are {', '.join(usable)}"
+    return f"did you mean {' or '.join(f'{name}=' for name in near)}?"
+
+
+def scheduling(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str | None) -> dict[str, Any]:
+    """The fields of an activity's event that its options decide; `policy` and `tag` are the definition's own.
+
+    Raises:
+        UsageError: An option has a value that can't be used.
+    """
+    if options.get("retry") is not None:
+        policy = options["retry"]
+    if policy is not None and not isinstance(policy, RetryPolicy):
+        raise UsageError(f"retry is {policy!r}: use a RetryPolicy, such as RetryPolicy(3)")
+    priority = options.get("priority", 0)
+    if type(priority) is not int or not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
+        raise UsageError(f"priority is {priority!r}: use a whole number from {-PRIORITY_MAX:,} to {PRIORITY_MAX:,}")
+    if options.get("tag") is not None:
+        tag = check_name("tag", options["tag"])
+    session, patience = options.get("session"), options.get("schedule_to_start")
+    return {
+        "retry": ABSENT if policy is None else Raw(policy.wire_json),
+        "tag": tag,
+        "session": None if session is None else check_name("session", session),
+        "priority": priority,
+        "schedule_to_start_us": None if patience is None else duration_us(patience, what="schedule_to_start"),
+    }
+
+
+def close_policy(options: Mapping[str, Any]) -> str:
+    """What becomes of a child when its parent ends.
+
+    Raises:
+        UsageError: It is none of the three.
+    """
+    on_close = options.get("on_close", "cancel")
+    if on_close not in CLOSE_POLICIES:
+        raise UsageError(f"on_close is {on_close!r}: use one of {', '.join(CLOSE_POLICIES)}")
+    return str(on_close)
+
+
+def exact_version(options: Mapping[str, Any]) -> str | None:
+    """The exact version that was asked for, or None.
+
+    Raises:
+        RegistrationError: It is no semantic version.
+    """
+    exact: str | None = options.get("version")
+    if exact is not None:
+        version_key(exact)
+    return exact
