@@ -1,0 +1,102 @@
+"""A careful client: it asks again until it knows, and everything that it asks for may be asked for twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from perdure import (
+    ExternalEvent,
+    InstanceClosedError,
+    InstanceStatus,
+    OrchestrationError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+)
+from perdure.testing import Environment
+
+
+class Teller:
+    """What clients do in an environment."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._client: Any = env.client
+
+    async def _insist(self, call: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await call()
+            except (StorageUnavailableError, OutcomeUnknownError):
+                continue
+            return
+
+    async def start(self, program: Any, *inputs: object, instance_id: str = "main", **options: Any) -> None:
+        """Start an instance, if it is not there."""
+        options["on_conflict"] = "use_existing"
+        await self._insist(
+            partial(self._client.start_orchestration, program, *inputs, instance_id=instance_id, **options)
+        )
+
+    async def start_tomorrow(self, program: Any) -> None:
+        """Start "main", if it is not there, in a day."""
+        await self.start(program, start_at=self._env.now + timedelta(days=1))
+
+    async def mail(self, instance_id: str, event: ExternalEvent[int], *numbers: int) -> None:
+        """Send these, each once."""
+        for place, number in enumerate(numbers):
+            key = f"{event.name} {place}"
+            await self._insist(partial(self._client.raise_event, instance_id, event, number, dedup_key=key))
+
+    async def cancel(self, instance_id: str) -> None:
+        """Ask it to cancel; one that has ended has heard it before."""
+        with suppress(InstanceClosedError):
+            await self._insist(partial(self._client.cancel, instance_id))
+
+    async def terminate(self, instance_id: str) -> None:
+        """End it; one that has ended has heard it before."""
+        with suppress(InstanceClosedError):
+            await self._insist(partial(self._client.terminate, instance_id))
+
+    async def until(self, instance_id: str, custom_status: str) -> None:
+        """Wait until it says so, or has ended."""
+        async for seen in self._client.get_handle(instance_id).watch():
+            if seen.custom_status == custom_status or seen.is_closed:
+                return
+
+    async def everything_has_ended(self) -> None:
+        """Wait for the end of every instance there is, those that come meanwhile too."""
+        while waited := [each for each in await self.instances() if not each.is_closed]:
+            await asyncio.gather(*(self._end(each.instance_id) for each in waited))
+
+    async def _end(self, instance_id: str) -> None:
+        with suppress(OrchestrationError):
+            await self._client.get_handle(instance_id).result()
+
+    async def instances(self) -> list[InstanceStatus[Any]]:
+        """All there are."""
+        return (await self._client.list_instances(limit=1000)).items
+
+    async def outcome(self) -> list[tuple[object, ...]]:
+        """How every instance ended; ids that were derived are told apart by how they ended alone."""
+        return sorted(
+            (each.instance_id.partition("~")[0], each.name, each.status.value, repr(each.output), each.execution_id)
+            for each in await self.instances()
+        )
+
+    async def check_histories(self) -> None:
+        """What is true of every history, however it came about."""
+        for each in await self.instances():
+            for execution in range(1, each.execution_id + 1):
+                events = [event async for event in self._client.history(each.instance_id, execution_id=execution)]
+                assert [event.id for event in events] == list(range(1, len(events) + 1))
+                ends = [event.id for event in events if event.kind in ENDS]
+                assert ends == [len(events)] or not events
+                answers = [(event.source, event.kind in WAITS) for event in events if event.source is not None]
+                assert len(answers) == len(set(answers)), events
+
+
+ENDS = ("Completed", "Failed", "Cancelled", "Terminated", "ContinuedAsNew")
+WAITS = ("WaitCancelled",)
