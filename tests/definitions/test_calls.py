@@ -83,6 +83,20 @@ def test_a_call_inside_an_orchestration_is_refused_and_says_what_to_write(defini
         in_an_orchestration(definition(1))
 
 
+@pytest.mark.parametrize("definition", [greet, add])
+def test_it_is_refused_at_the_call_itself_as_nobody_may_await_it(definition):
+    async def careless():
+        with pytest.raises(ForbiddenCallError, match=r"write `await ctx.schedule_activity"):
+            definition(1)
+
+    in_an_orchestration(careless())
+
+
+async def test_a_forgotten_call_is_warned_of_by_the_name_of_the_activity():
+    with pytest.warns(RuntimeWarning, match=f"coroutine '{add.name}' was never awaited"):
+        add(1)
+
+
 def test_a_call_needs_no_asyncio_loop():
     call = add(1)
     with pytest.raises(StopIteration) as stopped:

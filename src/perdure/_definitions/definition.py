@@ -97,6 +97,38 @@ class _Definition:
         self._shape.resolve()
 
 
+def _refuse_to_orchestrations(activity: Activity[..., Any]) -> None:
+    # Not asyncio.get_running_loop(): other event loops than asyncio's may run this, and that is no error.
+    offend = getattr(asyncio._get_running_loop(), "offend", None)
+    if offend is not None:
+        # Remembered by the execution, too: whoever swallows the error changes nothing.
+        offend(
+            ForbiddenCallError(
+                f"{activity.name} was called directly in an orchestration, where it would run again on every replay: "
+                f"write `await ctx.schedule_activity({activity.fn.__name__}, ...)`"
+            )
+        )
+
+
+class _Call:
+    """`Activity.__call__`, as it is looked up for a call: orchestrations are refused before there is a coroutine.
+
+    Somebody who calls an activity there by mistake mostly forgets to await it, too, and would hear nothing.
+    """
+
+    def __init__(self, run: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+        self._run = run
+
+    def __get__(self, activity: Activity[..., Any] | None, owner: type | None = None) -> Any:
+        if activity is None:
+            return self._run
+        _refuse_to_orchestrations(activity)
+        # Python names the coroutine when it warns that it was never awaited.
+        run = types.FunctionType(self._run.__code__, self._run.__globals__, activity.name)
+        run.__qualname__ = activity.name
+        return types.MethodType(run, activity)
+
+
 class Activity(_Definition, Generic[P, R_co]):
     """An activity: a function that does work in the world, by its durable name. Made by `@activity`.
 
@@ -157,20 +189,11 @@ class Activity(_Definition, Generic[P, R_co]):
         """Run it here, once, not durably; a plain `def` is awaited all the same.
 
         Raises:
-            ForbiddenCallError: The caller is an orchestration.
+            ForbiddenCallError: The caller is an orchestration; raised by the call, before anything is awaited.
             UsageError: It is a method that was taken from its class, or a plain `def` that returned an awaitable.
         """
-        # Not asyncio.get_running_loop(): other event loops than asyncio's may run this, and that is no error.
-        loop = asyncio._get_running_loop()
-        offend = getattr(loop, "offend", None)
-        if offend is not None:
-            # Remembered by the execution, too: whoever swallows the error changes nothing.
-            offend(
-                ForbiddenCallError(
-                    f"{self.name} was called directly in an orchestration, where it would run again on every replay: "
-                    f"write `await ctx.schedule_activity({self._shape.fn.__name__}, ...)`"
-                )
-            )
+        # Once more, for a coroutine that was made elsewhere.
+        _refuse_to_orchestrations(self)
         if self.takes_ctx:
             context = running_activity_context() or activity_context(activity_name=self.name)
             outcome = self.invoke((context, *args), kwargs)
@@ -178,6 +201,9 @@ class Activity(_Definition, Generic[P, R_co]):
             outcome = self.invoke(args, kwargs)
         result: R_co = await outcome if self.is_async else outcome
         return result
+
+    if not TYPE_CHECKING:
+        __call__ = _Call(__call__)
 
     def invoke(self, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
         """Call the function with these arguments, ctx included if it takes one: the coroutine of an `async def`.
