@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar, final
 
 from perdure._types import check_name
+from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -32,9 +33,36 @@ class DurableFuture(_Future[T]):
 
     It keeps its place through crashes: the outcome is read from history when there is one. `cancel()` says that the
     activity, timer, wait or child is no longer wanted.
+
+    It is not its outcome: asked for its truth, iterated over or put into a string it raises `UsageError`, which says
+    where an `await` is missing. Whether there is a future at all, `is not None` says.
     """
 
     __slots__ = ()
+    _kind: ClassVar[str] = "durable future"
+
+    def __repr__(self) -> str:
+        return f"<{self._described()}: write await for its outcome>"
+
+    def _described(self) -> str:
+        name = getattr(self, "name", None)
+        where = getattr(self, "where", None)
+        return self._kind + (f" {name}" if name else "") + (f", asked for at {where}" if where else "")
+
+    def _misused(self, how: str, otherwise: str = "") -> NoReturn:
+        raise UsageError(f"{self._described()}, was {how} and not awaited: write `await` before it{otherwise}")
+
+    # Type checkers have opinions of their own on most of these, and need not be told that they return nothing.
+    if not TYPE_CHECKING:
+
+        def __bool__(self) -> NoReturn:  # noqa: PLE0304 - nor does it return anything else
+            self._misused("used as a truth value", "; whether there is one, `is not None` says")
+
+        def __iter__(self) -> NoReturn:
+            self._misused("iterated over or unpacked")
+
+        def __format__(self, _spec: str) -> NoReturn:
+            self._misused("put into a string", "; `!r` shows what it stands for")
 
 
 class ChildFuture(DurableFuture[T]):

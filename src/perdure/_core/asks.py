@@ -117,7 +117,12 @@ class DurableFuture(Future[T], PublicDurableFuture[T]):
         awaiting: Generator[Any, None, T] = _await(self)
         return awaiting
 
-    __iter__ = __await__
+    __hash__ = Future.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        if other is not None and not isinstance(other, asyncio.Future):
+            self._misused("compared with a value")
+        return self is other
 
     def refuse(self, done_to_it: str) -> NoReturn:
         """Refuse what was cancelled before: a second wait for it would look like a cancelled orchestration."""
@@ -148,6 +153,7 @@ class ActivityFuture(DurableFuture[T]):
     """The outcome of an activity."""
 
     __slots__ = ("aliases", "decoder", "name", "wanted")
+    _kind = "activity"
     name: str
     decoder: Decoder
     aliases: tuple[str, ...]
@@ -179,6 +185,7 @@ class TimerFuture(DurableFuture[None]):
     """A durable timer."""
 
     __slots__ = ("fire_at",)
+    _kind = "timer"
     fire_at: int
 
     def event(self, event_id: int) -> TimerCreated:
@@ -198,6 +205,7 @@ class WaitFuture(DurableFuture[T]):
     """
 
     __slots__ = ("awaited", "decoder", "got", "name", "read", "took")
+    _kind = "external event"
     name: str
     decoder: Decoder
     got: "tuple[int, Raw] | None"
@@ -255,8 +263,6 @@ class WaitFuture(DurableFuture[T]):
             self.refuse("awaited")
         return self.result()
 
-    __iter__ = __await__
-
     def _see(self) -> None:
         # What code sees while its execution is unwinding is lost on it: the next execution shall read it.
         if self.execution.over is None:
@@ -277,6 +283,7 @@ class ChildFuture(DurableFuture[T]):
     """The outcome of a sub-orchestration."""
 
     __slots__ = ("aliases", "decoder", "input", "instance_id", "name", "on_close", "version")
+    _kind = "sub-orchestration"
     name: str
     input: bytes
     decoder: Decoder
@@ -309,6 +316,11 @@ class ChildFuture(DurableFuture[T]):
     def names(self) -> Iterable[str]:
         """The orchestration's former names."""
         return self.aliases
+
+
+for _each in (ActivityFuture, TimerFuture, WaitFuture, ChildFuture):
+    # Said of whatever has no such attribute or operator, or fits no annotation: mostly an outcome that was not awaited.
+    _each.__name__ = _each.__qualname__ = f"un-awaited {_each._kind}"  # noqa: SLF001 - of this very module
 
 
 class LoopTimer(TimerHandle):
