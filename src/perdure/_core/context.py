@@ -1,9 +1,9 @@
 """The orchestration's context: every verb becomes an ask of its execution. Deterministic by construction."""
 
 from asyncio import _get_running_loop as running_loop
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from msgspec import Raw
 
@@ -276,15 +276,15 @@ class Context(OrchestrationContext):
             )
         )
 
-    async def select2(
+    def select2(
         self, first: Awaitable[A], second: Awaitable[B], /
-    ) -> tuple[Literal[0], A] | tuple[Literal[1], B]:
-        return await self.select(first, second)  # type: ignore[return-value]  # the same, with two types
+    ) -> Coroutine[Any, Any, tuple[Literal[0], A] | tuple[Literal[1], B]]:
+        return _race("select2", (first, second))
 
-    async def select(self, *awaitables: Awaitable[T]) -> tuple[int, T]:
+    def select(self, *awaitables: Awaitable[T]) -> Coroutine[Any, Any, tuple[int, T]]:
         if not awaitables:
             raise UsageError("ctx.select needs at least one awaitable")
-        return await Race(awaitables).winner()
+        return _race("select", awaitables)
 
     def continue_as_new(self, *inputs: object, **options: Any) -> NoReturn:
         execution = self._execution
@@ -292,6 +292,19 @@ class Context(OrchestrationContext):
         check_known("continue_as_new", options, NEXT_OPTIONS, execution.definition)
         data = execution.definition.inputs_codec.encode(inputs)
         raise execution.continue_with(data, exact_version(options))
+
+
+def _race(verb: str, awaitables: tuple[Awaitable[Any], ...]) -> Coroutine[Any, Any, Any]:
+    where = where_asked()
+    race: Any = _run_race(awaitables, where)
+    # Python's warning, if it is never awaited, says where it was asked for instead of naming a function of ours.
+    race.__qualname__ = f"ctx.{verb}, asked for at {where},"
+    return cast("Coroutine[Any, Any, Any]", race)
+
+
+async def _run_race(awaitables: tuple[Awaitable[T], ...], where: str | None) -> tuple[int, T]:
+    # Nothing of it begins before it is awaited.
+    return await Race(awaitables, where).winner()
 
 
 class Mailbox(AsyncIterator[T]):

@@ -12,7 +12,6 @@ import inspect
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from perdure._core.asks import DurableFuture
-from perdure._core.callsite import where_asked
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,10 +23,10 @@ T = TypeVar("T")
 class Race(Generic[T]):
     """One race. Arms that are futures or tasks run already; coroutines are started here, in their order."""
 
-    def __init__(self, awaitables: Sequence[Awaitable[T]]) -> None:
+    def __init__(self, awaitables: Sequence[Awaitable[T]], where: str | None) -> None:
         for awaitable in awaitables:
             _check(awaitable)
-        self._where = where_asked()
+        self._where = where
         self._winner: asyncio.Future[T] | None = None
         self._decision: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting_to_start: dict[int, Awaitable[T]] = {}

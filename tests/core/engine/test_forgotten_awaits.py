@@ -104,6 +104,20 @@ def test_what_cannot_be_stored_of_it_is_named_as_not_awaited(use):
     assert "un-awaited activity" in error.message
 
 
+@pytest.mark.parametrize("verb", ["select", "select2"])
+def test_a_race_that_nobody_awaited_is_warned_of_with_its_line(verb):
+    @orchestration
+    async def careless(ctx: OrchestrationContext) -> str:
+        race = getattr(ctx, verb)(ctx.schedule_timer(60), ctx.schedule_wait(APPROVED))
+        return str(type(race).__name__)
+
+    line = careless.fn.__code__.co_firstlineno + 2
+    with pytest.warns(
+        RuntimeWarning, match=rf"ctx.{verb}, asked for at .*/test_forgotten_awaits.py:{line},' was never"
+    ):
+        Conversation(careless, always_replay=False).start()
+
+
 def test_futures_are_still_told_apart_and_from_none():
     @orchestration
     async def careful(ctx: OrchestrationContext) -> list[bool]:
