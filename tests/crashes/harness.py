@@ -39,13 +39,15 @@ class Crash(BaseException):
 class Stage:
     """Where a scenario plays: a store that outlives processes, its clock, and the world outside."""
 
-    def __init__(self, scenario: Scenario, store: Any = None, clock: ManualClock | None = None) -> None:
+    def __init__(
+        self, scenario: Scenario, store: Any = None, clock: ManualClock | None = None, *, seed: int = 0
+    ) -> None:
         self.scenario = scenario
         self.world = World()
         self.registry = registry(self.world)
         self.clock = clock or ManualClock()
         self.store = store or MemoryStorage(self.clock, SeededEntropy(7))
-        self.processes = 0
+        self.processes = seed
 
     def process(self, storage: Any = None) -> "Process":
         """A worker and a client on the store."""
@@ -151,6 +153,8 @@ class Process(Environment):
 async def play(scenario: Scenario, plan: dict[int, Fault], stage: Stage | None = None) -> int:
     """Play a scenario with faults at these commits, judge it, and return how many commits there were."""
     stage = stage or Stage(scenario)
+    # A fault repeats at most what runs at that moment.
+    repeats = sum(fault not in HARMLESS for fault in plan.values())
     faulty = Faulty(stage, plan)
     env = await stage.process(faulty).__aenter__()
     performance = asyncio.create_task(stage.perform(env))
@@ -159,30 +163,37 @@ async def play(scenario: Scenario, plan: dict[int, Fault], stage: Stage | None =
         await asyncio.wait([performance])
         stage.clock.advance(LEASE_US + 1)
         async with stage.process() as successor:
-            await _judge(stage, await stage.perform(successor), plan)
+            await judge(stage, await stage.perform(successor), repeats=repeats)
     else:
         try:
-            await _judge(stage, await performance, plan)
+            await judge(stage, await performance, repeats=repeats)
         finally:
             await env.__aexit__(None, None, None)
     return faulty.commits
 
 
-async def _judge(stage: Stage, teller: Teller, plan: dict[int, Fault]) -> None:
+async def judge(stage: Stage, teller: Teller, *, repeats: int) -> None:
     """The ending and the effects are those of a run without faults; histories keep their rules."""
-    scenario = stage.scenario
+    await judge_ending(stage, teller)
+    judge_effects(stage, repeats=repeats)
+
+
+async def judge_ending(stage: Stage, teller: Teller) -> None:
+    """All instances ended as they would have without faults, and their histories keep the rules."""
     main = next(each for each in await teller.instances() if each.instance_id == "main")
     ending = main.output if main.status is Status.COMPLETED else main.status
-    assert ending == scenario.ending
+    assert ending == stage.scenario.ending
+    await teller.check_histories()
+    assert await teller.outcome() == await _outcome_without_faults(stage.scenario)
+
+
+def judge_effects(stage: Stage, *, repeats: int) -> None:
+    """All that was promised was done, under one key each, and at most so many times more than once."""
     effects = dict(stage.world.runs)
-    assert sorted(effects.values()) == sorted(scenario.effects)
+    assert sorted(effects.values()) == sorted(stage.scenario.effects)
     runs = Counter(stage.world.runs)
     assert len(runs) == len(effects), "one key, one effect"
-    # A fault repeats at most what runs at that moment.
-    most = 1 + sum(fault not in HARMLESS for fault in plan.values())
-    assert max(runs.values(), default=0) <= most, runs
-    await teller.check_histories()
-    assert await teller.outcome() == await _outcome_without_faults(scenario)
+    assert max(runs.values(), default=0) <= 1 + repeats, runs
 
 
 _OUTCOMES: dict[str, list[tuple[object, ...]]] = {}
