@@ -46,12 +46,13 @@ def key_of(task: ClaimedTask) -> TaskKey:
 class Attempt:
     """An activity that runs now."""
 
-    __slots__ = ("_context", "_plan", "cancelled", "deadline_us", "key", "limit", "runner", "task")
+    __slots__ = ("_context", "_plan", "cancelled", "deadline_us", "has_begun", "key", "limit", "runner", "task")
 
     def __init__(self, task: ClaimedTask, key: TaskKey) -> None:
         self.task = task
         self.key = key
         self.runner: asyncio.Task[None] | None = None
+        self.has_begun = False
         self.cancelled = False
         self.limit: asyncio.Timeout | None = None
         self.deadline_us: int | None = None
@@ -60,6 +61,11 @@ class Attempt:
     def is_wanted_no_more(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
         """Whether a cancellation came from us or from its time limit; one of the activity's own making is a failure."""
         return self.cancelled or closing or (self.limit is not None and self.limit.expired())
+
+    def interrupt(self, why: str) -> None:
+        """Cancel what runs. A task that is cancelled before its first step never runs: it sees for itself, then."""
+        if self.runner is not None and self.has_begun:
+            self.runner.cancel(why)
 
     def is_cancelled(self) -> bool:
         """Whether its outcome is no longer wanted."""
@@ -179,8 +185,7 @@ class Activities:
                 self._unwanted.add(key)
                 continue
             attempt.cancelled = True
-            if attempt.runner is not None:
-                attempt.runner.cancel("the orchestration no longer wants this activity")
+            attempt.interrupt("the orchestration no longer wants this activity")
         if self._unwanted:
             waiting = {key_of(task) for task in self._waiting}
             self._unwanted &= waiting
@@ -189,10 +194,13 @@ class Activities:
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
+        attempt.has_begun = True
         entry: Entry
         try:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
-            if plan is None:
+            if attempt.cancelled:
+                entry = GoesBack(task, _release(task))
+            elif plan is None:
                 entry = self._unknown(task)
             elif task.retry is None and task.deadline is None and task.start_by is None:
                 entry = await self._attempt(attempt, plan)
@@ -350,8 +358,7 @@ class Activities:
         late = [runner for runner in runners if not runner.done()]
         for attempt in self._running.values():
             attempt.cancelled = True
-        for runner in late:
-            runner.cancel("the worker shuts down")
+            attempt.interrupt("the worker shuts down")
         if late:
             await asyncio.wait(late, timeout=1.0)
         if self._outbox:
