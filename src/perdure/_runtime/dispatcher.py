@@ -41,6 +41,8 @@ POLL_US = 100_000
 POLL_FAST_US = 4_000
 """The same while there has been work, or another process has written, within the last second."""
 FAST_FOR_US = 1_000_000
+DUE_US_MIN = 1_000
+"""The shortest wait for what falls due: a store's time stands still while its clock, set back, catches up."""
 SAFETY_CLAIM_US = 1_000_000
 """How often the engine asks for work without a reason, so that a lost wake-up costs no more than this."""
 MAINTENANCE_US = 500_000
@@ -192,13 +194,15 @@ class Engine:
 
     def delay(self) -> int:
         """Microseconds in which there is nothing to do unless something comes in."""
-        waits = self._items or self._requests or self._claim_wanted or self._watches.is_behind
+        claims = self._claim_wanted and not self.draining
+        waits = self._items or self._requests or claims or self._watches.is_behind
         if waits or self._orchestrations.has_work:
             return 0
         now = self._clock.monotonic_us()
         delay = POLL_FAST_US if now < self._fast_until else POLL_US
         if self.next_due is not None:
-            delay = min(delay, max(0, self.next_due - self._storage.now()))
+            due_in = self.next_due - self._storage.now()
+            delay = 0 if due_in <= 0 else min(delay, max(DUE_US_MIN, due_in))
         return delay
 
     def _sort(self, entries: list[Entry]) -> None:
