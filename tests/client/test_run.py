@@ -8,9 +8,9 @@ from perdure import (
     ActivityContext,
     Client,
     ExternalEvent,
+    InstanceExistsError,
     OrchestrationContext,
     OrchestrationError,
-    PayloadError,
     Registry,
     Runtime,
     UsageError,
@@ -119,5 +119,5 @@ def test_a_registry_may_be_given():
 
 def test_a_stored_result_of_another_orchestration_is_no_result_of_this_one(database):
     run(three, 1, 2, 3, url=database, instance_id="i")
-    with pytest.raises(PayloadError, match="result of i"):
+    with pytest.raises(InstanceExistsError, match=three.name):
         run(talk, "hello", url=database, instance_id="i")

@@ -9,8 +9,10 @@ import pytest
 from perdure import (
     Client,
     ExternalEvent,
+    InstanceClosedError,
     InstanceExistsError,
     InstanceNotFoundError,
+    OrchestrationCancelledError,
     OrchestrationContext,
     PayloadError,
     Registry,
@@ -138,17 +140,37 @@ async def test_a_hundred_concurrent_starts_of_one_id_make_one_instance(url):
     assert runs == [result]
 
 
-async def test_a_start_at_a_later_time_waits_for_it():
-    @orchestration
-    async def when(ctx: OrchestrationContext) -> datetime:
-        return ctx.utc_now()
+@orchestration
+async def when(ctx: OrchestrationContext) -> datetime:
+    return ctx.utc_now()
 
+
+async def test_a_start_at_a_later_time_waits_for_it():
     async with Environment(Registry(when)) as env:
         at = env.now + timedelta(days=2)
         handle = await env.client.start_orchestration(when, start_at=at)
         await env.advance(timedelta(days=1))
         assert (await handle.status()).status is Status.PENDING
         assert await handle.result() == at
+
+
+async def test_what_waits_for_its_start_is_cancelled_soon_and_never_runs(url):
+    async with Runtime(url, Registry(when)) as runtime:
+        handle = await runtime.client.start_orchestration(when, start_at=datetime(2200, 1, 1, tzinfo=UTC))
+        assert (await handle.status()).status is Status.PENDING
+        await handle.cancel("not needed")
+        with pytest.raises(OrchestrationCancelledError, match="not needed"):
+            await handle.result(timeout=20)
+        with pytest.raises(InstanceClosedError, match="cancelled"):
+            await handle.cancel()
+
+
+async def test_one_that_no_worker_knows_is_cancelled_before_its_start_too(database):
+    async with Runtime(database, Registry(echo)), Client(database) as client:
+        handle = await client.start_orchestration("unknown", start_at=datetime(2200, 1, 1, tzinfo=UTC))
+        await handle.cancel()
+        with pytest.raises(OrchestrationCancelledError):
+            await handle.result(timeout=20)
 
 
 async def test_a_start_at_a_past_time_is_a_start_now(url):
@@ -187,6 +209,34 @@ async def test_of_many_nothing_starts_when_one_input_does_not_fit():
         with pytest.raises(PayloadError):
             await env.client.start_many(echo, [("i-1", "fine"), ("i-2", 2)])  # type: ignore[list-item]  # the mistake
         assert (await env.client.list_instances()).items == []
+
+
+@pytest.mark.parametrize("pair", [("i-2",), ("i-2", "a", "b"), "ab", 5, None, {"i-2": "a"}])
+async def test_of_many_nothing_starts_when_one_is_no_pair(pair):
+    async with Environment(Registry(echo)) as env:
+        with pytest.raises(UsageError, match="pairs of instance_id and input, and number 1 is ") as refused:
+            await env.client.start_many(echo, [("i-1", "fine"), pair])
+        assert repr(pair) in str(refused.value)
+        assert (await env.client.list_instances()).items == []
+
+
+@orchestration(name="renamed", aliases=["wait"])
+async def renamed(ctx: OrchestrationContext, text: str) -> str: ...
+
+
+@pytest.mark.parametrize("start", [echo, "echo"], ids=["definition", "name"])
+async def test_an_existing_instance_of_another_orchestration_is_not_used(url, start):
+    async with Runtime(url, Registry(echo, wait)) as runtime:
+        client = runtime.client
+        await client.start_orchestration(wait, "old", instance_id="i")
+        with pytest.raises(InstanceExistsError, match="one of another orchestration, 'wait': choose another id") as no:
+            await client.start_orchestration(start, "new", instance_id="i", on_conflict="use_existing")
+        assert (no.value.instance_id, no.value.name) == ("i", "wait")
+        with pytest.raises(InstanceExistsError, match="'wait'"):
+            await client.start_many(echo, [("i", "new")], on_conflict="use_existing")
+        by_former_name = await client.start_orchestration(renamed, "x", instance_id="i", on_conflict="use_existing")
+        await by_former_name.raise_event(GO, "on")
+        assert await by_former_name.result() == "old on"
 
 
 @pytest.mark.parametrize(

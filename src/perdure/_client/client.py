@@ -13,7 +13,7 @@ from perdure import _work as work
 from perdure._client.attributes import Attribute, encode_attributes
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page, status_of
 from perdure._client.history import Event, read_events
-from perdure._client.starts import new_instance
+from perdure._client.starts import new_instance, pairs_of, refuse_another
 from perdure._client.workers import WorkerStatus, worker_status_of
 from perdure._context import ExternalEvent
 from perdure._definitions import Orchestration
@@ -204,7 +204,7 @@ class Client:
             start_at: Not before this instant (aware); it is pending until then.
 
         Raises:
-            InstanceExistsError: The id is taken.
+            InstanceExistsError: The id is taken; with "use_existing", by an instance of another orchestration.
             PayloadError: An input does not fit its annotation.
             UsageError: An option is wrong.
             StorageUnavailableError: Nothing was started; try again.
@@ -220,7 +220,7 @@ class Client:
             attributes=attributes,
             start_at=start_at,
         )
-        new, outcome = await self._commit_start(gateway, new, on_conflict)
+        new, outcome = await self._commit_start(gateway, new, on_conflict, orchestration)
         return self._started(gateway, orchestration, returns, new, outcome)
 
     async def start_many(
@@ -237,20 +237,22 @@ class Client:
         have been tried. Durable when this returns.
 
         Raises:
-            InstanceExistsError: An id is taken, and `on_conflict` is "fail".
+            InstanceExistsError: An id is taken, and `on_conflict` is "fail"; or by another orchestration's instance.
             PayloadError: An input does not fit its annotation; nothing was started.
+            UsageError: What was given are no pairs, or an id is wrong; nothing was started.
         """
         gateway = self._opened()
         new = [
             new_instance(gateway, orchestration, (item,), instance_id=instance_id, on_conflict=on_conflict)
-            for instance_id, item in inputs
+            for instance_id, item in pairs_of(inputs)
         ]
         handles: list[OrchestrationHandle[R]] = []
         refused: BaseException | None = None
         for begin in range(0, len(new), STARTS_PER_BATCH_MAX):
             chunk = new[begin : begin + STARTS_PER_BATCH_MAX]
             outcomes = await asyncio.gather(
-                *(self._commit_start(gateway, each, on_conflict) for each in chunk), return_exceptions=True
+                *(self._commit_start(gateway, each, on_conflict, orchestration) for each in chunk),
+                return_exceptions=True,
             )
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
@@ -262,7 +264,7 @@ class Client:
         return handles
 
     async def _commit_start(
-        self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict
+        self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict, orchestration: Any
     ) -> tuple[work.NewInstance, work.Applied]:
         item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=_CANCEL_REPLACED)
         for attempt in range(1, _UNKNOWN_RETRIES_MAX + 1):
@@ -274,6 +276,8 @@ class Client:
                     raise
                 continue
             if isinstance(outcome, work.Applied):
+                if outcome.existing is not None:
+                    refuse_another(orchestration, outcome.existing)
                 return item.new, outcome
             if outcome.reason is work.Refusal.INCARNATION:
                 item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation()))
@@ -337,11 +341,15 @@ class Client:
     async def cancel(self, instance_id: str, /, reason: str = "") -> None:
         """Ask an instance to cancel: `CancelledError` is raised in it, and it may compensate. A second time is a no-op.
 
+        One that waits for its `start_at` ends as cancelled without running.
+
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
-        await self._deliver(instance_id, work.Cancel(reason=reason))
+        # What is to start later gets no other messages before that; a control message does not wait.
+        waits = (await self.get_status(instance_id)).status is Status.PENDING
+        await self._deliver(instance_id, work.Cancel(reason=reason), control=waits)
 
     async def terminate(self, instance_id: str, /, reason: str = "") -> None:
         """End an instance at once, without running its code; its children are terminated too.

@@ -11,16 +11,17 @@ from perdure._client.attributes import checked_version, encode_attributes
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, check_instance_id, check_name, instant_us, slot_of
 from perdure.codec import encode_any
-from perdure.errors import UsageError
+from perdure.errors import InstanceExistsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from perdure._client.attributes import Attribute
     from perdure._client.requests import Gateway
 
 CONFLICTS = get_args(OnConflict)
+_PAIR = ("instance_id", "input")
 
 
 def new_instance(
@@ -65,3 +66,30 @@ def new_instance(
         attributes=None if not attributes else encode_attributes(attributes),
         slot=slot_of(new_id),
     )
+
+
+def pairs_of(inputs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """The pairs that `start_many` was given.
+
+    Raises:
+        UsageError: Something among them is no pair.
+    """
+    for index, pair in enumerate(inputs):
+        if not isinstance(pair, tuple | list) or len(pair) != len(_PAIR):
+            raise UsageError(
+                f"start_many takes pairs of {' and '.join(_PAIR)}, and number {index} is {pair!r}: several inputs "
+                "go into one dataclass, or to start_orchestration"
+            )
+        yield pair[0], pair[1]
+
+
+def refuse_another(orchestration: Any, existing: work.InstanceRecord) -> None:
+    """Refuse to take an instance of another orchestration for the one that was to be started.
+
+    Raises:
+        InstanceExistsError: It is one; the error has its orchestration's name.
+    """
+    is_definition = isinstance(orchestration, Orchestration)
+    names = (orchestration.name, *orchestration.aliases) if is_definition else (orchestration,)
+    if existing.name not in names:
+        raise InstanceExistsError(existing.id, existing.name)

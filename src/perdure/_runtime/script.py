@@ -85,6 +85,7 @@ def run(
 
     Raises:
         OrchestrationError: It failed.
+        InstanceExistsError: The id is taken by an instance of another orchestration.
         HeldError: It is held: its code must be mended, after which running it again goes on.
         UsageError: It was called inside a running event loop: open a `Runtime` there.
 

@@ -296,9 +296,18 @@ class InstanceNotFoundError(_InstanceError, LookupError):
 
 
 class InstanceExistsError(_InstanceError):
-    """The id is taken, and the conflict policy is "fail"."""
+    """The id is taken, and the conflict policy is "fail"; or by an instance of another orchestration, `name`."""
+
+    def __init__(self, instance_id: str, name: str | None = None) -> None:
+        super().__init__(instance_id, name)
+        self.name = name
 
     def __str__(self) -> str:
+        if self.name is not None:
+            return (
+                f"there is already an instance {self.instance_id!r}, and it is one of another orchestration, "
+                f"{self.name!r}: choose another id"
+            )
         return (
             f"there is already an instance {self.instance_id!r}: choose another id, or pass "
             'on_conflict="use_existing", "restart_if_closed" or "terminate_and_restart"'
