@@ -21,7 +21,7 @@ class _NoInbox:
     def put(self, entries):
         raise AssertionError(entries)
 
-    def take(self, wait_us):
+    def take(self, _wait_us):
         return []
 
 
@@ -62,12 +62,20 @@ def _engine(clock: ManualClock, storage: MemoryStorage) -> Engine:
     return engine
 
 
+def _start_soon(clock: ManualClock, storage: MemoryStorage, due_in_us: int) -> None:
+    start = encode_message(Start(input=b"[]"))
+    new = NewInstance(id="order-1", incarnation=1, name="order", start=start, start_at=clock.now_us() + due_in_us)
+    storage.commit(Batch(token=bytes(16), items=(StartInstance(new=new),)))
+
+
 def test_one_that_takes_no_new_work_any_more_waits_for_its_activities_to_end():
-    # given a worker that shuts down, while an activity of its own still runs
+    # given a worker that shuts down, while an activity of its own still runs, and something that will fall due
     clock = ManualClock()
-    engine = _engine(clock, MemoryStorage(clock))
+    storage = MemoryStorage(clock)
+    _start_soon(clock, storage, 1_000_000)
+    engine = _engine(clock, storage)
     engine.draining = True
-    # when it would like to claim, as it does once a second
+    # when it has, and the worker would like to claim, as it does once a second
     clock.advance(1_500_000)
     engine.run_once()
     # then it waits all the same
@@ -78,9 +86,7 @@ def test_one_whose_clock_was_set_back_just_before_something_falls_due_does_not_s
     # given a start that falls due in a moment
     clock = ManualClock()
     storage = MemoryStorage(clock)
-    start = encode_message(Start(input=b"[]"))
-    new = NewInstance(id="order-1", incarnation=1, name="order", start=start, start_at=clock.now_us() + 1_000_010)
-    storage.commit(Batch(token=bytes(16), items=(StartInstance(new=new),)))
+    _start_soon(clock, storage, 1_000_010)
     engine = _engine(clock, storage)
     # when the store's time stands still, microseconds before that, until the clock has caught up
     clock.advance(1_000_000)

@@ -200,7 +200,7 @@ class Engine:
             return 0
         now = self._clock.monotonic_us()
         delay = POLL_FAST_US if now < self._fast_until else POLL_US
-        if self.next_due is not None:
+        if self.next_due is not None and not self.draining:
             due_in = self.next_due - self._storage.now()
             delay = 0 if due_in <= 0 else min(delay, max(DUE_US_MIN, due_in))
         return delay
