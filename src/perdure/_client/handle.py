@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import msgspec
 
@@ -109,6 +109,13 @@ class OrchestrationHandle(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<OrchestrationHandle {self._instance_id!r}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"a handle has no attribute {name!r}: `await handle.result()` is what the instance returned"
+            )
 
     async def result(self, *, timeout: Duration | None = None) -> R_co:
         """The result, once the instance has ended; follows continue-as-new.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from perdure._client.client import Client
 from perdure.errors import UsageError
@@ -34,6 +34,14 @@ class SyncHandle(Generic[R]):
     def instance_id(self) -> str:
         """The instance's id."""
         return self._handle.instance_id
+
+    def __repr__(self) -> str:
+        return f"<SyncHandle {self.instance_id!r}>"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"a handle has no attribute {name!r}: `handle.result()` is what the instance returned")
 
     def result(self, *, timeout: Duration | None = None) -> R:
         """The result, once the instance has ended."""
