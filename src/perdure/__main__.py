@@ -1,25 +1,23 @@
-"""The `perdure` command.
-
-Until its verbs come, it says which version is installed and where to read on.
-"""
+"""The `perdure` command, where the extra `cli` is installed."""
 
 import sys
+from importlib.util import find_spec
 
-from perdure import __version__
+LIBRARIES = ("click", "rich")
 
 
 def main() -> int:
-    """Print the installed version and where the documentation is.
+    """Run the command line.
 
     Returns:
-        The exit status of the process, always 0.
+        The exit status of the process; docs/reference/cli.md lists them.
     """
-    sys.stdout.write(
-        f"perdure {__version__} on Python {sys.version.split()[0]}\n"
-        "Durable orchestrations in plain asyncio Python, used as a library: `from perdure import Runtime, Registry`.\n"
-        "README.md and the folder docs/ of the source explain how; this command has no verbs yet.\n"
-    )
-    return 0
+    if any(find_spec(library) is None for library in LIBRARIES):
+        sys.stderr.write("perdure: the command line needs the extra `cli`: pip install 'perdure[cli]'\n")
+        return 1
+    from perdure.cli.app import main as run  # noqa: PLC0415 - its libraries are an extra
+
+    return run()
 
 
 if __name__ == "__main__":

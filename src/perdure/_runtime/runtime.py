@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from perdure._registry import Registry
     from perdure._runtime.inbox import Entry
     from perdure._work import ClaimedTask
+
+_log = logging.getLogger("perdure.runtime")
 
 
 class _LoopHands:
@@ -269,6 +272,9 @@ class Runtime:
         def ask() -> None:
             if asked.is_set():
                 os._exit(1)
+            _log.info(
+                "asked to stop: activities may go on for %g s; another signal leaves at once", self._grace_us / 1e6
+            )
             asked.set()
 
         signals = (signal.SIGINT, signal.SIGTERM)

@@ -1,0 +1,252 @@
+"""What `perdure show` says of an instance: where it stands, what it waits for, what to do, and what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from perdure import InstanceStatus, Status, WorkerStatus
+from perdure.cli.output import STYLES, Line
+from perdure.cli.store import did_you_mean, near_names
+from perdure.cli.text import ago, cut, moment, safe, safe_lines, shell_word, shown, span, time_of_day, zone
+from perdure.cli.timeline import Step, Timeline
+
+WAITS_SHOWN = 20
+UNREAD_SHOWN = 5
+INPUT_CHARS_SHOWN = 60
+
+_KINDS = {
+    "event": "external event",
+    "detached": "detached",
+    "send": "raise",
+    "status": "custom status",
+}
+_GOOD = {"completed", "fired", "received", "started", "sent", "set"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An instance and all that is said of it, at one moment."""
+
+    status: InstanceStatus[Any]
+    timeline: Timeline
+    workers: Sequence[WorkerStatus]
+    at: datetime
+    execution_id: int
+    children: Mapping[str, InstanceStatus[Any]] = field(default_factory=dict)
+    trouble: str | None = None
+    """Why the history could not be read."""
+    flag: str = ""
+    """What the commands that are suggested need to mean the same store."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this execution is the one that the status is about."""
+        return self.execution_id == self.status.execution_id
+
+    @property
+    def waits_for(self) -> list[Step]:
+        """What an open instance waits for."""
+        return [] if self.status.is_closed or not self.is_current else self.timeline.waits_for
+
+
+def advice(view: View) -> list[str]:
+    """What would move the instance on, as sentences; none when it has ended or simply takes its time."""
+    status = view.status
+    if status.is_closed:
+        return []
+    me, flag = shell_word(status.instance_id), view.flag
+    if status.status is Status.HELD:
+        sentence = (
+            "It goes on by itself: every worker that starts after it was held tries it once, so deploy mended code"
+        )
+        return [f"{sentence} and start one. Or end it: perdure terminate {me}{flag}"]
+    if not view.workers:
+        return [f"No worker is running on this store, so nothing moves: perdure worker MODULE:REGISTRY{flag}"]
+    return [
+        *_missing_code(view),
+        *([_not_begun(view)] if status.status is Status.PENDING else []),
+        *_children_that_need_help(view),
+        *_events_to_raise(view),
+    ]
+
+
+def _missing_code(view: View) -> Iterator[str]:
+    status = view.status
+    orchestrations = {each for worker in view.workers for each in worker.orchestrations}
+    names = {each.rpartition("@")[0] for each in orchestrations}
+    if status.version is None and status.name not in names:
+        yield f"No living worker has {status.name}{did_you_mean(status.name, names)}: start one that has it."
+    elif status.version is not None and f"{status.name}@{status.version}" not in orchestrations:
+        yield f"No living worker has {status.name} in version {status.version}: start one that has it."
+    activities = {each for worker in view.workers for each in worker.activities}
+    for name in sorted({step.name or "" for step in view.waits_for if step.kind == "activity"} - activities):
+        yield f"No living worker has the activity {name}{did_you_mean(name, activities)}: start one that has it."
+
+
+def _not_begun(_view: View) -> str:
+    return "It has not begun: a worker takes it at once, or when the time that its start was given (start_at) has come."
+
+
+def _children_that_need_help(view: View) -> Iterator[str]:
+    for child in view.children.values():
+        if not child.is_closed:
+            what = f"Its child {child.instance_id} is {child.status}"
+            yield f"{what}: perdure show {shell_word(child.instance_id)}{view.flag}"
+
+
+def _events_to_raise(view: View) -> Iterator[str]:
+    if any(step.kind != "event" for step in view.waits_for):
+        return  # it goes on without
+    me = shell_word(view.status.instance_id)
+    unread = {step.name or "" for step in view.timeline.unread.values()}
+    for name in sorted({step.name or "" for step in view.waits_for}):
+        yield f"Only this event moves it: perdure raise {me} {shell_word(name)} JSON{view.flag}"
+        for near in near_names(name, unread):
+            yield f"An event {near!r} is there, and nobody has asked for that name; {name!r} may have been meant."
+
+
+def lines_of(view: View, *, full: bool, limit: int | None) -> Iterator[Line]:
+    """The whole page."""
+    yield from _head(view, full=full)
+    yield from _waits(view)
+    for sentence in advice(view):
+        yield []
+        yield [("What to do  ", "bold"), (safe(sentence), "")]
+    yield from _unread(view, full=full)
+    yield from _timeline(view, full=full, limit=limit)
+
+
+def _head(view: View, *, full: bool) -> Iterator[Line]:
+    status = view.status
+    yield [(safe(status.instance_id), "bold"), (" is ", ""), (status.status.value, STYLES[status.status.value])]
+    version = f" {status.version}" if status.version else ""
+    yield _row("orchestration", f"{safe(status.name)}{version}")
+    if status.execution_id > 1:
+        before = f"; those before it: perdure show {shell_word(status.instance_id)} --execution N{view.flag}"
+        yield _row("execution", f"{status.execution_id}{before}")
+    parent = view.timeline.parent
+    if parent is not None:
+        yield _row("parent", safe(str(parent["instance_id"])))
+    yield _row("created", _when(status.created_at, view.at))
+    yield _row("last change", _when(status.updated_at, view.at))
+    if view.timeline.cancel is not None and not status.is_closed:
+        yield _row("cancel", f"asked for {_when(view.timeline.cancel.at, view.at)}; it may be cleaning up")
+    yield from _outcome(view, full=full)
+
+
+def _outcome(view: View, *, full: bool) -> Iterator[Line]:
+    status = view.status
+    if status.custom_status is not None:
+        yield _row("custom status", shown(status.custom_status, full=full))
+    if status.status is Status.COMPLETED:
+        yield _row("result", shown(status.output, full=full))
+    if status.error is not None:
+        yield _row("error", cut(status.error.summary, full=full, limit=500), "red")
+        if status.error.traceback and full:
+            yield [(safe_lines(status.error.traceback.rstrip()), "dim")]
+        elif status.error.traceback:
+            yield _row("", "--full shows its traceback", "dim")
+    if status.held_because is not None:
+        yield _row("held because", safe_lines(status.held_because), STYLES["held"])
+    if view.trouble is not None:
+        yield _row("history", safe(view.trouble), "red")
+
+
+def _row(label: str, text: str, style: str = "") -> Line:
+    return [(f"  {label:<15}", "dim"), (text, style)]
+
+
+def _when(instant: datetime, at: datetime) -> str:
+    return f"{moment(instant)} {zone(instant)}, {ago(instant, at)}"
+
+
+def _waits(view: View) -> Iterator[Line]:
+    waits = view.waits_for
+    if not waits:
+        return
+    yield []
+    yield [("Waits for", "bold")]
+    for step in waits[:WAITS_SHOWN]:
+        for_how_long = f", since {time_of_day(step.at)}, {ago(step.at, view.at)}"
+        until = "" if step.until is None else f" until {moment(step.until)}, {ago(step.until, view.at)}"
+        where = "" if step.where is None else f", at {safe(step.where)}"
+        child = view.children.get(step.instance_id or "")
+        state = "" if child is None else f" ({child.status})"
+        yield [(f"  #{step.event} ", "dim"), (f"{_subject(step)}{state}{until}", ""), (for_how_long + where, "dim")]
+    if len(waits) > WAITS_SHOWN:
+        yield [(f"  and {len(waits) - WAITS_SHOWN:,} more", "dim")]
+
+
+def _subject(step: Step, *, full: bool = False) -> str:
+    kind = _KINDS.get(step.kind, step.kind)
+    inputs = ""
+    if step.inputs is not None:
+        # One more JSON array, without its brackets.
+        inputs = f"({cut(shown(list(step.inputs), full=True)[1:-1], full=full, limit=INPUT_CHARS_SHOWN)})"
+    name = "" if step.name is None else f" {safe(step.name)}{inputs}"
+    instance = "" if step.instance_id is None else f" {safe(step.instance_id)}"
+    if step.kind == "timer" and step.until is not None:
+        return f"timer of {span(step.until - step.at)}"
+    return f"{kind}{instance}{name}" + (inputs if step.name is None else "")
+
+
+def _unread(view: View, *, full: bool) -> Iterator[Line]:
+    unread = list(view.timeline.unread.values())
+    if not unread or view.status.is_closed:
+        return
+    yield []
+    yield [("Unread events", "bold"), (" (they wait until the orchestration asks for them)", "dim")]
+    for step in unread[:UNREAD_SHOWN]:
+        yield [(f"  {safe(step.name or '')} ", ""), (shown(step.value, full=full), "dim")]
+    if len(unread) > UNREAD_SHOWN:
+        yield [(f"  and {len(unread) - UNREAD_SHOWN:,} more", "dim")]
+
+
+def _timeline(view: View, *, full: bool, limit: int | None) -> Iterator[Line]:
+    steps = view.timeline.steps
+    if not steps:
+        return
+    skipped = 0 if limit is None else max(len(steps) - limit, 0)
+    yield []
+    heading = f" of execution {view.execution_id} ({zone(steps[0].at)})"
+    yield [("Timeline", "bold"), (heading, "dim")]
+    if skipped:
+        yield [(f"  {skipped:,} earlier steps are left out; --full shows them", "dim")]
+    shown_steps = steps[skipped:]
+    width = len(str(shown_steps[-1].event)) + 1
+    day = None
+    for step in shown_steps:
+        date = moment(step.at)[:10]
+        if date != day:
+            day = date
+            yield [(f"  {date}", "dim")]
+        yield _step(view, step, width, full=full)
+
+
+def _step(view: View, step: Step, width: int, *, full: bool) -> Line:
+    number = f"#{step.event}".rjust(width)
+    took = "" if step.ended_at is None else span(step.ended_at - step.at)
+    line: Line = [(f"  {number}  ", "dim"), (f"{time_of_day(step.at)}  ", "dim"), (f"{took:>10}  ", "")]
+    line.append((_subject(step, full=full), ""))
+    if step.is_open:
+        line.append(("  open" if view.waits_for else "  left open", "yellow"))
+        return line
+    if step.kind not in {"start", "status", "cancel"}:
+        style = "green" if step.outcome in _GOOD else STYLES.get(step.outcome or "", "red")
+        line.append((f"  {step.outcome}", style))
+    line.append((_brought(step, full=full), ""))
+    return line
+
+
+def _brought(step: Step, *, full: bool) -> str:
+    attempts = f" after {step.attempts} attempts" if step.attempts > 1 else ""
+    if step.error is not None:
+        kind = str(step.error["type"]).removeprefix("builtins.")
+        message = step.error.get("message")
+        return f"{attempts}: {cut(f'{kind}: {message}' if message else kind, full=full)}"
+    if step.value is None or step.value == "":
+        return attempts
+    return f"{attempts}: {shown(step.value, full=full)}"

@@ -1,0 +1,170 @@
+"""The store that a command works on: which one it is, and what to say when it is not there."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from perdure import Client, InstanceNotFoundError, StorageError
+from perdure.cli.exits import Refusal
+from perdure.cli.output import note
+from perdure.cli.text import now, shell_word
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+
+    from perdure import WorkerStatus
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+DEFAULT_URL = "sqlite:///perdure.db"
+URL_VARIABLE = "PERDURE_URL"
+NEAR_IDS_AMONG = 1_000
+NEAR_NAMES_SHOWN = 3
+
+_ORIGINS = {
+    ParameterSource.COMMANDLINE: "as --url says",
+    ParameterSource.ENVIRONMENT: f"as {URL_VARIABLE} says",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A URL and where it came from."""
+
+    url: str
+    source: ParameterSource | None
+
+    @property
+    def flag(self) -> str:
+        """What a command that is suggested needs, to mean the same store."""
+        return f" --url {shell_word(self.url)}" if self.source is ParameterSource.COMMANDLINE else ""
+
+    @property
+    def origin(self) -> str:
+        """Why it is this store."""
+        default = f"the default, without --url and {URL_VARIABLE}"
+        return f"the store is {self.url}, {_ORIGINS.get(self.source, default) if self.source else default}"
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Client]:
+        """A client on the store, which must be there.
+
+        Raises:
+            Refusal: It is not there, or it has no instance of an id that was asked for.
+        """
+        client = Client(self.url, create=False)
+        try:
+            await client.__aenter__()
+        except StorageError as error:
+            raise Refusal(f"{error}; {self.origin}") from error
+        try:
+            async with self.naming(client):
+                yield client
+        finally:
+            await client.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def naming(self, client: Client) -> AsyncGenerator[None]:
+        """Says of an id that is not there which near ones are.
+
+        Raises:
+            Refusal: There is no such instance.
+        """
+        try:
+            yield
+        except InstanceNotFoundError as error:
+            raise Refusal(await self._nobody(client, error.instance_id)) from error
+
+    async def _nobody(self, client: Client, instance_id: str) -> str:
+        known = await client.list_instances(limit=NEAR_IDS_AMONG)
+        hint = did_you_mean(instance_id, (each.instance_id for each in known.items))
+        return f"there is no instance {instance_id!r} in {self.url}{hint}: `perdure list{self.flag}` shows which it has"
+
+
+def _make_store(context: click.Context, parameter: click.Parameter, value: str) -> Store:
+    if value.startswith("memory:"):
+        raise click.BadParameter(
+            "a store in memory is gone with its process: name a file, as in sqlite:///app.db", context, parameter
+        )
+    return Store(value, context.get_parameter_source(str(parameter.name)))
+
+
+def store_option(command: F) -> F:
+    """The option --url, which gives the command its `store`."""
+    return click.option(
+        "--url",
+        "store",
+        envvar=URL_VARIABLE,
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        metavar="URL",
+        callback=_make_store,
+        help="The store: sqlite:///relative.db, sqlite:////absolute.db, or a path.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """The option --json, which gives the command its `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")(command)
+
+
+def near_names(wanted: str, known: Iterable[str]) -> list[str]:
+    """Up to three of what is known that resemble what is wanted, the nearest first."""
+    from difflib import get_close_matches  # noqa: PLC0415 - few commands need it
+
+    return get_close_matches(wanted, sorted(set(known)), NEAR_NAMES_SHOWN)
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """The near ones among what is known, in brackets; empty without any."""
+    near = near_names(wanted, known)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+
+
+async def living_workers(client: Client) -> list[WorkerStatus]:
+    """The workers that are believed alive."""
+    at = now()
+    return [worker for worker in await client.list_workers() if worker.lease_until > at]
+
+
+async def orchestration_name(client: Client, store: Store, wanted: str, *, unchecked: bool) -> str:
+    """The durable name that a start means: as it is, or the only one that ends so.
+
+    Raises:
+        Refusal: No living worker has it, or there is none that could say what a short name means.
+    """
+    if unchecked:
+        return wanted
+    workers = await living_workers(client)
+    known = {each.rpartition("@")[0] for worker in workers for each in worker.orchestrations}
+    if wanted in known:
+        return wanted
+    if not workers and "::" in wanted:
+        note(
+            f"No worker is running on {store.url}; {wanted} begins when one comes that has it: "
+            f"perdure worker MODULE:REGISTRY{store.flag}"
+        )
+        return wanted
+    if not workers:
+        raise Refusal(
+            f"no worker is running on {store.url}, so nobody can say what {wanted!r} is short for: start one, or write "
+            f"the full name, package::orchestration::{wanted}"
+        )
+    ending = f"::orchestration::{wanted.replace('_', '-')}"
+    found = sorted(name for name in known if name.endswith(ending))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refusal(f"{wanted!r} is short for several orchestrations: write one of {', '.join(found)}")
+    tails = {name.rpartition("::")[2]: name for name in known}
+    hint = did_you_mean(wanted, [*known, *tails]) or f" (they have {', '.join(sorted(known)) or 'none at all'})"
+    raise Refusal(
+        f"no living worker has an orchestration {wanted!r}{hint}. Nothing was started; --unchecked would start it all "
+        "the same"
+    )

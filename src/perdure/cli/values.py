@@ -1,0 +1,81 @@
+"""What is given on the command line as JSON: inputs, data of events, attributes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from perdure.cli.text import cut, safe
+
+_CHARS_SHOWN = 40
+
+
+class Json(click.ParamType[Any]):
+    """A JSON value: as it is, `@FILE` for what a file holds, or `-` for standard input."""
+
+    name = "JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the value."""
+        text, where = _text_of(value, lambda message: self.fail(message, param, ctx))
+        try:
+            return parse(text)
+        except (ValueError, RecursionError) as error:
+            self.fail(f"{where or cut(text, limit=_CHARS_SHOWN)} is no JSON ({error}){_cure(text)}", param, ctx)
+
+
+class Attribute(click.ParamType[tuple[str, Any]]):
+    """`key=value`, the value being a JSON string, number or boolean, or else text."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """Read the attribute."""
+        key, separator, text = value.partition("=")
+        if not key or not separator:
+            self.fail(f"{safe(value)} is no attribute: write key=value", param, ctx)
+        try:
+            read = parse(text)
+        except (ValueError, RecursionError):
+            read = text
+        return key, read if isinstance(read, str | int | float) else text
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: It is none; NaN and Infinity, which Python would take, are none either.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"JSON has no {word}")
+
+
+def _text_of(value: str, fail: Any) -> tuple[str, str]:
+    if value == "-":
+        return sys.stdin.read(), "standard input"
+    if not value.startswith("@"):
+        return value, ""
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8"), safe(value[1:])
+    except OSError as error:
+        fail(f"{safe(value[1:])} can't be read ({error.strerror}); {safe(value)} means the JSON in that file")
+    except UnicodeDecodeError:
+        fail(f"{safe(value[1:])} is no text in UTF-8, as JSON is")
+    raise AssertionError("fail always raises")
+
+
+def _cure(text: str) -> str:
+    if text[:1] in {"{", "["}:
+        return ": names and texts in it have double quotes, as in '{\"id\": 1}'"
+    if text and text.replace("-", "").replace("_", "").isalnum() and not text[0].isdigit():
+        return f": a text has double quotes of its own, '\"{text}\"'"
+    return ""

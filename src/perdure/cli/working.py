@@ -1,0 +1,108 @@
+"""The command `perdure worker`: a worker process, with its log on the error stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perdure import Runtime, StorageError
+from perdure.cli.exits import DONE, Refusal
+from perdure.cli.store import Store, store_option
+from perdure.cli.target import load_registry
+from perdure.cli.text import plain, safe, safe_lines
+
+if TYPE_CHECKING:
+    from perdure import Registry
+
+LEVELS = ("debug", "info", "warning", "error")
+_RECORD_FIELDS = ("instance_id", "execution_id", "orchestration", "activity", "attempt", "fields")
+
+_log = logging.getLogger("perdure.worker")
+
+
+class _Lines(logging.Formatter):
+    """One line for a record, whatever is in it; its traceback below."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        record.message = safe(record.message)
+        instance_id = getattr(record, "instance_id", None)
+        record.origin = record.name if instance_id is None else safe(f"{record.name} {instance_id}")
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
+        return safe_lines(super().formatException(ei))
+
+
+class _JsonLines(logging.Formatter):
+    """A JSON object on one line for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "time": plain(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        document.update({name: getattr(record, name) for name in _RECORD_FIELDS if hasattr(record, name)})
+        if record.exc_info:
+            document["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(document, default=str)
+
+
+def _log_to_stderr(level: str, *, as_json: bool) -> None:
+    if logging.root.handlers:
+        return  # the user's own modules have set it up
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        _JsonLines() if as_json else _Lines("%(asctime)s %(levelname)-7s %(origin)s: %(message)s", "%H:%M:%S")
+    )
+    logging.root.addHandler(handler)
+    logging.root.setLevel(level.upper())
+
+
+@click.command(short_help="Run a worker until Ctrl-C.")
+@click.argument("target", metavar="MODULE[:REGISTRY]")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object a line.")
+@click.option("--max-activities", type=click.IntRange(1), metavar="N", help="Activities that run at once; default 100.")
+@click.option(
+    "--activity-threads", type=click.IntRange(1), metavar="N", help="Threads for plain `def` activities; default 32."
+)
+@click.option(
+    "--grace", type=click.FloatRange(0), metavar="SECONDS", help="How long activities may go on at the end; default 10."
+)
+@click.option("--name", "worker_name", metavar="NAME", help="Shown by `perdure workers`; default host and process id.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What the log tells.")
+def worker(*, target: str, store: Store, as_json: bool, log_level: str, **options: Any) -> int:
+    """Run a worker until Ctrl-C or SIGTERM.
+
+    TARGET is a module and the name of its Registry, as in shop.registry:registry; the current folder is on the import
+    path. The store's file is made if it is not there. At the end running activities have the grace time, and what is
+    left goes to other workers, or waits for the next one; a second Ctrl-C leaves at once, which loses nothing either.
+    """
+    registry = load_registry(target)
+    _log_to_stderr(log_level, as_json=as_json)
+    runtime = Runtime(store.url, registry, **{name: value for name, value in options.items() if value is not None})
+    try:
+        asyncio.run(_serve(runtime, registry, store))
+    except StorageError as error:
+        raise Refusal(f"{error}; {store.origin}") from error
+    return DONE
+
+
+async def _serve(runtime: Runtime, registry: Registry, store: Store) -> None:
+    async with runtime:
+        versions = sum(map(len, registry.orchestrations.values()))
+        _log.info(
+            "working on %s: %d orchestrations, %d activities; Ctrl-C ends it",
+            store.url,
+            versions,
+            len(registry.activities),
+        )
+        await runtime.serve()
+    _log.info("ended; what was under way goes on with the next worker")
