@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from perdure import (
     InstanceNotFoundError,
     OrchestrationContext,
     OrchestrationError,
+    PayloadError,
     Registry,
     ResultTimeoutError,
     Runtime,
@@ -52,6 +54,48 @@ async def test_a_status_says_where_an_instance_stands():
     assert (done.error, done.held_because, done.custom_status, done.custom_status_version) == (None, None, None, 0)
     assert done.created_at == datetime(2026, 1, 1, tzinfo=UTC)
     assert done.updated_at - done.created_at == timedelta(seconds=60)
+
+
+@dataclass
+class Progress:
+    done: int
+    names: tuple[str, ...]
+
+
+@orchestration(name="report")
+async def report(ctx: OrchestrationContext) -> None:
+    ctx.set_custom_status(Progress(2, ("a", "b")))
+
+
+@orchestration(name="delegate")
+async def delegate(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_sub_orchestration(report, instance_id="below")
+
+
+async def test_a_custom_status_comes_back_as_what_was_set():
+    async with Environment(Registry(report)) as env:
+        await env.run(report)
+        (status,) = (await env.client.list_instances()).items
+    assert status.custom_status == {"done": 2, "names": ["a", "b"]}
+    assert status.custom_status_as(Progress) == Progress(2, ("a", "b"))
+    with pytest.raises(PayloadError, match=f"custom status of {status.instance_id}"):
+        status.custom_status_as(int)
+
+
+async def test_a_custom_status_that_was_never_set_is_none():
+    async with Environment(Registry(talk, note)) as env:
+        status = await (await env.client.start_orchestration(talk, "hello")).status()
+    assert status.custom_status_as(Progress | None) is None
+    with pytest.raises(PayloadError):
+        status.custom_status_as(Progress)
+
+
+async def test_a_child_says_whose_it_is_and_a_root_that_it_is_nobodys(url):
+    async with Runtime(url, Registry(report, delegate)) as runtime:
+        root = await runtime.client.start_orchestration(delegate, instance_id="above")
+        await root.result(timeout=30)
+        found = {each.instance_id: each.parent_id for each in (await runtime.client.list_instances()).items}
+    assert found == {"above": None, "below": "above"}
 
 
 async def test_unknown_ids_are_errors_and_not_hangs(url):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, Field, RootModel
 
-from perdure import Registry, activity, orchestration
+from perdure import ExternalEvent, Registry, activity, orchestration
 from perdure._context import ActivityContext, OrchestrationContext
 from perdure.testing.roundtrip import assert_round_trip
 from tests.codec import payloads
@@ -177,6 +177,15 @@ def test_a_value_that_changes_when_it_is_read_is_named():
 
     with pytest.raises(AssertionError, match="changes each time that it is read: does __post_init__"):
         assert_round_trip(registry_of(Sneaky[int]))
+
+
+def test_events_and_types_that_no_definition_has_are_checked_too():
+    assert_round_trip(registry_of(Card), ExternalEvent[Card]("paid"), Transfer, list[int] | None)
+
+    with pytest.raises(AssertionError, match=r"external event 'met': Identity: .*does its class define __eq__"):
+        assert_round_trip(registry_of(Card), ExternalEvent[Identity]("met"))
+    with pytest.raises(AssertionError, match=r"given: Identity: .*does its class define __eq__"):
+        assert_round_trip(registry_of(Card), Identity)
 
 
 def test_long_values_are_cut():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 import msgspec
 
 from perdure._types import Duration, Status, duration_us, from_us
-from perdure.codec import codec_for
+from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     ErrorInfo,
     HeldError,
@@ -58,11 +58,25 @@ class InstanceStatus(Generic[R]):
     held_because: str | None
     created_at: datetime
     updated_at: datetime
+    parent_id: str | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether it has ended."""
         return self.status.is_closed
+
+    def custom_status_as(self, type_: type[T], /) -> T:
+        """The custom status as a value of the type that the orchestration gave to `ctx.set_custom_status`.
+
+        Raises:
+            PayloadError: It is of another type, or none was set and the type does not allow None.
+
+        Example:
+            progress = (await handle.status()).custom_status_as(Progress)
+        """
+        what = f"custom status of {self.instance_id}"
+        value: T = codec_for(type_).decode(encode_any(self.custom_status, what=what), what=what)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,7 @@ def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
         held_because=record.held_because,
         created_at=from_us(record.created_at),
         updated_at=from_us(record.updated_at),
+        parent_id=None if record.parent is None else record.parent.instance_id,
     )
 
 

@@ -1,4 +1,4 @@
-"""For users' tests: every input and result of a registry comes back from its JSON as it was."""
+"""For users' tests: what a registry takes and returns, and what else is named, comes back from its JSON as it was."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from perdure._context import ExternalEvent
 from perdure._definitions import Activity, Orchestration
 from perdure._registry import Registry
 from perdure.codec import TypeCodec, codec_for
@@ -46,7 +47,9 @@ _EXACT: dict[Any, list[Any]] = {
 }
 
 
-def assert_round_trip(registry: Registry, *, examples: Mapping[Any, Sequence[Any]] | None = None) -> None:
+def assert_round_trip(
+    registry: Registry, *others: ExternalEvent[Any] | Any, examples: Mapping[Any, Sequence[Any]] | None = None
+) -> None:
     """Check that every input and result of every definition comes back equal from its JSON.
 
     Example values are made from the annotations, always the same ones. Where a class refuses them (a constraint, a
@@ -54,6 +57,7 @@ def assert_round_trip(registry: Registry, *, examples: Mapping[Any, Sequence[Any
 
     Args:
         registry: The registry to check.
+        others: What no definition has as an input or result: external events, types of custom statuses.
         examples: Values to use for a type, wherever it occurs: `{Order: [Order("o-1", 4200)]}`.
 
     Raises:
@@ -61,11 +65,11 @@ def assert_round_trip(registry: Registry, *, examples: Mapping[Any, Sequence[Any
             the input, and the type of each.
 
     >>> def test_payloads():
-    ...     assert_round_trip(registry, examples={Iban: [Iban("DE02120300000000202051")]})
+    ...     assert_round_trip(registry, PAID, Progress, examples={Iban: [Iban("DE02120300000000202051")]})
     """
     maker = _ExampleMaker(examples or {})
     failures = []
-    for what, annotation in _payloads(registry):
+    for what, annotation in (*_payloads(registry), *map(_named, others)):
         failure = _failure(annotation, maker)
         if failure:
             failures.append(f"{what}: {failure}")
@@ -213,6 +217,12 @@ def _payloads(registry: Registry) -> Iterator[tuple[str, Any]]:
     versions = [definition for each in registry.orchestrations.values() for definition in each.values()]
     for orchestration in dict.fromkeys(versions):
         yield from _payloads_of(orchestration, f"orchestration {orchestration.name} {orchestration.version}")
+
+
+def _named(other: ExternalEvent[Any] | Any) -> tuple[str, Any]:
+    if isinstance(other, ExternalEvent):
+        return f"external event {other.name!r}", other.type_
+    return "given", other
 
 
 def _payloads_of(definition: Activity[..., Any] | Orchestration[..., Any], whose: str) -> Iterator[tuple[str, Any]]:
