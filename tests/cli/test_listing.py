@@ -28,7 +28,7 @@ def test_a_held_one_shows_its_reason(perdure, worker):
     perdure("start", "impatient", "--id", "a")
     until("a", lambda status: status.status is Status.HELD)
 
-    assert perdure("list").out.split("\t")[4].startswith("perdure.errors.ForbiddenCallError")
+    assert perdure("list").out.split("\t")[4].startswith("ForbiddenCallError: ")
 
 
 def test_filters_narrow_the_list(perdure, worker):
@@ -45,6 +45,8 @@ def test_filters_narrow_the_list(perdure, worker):
     assert ids("--status", "completed") == ["b"]
     assert ids("--status", "completed", "--status", "running") == ["c", "b", "a"]
     assert ids("--name", "shop::orchestration::nap") == ["c"]
+    assert ids("--name", "nap") == ["c"]
+    assert ids("--name", "na") == []
     assert ids("--version", "1.2.0") == ["a"]
 
 
@@ -77,7 +79,7 @@ def test_a_limit_beyond_one_page_of_the_client_is_kept(perdure, worker, monkeypa
         ((), "There is no instance in sqlite:///perdure.db.\n"),
         (
             ("--name", "greeting"),
-            "There is no instance that matches (names are compared as a whole) in sqlite:///perdure.db.\n",
+            "There is no instance that matches in sqlite:///perdure.db.\n",
         ),
     ],
 )

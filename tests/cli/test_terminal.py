@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 
 import pytest
@@ -13,7 +14,7 @@ from tests.cli.processes import PATIENCE_S, PERDURE, environment, perdure
 def on_a_terminal(*arguments: str, folder, **more: str) -> str:
     """What a command writes to a terminal of 100 columns."""
     ours, theirs = pty.openpty()
-    settings = environment(TERM="xterm-256color", COLUMNS="100", **more)
+    settings = environment(TERM="xterm-256color", **{"COLUMNS": "100", **more})
     process = subprocess.Popen([*PERDURE, *arguments], cwd=folder, env=settings, stdout=theirs, stderr=theirs)
     os.close(theirs)
     said = b""
@@ -44,7 +45,17 @@ def test_a_terminal_gets_headings_and_colours(store):
     assert "ORCHESTRATION" in said
     assert "\x1b[1;31mfailed" in said
     assert "\x1b[36mrunning" in said
-    assert "shop::orchestration::approval" in said.replace("\n", "")
+    assert "  approval  " in said
+
+
+@pytest.mark.parametrize(("columns", "lines"), [("100", 3), ("60", 5)])
+def test_a_table_leaves_ids_whole_and_cuts_remarks_to_the_width(store, request, columns, lines):
+    said = on_a_terminal("list", folder=store, COLUMNS=columns)
+    said = re.sub(r"\x1b\[[\d;]*m", "", said).splitlines()
+
+    assert len(said) == lines
+    assert max(map(len, said)) <= int(columns)
+    assert [line.split()[0] for line in said if line.startswith(("failing", "waiting"))] == ["failing", "waiting"]
 
 
 def test_no_color_is_obeyed(store):

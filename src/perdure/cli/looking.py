@@ -12,7 +12,7 @@ from perdure.cli.exits import DONE, Refusal
 from perdure.cli.output import STYLES, Line, is_drawn, note, write_json, write_lines, write_table
 from perdure.cli.page import View, advice, lines_of
 from perdure.cli.records import event_document, instance_document, step_document, worker_document
-from perdure.cli.store import Store, json_option, store_option
+from perdure.cli.store import Store, full_name, json_option, short_name, store_option
 from perdure.cli.text import ago, cut, moment, now, plain, safe, shown, time_of_day
 from perdure.cli.timeline import timeline_of
 from perdure.cli.values import Attribute
@@ -38,7 +38,7 @@ REASON_CHARS_SHOWN = 200
     multiple=True,
     help="Only instances of this status; may be repeated.",
 )
-@click.option("--name", metavar="NAME", help="Only those of this orchestration, by its full name.")
+@click.option("--name", metavar="NAME", help="Only those of this orchestration.")
 @click.option("--version", metavar="VERSION", help="Only those of this version.")
 @click.option(
     "--attribute", "attributes", type=Attribute(), multiple=True, help="Only those with this value; may be repeated."
@@ -62,10 +62,11 @@ def list_(
         found: list[InstanceStatus[Any]] = []
         key = after
         async with store.opened() as client:
+            wanted = None if name is None else await full_name(client, name)
             while True:
                 page = await client.list_instances(
                     status=[Status(each) for each in statuses] or None,
-                    name=name,
+                    name=wanted,
                     version=version,
                     attributes=dict(attributes),
                     limit=min(limit - len(found), PAGE),
@@ -84,7 +85,7 @@ def list_(
         at = now()
         write_table(["ID", "ORCHESTRATION", "STATUS", "CHANGED", ""], [_row(each, at) for each in found])
     else:
-        only = " that matches (names are compared as a whole)" if name or statuses or version or attributes else ""
+        only = " that matches" if name or statuses or version or attributes else ""
         note(f"There is no instance{only} in {store.url}.")
     if key is not None:
         note(f"There are more: --after {key}, or a higher --limit.")
@@ -93,21 +94,24 @@ def list_(
 
 def _row(status: InstanceStatus[Any], at: datetime) -> Line:
     if status.held_because is not None:
-        remark = cut(status.held_because, limit=REASON_CHARS_SHOWN)
+        remark = _brief(status.held_because)
     elif status.error is not None:
-        reason = status.error.summary if status.status is Status.FAILED else status.error.message
-        remark = cut(reason, limit=REASON_CHARS_SHOWN)
+        remark = _brief(status.error.summary if status.status is Status.FAILED else status.error.message)
     elif status.custom_status is not None and not status.is_closed:
         remark = shown(status.custom_status)
     else:
         remark = ""
     return [
         (safe(status.instance_id), ""),
-        (safe(status.name), ""),
+        (safe(short_name(status.name) if is_drawn() else status.name), ""),
         (status.status.value, STYLES[status.status.value]),
         (ago(status.updated_at, at) if is_drawn() else plain(status.updated_at), ""),
         (remark, "dim"),
     ]
+
+
+def _brief(reason: str) -> str:
+    return cut(reason.removeprefix("perdure.errors."), limit=REASON_CHARS_SHOWN)
 
 
 @click.command(short_help="List the workers and what they can run.")
@@ -134,7 +138,7 @@ def workers(*, store: Store, as_json: bool) -> int:
         for each in found
     ]
     if rows:
-        write_table(["WORKER", "", "SINCE", "ORCHESTRATIONS"], rows)
+        write_table(["WORKER", "", "SINCE", "ORCHESTRATIONS"], rows, cut_last=False)
     else:
         note(f"No worker is running on {store.url}: perdure worker MODULE:REGISTRY{store.flag}")
     return DONE

@@ -30,6 +30,10 @@ STYLES = {
 }
 """How the statuses look."""
 
+_GAP = "  "
+_INDENT = 4
+_REMARK_CELLS_MIN = 24
+
 
 def is_drawn() -> bool:
     """Whether a person looks at it, or FORCE_COLOR says so."""
@@ -56,23 +60,36 @@ def write_lines(lines: Iterable[Line]) -> None:
         console.print(Text.assemble(*line))
 
 
-def write_table(columns: Sequence[str], rows: Sequence[Line]) -> None:
-    """A table on a terminal; in a pipe a line for each row, its cells separated by tabs, without headings."""
+def write_table(columns: Sequence[str], rows: Sequence[Line], *, cut_last: bool = True) -> None:
+    """A table on a terminal; in a pipe a line for each row, its cells separated by tabs, without headings.
+
+    On a terminal the last cell gets the space that is left, or a line of its own where that is too little; with
+    `cut_last` it is cut there. What may have to be typed again stands in the other cells, which are never cut.
+    """
     if not is_drawn():
         for row in rows:
             click.echo("\t".join(text for text, _ in row))
         return
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - only what is drawn needs it
-    from rich.table import Table  # noqa: PLC0415 - the same
+    from rich.cells import cell_len  # noqa: PLC0415 - only what is drawn needs it
     from rich.text import Text  # noqa: PLC0415 - the same
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        # Whatever may have to be typed again is folded, never cut.
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(text, style) for text, style in row))
-    _console().print(table, soft_wrap=False)
+    console = _console()
+    heading: Line = [(column, "bold") for column in columns]
+    widths = [max(cell_len(row[at][0]) for row in [heading, *rows]) for at in range(len(columns) - 1)]
+    taken = sum(width + len(_GAP) for width in widths)
+    left = console.width - taken
+    indent = "" if left >= _REMARK_CELLS_MIN else "\n" + " " * _INDENT
+    for row in [heading, *rows]:
+        *cells, last = (Text(text, style) for text, style in row)
+        for cell, width in zip(cells, widths, strict=True):
+            cell.pad_right(width - cell.cell_len)
+        if cut_last:
+            last.truncate(console.width - _INDENT if indent else left, overflow="ellipsis")
+        line = Text(_GAP).join(cells)
+        if last.plain and (row is not heading or not indent):
+            line.append(indent or _GAP).append(last)
+        line.rstrip()
+        console.print(line)
 
 
 def write_json(document: Any) -> None:

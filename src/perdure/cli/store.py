@@ -133,6 +133,26 @@ async def living_workers(client: Client) -> list[WorkerStatus]:
     return [worker for worker in await client.list_workers() if worker.lease_until > at]
 
 
+def short_name(name: str) -> str:
+    """The last part of a name of the usual form, package::orchestration::name; another name as it is."""
+    return name.rpartition("::orchestration::")[2]
+
+
+async def full_name(client: Client, wanted: str) -> str:
+    """The durable name that a person means: the one that ends so among what living workers have, else as it is."""
+    known = _orchestrations(await living_workers(client))
+    matching = _matching(wanted, known)
+    return matching[0] if wanted not in known and len(matching) == 1 else wanted
+
+
+def _orchestrations(workers: Iterable[WorkerStatus]) -> set[str]:
+    return {each.rpartition("@")[0] for worker in workers for each in worker.orchestrations}
+
+
+def _matching(wanted: str, known: Iterable[str]) -> list[str]:
+    return sorted(name for name in known if short_name(name) == wanted.replace("_", "-"))
+
+
 async def orchestration_name(client: Client, store: Store, wanted: str, *, unchecked: bool) -> str:
     """The durable name that a start means: as it is, or the only one that ends so.
 
@@ -142,29 +162,29 @@ async def orchestration_name(client: Client, store: Store, wanted: str, *, unche
     if unchecked:
         return wanted
     workers = await living_workers(client)
-    known = {each.rpartition("@")[0] for worker in workers for each in worker.orchestrations}
+    known = _orchestrations(workers)
+    matching = _matching(wanted, known)
     if wanted in known:
         return wanted
-    if not workers and "::" in wanted:
-        note(
-            f"No worker is running on {store.url}; {wanted} begins when one comes that has it: "
-            f"perdure worker MODULE:REGISTRY{store.flag}"
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise Refusal(f"{wanted!r} is short for several orchestrations: write one of {', '.join(matching)}")
+    if workers:
+        hint = did_you_mean(wanted, [*known, *map(short_name, known)]) or (
+            f" (they have {', '.join(sorted(known)) or 'none at all'})"
         )
-        return wanted
-    if not workers:
+        raise Refusal(
+            f"no living worker has an orchestration {wanted!r}{hint}. Nothing was started; --unchecked would start it "
+            "all the same"
+        )
+    if "::" not in wanted:
         raise Refusal(
             f"no worker is running on {store.url}, so nobody can say what {wanted!r} is short for: start one, or write "
             f"the full name, package::orchestration::{wanted}"
         )
-    ending = f"::orchestration::{wanted.replace('_', '-')}"
-    found = sorted(name for name in known if name.endswith(ending))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Refusal(f"{wanted!r} is short for several orchestrations: write one of {', '.join(found)}")
-    tails = {name.rpartition("::")[2]: name for name in known}
-    hint = did_you_mean(wanted, [*known, *tails]) or f" (they have {', '.join(sorted(known)) or 'none at all'})"
-    raise Refusal(
-        f"no living worker has an orchestration {wanted!r}{hint}. Nothing was started; --unchecked would start it all "
-        "the same"
+    note(
+        f"No worker is running on {store.url}; {wanted} begins when one comes that has it: "
+        f"perdure worker MODULE:REGISTRY{store.flag}"
     )
+    return wanted
