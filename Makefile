@@ -14,11 +14,12 @@ CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/events t
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
+.PHONY: help setup demo toygres test check bench core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
 
 help:
 	@echo 'make setup         the virtual environment .venv with everything that the other targets need'
 	@echo 'make demo          orders through a real SQLite ledger while their worker is killed again and again'
+	@echo 'make toygres       the tests of examples/toygres, on real PostgreSQL servers; part of make test'
 	@echo 'make check         lint, formatting, types and import contracts; no tests'
 	@echo 'make test          everything that CI runs: check, core, model, interpreters, and all tests'
 	@echo 'make core          the core'"'"'s tests, every branch covered'
@@ -37,6 +38,10 @@ setup: .venv/.stamp
 
 demo: setup
 	@$(PY) -m examples.demo
+
+# Among all tests in `make test`; by themselves here.
+toygres: setup
+	@$(TIMED) $@ $(PY) -m pytest -q -p no:cacheprovider -n $(JOBS) tests/toygres
 
 bench: setup
 	@$(PY) -m benchmarks
