@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 import tomllib
 from urllib.parse import urlsplit
 
 import pytest
 
+from perdure.cli.app import cli
 from tests.docs.pages import PAGES, ROOT, Page
 
 EVERY_PAGE = [pytest.param(Page(path), id=path.relative_to(ROOT).as_posix()) for path in PAGES]
@@ -59,10 +61,24 @@ def test_commands_exist(page):
                     assert script in files, line
                 case ["python", "-m", "examples.demo" | "asyncio" | "venv" | "pytest", *_]:
                     pass
+                case ["perdure", *_] | ["eval", *_] if "perdure" in line:
+                    _check_perdure(line)
                 case [] | ["pip" | ".venv/bin/pip", "install", *_]:
                     pass
                 case _:
                     pytest.fail(f"{page}: nobody checks that this works: {line}")
+
+
+def _check_perdure(line: str) -> None:
+    """Whether the command line takes these arguments; what they do is tested elsewhere."""
+    if line.startswith('eval "$(_PERDURE_COMPLETE=bash_source perdure)"'):
+        return
+    for words in map(shlex.split, line.split(" && ")):
+        match words:
+            case ["perdure", name, *arguments]:
+                cli.commands[name].make_context(name, arguments)
+            case _:
+                assert words[0] == "cd", line
 
 
 def test_every_page_can_be_found_from_the_readme():

@@ -168,7 +168,6 @@ def show(*, instance_id: str, store: Store, as_json: bool, execution_id: int | N
             {
                 "instance": instance_document(view.status),
                 "execution_id": view.execution_id,
-                "parent": view.timeline.parent,
                 "waits_for": [step_document(step) for step in view.waits_for],
                 "unread_events": [step_document(step) for step in view.timeline.unread.values()],
                 "advice": advice(view),
@@ -257,9 +256,8 @@ def history(*, instance_id: str, store: Store, as_json: bool, execution_id: int 
             }
         )
     elif events:
-        write_table(
-            ["#", "TIME", "EVENT", "OF", "ASKED FOR AT", "DATA"], [_event_row(each, full=full) for each in events]
-        )
+        columns = ["#", "TIME", "EVENT", "OF", "ASKED FOR AT", "DATA"]
+        write_table(columns, [_event_row(each, full=full) for each in events], cut_last=not full)
     else:
         note(f"{instance_id!r} has no history yet: no worker has taken it.")
     return DONE

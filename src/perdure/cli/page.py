@@ -127,9 +127,8 @@ def _head(view: View, *, full: bool) -> Iterator[Line]:
     if status.execution_id > 1:
         before = f"; those before it: perdure show {shell_word(status.instance_id)} --execution N{view.flag}"
         yield _row("execution", f"{status.execution_id}{before}")
-    parent = view.timeline.parent
-    if parent is not None:
-        yield _row("parent", safe(str(parent["instance_id"])))
+    if status.parent_id is not None:
+        yield _row("parent", safe(status.parent_id))
     yield _row("created", _when(status.created_at, view.at))
     yield _row("last change", _when(status.updated_at, view.at))
     if view.timeline.cancel is not None and not status.is_closed:

@@ -47,11 +47,10 @@ class Step:
 
 @dataclass(slots=True)
 class Timeline:
-    """The steps of one execution in their order, the external events that nobody has read, and who asked for it."""
+    """The steps of one execution in order, the external events that nobody has read, and the request to cancel."""
 
     steps: list[Step]
     unread: dict[int, Step] = field(default_factory=dict)
-    parent: Mapping[str, Any] | None = None
     cancel: Step | None = None
 
     @property
@@ -66,14 +65,13 @@ def timeline_of(events: Iterable[Event]) -> Timeline:
     for event in events:
         reader.read(event)
     steps = sorted(reader.steps.values(), key=lambda step: step.event)
-    return Timeline(steps, reader.unread, reader.parent, reader.cancel)
+    return Timeline(steps, reader.unread, reader.cancel)
 
 
 class _Reader:
     def __init__(self) -> None:
         self.steps: dict[int, Step] = {}
         self.unread: dict[int, Step] = {}
-        self.parent: Mapping[str, Any] | None = None
         self.cancel: Step | None = None
         self._raised: dict[int, Step] = {}
 
@@ -104,7 +102,6 @@ class _Reader:
             self.steps[step.event] = _ended(step, event)
 
     def _start(self, event: Event) -> None:
-        self.parent = event.data.get("parent")
         carried = event.data.get("carried", ())
         for position, (name, value) in enumerate(carried):
             id_ = position - len(carried)
