@@ -43,7 +43,7 @@ class ThreadGateway(DeskGateway):
 
     async def close(self) -> None:
         """Stop the thread and close the storage."""
-        self._desk.closed = True
+        self._desk.close()
         self._inbox.put([Call(self._stop)])
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
         await asyncio.get_running_loop().run_in_executor(None, self._storage.close)

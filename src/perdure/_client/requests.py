@@ -19,6 +19,7 @@ from perdure.storage.base import Inspector
 T = TypeVar("T")
 
 _WATCHES_LOOKED_THROUGH_MIN = 8
+_ENTRIES_HELD_BACK_MAX = 256
 
 
 class Ending(Struct, frozen=True):
@@ -126,16 +127,32 @@ class ThreadInbox(Generic[T]):
 
 
 class Bridge:
-    """Carries calls from the thread that talks to storage onto an event loop, any number for one wake-up.
+    """Carries entries from an event loop to the thread that talks to storage, and calls back; many for one wake-up.
 
-    The thread wakes the loop when it has finished its round: woken earlier, the loop would only wait for the
-    interpreter's lock.
+    Each side wakes the other when it has finished its round: woken earlier, that would only wait for the interpreter's
+    lock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, waiting: "list[Bridge]") -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, waiting: "list[Bridge]", inbox: "Inbox[Any]") -> None:
         self.loop = loop
         self._waiting = waiting
+        self._inbox = inbox
+        self._entries: list[Any] = []
         self._calls: deque[tuple[Callable[[Any], None], Any]] = deque()
+
+    def send(self, *entries: Any) -> None:
+        """Add entries to the inbox, once what is ready on the loop has run."""
+        if not self._entries:
+            self.loop.call_soon(self.deliver)
+        self._entries += entries
+        if len(self._entries) >= _ENTRIES_HELD_BACK_MAX:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Add at once what was held back."""
+        if self._entries:
+            entries, self._entries = self._entries, []
+            self._inbox.put(entries)
 
     def post(self, function: Callable[[Any], None], argument: Any) -> None:
         """Call `function(argument)` on the loop, once the round is over."""
@@ -158,10 +175,11 @@ class Bridge:
 class Ask:
     """A question of the loop's, which is answered on the thread that talks to storage."""
 
-    __slots__ = ("_bridge", "future")
+    __slots__ = ("_bridge", "future", "send")
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
+        self.send = bridge.send
         self.future: asyncio.Future[Any] = bridge.loop.create_future()
 
     def resolve(self, answer: Any) -> None:
@@ -228,6 +246,11 @@ class Desk:
         if self.closed:
             raise ClientError("this client is closed: use it inside its `async with` block")
 
+    def close(self) -> None:
+        """Take no more requests; those that this loop has made so far are in the inbox when this returns."""
+        self.closed = True
+        self.bridge().deliver()
+
     def flush(self) -> None:
         """Wake the loops for which something was posted; called on the thread that posts, at the end of its round."""
         while self._waiting:
@@ -239,19 +262,19 @@ class Desk:
         bridge = self._bridges.get(loop)
         if bridge is None:
             self._bridges = {known: b for known, b in self._bridges.items() if not known.is_closed()}
-            bridge = self._bridges[loop] = Bridge(loop, self._waiting)
+            bridge = self._bridges[loop] = Bridge(loop, self._waiting, self._inbox)
         return bridge
 
     def submit(self, item: Item) -> "asyncio.Future[Outcome]":
         """Have an item committed."""
         ask = self._ask()
-        self._inbox.put([Request(item, ask.resolve)])
+        ask.send(Request(item, ask.resolve))
         return ask.future
 
     def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
         """Wait for an instance's end."""
         ask = self._ask()
-        self._inbox.put([Watch(instance_id, incarnation, True, ask.resolve, ask.is_awaited)])  # noqa: FBT003 - a record's field
+        ask.send(Watch(instance_id, incarnation, True, ask.resolve, ask.is_awaited))  # noqa: FBT003 - a record's field
         return ask.future
 
     async def news(self, instance_id: str) -> "asyncio.Future[None]":
@@ -261,7 +284,7 @@ class Desk:
         watch = Watch(instance_id, None, False, news.resolve, news.is_awaited)  # noqa: FBT003 - a record's field
         # The entries are taken in order, so when the call is made the watch is known: what happens later is told, what
         # happened before can be read.
-        self._inbox.put([watch, Call(partial(heard.resolve, None))])
+        heard.send(watch, Call(partial(heard.resolve, None)))
         try:
             await heard.future
         except BaseException:

@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 _NULL = Raw(b"null")
 
 
-def admit(execution: Execution, message: work.AnyMessage, event_id: int, now: int) -> ev.Inbound | None:
-    """The event of this id and time that a message becomes; None for a message that is stale or comes again.
-
-    A second start of the execution is stale too, and so is a terminate: that one needs no code and is carried out
-    without an execution.
-    """
-    admission = _ADMISSIONS.get(type(message))
-    return None if admission is None else admission(execution, message, event_id, now)
-
-
 def _activity(execution: Execution, message: work.ActivityOutcome, event_id: int, now: int) -> ev.Inbound | None:
     source, error = message.source, message.error
-    if message.execution != execution.execution_id or not isinstance(execution.open.get(source), ActivityFuture):
+    waits = execution.open.one
+    if waits is None or waits.event_id != source:
+        waits = execution.open.get(source)
+    if message.execution != execution.execution_id or not isinstance(waits, ActivityFuture):
         return None
     if error is not None:
         return ev.ActivityFailed(id=event_id, at=now, source=source, error=error, timed_out=message.timed_out)
@@ -70,10 +63,15 @@ def _cancel(execution: Execution, message: work.Cancel, event_id: int, now: int)
 
 
 _TIMERS = (LoopTimer, TimerFuture)
-_ADMISSIONS: dict[type, Callable[[Execution, Any, int, int], ev.Inbound | None]] = {
+ADMISSIONS: dict[type, Callable[[Execution, Any, int, int], ev.Inbound | None]] = {
     work.ActivityOutcome: _activity,
     work.TimerDue: _timer,
     work.ChildOutcome: _child,
     work.Raised: _raised,
     work.Cancel: _cancel,
 }
+"""By kind of message, the event of an id and a time that it becomes; None for one that is stale or comes again.
+
+A second start of the execution is stale too, and so is a terminate: that one needs no code and is carried out without
+an execution.
+"""

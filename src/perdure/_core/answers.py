@@ -26,8 +26,18 @@ _CHILD_ERRORS = {
 
 
 def _activity_completed(execution: Execution, event: ev.ActivityCompleted) -> None:
-    future: Any = execution.open.pop(event.source)
-    resolve(future, future.decoder, event.result, f"result of activity {future.name}")
+    opened = execution.open
+    future: Any = opened.one
+    if future is not None and future.event_id == event.source:
+        opened.one = None
+    else:
+        future = opened.pop(event.source)
+    try:
+        value = future.decoder.decode(event.result, what=f"result of activity {future.name}")
+    except Exception as error:  # noqa: BLE001 - a type's own validation may raise anything
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 def _activity_failed(execution: Execution, event: ev.ActivityFailed) -> None:

@@ -75,8 +75,12 @@ class Ask(Protocol):
         """It has been written down under this id."""
         ...
 
-    def is_open(self) -> bool:
-        """Whether an event is to come that answers it."""
+    def write(self, event_id: int) -> Asked:
+        """The event that records it, and under whose id it is from now on written down."""
+        ...
+
+    def is_settled(self) -> bool:
+        """Whether no event is to come that answers it."""
         ...
 
     def names(self) -> Iterable[str]:
@@ -132,9 +136,13 @@ class DurableFuture(Future[T], PublicDurableFuture[T]):
             "Ask for a new one before you wait again."
         )
 
-    def is_open(self) -> bool:
-        """Whether an event is to come that answers it."""
-        return not self.done()
+    is_settled = Future.done
+
+    def write(self, event_id: int) -> Asked:
+        """The event that records what was asked for, which is from now on written down."""
+        event = self.event(event_id)
+        self.bind(event_id)
+        return event
 
     def event(self, event_id: int) -> Asked:
         """The event that records what was asked for."""
@@ -171,6 +179,14 @@ class ActivityFuture(DurableFuture[T]):
         """It has been written down under this id."""
         self.event_id = event_id
         self.wanted = None
+
+    def write(self, event_id: int) -> ActivityScheduled:
+        """The event that records the activity, which is from now on written down."""
+        wanted: Any = self.wanted
+        self.event_id = event_id
+        self.wanted = None
+        event: ActivityScheduled = wanted if wanted.id == event_id else replace(wanted, id=event_id)
+        return event
 
     def given_up(self) -> ActivityCancelled:
         """The event that records its cancellation."""
@@ -344,9 +360,14 @@ class LoopTimer(TimerHandle):
         """The event that records its cancellation."""
         return TimerCancelled(id=0, where=self.lost_at, source=self.event_id)
 
-    def is_open(self) -> bool:
-        """Whether it is to fire."""
-        return True
+    def write(self, event_id: int) -> TimerCreated:
+        """The event that records the timer, which is from now on written down."""
+        self.event_id = event_id
+        return self.event(event_id)
+
+    def is_settled(self) -> bool:
+        """It is to fire."""
+        return False
 
     def names(self) -> Iterable[str]:
         """A timer has no name."""
@@ -365,7 +386,9 @@ class Note:
 
     def event(self, event_id: int) -> Asked:
         """The event that records it."""
-        return replace(self.template, id=event_id)
+        template: Any = self.template
+        event: Asked = template if template.id == event_id else replace(template, id=event_id)
+        return event
 
     def bind(self, event_id: int) -> None:
         """It has been written down under this id."""
@@ -375,9 +398,14 @@ class Note:
         """It can't be given up."""
         raise NotImplementedError  # pragma: no cover - nothing waits for it
 
-    def is_open(self) -> bool:
+    def write(self, event_id: int) -> Asked:
+        """The event that records it, which is from now on written down."""
+        self.event_id = event_id
+        return self.event(event_id)
+
+    def is_settled(self) -> bool:
         """Nothing is to come."""
-        return False
+        return True
 
     def names(self) -> Iterable[str]:
         """It has no other name."""

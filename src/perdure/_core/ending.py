@@ -32,13 +32,13 @@ def stuck(tasks: Iterable[Task[Any]]) -> StuckError:
     )
 
 
-def returned(definition: Orchestration[..., Any], value: Any) -> ev.Ended:
-    """The end of an orchestration that returned: failed, if the value does not fit the annotation."""
+def returned(definition: Orchestration[..., Any], value: Any, event_id: int) -> ev.Ended:
+    """The end, probably under this id, of an orchestration that returned: failed, if its value does not fit."""
     try:
         output = definition.result_codec.encode(value, what=f"result of orchestration {definition.name}")
     except Exception as error:  # noqa: BLE001 - whatever user code in the value raises, it is the result that fails
         return failed(error)
-    return ev.Completed(id=0, output=Raw(output))
+    return ev.Completed(id=event_id, output=Raw(output))
 
 
 def raised(error: BaseException, cancel_reason: str | None) -> ev.Ended:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from perdure import _events as ev
-from perdure._core.admission import admit
+from perdure._core.admission import ADMISSIONS
 from perdure._core.answers import ANSWERS
-from perdure._core.asks import TAKEN_BACK, DurableFuture, LoopTimer, Note, WaitFuture
+from perdure._core.asks import TAKEN_BACK, ActivityFuture, DurableFuture, LoopTimer, Note, WaitFuture
 from perdure._core.callsite import where_asked
 from perdure._core.ending import failed, left_over, raised, returned, stuck, unretrieved
 from perdure._core.loop import OrchestrationLoop, TurnEndlessError
@@ -58,6 +58,7 @@ class Execution(OrchestrationLoop):
         ending: The terminal event, once the execution has ended.
         cancel_requested: The reason, once somebody has asked the instance to cancel.
         asked: How often something was asked for by a verb of the context.
+        asks: What this run has asked for so far, not yet written down.
         execution_id: The generation of the instance, from 1.
         name: The name that the instance was started by.
         version: The version of the definition that the execution keeps.
@@ -68,7 +69,6 @@ class Execution(OrchestrationLoop):
     """
 
     __slots__ = (
-        "_asks",
         "_given_up",
         "_mailboxes",
         "_next",
@@ -78,6 +78,7 @@ class Execution(OrchestrationLoop):
         "_warnings",
         "_winding_down",
         "asked",
+        "asks",
         "cancel_requested",
         "definition",
         "ending",
@@ -112,7 +113,7 @@ class Execution(OrchestrationLoop):
         self.ending: ev.Ended | None = None
         self.cancel_requested: str | None = None
         self.asked = 0
-        self._asks: list[Ask] | None = None
+        self.asks: list[Ask] | None = None
         self._given_up: list[Any] | None = None
         self._mailboxes: Mailboxes | None = None
         self._warnings: list[str] | None = None
@@ -149,7 +150,10 @@ class Execution(OrchestrationLoop):
             return False
         event: ev.Inbound | None = started
         if event is None:
-            event = admit(self, message, self.last_event + 1, max(now, self.now_us))
+            admission = ADMISSIONS.get(type(message))
+            if admission is None:
+                return False
+            event = admission(self, message, self.last_event + 1, max(self.now_us, now))
             if event is None:
                 return False
         self.replaying = False
@@ -161,9 +165,8 @@ class Execution(OrchestrationLoop):
         last = event.id
         for ask in asks:
             last += 1
-            events.append(ask.event(last))
-            ask.bind(last)
-            if ask.is_open():
+            events.append(ask.write(last))
+            if not ask.is_settled():
                 self.open[last] = ask
         self.last_event = last
         if self.ending is not None:
@@ -181,7 +184,7 @@ class Execution(OrchestrationLoop):
             asks = self._step(inbound)
             for event, ask in match(inbound, recorded, asks, self.python):
                 ask.bind(event.id)
-                if ask.is_open():
+                if not ask.is_settled():
                     self.open[event.id] = ask
             self.last_event = inbound.id + len(recorded)
             if self.ending is not None:
@@ -198,26 +201,37 @@ class Execution(OrchestrationLoop):
         _DELIVERIES[type(event)](self, event)
         self.run_ready()
         root: Any = self._root
+        asks = self.asks
+        if (
+            asks is not None
+            and len(asks) == 1
+            and type(asks[0]) is ActivityFuture
+            and self._given_up is None
+            and self._mailboxes is None
+            and self._next is None
+            and self.offence is None
+            and not (root.done() or asks[0].is_settled())
+            and self.last_event + 1 < HISTORY_EVENTS_MAX
+        ):
+            # Nearly all runs end so: all that follows would find nothing to do.
+            self.asks = None
+            return asks
         if self._next is not None or root.done():
             self._wind_up()
         else:
             self._check_stuck()
         if self.offence is not None:
             raise self.offence
-        if self.last_event + len(self._asks or ()) >= HISTORY_EVENTS_MAX and self.ending is None:
+        if self.last_event + len(self.asks or ()) >= HISTORY_EVENTS_MAX and self.ending is None:
             self._overflow()
         return self._collect()
 
     def _collect(self) -> list[Ask]:
         """What this run asked for: cancellations first, by the id they cancel, then the rest in order, then the end."""
-        asks = self._asks or []
-        plain = self._given_up is None and self._mailboxes is None and self.ending is None
-        if plain and len(asks) == 1 and asks[0].event_id != TAKEN_BACK:
-            self._asks = None
-            return asks
-        if self._asks is not None:
-            asks = [ask for ask in self._asks if ask.event_id != TAKEN_BACK]
-            self._asks = None
+        asks: list[Ask] = []
+        if self.asks is not None:
+            asks = [ask for ask in self.asks if ask.event_id != TAKEN_BACK]
+            self.asks = None
         if self._given_up is not None:
             self._given_up.sort(key=_by_source)
             asks = [*map(Note, self._given_up), *asks]
@@ -231,7 +245,7 @@ class Execution(OrchestrationLoop):
     @property
     def next_event(self) -> int:
         """The id of the event of what is asked for next, unless something that was asked for is taken back."""
-        return self.last_event + 2 + (0 if self._asks is None else len(self._asks))
+        return self.last_event + 2 + (0 if self.asks is None else len(self.asks))
 
     def _begin(self, started: ev.Started) -> None:
         from perdure._core.context import Context  # noqa: PLC0415 - the context is made of executions
@@ -275,6 +289,9 @@ class Execution(OrchestrationLoop):
         """When the program is done: cancel what is left, as `asyncio.run` does, then write the outcome."""
         root: Any = self._root
         if self._next is None and root.done():
+            if self._tasks is None:
+                self._end()
+                return
             self._wind_down()
         if self._next is not None:
             self._continue_as_new(self._next)
@@ -299,8 +316,8 @@ class Execution(OrchestrationLoop):
         )
 
     def _check_stuck(self) -> None:
-        for ask in self._asks or ():
-            if ask.event_id != TAKEN_BACK and ask.is_open():
+        for ask in self.asks or ():
+            if _awaits_an_answer(ask):
                 return
         if not self.open and self.offence is None:
             raise stuck(self.unfinished())
@@ -308,14 +325,15 @@ class Execution(OrchestrationLoop):
     def _end(self) -> None:
         if self._raised is None:
             (value,) = self._returned  # type: ignore[misc]  # the program is done: it returned or raised
-            ending = returned(self.definition, value)
+            ending = returned(self.definition, value, self.next_event)
         else:
             try:
                 ending = raised(self._raised, self.cancel_requested)
             except ForbiddenCallError as offence:
                 self.offend(offence)
-        self._warn()
-        self._give_up_everything()
+        if self._tasks or self.asks or self._mailboxes is not None or self.callback_errors or self.open:
+            self._warn()
+            self._give_up_everything()
         self.ending = ending
         self.ended()
 
@@ -350,21 +368,21 @@ class Execution(OrchestrationLoop):
             if not ask.survives:
                 self._record_given_up(ask.given_up())
         self.open.clear()
-        for ask in self._asks or ():
+        for ask in self.asks or ():
             if _awaits_an_answer(ask) and not ask.survives:
                 ask.event_id = TAKEN_BACK
 
     def _warn(self) -> None:
         if not self.replaying:
-            waiting = [*self.open.values(), *filter(_awaits_an_answer, self._asks or ())]
+            waiting = [*self.open.values(), *filter(_awaits_an_answer, self.asks or ())]
             self.warnings = left_over(waiting) + unretrieved(self.unretrieved(), self.callback_errors)
 
     def ask(self, ask: Ask) -> None:
         """Remember what was asked for; it is written down when the run of this event ends."""
-        if self._asks is None:
-            self._asks = [ask]
+        if self.asks is None:
+            self.asks = [ask]
         else:
-            self._asks.append(ask)
+            self.asks.append(ask)
         self.asked += 1
 
     def wait_for(self, wait: WaitFuture[Any]) -> None:
@@ -417,10 +435,10 @@ class Execution(OrchestrationLoop):
         timer.event_id = 0
         timer.lost_at = None
         timer.where = where_asked()
-        if self._asks is None:
-            self._asks = [timer]
+        if self.asks is None:
+            self.asks = [timer]
         else:
-            self._asks.append(timer)
+            self.asks.append(timer)
 
     def timer_cancelled(self, timer: LoopTimer) -> None:  # type: ignore[override]  # the same
         """Asyncio no longer wants a timer."""
@@ -457,7 +475,7 @@ def _by_source(event: Any) -> int:
 
 
 def _awaits_an_answer(ask: Ask) -> bool:
-    return ask.event_id != TAKEN_BACK and ask.is_open()
+    return ask.event_id != TAKEN_BACK and not ask.is_settled()
 
 
 _DELIVERIES: dict[type, Callable[[Execution, Any], None]] = {

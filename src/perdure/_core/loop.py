@@ -9,22 +9,21 @@ The same idea, an event loop of their own for deterministic replay, is in Tempor
 """
 
 import asyncio
+from _thread import get_ident
 from asyncio import Handle
 from asyncio import _get_running_loop as running_loop
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from math import ceil
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
+from typing import Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
 from weakref import ref
 
 from perdure._core.forbidden import BY_HAND, CURES, OUTSIDE, QUIET, REFUSED, UNORDERED
 from perdure._core.tasks import FIRST_STEP, Future, RefusedTask, Task, adopt, bare_as_completed, hashed, silenced
 from perdure._core.unwinding import Unwind, end, end_within
 from perdure.errors import ForbiddenCallError
-
-if TYPE_CHECKING:
-    from collections import deque
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -36,10 +35,8 @@ HANDLES_PER_TURN_MAX = 1_000_000
 INSTANT_US_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999; a timer without an end, as in `anyio.sleep_forever`, is due then."""
 
-REFUSALS_MAX = 1_000
-"""How often an execution that is over refuses by `Unwind`; code that swallows it again and again is left waiting."""
-
 _TASKS_BEFORE_PRUNING = 64
+_new_handle = object.__new__
 
 alive: "set[OrchestrationLoop]" = set()
 """Every execution with a suspended coroutine. Nothing is collected by chance: an execution ends, or is dropped."""
@@ -49,21 +46,23 @@ class TurnEndlessError(Exception):
     """One event set off more callbacks than HANDLES_PER_TURN_MAX."""
 
 
+class ReadyQueue(deque[asyncio.Handle]):
+    """What is ready to run in the turn under way on one thread.
+
+    Only the execution that takes the turn has it, and only its thread may add to it. Comparing threads is the same as
+    asking for the running loop, which has Python ask the system for the process on each call.
+    """
+
+    __slots__ = ("thread",)
+    thread: int
+
+
 class ReadyHandle(Handle):
     """A callback that is ready: asyncio's own, without a look for a debug mode that there is not."""
 
     __slots__ = ()
     _source_traceback = None
-
-    def __init__(
-        self, callback: Callable[..., object], args: Any, loop: "OrchestrationLoop", context: Context | None
-    ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._cancelled = False
-        self._args = args
-        self._repr = None
+    _repr = None
 
 
 class TimerHandle(asyncio.TimerHandle):
@@ -104,7 +103,6 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         "_dying",
         "_generators",
         "_prune_at",
-        "_refusals",
         "_root",
         "_sequence",
         "_tasks",
@@ -124,7 +122,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         self.now_us = 0
         self.salt = 0
         self.variables: Context | None = None
-        self.ready: deque[asyncio.Handle] | None = None
+        self.ready: ReadyQueue | None = None
         self.offence: BaseException | None = None
         self.over: str | None = None
         self.callback_errors: tuple[BaseException, ...] = ()
@@ -135,7 +133,6 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         self._prune_at = _TASKS_BEFORE_PRUNING
         self._generators: dict[int, ref[Any]] | None = None
         self._dying = 0
-        self._refusals = 0
 
     def timer_created(self, timer: TimerHandle) -> None:
         """A callback was scheduled for later; the execution writes it down."""
@@ -164,7 +161,8 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """
         if self.over is not None:
             return False
-        if running_loop() is not self:
+        ready = self.ready
+        if ready is None or ready.thread != get_ident():
             self._outside(verb)
         return True
 
@@ -172,10 +170,6 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """An awaitable in place of a future of this kind: whoever awaits it unwinds."""
         refused = RefusedTask(loop=self)
         refused._number = self.next_number()
-        self._refusals += 1
-        if self._refusals > REFUSALS_MAX:
-            # `while True: try: await ... except BaseException: continue` would never come back.
-            return cast("F", refused)
         refused.set_exception(Unwind(self.over))
         refused._log_traceback = False
         return cast("F", refused)
@@ -194,13 +188,19 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """Run the callback in this turn, after those already scheduled."""
         # Not refused while the execution unwinds: asyncio itself still has to wake the tasks that it cancels.
         ready = self.ready
-        if ready is None or running_loop() is not self:
+        if ready is None or ready.thread != get_ident():
             self._outside("call_soon")
         if type(callback) is FIRST_STEP:
             self._check_task(callback)
-        handle = ReadyHandle(callback, args, self, context)
+        # Every wake-up makes one, so it is filled here rather than by a constructor.
+        handle: Any = _new_handle(ReadyHandle)
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._cancelled = False
+        handle._args = args
         ready.append(handle)
-        return handle
+        return handle  # type: ignore[no-any-return]  # a cast is a call
 
     def _check_task(self, first_step: Any) -> None:
         task = first_step.__self__
@@ -411,12 +411,8 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
 
 def where_waiting(task: asyncio.Task[Any]) -> str:
     """The innermost line of a suspended task that is not asyncio's own, or the task's name."""
-    return where_suspended(task.get_coro(), task.get_name())
-
-
-def where_suspended(coroutine: Any, otherwise: str) -> str:
-    """The innermost line of a suspended coroutine that is not asyncio's own, if there is one."""
-    where = otherwise
+    where = task.get_name()
+    coroutine: Any = task.get_coro()
     while isinstance(coroutine, CoroutineType) and (frame := coroutine.cr_frame) is not None:
         if not str(frame.f_globals.get("__name__")).startswith("asyncio."):
             where = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"

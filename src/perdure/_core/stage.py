@@ -8,14 +8,13 @@ there is one, is set aside. `stage.enter(execution)` then makes one execution cu
 import asyncio
 import gc
 import sys
-from _thread import allocate_lock
-from collections import deque
+from _thread import allocate_lock, get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from perdure._core.loop import OrchestrationLoop
+from perdure._core.loop import OrchestrationLoop, ReadyQueue
 
 # The collector is the process's, so the stages of all its threads are counted.
 _counting = allocate_lock()
@@ -42,7 +41,7 @@ def _collector_back() -> None:
 
 def _current() -> OrchestrationLoop | None:
     loop = asyncio._get_running_loop()
-    return loop if isinstance(loop, OrchestrationLoop) else None
+    return loop if isinstance(loop, OrchestrationLoop) and loop.ready is not None else None
 
 
 def _generator_begun(generator: Any) -> None:
@@ -63,12 +62,13 @@ class Stage:
     __slots__ = ("_hooks", "_outer_loop", "_outer_task", "_ready")
 
     def __init__(self) -> None:
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready = ReadyQueue()
         self._outer_loop: asyncio.AbstractEventLoop | None = None
         self._outer_task: asyncio.Task[Any] | None = None
         self._hooks: Any = None
 
     def __enter__(self) -> Self:
+        self._ready.thread = get_ident()
         # Python 3.14 lets a task be left and entered only while its own loop is the running one.
         self._outer_loop = asyncio._get_running_loop()
         if self._outer_loop is not None:
@@ -98,8 +98,8 @@ class Stage:
     def leave(self, loop: OrchestrationLoop) -> None:
         """The turn of this execution is over; nothing is left in the queue."""
         self._ready.clear()
+        # The loop stays the running one until the next is, or the stage is left: without a queue it refuses everything.
         loop.ready = None
-        asyncio._set_running_loop(None)
 
     @contextmanager
     def on(self, loop: OrchestrationLoop) -> Iterator[None]:

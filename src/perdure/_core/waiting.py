@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 class Waiting(MutableMapping[int, Any]):
     """In the order of insertion, like a dict. A dict with one entry takes over 200 bytes, this takes 56."""
 
-    __slots__ = ("_many", "_one")
+    __slots__ = ("_many", "one")
 
     def __init__(self) -> None:
-        self._one: Ask | None = None
+        self.one: Ask | None = None
+        """The only entry, if there is just one."""
         self._many: dict[int, Ask] | None = None
 
     def __getitem__(self, event_id: int) -> Any:
-        one = self._one
+        one = self.one
         if one is not None and one.event_id == event_id:
             return one
         if self._many is None:
@@ -28,7 +29,7 @@ class Waiting(MutableMapping[int, Any]):
 
     def get(self, event_id: int, default: Any = None) -> Any:
         """The entry, or the default."""
-        one = self._one
+        one = self.one
         if one is not None and one.event_id == event_id:
             return one
         return default if self._many is None else self._many.get(event_id, default)
@@ -36,11 +37,11 @@ class Waiting(MutableMapping[int, Any]):
     def __setitem__(self, event_id: int, ask: Ask) -> None:
         if self._many is not None:
             self._many[event_id] = ask
-        elif self._one is None:
-            self._one = ask
+        elif self.one is None:
+            self.one = ask
         else:
-            self._many = {self._one.event_id: self._one, event_id: ask}
-            self._one = None
+            self._many = {self.one.event_id: self.one, event_id: ask}
+            self.one = None
 
     def __delitem__(self, event_id: int) -> None:
         self.pop(event_id)
@@ -48,19 +49,19 @@ class Waiting(MutableMapping[int, Any]):
     def __iter__(self) -> Iterator[int]:
         if self._many is not None:
             return iter(self._many)
-        return iter(() if self._one is None else (self._one.event_id,))
+        return iter(() if self.one is None else (self.one.event_id,))
 
     def __bool__(self) -> bool:
-        return self._one is not None or self._many is not None
+        return self.one is not None or self._many is not None
 
     def __len__(self) -> int:
-        return int(self._one is not None) if self._many is None else len(self._many)
+        return int(self.one is not None) if self._many is None else len(self._many)
 
     def pop(self, event_id: int, *default: Any) -> Any:
         """Remove an entry and return it; without it the default, or KeyError."""
-        one = self._one
+        one = self.one
         if one is not None and one.event_id == event_id:
-            self._one = None
+            self.one = None
             return one
         if self._many is None:
             if default:
@@ -73,4 +74,4 @@ class Waiting(MutableMapping[int, Any]):
 
     def clear(self) -> None:
         """Nothing is waited for any more."""
-        self._one = self._many = None
+        self.one = self._many = None

@@ -13,14 +13,20 @@ from perdure.storage.base import Storage
 _log = logging.getLogger("perdure.runtime")
 
 
-def outcome_item(live: Live, outcome: work.ActivityOutcome) -> work.TaskDone:
-    """An outcome for an instance that this worker does not own (any more)."""
-    return work.TaskDone(
-        incarnation=live.incarnation,
-        execution=outcome.execution,
-        event=outcome.source,
-        body=work.encode_message(outcome),
-    )
+def outcomes_brought(turn: Prepared) -> list[work.TaskDone]:
+    """What activities have brought an instance, and only this worker's memory has, for whoever owns it now."""
+    live = turn.live
+    outcomes = [arrival.message for arrival in (*turn.arrivals, *live.pending) if arrival.seq == 0]
+    return [
+        work.TaskDone(
+            incarnation=live.incarnation,
+            execution=outcome.execution,
+            event=outcome.source,
+            body=work.encode_message(outcome),
+        )
+        for outcome in outcomes
+        if isinstance(outcome, work.ActivityOutcome)
+    ]
 
 
 def has_changed(storage: Storage) -> bool:

@@ -23,14 +23,14 @@ from perdure._runtime.after import (
     has_changed,
     is_fenced,
     is_own,
-    outcome_item,
+    outcomes_brought,
     requests_of,
     starts_or_told,
 )
 from perdure._runtime.culprits import ChokedError, Culprits, Part, commit, unknown
 from perdure._runtime.hands import Hands, Settings
 from perdure._runtime.inbox import Ended, Entry, GoesBack
-from perdure._runtime.live import Arrival, Prepared
+from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watches import Watches
 from perdure.errors import ClientError, OutcomeUnknownError, StorageError, StorageUnavailableError
@@ -176,6 +176,7 @@ class Engine:
             _log.warning("the worker could not release its work: %s; others take it over when its lease ends", failure)
         finally:
             error = ClientError("the runtime was closed while somebody waited")
+            self._sort(self._inbox.take(0))
             for request in [*self._requests, *self._orchestrations.drop_all()]:
                 request.resolve(error)
             self._watches.close(error)
@@ -288,7 +289,7 @@ class Engine:
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""
         capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
-        free = not self.draining and self.busy + self._reserved < capacity
+        free = self.busy + self._reserved < capacity and not self.draining
         if not free or self._registry.activity(activity_name) is None:
             self._claim_wanted = True
             return False
@@ -345,7 +346,10 @@ class Engine:
             return
         tasks: list[work.ClaimedTask] = []
         for turn, outcome in zip(turns, outcomes[len(requests) + items :], strict=True):
-            self._settle(turn, outcome, committed.now, tasks)
+            if turn.went_on and outcome is work.APPLIED:
+                self._settle_going_on(turn.live, turn.item, committed.now, tasks)
+            else:
+                self._settle(turn, outcome, committed.now, tasks)
         if committed.work is not None:
             self._take_work(committed.work)
             tasks += committed.work.tasks
@@ -427,15 +431,6 @@ class Engine:
             self._refused(turn, outcome)
             return
         self._requests += self._orchestrations.settle(turn)
-        if turn.draft is None and isinstance(turn.item, work.Turn):
-            (task,) = turn.item.tasks
-            if task.local:
-                tasks.append(claimed(live, turn.item, task, now))
-            else:
-                self._claim_wanted = True
-            if self._watches.wants(live.instance_id):
-                self._watches.turned(live, None)
-            return
         for warning in turn.warnings:
             _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
         for skipped in outcome.skipped:
@@ -454,6 +449,17 @@ class Engine:
             self._publish(turn.item, turn, now, tasks)
         self._watches.turned(turn.live, ending(turn))
 
+    def _settle_going_on(self, live: Live, item: Any, now: int, tasks: list[work.ClaimedTask]) -> None:
+        """The same for nearly all turns, which take an outcome and ask for one activity."""
+        self._orchestrations.went_on(live)
+        (task,) = item.tasks
+        if task.local:
+            tasks.append(claimed(live, item, task, now))
+        else:
+            self._claim_wanted = True
+        if live.instance_id in self._watches.watched:
+            self._watches.turned(live, None)
+
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
         live, draft = turn.live, turn.draft
         gone = set(draft.activities_cancelled) if draft is not None and draft.activities_cancelled else ()
@@ -471,14 +477,9 @@ class Engine:
             self._claim_wanted = True
 
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
-        outcomes = [
-            arrival.message
-            for arrival in [*turn.arrivals, *turn.live.pending]
-            if isinstance(arrival.message, work.ActivityOutcome) and arrival.seq == 0
-        ]
-        requests = self._orchestrations.refuse(turn)
         # The instance is another's now; what its activities brought here still is for it.
-        self._items += [outcome_item(turn.live, outcome) for outcome in outcomes]
+        self._items += outcomes_brought(turn)
+        requests = self._orchestrations.refuse(turn)
         self._watches.look_again(turn.live.instance_id)
         for request in requests:
             item = request.item

@@ -37,7 +37,7 @@ class EngineGateway(DeskGateway):
 
     def close(self) -> None:
         """Take no more requests."""
-        self._desk.closed = True
+        self._desk.close()
 
     def end_readers(self) -> None:
         """Wait for the reads under way; after `close`."""

@@ -39,6 +39,7 @@ class Live:
         "owner",
         "parent",
         "pending",
+        "queued",
         "root",
         "seqs",
         "version",
@@ -70,6 +71,8 @@ class Live:
         """The time of its last event, which no later one may precede."""
         self.execution: Execution | None = None
         self.pending: deque[Arrival] = deque()
+        self.queued = False
+        """Whether it stands in the line for a turn."""
         self.seqs: set[Any] | None = None
         self.children: dict[int, str] | None = None
         self.owner: Owner | None = None
@@ -118,7 +121,9 @@ class Prepared(Struct, eq=False, kw_only=True):
     live: Live
     item: Item
     arrivals: list[Arrival]
+    went_on: bool = False
+    """Whether the turn did no more than take an outcome and ask for one activity."""
     draft: Draft | None = None
-    """What else the events say; None if the turn did no more than take an outcome and ask for one activity."""
+    """What else the events say, if it did more."""
     warnings: list[str] = []
     held: str | None = None

@@ -8,34 +8,27 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure import _events as ev
 from perdure import _work as work
 from perdure._client.requests import Request
 from perdure._core.execution import Execution
-from perdure._core.history import check, open_children, read_rows
-from perdure._core.loop import where_suspended
-from perdure._core.matching import PYTHON
+from perdure._core.history import read_rows
 from perdure._core.stage import Stage
-from perdure._core.unwinding import graveyard
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._runtime.items import going_on, hold_of
 from perdure._runtime.live import Arrival, Live, Prepared
-from perdure._runtime.turns import Draft, Owner, goes_on, history_row
+from perdure._runtime.loading import Loader
+from perdure._runtime.turns import Draft, Owner, history_row
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
 from perdure.errors import (
     HeldError,
     StorageUnavailableError,
-    UnknownDefinitionError,
-    UnknownFormatError,
     error_info_from_exception,
 )
 from perdure.storage.base import Storage
-
-if TYPE_CHECKING:
-    from perdure._definitions import Orchestration
 
 TURNS_US_MAX = 20_000
 """How long turns are taken before they are committed: what a crash makes activities repeat stays small."""
@@ -64,15 +57,15 @@ class Orchestrations:
         self._storage = storage
         self._registry = registry
         self._clock = clock
-        self._entropy = entropy
         self._incarnations = incarnations
         self._cached_max = cached_max
         self._watch = watch
         self._take_slot = take_slot
         self._stage = Stage()
+        self._loader = Loader(storage, registry, entropy, self._stage, watch)
         self._lives: OrderedDict[int, Live] = OrderedDict()
         self._by_id: dict[str, Live] = {}
-        self._dirty: dict[int, Live] = {}
+        self._queue: deque[Live] = deque()
         self.stubborn = 0
 
     # -- what arrives ----------------------------------------------------------------------------------------------
@@ -83,7 +76,7 @@ class Orchestrations:
     @property
     def has_work(self) -> bool:
         """Whether an instance has messages and no turn under way."""
-        return bool(self._dirty)
+        return bool(self._queue)
 
     def by_id(self, instance_id: str) -> Live | None:
         """The cached instance of this id."""
@@ -114,13 +107,15 @@ class Orchestrations:
         if live is None:
             return False
         live.pending.append(Arrival(message))
-        self._dirty[incarnation] = live
+        if not live.queued:
+            live.queued = True
+            self._queue.append(live)
         return True
 
     def deliver(self, live: Live, arrival: Arrival) -> None:
         """Give a cached instance a message from this process's memory."""
         live.pending.append(arrival)
-        self._dirty[live.incarnation] = live
+        self._enqueue(live)
 
     def admit(self, claimed: work.ClaimedInstance) -> None:
         """Take in a claimed instance with its due messages."""
@@ -138,9 +133,14 @@ class Orchestrations:
                     live.arrive(Arrival(work.decode_message(message.body), message.seq), message.seq)
                 except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
                     live.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
-        live.check_beginning(record)
         if live.pending or live.damage is not None:
-            self._dirty[live.incarnation] = live
+            self._enqueue(live)
+
+    def _enqueue(self, live: Live) -> None:
+        """It wants a turn."""
+        if not live.queued:
+            live.queued = True
+            self._queue.append(live)
 
     def _add(self, live: Live) -> None:
         self._lives[live.incarnation] = live
@@ -152,32 +152,74 @@ class Orchestrations:
         """Let instances with messages take a turn each, up to a limit of turns and of time."""
         prepared: list[Prepared] = []
         put_off: list[Live] = []
-        if not self._dirty:
+        queue = self._queue
+        if not queue:
             return prepared
         clock = self._clock.monotonic_us
         end = clock() + TURNS_US_MAX
         self._watch.here()
         with self._stage:
-            while self._dirty and len(prepared) < turns_max:
-                incarnation = next(iter(self._dirty))
-                live = self._dirty.pop(incarnation)
-                self._lives.move_to_end(incarnation)
-                pending = live.pending
-                arrivals = [pending.popleft()] if live.base and len(pending) == 1 else self._take(live)
-                if arrivals or live.damage is not None:
-                    try:
-                        turn = self._turn(live, arrivals, now)
-                    except StorageUnavailableError as error:
-                        _log.warning("%s: its history could not be read (%s); trying again", live.instance_id, error)
-                        put_off.append(live)
-                        continue
-                    if turn is not None:
-                        prepared.append(turn)
-                    # Reading a clock is no small part of a short turn: every fourth one does.
-                    if (turn is None or len(prepared) & 3 == 0) and clock() > end:
-                        break
-        self._dirty.update((live.incarnation, live) for live in put_off)
+            while queue and len(prepared) < turns_max:
+                live = queue.popleft()
+                if not live.queued:
+                    continue
+                live.queued = False
+                self._lives.move_to_end(live.incarnation)
+                try:
+                    turn = self._next_turn(live, now)
+                except StorageUnavailableError as error:
+                    _log.warning("%s: its history could not be read (%s); trying again", live.instance_id, error)
+                    put_off.append(live)
+                    continue
+                if turn is not None:
+                    prepared.append(turn)
+                # Reading a clock is no small part of a short turn: every fourth one does.
+                if (turn is None or len(prepared) & 3 == 0) and clock() > end:
+                    break
+        for live in put_off:
+            self._enqueue(live)
         return prepared
+
+    def _next_turn(self, live: Live, now: int) -> Prepared | None:
+        pending = live.pending
+        if len(pending) == 1 and live.base:
+            arrival = pending.popleft()
+            if arrival.seq == 0 and type(arrival.message) is work.ActivityOutcome:
+                execution = live.execution
+                if execution is not None and live.damage is None:
+                    return self._go_on(live, execution, arrival, now)
+            arrivals = [arrival]
+        else:
+            arrivals = self._take(live)
+        if arrivals or live.damage is not None:
+            return self._turn(live, arrivals, now)
+        return None
+
+    def _go_on(self, live: Live, execution: Execution, arrival: Arrival, now: int) -> Prepared | None:
+        """The commonest turn, by the shortest way: an activity of this worker's brings a live execution its outcome."""
+        message = arrival.message
+        watch, stage = self._watch, self._stage
+        applied = False
+        try:
+            stage.enter(execution)
+            watch.begin(live.instance_id)
+            try:
+                applied = execution.apply(message, now)
+            except TurnInterrupted:
+                pass
+            finally:
+                # Disarmed first: an interruption must not hit what follows.
+                struck = watch.end()
+                stage.leave(execution)
+            if struck:
+                watch.verdict()
+            turn = going_on(live, execution.events, arrival, self._take_slot)
+            if turn is not None:
+                execution.events = None
+                return turn
+            return self._prepare(live, execution, [arrival], [] if applied else [message])
+        except BaseException as error:  # noqa: BLE001 - law 7: as in `_turn`
+            return self._hold(live, [arrival], error)
 
     def _take(self, live: Live) -> list[Arrival]:
         """The messages for the next turn, a start first; nothing while the start is not due."""
@@ -215,7 +257,7 @@ class Orchestrations:
             return self._hold(live, arrivals, error)
 
     def _run(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
-        execution = live.execution or self._load(live, arrivals[0].message)
+        execution = live.execution or self._loader.load(live, arrivals[0].message)
         taken: list[Arrival] = []
         stale: list[Any] = []
         self._stage.enter(execution)
@@ -227,7 +269,7 @@ class Orchestrations:
                     # The rest is for the next execution, or for nobody.
                     live.pending.append(arrival)
                     continue
-                started = self._started(live, execution, message, now) if type(message) is work.Start else None
+                started = self._loader.started(live, execution, message, now) if type(message) is work.Start else None
                 if not execution.apply(message, now, started):
                     stale.append(message)
                 taken.append(arrival)
@@ -240,74 +282,10 @@ class Orchestrations:
         self._watch.verdict()
         return self._prepare(live, execution, taken, stale)
 
-    def _started(self, live: Live, execution: Execution, start: work.Start, now: int) -> ev.Started | None:
-        if live.base != 0 or execution.last_event != 0:
-            return None
-        definition = execution.definition
-        live.version = definition.version
-        return ev.Started(
-            id=1,
-            at=max(now, live.last_at),
-            name=live.name,
-            version=definition.version,
-            execution=live.execution_id,
-            input=start.input,
-            secret=self._entropy.token().hex(),
-            python=PYTHON,
-            root=start.root or live.instance_id,
-            parent=start.parent,
-            carried=start.carried,
-            fingerprint=definition.fingerprint,
-        )
-
-    def _load(self, live: Live, first: Any) -> Execution:
-        """The live execution of an instance that is not in memory: rebuilt from its history, or new."""
-        events: list[Any] = []
-        version = live.version
-        if live.base:
-            events = read_rows(self._storage.history(live.incarnation, live.execution_id))
-            check(events, live.execution_id)
-            started = events[0]
-            if started.min_reader > ev.MIN_READER:
-                raise UnknownFormatError(
-                    f"the execution needs an engine that reads level {started.min_reader}, this one reads "
-                    f"{ev.MIN_READER}: let a newer worker take it",
-                    event_id=1,
-                )
-            version = started.version
-        elif isinstance(first, work.Start):
-            version = first.version
-        definition = self._definition(live.name, version)
-        execution = Execution(live.instance_id, live.incarnation, definition)  # type: ignore[abstract]  # set by name
-        if events:
-            live.children = {child.id: child.instance_id for child in open_children(events)} or None
-            self._stage.enter(execution)
-            self._watch.begin(live.instance_id)
-            try:
-                execution.replay(events)
-            except TurnInterrupted:
-                pass
-            finally:
-                self._watch.end()
-                self._stage.leave(execution)
-            self._watch.verdict()
-            live.base = execution.last_event
-        live.execution = execution
-        return execution
-
-    def _definition(self, name: str, version: str | None) -> "Orchestration[..., Any]":
-        definition = self._registry.orchestration(name, version)
-        if definition is None:
-            known = [f"{known} {', '.join(versions)}" for known, versions in self._registry.orchestrations.items()]
-            raise UnknownDefinitionError("orchestration", name, version, known)
-        return definition
-
     # -- commits ---------------------------------------------------------------------------------------------------
 
     def _prepare(self, live: Live, execution: Execution, taken: list[Arrival], stale: list[Any]) -> Prepared | None:
         events = execution.take_events()
-        if goes_on(events) and not stale and not taken[0].seq and len(taken) == 1:
-            return going_on(live, events, taken, local=self._take_slot(events[1].name))
         draft = self._draft(live, events)
         for message in stale:
             if isinstance(message, work.TimerDue) and message.execution == live.execution_id:
@@ -408,14 +386,15 @@ class Orchestrations:
 
     # -- after the commit ------------------------------------------------------------------------------------------
 
+    def went_on(self, live: Live) -> None:
+        """A turn of the commonest kind is durable."""
+        live.base += 2
+        if live.pending:
+            self._enqueue(live)
+
     def settle(self, turn: Prepared) -> list[Request]:
         """The commit is durable: what the turn said is now so. Returns the requests that came after the end."""
         live = turn.live
-        if turn.draft is None and turn.held is None and isinstance(turn.item, work.Turn):
-            live.base += 2
-            if live.pending:
-                self._dirty[live.incarnation] = live
-            return []
         late: list[Request] = []
         live.create = None
         if turn.held is not None:
@@ -430,7 +409,7 @@ class Orchestrations:
         if live.incarnation not in self._lives:
             late = [arrival.request for arrival in live.pending if arrival.request is not None]
         elif live.pending:
-            self._dirty[live.incarnation] = live
+            self._enqueue(live)
         self._answer(turn.arrivals)
         return late
 
@@ -465,12 +444,10 @@ class Orchestrations:
             if stubborn:
                 self.stubborn += stubborn
                 _log.warning(
-                    "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory, "
-                    "at %s. Let it pass: catch Exception, or raise it again",
+                    "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory",
                     live.instance_id,
                     stubborn,
                     live.name,
-                    ", ".join(where_suspended(coroutine, "an unknown line") for coroutine in graveyard[-stubborn:]),
                 )
 
     def forget(self, live: Live) -> None:
@@ -478,7 +455,7 @@ class Orchestrations:
         self._lives.pop(live.incarnation, None)
         if self._by_id.get(live.instance_id) is live:
             del self._by_id[live.instance_id]
-        self._dirty.pop(live.incarnation, None)
+        live.queued = False
 
     def evict(self) -> None:
         """Keep the cache within its bound: the longest idle go first."""
@@ -499,5 +476,5 @@ class Orchestrations:
                 self.drop(live)
         self._lives.clear()
         self._by_id.clear()
-        self._dirty.clear()
+        self._queue.clear()
         return requests

@@ -227,6 +227,8 @@ class Runtime:
                 await stopping
             raise
         finally:
+            # From here on nobody may ask what the engine would not answer any more.
+            self._gateway.close()
             try:
                 await loop.run_in_executor(None, self._end_engine)
             finally:
@@ -237,8 +239,6 @@ class Runtime:
                     await loop.run_in_executor(None, self._close_store)
 
     def _end_engine(self) -> None:
-        # From here on nobody may ask what the engine would not answer any more.
-        self._gateway.close()
         self._inbox.put([Call(self._engine.leave)])
         self._thread.join()
         self._heartbeat.stop()

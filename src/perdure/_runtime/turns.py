@@ -114,7 +114,7 @@ class Draft:
         self.tasks_gone.append(event.source)
 
     def _scheduled(self, event: ev.ActivityScheduled) -> None:
-        self.tasks.append(new_task(event, local=self.take_slot(event.name)))
+        self.tasks.append(new_task(event, self.take_slot(event.name)))
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
         self.tasks_gone.append(event.source)
@@ -215,9 +215,12 @@ class Draft:
             self.messages.append(work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation))
 
 
-def new_task(event: ev.ActivityScheduled, *, local: bool) -> work.NewTask:
+def new_task(event: ev.ActivityScheduled, local: bool) -> work.NewTask:  # noqa: FBT001 - the hot path
     """The activity that an event asks for; `local` if this worker runs it."""
     retry = bytes(event.retry) if event.retry else None
+    special = retry or event.priority or event.tag or event.session or event.schedule_to_start_us is not None
+    if not special:
+        return work.NewTask(event=event.id, name=event.name, input=bytes(event.input), local=local)
     return work.NewTask(
         event=event.id,
         name=event.name,
@@ -236,15 +239,6 @@ def history_row(events: list[Any], base: int, at: int) -> work.HistoryRow:
     """The stored form of a turn's events, which follow event `base`."""
     data = ev.encode_events(events)
     return work.HistoryRow(first=base + 1, last=base + len(events), at=at, data=data, crc=ev.checksum(data))
-
-
-def goes_on(events: Sequence[Any]) -> bool:
-    """Whether a turn did what nearly all do: it took an activity's result, and asked for the next activity."""
-    return (
-        len(events) == 2  # noqa: PLR2004 - the two
-        and type(events[0]) is ev.ActivityCompleted
-        and type(events[1]) is ev.ActivityScheduled
-    )
 
 
 _READERS: dict[type, Callable[[Draft, Any], None]] = {

@@ -59,15 +59,17 @@ class TurnWatch:
         self._turn += 1
         self._instance = instance_id
 
-    def end(self) -> None:
-        """The turn has come back; from here on it can't be interrupted."""
+    def end(self) -> bool:
+        """The turn has come back; from here on it can't be interrupted. Whether it has been: ask for the `verdict`."""
         # Each side first says what it does and then looks at the other, and the interpreter orders what threads store:
         # either `check` sees that the turn is over, or this sees that it is being struck and waits for that.
         self._instance = None
         if self._striking:
             self._wait()
-        if self._stack is not None:
-            self._swallow()
+        if self._stack is None:
+            return False
+        self._swallow()
+        return True
 
     def _wait(self) -> None:
         with suppress(TurnInterrupted), self._lock:

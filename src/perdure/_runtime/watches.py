@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from perdure._client.requests import Ending, Watch, news_for, remember
 from perdure._runtime.live import Live
@@ -47,9 +47,10 @@ class Watches:
         if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
             self._fresh.add(watch.instance_id)
 
-    def wants(self, instance_id: str) -> bool:
-        """Whether anybody waits for news of this instance."""
-        return instance_id in self._watches
+    @property
+    def watched(self) -> Collection[str]:
+        """The instances of which somebody waits for news."""
+        return self._watches
 
     def turned(self, live: Live, ending: Ending | None) -> None:
         """A turn of this instance is durable, by which it may have ended."""
