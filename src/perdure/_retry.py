@@ -271,7 +271,7 @@ def from_wire(stored: dict[str, Any] | bytes | None) -> WirePolicy:
         return ONE_ATTEMPT
     try:
         return _decoder.decode(stored) if isinstance(stored, bytes) else msgspec.convert(stored, WirePolicy)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HistoryCorruptError(f"the stored retry policy {stored!r} can't be read: {error}") from error
 
 

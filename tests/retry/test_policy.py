@@ -131,7 +131,7 @@ def test_nothing_stored_means_one_attempt():
     assert from_wire(None) is ONE_ATTEMPT
 
 
-@pytest.mark.parametrize("stored", [b"[]", b"{", {"max_attempts": "many"}, {"backoff": "quadratic"}])
+@pytest.mark.parametrize("stored", [b"[]", b"{", {"max_attempts": "many"}, {"backoff": "quadratic"}, b"\xff"])
 def test_a_stored_policy_that_is_none_is_never_guessed(stored):
     with pytest.raises(HistoryCorruptError, match=r"the stored retry policy .* can't be read"):
         from_wire(stored)

@@ -16,6 +16,7 @@ from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     ErrorInfo,
     HeldError,
+    HistoryCorruptError,
     InstanceNotFoundError,
     OrchestrationCancelledError,
     OrchestrationError,
@@ -87,6 +88,13 @@ class Page(Generic[T]):
     next: str | None
 
 
+def _read_error(stored: bytes, instance_id: str) -> ErrorInfo:
+    try:
+        return _error_decoder.decode(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise HistoryCorruptError(f"the stored error of instance {instance_id!r} can't be read: {error}") from error
+
+
 def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
     """The status that a stored record says."""
     custom = record.custom_status
@@ -99,7 +107,7 @@ def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
         custom_status=None if custom is None else codec_for(Any).decode(custom, what="custom status"),
         custom_status_version=record.custom_status_version,
         output=None if record.output is None else codec.decode(record.output, what=f"result of {record.id}"),
-        error=None if record.error is None else _error_decoder.decode(record.error),
+        error=None if record.error is None else _read_error(record.error, record.id),
         held_because=record.held_because,
         created_at=from_us(record.created_at),
         updated_at=from_us(record.updated_at),
@@ -159,7 +167,7 @@ class OrchestrationHandle(Generic[R_co]):
         error = (
             ErrorInfo(type=f"perdure.{ending.status.value}", message="")
             if ending.error is None
-            else _error_decoder.decode(ending.error)
+            else _read_error(ending.error, self._instance_id)
         )
         raise _ERRORS.get(ending.status, OrchestrationError)(error, instance_id=self._instance_id)
 

@@ -63,6 +63,8 @@ def read_rows(rows: Sequence[HistoryRow]) -> list[Any]:
 
 def _read_row(row: HistoryRow) -> list[ev.Event]:
     try:
+        # Payloads are passed over when events are read, so their text must be seen to be text before.
+        row.data.decode()
         return ev.decode_events(row.data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         unknown = _first_unknown(row.data)
@@ -94,6 +96,10 @@ def check(events: Sequence[Any], execution: int) -> None:
         raise _corrupt(1, "it does not begin with a start")
     if events[0].execution != execution:
         raise _corrupt(1, f"it belongs to execution {events[0].execution}, not {execution}")
+    try:
+        bytes.fromhex(events[0].secret)
+    except ValueError as error:
+        raise _corrupt(1, "its secret is not hexadecimal") from error
     checker = _Checker(events[0].carried)
     for position, event in enumerate(events, start=1):
         if event.id != position:

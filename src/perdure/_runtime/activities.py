@@ -23,7 +23,7 @@ from perdure._runtime.line import Line
 from perdure._runtime.threads import Threads
 from perdure._types import duration_us, idempotency_key
 from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
-from perdure.errors import ErrorInfo, RetryAfter, error_info_from_exception
+from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
 
 if TYPE_CHECKING:
     from perdure._definitions import Activity
@@ -214,7 +214,8 @@ class Activities:
                 entry = self._failed(task, error, timed_out=False)
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
             _log.exception("the engine failed to run %s", task.name)
-            entry = self._failed(task, error, timed_out=False)
+            # A damaged row is as damaged at the next attempt, and so may be the policy that would ask for one.
+            entry = self._failed(task, error, timed_out=False, final=isinstance(error, HistoryCorruptError))
         self._running.pop(attempt.key, None)
         # The task's variables lead to the attempt: without this only the garbage collector would part them.
         attempt.runner = None

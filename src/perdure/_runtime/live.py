@@ -8,7 +8,9 @@ from msgspec import Struct
 from perdure._client.requests import Request
 from perdure._events import Parent
 from perdure._runtime.turns import Draft, Owner
-from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance, TimerDue
+from perdure._types import Status
+from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance, Start, TimerDue
+from perdure.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
     from perdure._core.execution import Execution
@@ -103,6 +105,17 @@ class Live:
                 return
             self.seqs.add(key)
         self.pending.append(arrival)
+
+    def check_beginning(self, record: InstanceRecord) -> None:
+        """See that what runs has begun: with no event and no start it would wait in silence for ever."""
+        if self.base or self.damage is not None or record.status is not Status.RUNNING:
+            return
+        if not any(isinstance(arrival.message, Start) for arrival in self.pending):
+            self.damage = HistoryCorruptError(
+                f"the stored history of execution {record.execution} is gone: it runs, and has neither an event nor a "
+                "start message",
+                event_id=1,
+            )
 
     def consume(self, arrivals: "list[Arrival]") -> None:
         """These rows are gone, so their keys need not be known any more."""

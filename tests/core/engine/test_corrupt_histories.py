@@ -66,6 +66,11 @@ def test_b27_a_history_begins_with_a_start_of_its_execution():
     refuse([begin(execution=2)], 1, "belongs to execution 2, not 1")
 
 
+@pytest.mark.parametrize("secret", ["abc", "no hex", "\u00e9\u00e9"])
+def test_b27_the_secret_of_a_start_is_one(secret):
+    refuse([begin(secret=secret)], 1, "its secret is not hexadecimal")
+
+
 def test_b27_a_start_comes_first_and_only_first():
     refuse([begin(), begin(id=2)], 2, "starts an execution that had started")
     refuse([begin(id=2)], 2, "event 1 is missing or out of place")
@@ -246,7 +251,13 @@ def test_rows_follow_each_other_without_a_gap(gap):
         read_rows(gap)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[1]", b'[{"id":1}]', b'[{"t":"done","id":1}]', b'["\xff"]'])
+NO_TEXT = b'[{"t":"evt","id":1,"at":1,"name":"e","data":"\xff"}]'
+"""Its payload is no UTF-8, which would come out when the orchestration reads it."""
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"{}", b"[1]", b'[{"id":1}]', b'[{"t":"done","id":1}]', b'["\xff"]', NO_TEXT]
+)
 def test_bytes_that_are_no_events_are_damage(data):
     with pytest.raises(HistoryCorruptError, match="row 1-1 holds no events"):
         read_rows([replace(row([begin()]), data=data, crc=ev.checksum(data))])
