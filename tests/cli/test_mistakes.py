@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from click.core import ParameterSource
 
 from perdure.cli.app import cli
+from perdure.cli.store import Store
 
 ON_A_STORE = [
     ("list",),
@@ -46,6 +48,13 @@ def test_the_store_is_the_option_s_or_the_variable_s(perdure, monkeypatch):
 
     assert "from-variable.db, as PERDURE_URL says" in variable.err
     assert "from-option.db, as --url says" in option.err
+
+
+def test_a_password_in_a_url_is_never_shown():
+    store = Store("postgresql://ada:secret@host/shop", ParameterSource.COMMANDLINE)
+
+    assert store.label == "postgresql://ada:***@host/shop"
+    assert "secret" not in store.flag + store.origin
 
 
 def test_an_empty_variable_is_no_store(perdure, monkeypatch):

@@ -215,6 +215,24 @@ def test_long_timelines_show_their_end_unless_full_is_asked_for(perdure, working
     assert full.out.count("custom status: ") == 60
 
 
+def test_many_waits_and_many_unread_events_are_counted(perdure, working):
+    @orchestration(name="shop::orchestration::crowd")
+    async def crowd(ctx: OrchestrationContext) -> None:
+        await asyncio.gather(*(ctx.schedule_wait(f"event-{number:02}", str) for number in range(25)))
+
+    with working(Registry(crowd)):
+        perdure("start", "crowd", "--id", "a")
+        for number in range(7):
+            perdure("raise", "a", "other", str(number))
+        eventually(lambda: len(perdure("show", "a", "--json").json["unread_events"]) == 7)
+        said = perdure("show", "a")
+
+    assert said.out.count("  #") == 20 + 26
+    assert "  and 5 more\n" in said.out
+    assert "  other 4\n  and 2 more\n" in said.out
+    assert said.out.count("What to do  ") == 3
+
+
 def test_json_has_it_all(perdure, worker):
     perdure("start", "approval", "--id", "a")
     running("a")

@@ -80,9 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refusal as error:
         note(f"perdure: {error.message}")
         return error.status
-    except click.ClickException as error:
-        note(f"perdure: {error.format_message()}")
-        return error.exit_code
     except PerdureError as error:
         note(f"perdure: {error}")
         return MISUSED if isinstance(error, UsageError) else FAILED

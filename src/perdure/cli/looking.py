@@ -86,7 +86,7 @@ def list_(
         write_table(["ID", "ORCHESTRATION", "STATUS", "CHANGED", ""], [_row(each, at) for each in found])
     else:
         only = " that matches" if name or statuses or version or attributes else ""
-        note(f"There is no instance{only} in {store.url}.")
+        note(f"There is no instance{only} in {store.label}.")
     if key is not None:
         note(f"There are more: --after {key}, or a higher --limit.")
     return DONE
@@ -140,7 +140,7 @@ def workers(*, store: Store, as_json: bool) -> int:
     if rows:
         write_table(["WORKER", "", "SINCE", "ORCHESTRATIONS"], rows, cut_last=False)
     else:
-        note(f"No worker is running on {store.url}: perdure worker MODULE:REGISTRY{store.flag}")
+        note(f"No worker is running on {store.label}: perdure worker MODULE:REGISTRY{store.flag}")
     return DONE
 
 

@@ -15,6 +15,7 @@ from perdure.cli.timeline import Step, Timeline
 
 WAITS_SHOWN = 20
 UNREAD_SHOWN = 5
+EVENTS_ADVISED = 3
 INPUT_CHARS_SHOWN = 60
 
 _KINDS = {
@@ -102,7 +103,7 @@ def _events_to_raise(view: View) -> Iterator[str]:
         return  # it goes on without
     me = shell_word(view.status.instance_id)
     unread = {step.name or "" for step in view.timeline.unread.values()}
-    for name in sorted({step.name or "" for step in view.waits_for}):
+    for name in sorted({step.name or "" for step in view.waits_for})[:EVENTS_ADVISED]:
         yield f"Only this event moves it: perdure raise {me} {shell_word(name)} JSON{view.flag}"
         for near in near_names(name, unread):
             yield f"An event {near!r} is there, and nobody has asked for that name; {name!r} may have been meant."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ URL_VARIABLE = "PERDURE_URL"
 NEAR_IDS_AMONG = 1_000
 NEAR_NAMES_SHOWN = 3
 
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
 _ORIGINS = {
     ParameterSource.COMMANDLINE: "as --url says",
     ParameterSource.ENVIRONMENT: f"as {URL_VARIABLE} says",
@@ -40,15 +42,20 @@ class Store:
     source: ParameterSource | None
 
     @property
+    def label(self) -> str:
+        """The URL as it may be shown: without a password."""
+        return _PASSWORD.sub(r"\1:***@", self.url)
+
+    @property
     def flag(self) -> str:
         """What a command that is suggested needs, to mean the same store."""
-        return f" --url {shell_word(self.url)}" if self.source is ParameterSource.COMMANDLINE else ""
+        return f" --url {shell_word(self.label)}" if self.source is ParameterSource.COMMANDLINE else ""
 
     @property
     def origin(self) -> str:
         """Why it is this store."""
         default = f"the default, without --url and {URL_VARIABLE}"
-        return f"the store is {self.url}, {_ORIGINS.get(self.source, default) if self.source else default}"
+        return f"the store is {self.label}, {_ORIGINS.get(self.source, default) if self.source else default}"
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Client]:
@@ -83,7 +90,9 @@ class Store:
     async def _nobody(self, client: Client, instance_id: str) -> str:
         known = await client.list_instances(limit=NEAR_IDS_AMONG)
         hint = did_you_mean(instance_id, (each.instance_id for each in known.items))
-        return f"there is no instance {instance_id!r} in {self.url}{hint}: `perdure list{self.flag}` shows which it has"
+        return (
+            f"there is no instance {instance_id!r} in {self.label}{hint}: `perdure list{self.flag}` shows which it has"
+        )
 
 
 def _make_store(context: click.Context, parameter: click.Parameter, value: str) -> Store:
@@ -180,11 +189,11 @@ async def orchestration_name(client: Client, store: Store, wanted: str, *, unche
         )
     if "::" not in wanted:
         raise Refusal(
-            f"no worker is running on {store.url}, so nobody can say what {wanted!r} is short for: start one, or write "
-            f"the full name, package::orchestration::{wanted}"
+            f"no worker is running on {store.label}, so nobody can say what {wanted!r} is short for: start one, or "
+            f"write the full name, package::orchestration::{wanted}"
         )
     note(
-        f"No worker is running on {store.url}; {wanted} begins when one comes that has it: "
+        f"No worker is running on {store.label}; {wanted} begins when one comes that has it: "
         f"perdure worker MODULE:REGISTRY{store.flag}"
     )
     return wanted

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from perdure.cli.text import cut, safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHARS_SHOWN = 40
 
@@ -59,7 +62,7 @@ def _refuse(word: str) -> NoReturn:
     raise ValueError(f"JSON has no {word}")
 
 
-def _text_of(value: str, fail: Any) -> tuple[str, str]:
+def _text_of(value: str, fail: Callable[[str], NoReturn]) -> tuple[str, str]:
     if value == "-":
         return sys.stdin.read(), "standard input"
     if not value.startswith("@"):
@@ -70,7 +73,6 @@ def _text_of(value: str, fail: Any) -> tuple[str, str]:
         fail(f"{safe(value[1:])} can't be read ({error.strerror}); {safe(value)} means the JSON in that file")
     except UnicodeDecodeError:
         fail(f"{safe(value[1:])} is no text in UTF-8, as JSON is")
-    raise AssertionError("fail always raises")
 
 
 def _cure(text: str) -> str:

@@ -100,7 +100,7 @@ async def _serve(runtime: Runtime, registry: Registry, store: Store) -> None:
         versions = sum(map(len, registry.orchestrations.values()))
         _log.info(
             "working on %s: %d orchestrations, %d activities; Ctrl-C ends it",
-            store.url,
+            store.label,
             versions,
             len(registry.activities),
         )
