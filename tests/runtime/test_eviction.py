@@ -13,6 +13,7 @@ from perdure import (
     activity,
     orchestration,
 )
+from perdure._core.unwinding import graveyard
 
 GO = ExternalEvent[int]("go")
 
@@ -86,6 +87,31 @@ async def test_code_that_clings_to_life_when_it_is_dropped_does_no_harm(database
         for number in range(5):
             kinds = [event.kind async for event in runtime.client.history(f"i-{number}")]
             assert "ActivityScheduled" not in kinds
+
+
+async def test_code_that_will_not_end_is_named_with_its_line(database, caplog):
+    enough: list[bool] = []
+
+    @orchestration(name="immortal")
+    async def immortal(ctx: OrchestrationContext) -> int:
+        while not enough:
+            try:
+                return await ctx.schedule_wait(GO)
+            except BaseException:  # noqa: BLE001, S112 - the mistake
+                continue
+        return -1
+
+    line = immortal.fn.__code__.co_firstlineno + 4
+    async with Runtime(database, Registry(immortal), max_cached_instances=1) as runtime:
+        handles = [await runtime.client.start_orchestration(immortal) for _ in range(2)]
+        for number, handle in enumerate(handles):
+            await handle.raise_event(GO, number)
+        assert [await handle.result() for handle in handles] == [0, 1]
+
+    assert f"could not be closed; they stay in memory, at {__file__}:{line} (" in caplog.text
+    enough.append(True)
+    while graveyard:
+        graveyard.pop().close()
 
 
 async def test_async_generators_and_background_tasks_survive_it(url):

@@ -35,6 +35,9 @@ HANDLES_PER_TURN_MAX = 1_000_000
 INSTANT_US_MAX = 253_402_300_799_999_999
 """The last microsecond of the year 9999; a timer without an end, as in `anyio.sleep_forever`, is due then."""
 
+REFUSALS_MAX = 1_000
+"""How often an execution that is over refuses by `Unwind`; code that swallows it again and again is left waiting."""
+
 _TASKS_BEFORE_PRUNING = 64
 _new_handle = object.__new__
 
@@ -103,6 +106,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         "_dying",
         "_generators",
         "_prune_at",
+        "_refusals",
         "_root",
         "_sequence",
         "_tasks",
@@ -133,6 +137,7 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         self._prune_at = _TASKS_BEFORE_PRUNING
         self._generators: dict[int, ref[Any]] | None = None
         self._dying = 0
+        self._refusals = 0
 
     def timer_created(self, timer: TimerHandle) -> None:
         """A callback was scheduled for later; the execution writes it down."""
@@ -170,6 +175,10 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         """An awaitable in place of a future of this kind: whoever awaits it unwinds."""
         refused = RefusedTask(loop=self)
         refused._number = self.next_number()
+        self._refusals += 1
+        if self._refusals > REFUSALS_MAX:
+            # `while True: try: await ... except BaseException: continue` would never come back.
+            return cast("F", refused)
         refused.set_exception(Unwind(self.over))
         refused._log_traceback = False
         return cast("F", refused)
@@ -411,8 +420,12 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
 
 def where_waiting(task: asyncio.Task[Any]) -> str:
     """The innermost line of a suspended task that is not asyncio's own, or the task's name."""
-    where = task.get_name()
-    coroutine: Any = task.get_coro()
+    return where_suspended(task.get_coro(), task.get_name())
+
+
+def where_suspended(coroutine: Any, otherwise: str) -> str:
+    """The innermost line of a suspended coroutine that is not asyncio's own, if there is one."""
+    where = otherwise
     while isinstance(coroutine, CoroutineType) and (frame := coroutine.cr_frame) is not None:
         if not str(frame.f_globals.get("__name__")).startswith("asyncio."):
             where = f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"

@@ -15,7 +15,9 @@ from perdure import _work as work
 from perdure._client.requests import Request
 from perdure._core.execution import Execution
 from perdure._core.history import read_rows
+from perdure._core.loop import where_suspended
 from perdure._core.stage import Stage
+from perdure._core.unwinding import graveyard
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._runtime.items import going_on, hold_of
@@ -133,6 +135,7 @@ class Orchestrations:
                     live.arrive(Arrival(work.decode_message(message.body), message.seq), message.seq)
                 except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
                     live.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
+        live.check_beginning(record)
         if live.pending or live.damage is not None:
             self._enqueue(live)
 
@@ -444,10 +447,12 @@ class Orchestrations:
             if stubborn:
                 self.stubborn += stubborn
                 _log.warning(
-                    "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory",
+                    "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory, "
+                    "at %s. Let it pass: catch Exception, or raise it again",
                     live.instance_id,
                     stubborn,
                     live.name,
+                    ", ".join(where_suspended(coroutine, "an unknown line") for coroutine in graveyard[-stubborn:]),
                 )
 
     def forget(self, live: Live) -> None:

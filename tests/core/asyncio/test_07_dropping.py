@@ -231,6 +231,34 @@ def test_what_swallows_everything_is_counted_and_kept() -> None:
     graveyard.pop().close()
 
 
+@pytest.mark.parametrize("way", ["dropped", "continues as new"])
+def test_what_swallows_everything_for_ever_comes_back_all_the_same(way: str) -> None:
+    enough: list[bool] = []
+
+    @orchestration
+    async def immortal(ctx: OrchestrationContext) -> None:
+        while not enough:
+            try:
+                await ctx.schedule_wait("e")
+                ctx.continue_as_new()
+            except BaseException:  # noqa: BLE001, S112 - the stubborn one
+                continue
+
+    talk = Conversation(immortal, always_replay=False)
+    talk.start()
+    buried = len(graveyard)
+
+    if way == "dropped":
+        assert talk.drop() == 1
+    else:
+        talk.raise_event("e")
+
+    assert len(graveyard) == buried + 1
+    assert talk.execution not in alive
+    enough.append(True)
+    graveyard.pop().close()
+
+
 def test_it_is_a_replay_while_an_execution_is_dropped() -> None:
     seen: list[bool] = []
 
