@@ -1,0 +1,42 @@
+"""What the tests of Toygres share: a site that may be reached by whoever runs PostgreSQL, and control planes on it."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from examples.toygres.resources import Site
+from tests.toygres.planes import Plane, processes_of
+
+
+@pytest.fixture(scope="module")
+def shared_site():
+    yield from _site()
+
+
+@pytest.fixture
+def site():
+    yield from _site()
+
+
+@pytest.fixture
+def plane(site):
+    plane = Plane(site)
+    yield plane
+    plane.kill()
+
+
+def _site():
+    # Not pytest's own folder, which other users can't pass through, and PostgreSQL runs as one where these run as root.
+    folder = Path(tempfile.mkdtemp(prefix="toygres-")).resolve()
+    folder.chmod(0o755)
+    try:
+        yield Site(folder, durable=False)
+    finally:
+        left = [psutil.Process(pid) for pid in processes_of(folder)]
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left)
+        shutil.rmtree(folder)
