@@ -5,6 +5,6 @@ After each call the answers, and then everything that can be read, must be equal
 it is shown, and `python -m perdure.testing.storage_suite --seed N` plays it again.
 """
 
-from perdure.testing.storage_suite.tape.play import DifferenceError, Make, check
+from perdure.testing.storage_suite.tape.play import DifferenceError, Faults, Make, check
 
-__all__ = ["DifferenceError", "Make", "check"]
+__all__ = ["DifferenceError", "Faults", "Make", "check"]

@@ -18,7 +18,10 @@ from perdure.testing.storage_suite.tape.dice import Dice
 from perdure.testing.storage_suite.tape.items import Book, Items
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
+    Call,
     Commit,
+    Fault,
+    Faulty,
     Find,
     Heartbeat,
     Move,
@@ -30,6 +33,9 @@ from perdure.testing.storage_suite.tape.steps import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+WRITES = (Commit, Heartbeat, Reap, Register, Unregister)
+"""The calls that change something, so that it matters whether they were applied."""
 
 VERSIONS = ("red@1.0.0", "red@2.0.0", "blue@1.0.0")
 ACTIVITIES = ("x", "y", "z")
@@ -51,7 +57,8 @@ USUAL = {
 class Author:
     """Writes one step after the other, and reads the answers."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, faults: bool = False) -> None:
+        self._faults = faults
         self._dice = Dice(seed)
         self._book = Book(self._dice)
         self._items = Items(self._dice, self._book)
@@ -60,7 +67,7 @@ class Author:
         self._tokens: list[bytes] = [b"never sent, 16 b"]
         self._labels: list[int] = []
         self._alive: list[int] = []
-        self._writers: dict[str, Callable[[], Step]] = {
+        self._writers: dict[str, Callable[[], Call]] = {
             "client": self._client,
             "register": self._register,
             "find": self._find,
@@ -68,6 +75,12 @@ class Author:
 
     def next(self) -> Step:
         """The next step."""
+        call = self._call()
+        if self._faults and isinstance(call, WRITES) and self._dice.chance(15):
+            return Faulty(call=call, fault=self._dice.pick(tuple(Fault)))
+        return call
+
+    def _call(self) -> Call:
         dice = self._dice
         if not self._labels:
             return self._register()
@@ -98,6 +111,8 @@ class Author:
 
     def read(self, step: Step, answer: object, records: list[InstanceRecord], workers: list[WorkerRecord]) -> None:
         """Learn from the answer to a step, and from what the store then holds."""
+        if isinstance(step, Faulty):
+            step = step.call
         self._book.records = {each.id: each for each in records}
         self._alive = [each.worker for each in workers]
         if isinstance(step, Commit) and isinstance(answer, Committed):

@@ -20,13 +20,13 @@ from perdure._work import (
 from perdure.testing._clock import ManualClock
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
+    Call,
     Commit,
     Find,
     Heartbeat,
     Move,
     Reap,
     Register,
-    Step,
     Unregister,
 )
 from perdure.testing.storage_suite.world import StorageUnderTest
@@ -44,7 +44,7 @@ class Side:
         self._labels: dict[int, int] = {}
         self._seqs: dict[tuple[int, bytes], int] = {}
 
-    def play(self, step: Step) -> object:
+    def play(self, step: Call) -> object:
         """Make the call; the answer names workers by label and messages by body alone."""
         match step:
             case Register():
@@ -67,6 +67,10 @@ class Side:
                 return self._pages(query)
             case _:
                 assert_never(step)
+
+    def has_applied(self, step: Commit) -> bool | None:
+        """Whether this was the last commit of its worker; None for a client, who can't ask."""
+        return None if step.label is None else self.storage.applied(self._number(step.label), step.token)
 
     def records(self) -> list[InstanceRecord]:
         """All instances."""

@@ -4,6 +4,7 @@ Stores draw worker ids and message numbers as they like, so a step names a worke
 by its body; every body is sent once.
 """
 
+from enum import StrEnum
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -67,4 +68,25 @@ class Find(Struct, frozen=True, kw_only=True):
     query: Query
 
 
-Step: TypeAlias = Register | Heartbeat | Unregister | Reap | Commit | Ask | Move | Find
+Call: TypeAlias = Register | Heartbeat | Unregister | Reap | Commit | Ask | Move | Find
+
+
+class Fault(StrEnum):
+    """What is made to happen to a call of the other store."""
+
+    FAILED = "failed"
+    """It fails, and says so: nothing was applied."""
+    BROKEN = "broken"
+    """It breaks off where its outcome is unknown, and was not applied."""
+    LOST = "lost"
+    """It is applied, and its answer is lost."""
+
+
+class Faulty(Struct, frozen=True, kw_only=True):
+    """A call to which something is made to happen."""
+
+    call: Call
+    fault: Fault
+
+
+Step: TypeAlias = Call | Faulty
