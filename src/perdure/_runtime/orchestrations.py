@@ -249,8 +249,10 @@ class Orchestrations:
                     return self._end(live, arrivals, arrival, now)
             if live.damage is not None:
                 raise live.damage
-            if live.base == 0 and type(arrivals[0].message) is work.Cancel:
-                return self._end(live, arrivals, arrivals[0], now)
+            if live.base == 0:
+                cancel = self._cancel_unstarted(live, arrivals)
+                if cancel is not None:
+                    return self._end(live, arrivals, cancel, now)
             return self._run(live, arrivals, now)
         except StorageUnavailableError:
             # Infrastructure never holds an instance: its messages wait, and the next round tries again.
@@ -258,6 +260,15 @@ class Orchestrations:
             raise
         except BaseException as error:  # noqa: BLE001 - law 7: whatever it is, it holds this instance and no other
             return self._hold(live, arrivals, error)
+
+    def _cancel_unstarted(self, live: Live, arrivals: list[Arrival]) -> Arrival | None:
+        """The cancel that ends an instance before it has run: its start is not due, or this worker lacks its code."""
+        cancels = [arrival for arrival in arrivals if type(arrival.message) is work.Cancel]
+        if not cancels:
+            return None
+        start = arrivals[0].message
+        runs = type(start) is work.Start and self._registry.orchestration(live.name, start.version) is not None
+        return None if runs else cancels[0]
 
     def _run(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
         execution = live.execution or self._loader.load(live, arrivals[0].message)
@@ -345,9 +356,15 @@ class Orchestrations:
     def _end(self, live: Live, arrivals: list[Arrival], by: Arrival, now: int) -> Prepared:
         """End an instance without running its code: a terminate, or a cancel before the start was due."""
         reason = by.message.reason if isinstance(by.message, work.Cancel | work.Terminate) else ""
-        now = max(now, live.last_at)
         with suppress(TurnInterrupted):
             self.drop(live)
+        stored: list[Any] = []
+        if live.base:
+            # A history that can't be read must not keep an instance from ending; what it had asked for goes on, then.
+            with suppress(HeldError):
+                stored = read_rows(self._storage.history(live.incarnation, live.execution_id))
+        told = next((event.at for event in reversed(stored) if isinstance(event, ev.Inbound)), 0)
+        now = max(now, live.last_at, told)
         events: list[Any] = []
         draft_of: Any
         if isinstance(by.message, work.Cancel):
@@ -357,10 +374,7 @@ class Orchestrations:
             if live.base:
                 events = [draft_of]
         draft = self._draft(live, [draft_of])
-        if live.base:
-            # A history that can't be read must not keep an instance from ending; what it had asked for goes on, then.
-            with suppress(HeldError):
-                draft.end_all(read_rows(self._storage.history(live.incarnation, live.execution_id)))
+        draft.end_all(stored)
         turn = work.Turn(
             incarnation=live.incarnation,
             execution=live.execution_id,

@@ -1,0 +1,82 @@
+"""Engines that a test runs round by round, on a store and a clock of its own."""
+
+from msgspec import Raw
+
+from perdure import Registry
+from perdure._ports import Incarnations
+from perdure._runtime.dispatcher import Engine
+from perdure._runtime.hands import Settings
+from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.watchdog import TurnWatch
+from perdure._work import Batch, Deliver, NewInstance, Start, StartInstance, encode_message
+from perdure.storage.memory import MemoryStorage
+from perdure.testing import ManualClock, SeededEntropy
+
+ROUNDS = 3
+
+
+class _NoInbox:
+    def put(self, entries):
+        raise AssertionError(entries)
+
+    def take(self, _wait_us):
+        return []
+
+
+class _NoHands:
+    def start(self, tasks):
+        raise AssertionError(tasks)
+
+    def cancel(self, keys):
+        raise AssertionError(keys)
+
+    def flush(self): ...
+
+
+def make_engine(registry: Registry, storage: MemoryStorage, clock: ManualClock, seed: int = 1) -> Engine:
+    """A worker that has registered and looked for work; it has no activities and no clients."""
+    entropy = SeededEntropy(seed)
+    engine = Engine(
+        storage=storage,
+        registry=registry,
+        clock=clock,
+        entropy=entropy,
+        inbox=_NoInbox(),
+        hands=_NoHands(),
+        settings=Settings(slots=1, worker_name="test"),
+        make_orchestrations=lambda take_slot: Orchestrations(
+            storage=storage,
+            registry=registry,
+            clock=clock,
+            entropy=entropy,
+            incarnations=Incarnations(clock, entropy),
+            cached_max=10,
+            watch=TurnWatch(clock, None),
+            take_slot=take_slot,
+        ),
+    )
+    engine.register()
+    run(engine)
+    return engine
+
+
+def run(engine: Engine) -> None:
+    """Let it do what there is to do."""
+    for _ in range(ROUNDS):
+        engine.run_once()
+
+
+def start(storage: MemoryStorage, instance_id: str, name: str, start_at: int | None = None) -> None:
+    """A client starts an instance."""
+    message = encode_message(Start(input=Raw(b"[]")))
+    new = NewInstance(id=instance_id, incarnation=1, name=name, start=message, start_at=start_at)
+    _commit(storage, StartInstance(new=new))
+
+
+def deliver(storage: MemoryStorage, instance_id: str, message, *, control: bool = False) -> None:
+    """A client sends an instance something."""
+    _commit(storage, Deliver(to_id=instance_id, body=encode_message(message), control=control))
+
+
+def _commit(storage: MemoryStorage, item) -> None:
+    storage.commit(Batch(token=bytes(16), items=(item,)))
