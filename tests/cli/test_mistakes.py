@@ -33,7 +33,7 @@ def test_a_store_that_is_not_there_is_named_with_the_reason_for_it_and_not_made(
     assert (said.status, said.out) == (1, "")
     assert is_one_sentence(said.err)
     assert f"there is no store {folder}/perdure.db: start a worker on it first" in said.err
-    assert "the store is sqlite:///perdure.db, the default, without --url and PERDURE_URL" in said.err
+    assert "(the URL is the default, sqlite:///perdure.db; --url or PERDURE_URL names another)" in said.err
     assert list(folder.iterdir()) == []
 
 
@@ -46,8 +46,8 @@ def test_the_store_is_the_option_s_or_the_variable_s(perdure, monkeypatch):
 
     variable, option = perdure("list"), perdure("list", "--url", "from-option.db")
 
-    assert "from-variable.db, as PERDURE_URL says" in variable.err
-    assert "from-option.db, as --url says" in option.err
+    assert "(PERDURE_URL is sqlite:///from-variable.db)" in variable.err
+    assert "(--url is from-option.db)" in option.err
 
 
 def test_a_password_in_a_url_is_never_shown():
@@ -60,7 +60,7 @@ def test_a_password_in_a_url_is_never_shown():
 def test_an_empty_variable_is_no_store(perdure, monkeypatch):
     monkeypatch.setenv("PERDURE_URL", "")
 
-    assert "the default, without --url and PERDURE_URL" in perdure("list").err
+    assert "the URL is the default" in perdure("list").err
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_an_unknown_id_is_told_with_near_ones(perdure, worker, command):
     [
         (
             "order-1",
-            "order-1 is no JSON (Expecting value: line 1 column 1 (char 0)): a text has double quotes of its own",
+            "order-1 is no JSON: a text has double quotes of its own, '\"order-1\"'",
         ),
         ("{id: 1}", "names and texts in it have double quotes"),
-        ("NaN", "JSON has no NaN"),
+        ("[NaN]", "[NaN] is no JSON (JSON has no NaN): names and texts in it have double quotes"),
         ("", "is no JSON"),
         ("1 2", "Extra data"),
         ("[" * 100_000, "is no JSON"),

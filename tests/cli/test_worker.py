@@ -151,6 +151,7 @@ def test_a_quieter_log_leaves_out_what_is_below(perdure, project):
         ("shop:talk", "shop:talk is <orchestration talk 1.0.0> and no Registry: the registries in that module are"),
         ("shop:BODY", "shop:BODY is not there"),
         ("json", "json:registry is not there: write `registry = Registry(...)` in it"),
+        ("project", "project:registry is not there: did you mean project.registry:registry?"),
         ("json:dumps", "json:dumps is a function and no Registry"),
         (
             "broken",
@@ -170,6 +171,9 @@ def test_a_target_that_is_none_is_told_with_what_is_there(perdure, project, targ
         "leaves": "import sys\nsys.exit(5)\n",
         "twice": TWICE,
     }
+    (project / "project").mkdir()
+    (project / "project" / "__init__.py").touch()
+    (project / "project" / "registry.py").touch()
     for name, text in modules.items():
         (project / f"{name}.py").write_text(text, encoding="utf-8")
 
@@ -187,7 +191,7 @@ def test_a_store_that_can_t_be_opened_is_told_with_the_reason_for_it(perdure, pr
 
     assert said.status == 1
     assert "there is no folder" in said.err
-    assert said.err.endswith("; the store is nowhere/shop.db, as --url says\n")
+    assert said.err.endswith(" (--url is nowhere/shop.db)\n")
 
 
 def test_an_option_that_the_runtime_refuses_is_a_wrong_call(perdure, project):

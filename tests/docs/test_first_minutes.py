@@ -12,7 +12,7 @@ from tests.cli.processes import Worker, perdure, worker
 from tests.docs.pages import ROOT, Page
 
 SECTION = re.compile(r"^## The first five minutes\n(?P<text>.*?)^## ", re.MULTILINE | re.DOTALL)
-PAUSE_S = 2
+PAUSE_S = 3
 
 
 def _commands() -> list[str]:
@@ -34,8 +34,8 @@ def test_an_order_goes_on_after_its_worker_was_ended(tmp_path, how):
     folder = tmp_path / shlex.split(enter)[1]
     module = folder / "shop" / "orchestrations" / "ship_order.py"
     text = module.read_text(encoding="utf-8")
-    assert "PAUSE_S = 5\n" in text
-    module.write_text(text.replace("PAUSE_S = 5\n", f"PAUSE_S = {PAUSE_S}\n"), encoding="utf-8")
+    assert "PAUSE_S = 10\n" in text
+    module.write_text(text.replace("PAUSE_S = 10\n", f"PAUSE_S = {PAUSE_S}\n"), encoding="utf-8")
 
     def run(command: str) -> subprocess.CompletedProcess[str]:
         return perdure(*shlex.split(command)[1:], folder=folder)

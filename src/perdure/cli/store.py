@@ -28,10 +28,6 @@ NEAR_IDS_AMONG = 1_000
 NEAR_NAMES_SHOWN = 3
 
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@/]*@")
-_ORIGINS = {
-    ParameterSource.COMMANDLINE: "as --url says",
-    ParameterSource.ENVIRONMENT: f"as {URL_VARIABLE} says",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +50,13 @@ class Store:
     @property
     def origin(self) -> str:
         """Why it is this store."""
-        default = f"the default, without --url and {URL_VARIABLE}"
-        return f"the store is {self.label}, {_ORIGINS.get(self.source, default) if self.source else default}"
+        match self.source:
+            case ParameterSource.COMMANDLINE:
+                return f"--url is {self.label}"
+            case ParameterSource.ENVIRONMENT:
+                return f"{URL_VARIABLE} is {self.label}"
+            case _:
+                return f"the URL is the default, {self.label}; --url or {URL_VARIABLE} names another"
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[Client]:
@@ -68,7 +69,7 @@ class Store:
         try:
             await client.__aenter__()
         except StorageError as error:
-            raise Refusal(f"{error}; {self.origin}") from error
+            raise Refusal(f"{error} ({self.origin})") from error
         try:
             async with self.naming(client):
                 yield client

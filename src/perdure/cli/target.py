@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from perdure import Activity, Orchestration, RegistrationError, Registry
@@ -100,6 +101,8 @@ def _no_registry(module: ModuleType, module_name: str, attribute: str, value: ob
         what = f"is a {type(value).__name__} and no Registry"
     if registries:
         cure = f"the registries in that module are {', '.join(f'{module_name}:{name}' for name in registries)}"
+    elif hasattr(module, "__path__") and find_spec(f"{module_name}.{DEFAULT_ATTRIBUTE}") is not None:
+        cure = f"did you mean {module_name}.{DEFAULT_ATTRIBUTE}:{DEFAULT_ATTRIBUTE}?"
     else:
         cure = f"write `{DEFAULT_ATTRIBUTE} = Registry(...)` in it"
     return f"{module_name}:{attribute} {what}: {cure}"

@@ -28,7 +28,7 @@ class Json(click.ParamType[Any]):
         try:
             return parse(text)
         except (ValueError, RecursionError) as error:
-            self.fail(f"{where or cut(text, limit=_CHARS_SHOWN)} is no JSON ({error}){_cure(text)}", param, ctx)
+            self.fail(f"{where or cut(text, limit=_CHARS_SHOWN)} is no JSON{_cure(text, error)}", param, ctx)
 
 
 class Attribute(click.ParamType[tuple[str, Any]]):
@@ -75,9 +75,8 @@ def _text_of(value: str, fail: Callable[[str], NoReturn]) -> tuple[str, str]:
         fail(f"{safe(value[1:])} is no text in UTF-8, as JSON is")
 
 
-def _cure(text: str) -> str:
-    if text[:1] in {"{", "["}:
-        return ": names and texts in it have double quotes, as in '{\"id\": 1}'"
+def _cure(text: str, error: Exception) -> str:
     if text and text.replace("-", "").replace("_", "").isalnum() and not text[0].isdigit():
         return f": a text has double quotes of its own, '\"{text}\"'"
-    return ""
+    hint = ": names and texts in it have double quotes, as in '{\"id\": 1}'" if text[:1] in {"{", "["} else ""
+    return f" ({error}){hint}"

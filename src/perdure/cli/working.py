@@ -91,7 +91,7 @@ def worker(*, target: str, store: Store, as_json: bool, log_level: str, **option
     try:
         asyncio.run(_serve(runtime, registry, store))
     except StorageError as error:
-        raise Refusal(f"{error}; {store.origin}") from error
+        raise Refusal(f"{error} ({store.origin})") from error
     return DONE
 
 
