@@ -22,7 +22,7 @@ _WATCHES_LOOKED_THROUGH_MIN = 8
 _ENTRIES_HELD_BACK_MAX = 256
 
 
-class Ending(Struct, frozen=True):
+class Ending(Struct, frozen=True, gc=False):
     """How an instance ended."""
 
     status: Status
@@ -35,14 +35,14 @@ class Ending(Struct, frozen=True):
         return cls(record.status, record.output, record.error) if record.status.is_closed else None
 
 
-class Request(Struct, frozen=True, eq=False):
+class Request(Struct, frozen=True, eq=False, gc=False):
     """An item, and whom to tell what became of it; `resolve` is called on the thread that talks to storage."""
 
     item: Item
     resolve: Callable[[Outcome | BaseException], None]
 
 
-class Watch(Struct, frozen=True, eq=False):
+class Watch(Struct, frozen=True, eq=False, gc=False):
     """Somebody wants to hear of an instance: of its end (an `Ending`), or that it may have changed (None).
 
     `resolve` gets an exception when there is no such instance. `wanted` says, on any thread, whether anybody still
@@ -83,7 +83,7 @@ def news_for(watch: Watch, incarnation: int | None, ending: Ending | None, *, ch
     return None if changed else watch
 
 
-class Call(Struct, frozen=True, eq=False):
+class Call(Struct, frozen=True, eq=False, gc=False):
     """Run this on the thread that talks to storage."""
 
     function: Callable[[], None]

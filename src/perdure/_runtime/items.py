@@ -1,37 +1,76 @@
 """What a turn commits, where no more than a look at its messages and events says so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure import _work as work
-from perdure._events import ActivityCompleted, ActivityScheduled, checksum, encode_events
+from perdure._events import ActivityCompleted, ActivityScheduled, Completed, Started, checksum, encode_events
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.turns import new_task
+from perdure._types import Status
+
+_TWO = 2
 
 
 def going_on(
     live: Live, events: list[Any] | None, arrival: Arrival, take_slot: Callable[[str], bool]
 ) -> Prepared | None:
-    """The commit of a turn that did what nearly all do: it took an activity's result, and asked for the next.
+    """The commit of a turn that did what nearly all do: it took an activity's result, and asked for the next or ended.
 
     None if it did anything else.
     """
-    if events is None or len(events) != 2:  # noqa: PLR2004 - the two
+    if events is None or len(events) != _TWO:
         return None
-    outcome, scheduled = events
-    if type(outcome) is not ActivityCompleted or type(scheduled) is not ActivityScheduled:
+    outcome, then = events
+    if type(outcome) is not ActivityCompleted:
         return None
-    base = live.base
-    data = encode_events(events)
+    if type(then) is ActivityScheduled:
+        turn = work.Turn(
+            incarnation=live.incarnation,
+            execution=live.execution_id,
+            base=live.base,
+            history=_row(live.base, events, outcome.at),
+            tasks=(new_task(then, take_slot(then.name)),),
+            tasks_gone=(outcome.source,),
+        )
+        return Prepared(live=live, item=turn, arrivals=(arrival,), went_on=True)
+    if type(then) is Completed and live.parent is None:
+        turn = work.Turn(
+            incarnation=live.incarnation,
+            execution=live.execution_id,
+            base=live.base,
+            history=_row(live.base, events, outcome.at),
+            tasks_gone=(outcome.source,),
+            change=work.InstanceChange(status=Status.COMPLETED, output=bytes(then.output)),
+        )
+        return Prepared(live=live, item=turn, arrivals=(arrival,), closes=True)
+    return None
+
+
+def beginning(
+    live: Live, events: list[Any] | None, arrivals: Sequence[Arrival], take_slot: Callable[[str], bool]
+) -> Prepared | None:
+    """The commit of a first turn that came straight from a client here and asked for one activity; else None."""
+    if live.create is None or live.base or events is None or len(events) != _TWO or len(arrivals) != 1:
+        return None
+    started, scheduled = events
+    if type(started) is not Started or type(scheduled) is not ActivityScheduled:
+        return None
     turn = work.Turn(
         incarnation=live.incarnation,
         execution=live.execution_id,
-        base=base,
-        history=work.HistoryRow(first=base + 1, last=base + 2, at=outcome.at, data=data, crc=checksum(data)),
+        base=0,
+        create=live.create,
+        history=_row(0, events, started.at),
         tasks=(new_task(scheduled, take_slot(scheduled.name)),),
-        tasks_gone=(outcome.source,),
+        change=work.InstanceChange(version=live.version),
     )
-    return Prepared(live=live, item=turn, arrivals=[arrival], went_on=True)
+    return Prepared(live=live, item=turn, arrivals=arrivals)
+
+
+def _row(base: int, events: list[Any], at: int) -> work.HistoryRow:
+    data = encode_events(events)
+    return work.HistoryRow(first=base + 1, last=base + _TWO, at=at, data=data, crc=checksum(data))
 
 
 def hold_of(live: Live, arrivals: list[Arrival], reason: str) -> work.Hold:

@@ -1,6 +1,7 @@
 """An instance in the worker's memory, and the turns that are on their way to storage."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from perdure._core.execution import Execution
 
 
-class Arrival(Struct, frozen=True, eq=False):
+class Arrival(Struct, frozen=True, eq=False, gc=False):
     """A message and where it came from: a row (`seq`), a timer's row, or this process's memory (seq 0)."""
 
     message: AnyMessage
@@ -117,7 +118,7 @@ class Live:
                 event_id=1,
             )
 
-    def consume(self, arrivals: "list[Arrival]") -> None:
+    def consume(self, arrivals: Iterable[Arrival]) -> None:
         """These rows are gone, so their keys need not be known any more."""
         seqs = self.seqs
         if seqs is None:
@@ -128,15 +129,17 @@ class Live:
         self.seqs = seqs or None
 
 
-class Prepared(Struct, eq=False, kw_only=True):
+class Prepared(Struct, eq=False, kw_only=True, gc=False):
     """A turn that waits for its commit."""
 
     live: Live
     item: Item
-    arrivals: list[Arrival]
+    arrivals: Sequence[Arrival]
     went_on: bool = False
     """Whether the turn did no more than take an outcome and ask for one activity."""
+    closes: bool = False
+    """Whether it did no more than take an outcome and complete."""
     draft: Draft | None = None
     """What else the events say, if it did more."""
-    warnings: list[str] = []
+    warnings: Sequence[str] = ()
     held: str | None = None

@@ -6,7 +6,7 @@ execution is never trusted, so dropping any of them changes nothing but time.
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from perdure._core.stage import Stage
 from perdure._core.unwinding import graveyard
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
-from perdure._runtime.items import going_on, hold_of
+from perdure._runtime.items import beginning, going_on, hold_of
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.loading import Loader
 from perdure._runtime.turns import Draft, Owner, history_row
@@ -216,7 +216,9 @@ class Orchestrations:
                 stage.leave(execution)
             if struck:
                 watch.verdict()
-            turn = going_on(live, execution.events, arrival, self._take_slot)
+            turn = None
+            if execution.ending is None or not execution.warnings:
+                turn = going_on(live, execution.events, arrival, self._take_slot)
             if turn is not None:
                 execution.events = None
                 return turn
@@ -299,7 +301,10 @@ class Orchestrations:
     # -- commits ---------------------------------------------------------------------------------------------------
 
     def _prepare(self, live: Live, execution: Execution, taken: list[Arrival], stale: list[Any]) -> Prepared | None:
+        plain = None if stale or execution.warnings else beginning(live, execution.events, taken, self._take_slot)
         events = execution.take_events()
+        if plain is not None:
+            return plain
         draft = self._draft(live, events)
         for message in stale:
             if isinstance(message, work.TimerDue) and message.execution == live.execution_id:
@@ -348,7 +353,7 @@ class Orchestrations:
             live.children = draft.children
         return draft
 
-    def _answer(self, arrivals: list[Arrival]) -> None:
+    def _answer(self, arrivals: Iterable[Arrival]) -> None:
         for arrival in arrivals:
             if arrival.request is not None:
                 arrival.request.resolve(work.APPLIED)
@@ -387,7 +392,7 @@ class Orchestrations:
         )
         return Prepared(live=live, item=turn, arrivals=arrivals, draft=draft)
 
-    def _hold(self, live: Live, arrivals: list[Arrival], error: BaseException) -> Prepared:
+    def _hold(self, live: Live, arrivals: Sequence[Arrival], error: BaseException) -> Prepared:
         reason = error_info_from_exception(error).summary
         with suppress(TurnInterrupted):
             self.drop(live)
@@ -421,7 +426,9 @@ class Orchestrations:
                 live.base = turn.item.history.last
                 live.last_at = turn.item.history.at
             live.consume(turn.arrivals)
-            if turn.draft is not None and turn.draft.ended is not None:
+            if turn.closes:
+                self.forget(live)
+            elif turn.draft is not None and turn.draft.ended is not None:
                 self._settle_end(live, turn.draft)
         if live.incarnation not in self._lives:
             late = [arrival.request for arrival in live.pending if arrival.request is not None]
