@@ -1,6 +1,7 @@
 """A store with an instance of every kind at rest, twice: one set is damaged, the other must not notice."""
 
 import asyncio
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from perdure import (
 from perdure._work import Batch, Deliver, Query, Raised, encode_message
 from perdure.storage.sqlite import SqliteStorage
 from perdure.testing import Environment, ManualClock
+from tests.folders import in_memory
+from tests.fuzz.damage import Choose, damage
 
 GO = ExternalEvent[dict[str, int]]("go")
 VALUE: dict[str, Any] = {"text": 'héllo "world"', "numbers": [1, 2, {"none": None}], "long": "x" * 200}
@@ -171,3 +174,42 @@ async def _see(env: Environment, kind: str) -> Seen:
         except PerdureError as error:
             seen[name] = (type(error).__name__, str(error))
     return seen
+
+
+ENDINGS = {"completed", "failed"}
+
+
+class Filled:
+    """A store at rest, and what becomes of it when nothing is damaged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "filled.db"
+        self.now_us = asyncio.run(fill(self.path))
+        copy = self.copy(folder)
+        self.sound = asyncio.run(go_on(copy, self.now_us))[1]
+
+    def copy(self, folder: Path) -> Path:
+        """The same store again."""
+        return Path(shutil.copy(self.path, folder / "copy.db"))
+
+    def try_damage(self, choose: Choose) -> str:
+        """Damage one value and let a worker go on; returns what was damaged. What it raises is a defect."""
+        with in_memory() as folder:
+            copy = self.copy(Path(folder))
+            table, column, before, after = damage(copy, choose)
+            sick, well = asyncio.run(asyncio.wait_for(go_on(copy, self.now_us), 20))
+        told = f"{table}.{column}: {before!r} became {after!r}"
+        assert well == self.sound, told
+        if (table, column) in {("history", "data"), ("history", "crc")}:
+            check_that_it_is_found(self.sound, sick)
+        return told
+
+
+def check_that_it_is_found(sound: Seen, sick: Seen) -> None:
+    """Whoever needed the damaged history is held, and says so; who had ended already, needs it no more."""
+    for name in IDS:
+        status, output = sick[name]
+        if status in ENDINGS:
+            assert (status, output) == sound[name], name
+        else:
+            assert status in {"held", "running"}, (name, sick[name])
