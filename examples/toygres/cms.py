@@ -104,8 +104,9 @@ class Cms:
             connection.execute(_SCHEMA)
 
     def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
+        """Close the database, once the last thread has done what it is at."""
+        with self._lock:
+            self._connection.close()
 
     def reserve_server(self, reservation: ServerReservation, creation_id: str) -> None:
         """Make the server's record, and so take its name.

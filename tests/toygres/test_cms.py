@@ -1,8 +1,10 @@
 """The CMS: every change may be made again, and says how it shall be."""
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import apsw
 import pytest
 
 from examples.toygres.activity_types import (
@@ -110,6 +112,24 @@ def test_an_image_is_of_a_server_that_runs(cms):
     for _ in range(2):
         cms.forget_image("i-1")
     assert cms.list_images() == []
+
+
+def test_it_is_closed_between_what_its_threads_do(path):
+    for _ in range(20):
+        cms = Cms(path)
+        begin = threading.Barrier(2)
+
+        def read(cms=cms, begin=begin):
+            begin.wait()
+            with suppress(apsw.ConnectionClosedError):
+                while True:
+                    cms.list_servers()
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        begin.wait()
+        cms.close()
+        reader.join()
 
 
 def test_of_many_who_want_a_name_at_once_one_gets_it(path):

@@ -66,6 +66,7 @@ async def test_a_password_is_in_no_history_no_log_and_no_answer(plane):
         (("POST", "/api/servers", {"name": "<b>"}), 400, "can't be a name"),
         (("POST", "/api/servers", {"name": "x" * 41}), 400, "40 at most"),
         (("POST", "/api/servers", {"name": "a", "size": 1}), 400, "unknown field `size`"),
+        (("POST", "/api/servers", {"name": "a", "settings": {"search_path": "\0"}}), 400, "NUL"),
         (("POST", "/api/servers", []), 400, "Expected `object`"),
         (("POST", "/api/servers", {"name": "a", "image": "none"}), 404, "no image named 'none'"),
         (("POST", "/api/batches", {"prefix": "a", "count": 101}), 400, "1 to 100 servers"),

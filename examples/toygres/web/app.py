@@ -30,7 +30,7 @@ from examples.toygres.cms import NameTakenError, UnknownRecordError
 from examples.toygres.control_plane import BadRequestError, ControlPlane, Plan, ServerView, open_control_plane
 from examples.toygres.web.guard import Guard
 from examples.toygres.web.page import render
-from perdure import InstanceStatus
+from perdure import InstanceStatus, PayloadError
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ _ERRORS: dict[type[Exception], HTTPStatus] = {
     msgspec.MsgspecError: HTTPStatus.BAD_REQUEST,
     NameTakenError: HTTPStatus.CONFLICT,
     UnknownRecordError: HTTPStatus.NOT_FOUND,
+    # Of settings that no history can hold.
+    PayloadError: HTTPStatus.BAD_REQUEST,
 }
 
 
