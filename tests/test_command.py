@@ -42,6 +42,13 @@ def test_the_library_is_imported_without_the_command_s_libraries():
     assert run("-c", code).stdout == "[]\n"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["lst"], ["list"]])
+def test_only_what_a_command_needs_is_imported(arguments):
+    code = f"import sys; from perdure.cli.app import main; main({arguments}); print('perdure._runtime' in sys.modules)"
+
+    assert run("-c", code).stdout.endswith(f"{arguments == ['lst']}\n")
+
+
 def test_what_is_drawn_for_nobody_needs_no_drawing():
     code = "import sys; from perdure.cli.app import main; main(['--version']); print('rich' in sys.modules)"
 

@@ -65,7 +65,7 @@ def test_a_list_is_read_page_by_page(perdure, worker):
 
 
 def test_a_limit_beyond_one_page_of_the_client_is_kept(perdure, worker, monkeypatch):
-    monkeypatch.setattr("perdure.cli.looking.PAGE", 2)
+    monkeypatch.setattr("perdure.cli.listing.PAGE", 2)
     for number in range(5):
         perdure("start", "approval", "--id", f"i-{number}")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.core import ParameterSource
 
-from perdure.cli.app import cli
+from perdure.cli.app import COMMANDS
 from perdure.cli.store import Store
 
 ON_A_STORE = [
@@ -38,7 +38,7 @@ def test_a_store_that_is_not_there_is_named_with_the_reason_for_it_and_not_made(
 
 
 def test_every_command_on_a_store_is_in_that_test():
-    assert {each[0] for each in ON_A_STORE} == set(cli.commands) - {"new", "worker"}
+    assert {each[0] for each in ON_A_STORE} == set(COMMANDS) - {"new", "worker"}
 
 
 def test_the_store_is_the_option_s_or_the_variable_s(perdure, monkeypatch):

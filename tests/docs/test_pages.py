@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from urllib.parse import urlsplit
 
+import click
 import pytest
 
 from perdure.cli.app import cli
@@ -76,7 +77,9 @@ def _check_perdure(line: str) -> None:
     for words in map(shlex.split, line.split(" && ")):
         match words:
             case ["perdure", name, *arguments]:
-                cli.commands[name].make_context(name, arguments)
+                command = cli.get_command(click.Context(cli), name)
+                assert command is not None, line
+                command.make_context(name, arguments)
             case _:
                 assert words[0] == "cd", line
 

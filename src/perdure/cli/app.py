@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,7 @@ import click
 
 from perdure import PerdureError, UsageError, __version__
 from perdure.cli.exits import DONE, FAILED, INTERRUPTED, MISUSED, Refusal
-from perdure.cli.looking import history, list_, show, workers
 from perdure.cli.output import note
-from perdure.cli.project import new
-from perdure.cli.steering import cancel, delete, raise_, start, terminate, wait
-from perdure.cli.working import worker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,17 +20,50 @@ if TYPE_CHECKING:
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class _InOrder(click.Group):
-    """A group that shows its commands in the order in which one meets them."""
+# What each command is for, and where it is; in the order in which one meets them.
+COMMANDS = {
+    "new": ("project:new", "Make a project that runs, in a new folder."),
+    "worker": ("working:worker", "Run a worker until Ctrl-C."),
+    "start": ("steering:start", "Start an orchestration."),
+    "wait": ("steering:wait", "Wait for an instance's end; its result."),
+    "list": ("listing:list_", "List instances, the newest first."),
+    "show": ("showing:show", "Where an instance stands, and what happened."),
+    "history": ("showing:history", "The events of an instance as they are stored."),
+    "workers": ("listing:workers", "List the workers and what they can run."),
+    "raise": ("steering:raise_", "Raise an external event in an instance."),
+    "cancel": ("steering:cancel", "Ask instances to cancel."),
+    "terminate": ("steering:terminate", "End instances at once."),
+    "delete": ("steering:delete", "Delete instances that have ended."),
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called: most need little of what the others do."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, as they were added."""
+        """The names."""
         del ctx
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name."""
+        del ctx
+        # Near names are looked for among the commands that are there.
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                module, _, attribute = COMMANDS[name][0].partition(":")
+                self.add_command(getattr(import_module(f"perdure.cli.{module}"), attribute), name)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help, for which no command is imported."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, what) in COMMANDS.items()])
 
 
 @click.group(
-    cls=_InOrder,
+    cls=_Commands,
     context_settings=_SETTINGS,
     invoke_without_command=True,
     epilog="Every command has --help. The store is --url, else PERDURE_URL, else sqlite:///perdure.db.",
@@ -45,10 +75,6 @@ def cli(context: click.Context) -> int:
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
     return DONE
-
-
-for _command in (new, worker, start, wait, list_, show, history, workers, raise_, cancel, terminate, delete):
-    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from perdure.cli.text import as_json, safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.console import Console
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 Line: TypeAlias = "list[tuple[str, str]]"
 """One line of text in pieces, each with its style; the text is safe already."""
@@ -100,3 +102,8 @@ def write_json(document: Any) -> None:
 def note(sentence: str) -> None:
     """Tell a person something that is no part of the result, on the error stream."""
     click.echo(safe(sentence), err=True)
+
+
+def json_option(command: F) -> F:
+    """The option --json, which gives the command its `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")(command)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from perdure.cli.exits import DONE, Refusal
-from perdure.cli.output import write_json, write_lines
-from perdure.cli.store import json_option
+from perdure.cli.output import json_option, write_json, write_lines
 from perdure.cli.text import safe, shell_word
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _filled(text: str, words: dict[str, str]) -> str:
     return text
 
 
-@click.command(short_help="Make a project that runs, in a new folder.")
+@click.command()
 @click.argument("name")
 @json_option
 def new(*, name: str, as_json: bool) -> int:

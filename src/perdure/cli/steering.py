@@ -18,9 +18,9 @@ from perdure import (
 )
 from perdure._types import INPUTS_MAX
 from perdure.cli.exits import DONE, FAILED, NO_RESULT, NOT_ENDED, Refusal
-from perdure.cli.output import note, write_json, write_lines
+from perdure.cli.output import json_option, note, write_json, write_lines
 from perdure.cli.records import instance_document
-from perdure.cli.store import Store, json_option, orchestration_name, store_option
+from perdure.cli.store import Store, orchestration_name, store_option
 from perdure.cli.text import safe, shell_word, shown
 from perdure.cli.values import Attribute, Json
 
@@ -36,7 +36,7 @@ def _timeout_option(command: Any) -> Any:
     )(command)
 
 
-@click.command(short_help="Start an orchestration.")
+@click.command()
 @click.argument("orchestration")
 @click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=Json())
 @store_option
@@ -115,7 +115,7 @@ def start(
     return asyncio.run(begin())
 
 
-@click.command(short_help="Wait for an instance's end; its result.")
+@click.command()
 @click.argument("instance_id", metavar="ID")
 @store_option
 @json_option
@@ -166,7 +166,7 @@ def _because(status: InstanceStatus[Any]) -> str:
     return f": {status.error.summary if status.status is Status.FAILED else status.error.message}"
 
 
-@click.command("raise", short_help="Raise an external event in an instance.")
+@click.command("raise")
 @click.argument("instance_id", metavar="ID")
 @click.argument("event")
 @click.argument("data", type=Json(), default="null")
@@ -191,7 +191,7 @@ def raise_(*, instance_id: str, event: str, data: Any, store: Store, as_json: bo
     return asyncio.run(send())
 
 
-@click.command(short_help="Ask instances to cancel.")
+@click.command()
 @click.argument("instance_ids", metavar="ID...", nargs=-1, required=True)
 @store_option
 @json_option
@@ -206,7 +206,7 @@ def cancel(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, reason
     return _each(store, instance_ids, ask, "asked to cancel:", as_json=as_json)
 
 
-@click.command(short_help="End instances at once.")
+@click.command()
 @click.argument("instance_ids", metavar="ID...", nargs=-1, required=True)
 @store_option
 @json_option
@@ -221,7 +221,7 @@ def terminate(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, rea
     return _each(store, instance_ids, end, "asked to terminate:", as_json=as_json)
 
 
-@click.command(short_help="Delete instances that have ended.")
+@click.command()
 @click.argument("instance_ids", metavar="ID...", nargs=-1, required=True)
 @store_option
 @json_option

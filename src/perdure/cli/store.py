@@ -119,11 +119,6 @@ def store_option(command: F) -> F:
     )(command)
 
 
-def json_option(command: F) -> F:
-    """The option --json, which gives the command its `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Write one JSON document to standard output.")(command)
-
-
 def near_names(wanted: str, known: Iterable[str]) -> list[str]:
     """Up to three of what is known that resemble what is wanted, the nearest first."""
     from difflib import get_close_matches  # noqa: PLC0415 - few commands need it

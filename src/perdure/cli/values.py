@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -68,7 +67,8 @@ def _text_of(value: str, fail: Callable[[str], NoReturn]) -> tuple[str, str]:
     if not value.startswith("@"):
         return value, ""
     try:
-        return Path(value[1:]).read_text(encoding="utf-8"), safe(value[1:])
+        with open(value[1:], encoding="utf-8") as file:
+            return file.read(), safe(value[1:])
     except OSError as error:
         fail(f"{safe(value[1:])} can't be read ({error.strerror}); {safe(value)} means the JSON in that file")
     except UnicodeDecodeError:

@@ -65,7 +65,7 @@ def _log_to_stderr(level: str, *, as_json: bool) -> None:
     logging.root.setLevel(level.upper())
 
 
-@click.command(short_help="Run a worker until Ctrl-C.")
+@click.command()
 @click.argument("target", metavar="MODULE[:REGISTRY]")
 @store_option
 @click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object a line.")
