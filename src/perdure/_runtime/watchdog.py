@@ -12,6 +12,7 @@ import threading
 import traceback
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 from perdure._ports import Clock
 from perdure.errors import TurnLimitError
@@ -85,13 +86,14 @@ class TurnWatch:
         )
 
     def _swallow(self) -> None:
-        # The exception is raised between two bytecodes of this thread: perhaps only now.
+        # The exception is raised between two bytecodes of this thread: perhaps only now. Asking for it once more leaves
+        # one at most; taking it back instead would leave Python 3.11 looking for it for ever, and stop it if it traces.
         try:
+            _raise_in_thread(self._thread)
             for _ in range(_SWALLOW_ROUNDS):
                 pass
         except TurnInterrupted:
             pass
-        _raise_in_thread(self._thread, None)
 
     def check(self) -> None:
         """Interrupt the turn under way if it has exceeded its limit; called from another thread, every `TICK_S`.
@@ -104,7 +106,11 @@ class TurnWatch:
         turn, since = self._seen
         if turn != self._turn:
             self._seen = (self._turn, now)
-        elif now - since > self._limit_us and self._stack is None and sys.gettrace() is None:
+        elif now - since > self._limit_us and self._stack is None:
+            if _is_debugged(sys._current_frames().get(self._thread)):
+                # Whoever has stepped through it may go on for as long as any turn.
+                self._seen = (turn, now)
+                return
             with self._lock:
                 self._strike(turn)
 
@@ -113,7 +119,7 @@ class TurnWatch:
         try:
             if self._instance is not None and self._turn == turn:
                 self._stack = self._sample()
-                _raise_in_thread(self._thread, TurnInterrupted)
+                _raise_in_thread(self._thread)
         finally:
             self._striking = False
 
@@ -128,12 +134,30 @@ class TurnWatch:
         return _stack_of(sys._current_frames().get(self._thread))
 
 
-def _raise_in_thread(thread: int, kind: type[BaseException] | None) -> None:
-    """Raise an exception in a thread between two of its bytecodes, or take back one that it has not met yet."""
+def _is_debugged(frame: FrameType | None) -> bool:
+    """Whether somebody may be stepping through the turn: a person takes longer than any limit."""
+    monitoring: Any = getattr(sys, "monitoring", None)
+    if monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None:
+        return True
+    # `breakpoint()` traces the frames of its own thread only, other debuggers all threads.
+    tracers = [sys.gettrace()]
+    while frame is not None:
+        tracers.append(frame.f_trace)
+        frame = frame.f_back
+    return any(tracer is not None and not _measures_coverage(tracer) for tracer in tracers)
+
+
+def _measures_coverage(tracer: object) -> bool:
+    # Its tracer in C says so by its type, the one in Python is a method.
+    modules = (type(tracer).__module__, getattr(tracer, "__module__", None))
+    return any(str(module).startswith("coverage") for module in modules)
+
+
+def _raise_in_thread(thread: int) -> None:
+    """Raise the interruption in a thread between two of its bytecodes."""
     import ctypes  # noqa: PLC0415 - slow to load, and hardly ever needed
 
-    raised = None if kind is None else ctypes.py_object(kind)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TurnInterrupted))
 
 
 def _stack_of(frame: FrameType | None, *, theirs_only: bool = False) -> str:
