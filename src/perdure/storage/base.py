@@ -23,7 +23,7 @@ Words that the contract uses:
   somebody buries it, that is, removes its row and frees its work.
 - *child*: an instance whose `parent.incarnation` names an instance. One whose parent is gone counts as a root.
 - An open instance whose `Start` is not yet due waits for it: other messages to it, control messages excepted, fall due
-  together with the start.
+  together with the start. The start of a next execution too comes first, also where a handle is behind.
 - `updated_at` moves with every applied turn and every hold, with nothing else; where another handle was ahead, it
   may stand still until this one has caught up.
 """

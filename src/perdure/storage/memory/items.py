@@ -240,6 +240,8 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
     if change.execution not in (None, turn.execution):
         tables.clear_execution(row)
     if turn.next_start is not None:
+        # Whatever is sent from now on, by whatever clock, falls due behind the start.
+        row.ready_at = max(now, row.ready_at)
         tables.add_first_message(row, turn.next_start, now)
     record = row.record
     status = change.status or (Status.RUNNING if record.status in (Status.PENDING, Status.HELD) else record.status)

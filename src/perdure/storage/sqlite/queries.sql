@@ -225,7 +225,8 @@ SELECT
 FROM jsonb_each(?1) AS j;
 
 -- name: change_instances
--- What turns change on their instances; a closing status takes the owner, a continue-as-new the version.
+-- What turns change on their instances; a closing status takes the owner, a continue-as-new the version. Whatever is
+-- sent after that one, by whatever clock, falls due behind the next start.
 UPDATE instances SET
     changed_at = ?3,
     held_because = NULL,
@@ -235,6 +236,7 @@ UPDATE instances SET
     owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,
     version = CASE WHEN c.restarts THEN c.version ELSE ifnull(c.version, instances.version) END,
     execution = ifnull(c.execution, instances.execution),
+    ready_at = CASE WHEN c.restarts THEN max(?3, instances.ready_at) ELSE instances.ready_at END,
     cancel_requested = instances.cancel_requested OR c.cancel_requested,
     output = ifnull(substr(?2, c.output_at, c.output_size), instances.output),
     error = ifnull(substr(?2, c.error_at, c.error_size), instances.error),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from perdure._types import Status
-from perdure._work import APPLIED, InstanceChange, OutMessage, Refusal, TaskDone
+from perdure._work import APPLIED, Batch, Deliver, InstanceChange, OutMessage, Refusal, TaskDone
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import NAME, SECOND, Worker, about, bodies, events, ids, refused, row, task
 
@@ -54,6 +54,22 @@ class ContinueAsNew(Topic):
         worker.run("sender", messages=tuple(OutMessage(to_id="order", body=b"unread") for _ in range(1_200)))
         self._continue(worker, consumed=())
         assert bodies(worker.take("order"))[0] == b"start again"
+
+    def test_the_start_comes_before_what_a_handle_that_is_behind_sends(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        start = world.clock.now_us()
+        self._continue(worker, consumed=())
+        world.storage.unregister(worker.number)
+        world.clock.set(start - 100)
+        behind = world.worker("behind", storage=world.connect())
+        if behind.storage.now() == start:
+            return  # a backend with one handle for all
+        behind.storage.commit(Batch(token=world.token(), items=(Deliver(to_id="order", body=b"news"),)))
+        assert ids(behind.claim()) == []
+        world.clock.set(start)
+        assert bodies(behind.take("order")) == [b"start again", b"news"]
 
     def test_tasks_and_timers_of_the_ended_execution_are_gone(self) -> None:
         world = self.world
