@@ -61,12 +61,17 @@ class MemoryStorage:
         self._own_commits = 0
         self._seen = 0
 
-    def connect(self) -> "MemoryStorage":
-        """Another handle on the same memory, as another process would have one on the same file."""
-        other = MemoryStorage(self._clock, self._entropy)
+    def connect(self, clock: Clock | None = None, entropy: Entropy | None = None) -> "MemoryStorage":
+        """Another handle on the same memory, as another process would have one on the same file, on its own clock."""
+        other = MemoryStorage(clock or self._clock, entropy or self._entropy)
         other._memory = self._memory
         other._seen = self._memory.commits
         return other
+
+    @property
+    def rows(self) -> Tables:
+        """All rows, for whoever checks them; reading them while another thread writes is not safe."""
+        return self._memory.tables
 
     def now(self) -> int:
         """The store's time, in microseconds UTC; never less than before."""

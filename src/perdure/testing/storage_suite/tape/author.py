@@ -14,7 +14,7 @@ from perdure._work import (
     Query,
     WorkerRecord,
 )
-from perdure.testing.storage_suite.tape.dice import Dice
+from perdure.testing._dice import Dice
 from perdure.testing.storage_suite.tape.items import Book, Items
 from perdure.testing.storage_suite.tape.steps import (
     Ask,

@@ -27,7 +27,7 @@ from perdure._work import (
     Turn,
     Work,
 )
-from perdure.testing.storage_suite.tape.dice import Dice
+from perdure.testing._dice import Dice
 
 IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
 DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
