@@ -110,6 +110,21 @@ def test_an_empty_file_becomes_a_store(path):
     storage.close()
 
 
+@pytest.mark.parametrize("size", [512, 3584, 4096])
+def test_what_a_power_cut_left_of_a_file_in_the_making_becomes_a_store(path, size):
+    path.write_bytes(bytes(size))
+    SqliteStorage(path).close()
+    assert path.read_bytes().startswith(b"SQLite format 3")
+
+
+@pytest.mark.parametrize("content", [bytes(8192), bytes(4095) + b"x", b"x" + bytes(4095)])
+def test_a_file_that_is_not_all_zeros_or_too_long_for_that_is_left_as_it_is(path, content):
+    path.write_bytes(content)
+    with pytest.raises(ForeignDatabaseError):
+        SqliteStorage(path)
+    assert path.read_bytes() == content
+
+
 def test_a_newer_schema_is_refused_and_left_as_it_is(path):
     SqliteStorage(path).close()
     write_with_sqlite(path, "PRAGMA user_version = 99")

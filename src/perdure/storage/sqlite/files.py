@@ -87,19 +87,39 @@ def connect(path: str, *, durability: Durability, busy_timeout_s: float, page_ca
         StorageError: SQLite can't use the file.
     """
     try:
-        raw = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=_STATEMENTS_KEPT)
+        try:
+            return _connect(path, durability, busy_timeout_s, page_cache_kib)
+        except apsw.NotADBError:
+            patiently(lambda: _empty_if_unborn(path), path, busy_timeout_s)
+            return _connect(path, durability, busy_timeout_s, page_cache_kib)
     except apsw.Error as exc:
         raise meaning(exc, path) from exc
-    connection = Connection(raw, path)
+
+
+def _connect(path: str, durability: Durability, busy_timeout_s: float, page_cache_kib: int) -> Connection:
+    raw = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=_STATEMENTS_KEPT)
     try:
+        connection = Connection(raw, path)
         _set_up(connection, durability, busy_timeout_s, page_cache_kib)
-    except apsw.Error as exc:
-        raw.close()
-        raise meaning(exc, path) from exc
     except BaseException:
         raw.close()
         raise
     return connection
+
+
+def _empty_if_unborn(path: str) -> None:
+    """Empty a file of nothing but zeros, which a power cut may leave of one in the making."""
+    # Through SQLite's own way to files: see the law above.
+    file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE, 0])
+    try:
+        for level in (apsw.SQLITE_LOCK_SHARED, apsw.SQLITE_LOCK_RESERVED, apsw.SQLITE_LOCK_EXCLUSIVE):
+            file.xLock(level)
+        size = file.xFileSize()
+        if size <= PAGE_BYTES and not any(file.xRead(size, 0)):
+            file.xTruncate(0)
+    finally:
+        file.xUnlock(apsw.SQLITE_LOCK_NONE)
+        file.xClose()
 
 
 class _Patience:
