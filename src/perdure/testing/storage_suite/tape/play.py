@@ -134,6 +134,9 @@ class _Pair:
                 # It wrote nothing, so there was nothing that could fail.
                 outcome = ""
         self.answer = self._model.play(call) if landed else None
+        # A call that fails has read the clock all the same, and a store's time never goes back behind that.
+        self._model.storage.now()
+        self._other.storage.now()
         if outcome:
             self._met.update((name, outcome) for name in _names(call))
         else:
