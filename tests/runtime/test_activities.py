@@ -332,6 +332,25 @@ async def test_context_variables_of_one_activity_are_not_seen_by_another():
         assert await handle.result() == ["nobody's"] * 5
 
 
+async def test_an_activity_that_takes_over_a_slot_sees_the_variables_of_who_opened_the_runtime():
+    mine: ContextVar[str] = ContextVar("mine", default="nobody's")
+
+    @activity
+    async def leave(name: str) -> str:
+        seen = mine.get()
+        mine.set(name)
+        return seen
+
+    @orchestration
+    async def many(ctx: OrchestrationContext) -> list[str]:
+        return await asyncio.gather(*(ctx.schedule_activity(leave, f"number {number}") for number in range(6)))
+
+    mine.set("the opener's")
+    async with Runtime("memory://", Registry(leave, many), max_activities=2) as runtime:
+        handle = await runtime.client.start_orchestration(many)
+        assert await handle.result() == ["the opener's"] * 6
+
+
 async def test_an_activity_that_an_orchestration_calls_directly_is_refused():
     @orchestration
     async def careless(ctx: OrchestrationContext) -> bool:

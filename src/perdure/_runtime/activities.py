@@ -151,6 +151,8 @@ class Activities:
         self._idle.set()
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        # Each attempt gets a copy of its own: a slot that is passed on must not hand on what the last one has set.
+        self._variables = contextvars.copy_context()
         self._threads = Threads(threads, "perdure-activity", self._loop)
         self._hurried = asyncio.Event()
 
@@ -173,7 +175,8 @@ class Activities:
                 self._report(GoesBack(task, _release(task)))
                 continue
             attempt = self._running[key] = Attempt(task, key)
-            attempt.runner = self._loop.create_task(self._run(attempt), name=task.name)
+            runner = self._loop.create_task(self._run(attempt), name=task.name, context=self._variables.copy())
+            attempt.runner = runner
         if not self._waiting and not self._running:
             self._idle.set()
 
