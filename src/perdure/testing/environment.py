@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from contextlib import AsyncExitStack
-from functools import partial
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
 from perdure._ports import Incarnations
-from perdure._runtime.activities import Activities, Plan
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
@@ -23,6 +20,7 @@ from perdure._work import Query
 from perdure.errors import HeldError, UsageError
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import ManualClock, SeededEntropy
+from perdure.testing._fakes import Doing, FakeTime, FakingActivities, teach
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from perdure._definitions import Activity, Orchestration
     from perdure._registry import Registry
-    from perdure._runtime.activities import TaskKey
+    from perdure._runtime.activities import Activities, TaskKey
     from perdure._runtime.inbox import Entry
     from perdure._types import Duration
     from perdure._work import ClaimedTask
@@ -42,6 +40,8 @@ R = TypeVar("R")
 SLOTS = 100
 THREADS = 4
 SETTLING_ROUNDS = 3
+WAITING_S = 0.25
+"""How long, in real time, fakes may wait for something other than test time before that goes on without them."""
 
 
 class _Inbox:
@@ -79,27 +79,6 @@ class _Hands:
         self._activities.cancel(keys)
 
 
-class _FakingActivities(Activities):
-    """Runs a fake in an activity's place where there is one; payloads pass through the codec all the same."""
-
-    fakes: dict[str, Callable[..., Any]]
-
-    def find_plan(self, name: str) -> Plan | None:
-        """What is to be called in the place of an activity."""
-        plan = super().find_plan(name)
-        fake = None if plan is None else self.fakes.get(plan.name)
-        if plan is not None and fake is not None:
-            plan.takes_ctx = False
-            plan.is_async = True
-            plan.invoke = partial(_call_fake, fake)
-        return plan
-
-
-async def _call_fake(fake: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
-    outcome = fake(*inputs)
-    return await outcome if inspect.isawaitable(outcome) else outcome
-
-
 class Environment:
     """In memory, on test time: sleeping costs nothing.
 
@@ -122,6 +101,8 @@ class Environment:
         self._entropy = SeededEntropy(seed)
         self._fakes: dict[str, Callable[..., Any]] = {}
         self._pump: asyncio.Task[None] | None = None
+        self._fake_time = FakeTime(self._clock)
+        self._given_up: frozenset[TaskKey] = frozenset()
         self._holding_time = 0
         self._quiet = asyncio.Event()
 
@@ -177,7 +158,7 @@ class Environment:
         try:
             while True:
                 await self._settled()
-                due = self._engine.next_due
+                due = self._next_due
                 step = end if due is None else min(end, max(due, self._clock.now_us()))
                 self._move_to(step)
                 if step >= end:
@@ -198,6 +179,8 @@ class Environment:
         self._storage.heartbeat(self._engine.worker)
         self._clock.advance(max(0, instant_us - self._clock.now_us()))
         self._storage.heartbeat(self._engine.worker)
+        if self._fake_time.fire(asyncio.get_running_loop()):
+            self._given_up = frozenset()
 
     async def __aenter__(self) -> Self:
         """Open the environment.
@@ -215,7 +198,7 @@ class Environment:
         self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
         guard_orchestrations(self._registry, self._exits)
-        activities = self._activities = _FakingActivities(
+        activities = self._activities = FakingActivities(
             registry=self._registry,
             clock=self._clock,
             entropy=self._entropy,
@@ -225,6 +208,8 @@ class Environment:
             services=await enter_lifespans(self._registry, self._client, self._exits),
         )
         activities.fakes = self._fakes
+        activities.fake_time = self._fake_time
+        teach(loop)
         self._engine = Engine(
             storage=storage,
             registry=self._registry,
@@ -269,14 +254,30 @@ class Environment:
                 await asyncio.sleep(0)
             if not inbox.is_empty or engine.delay() == 0:
                 continue
-            if engine.busy == 0:
+            if await self._nothing_can_happen():
                 self._quiet.set()
                 if self._may_jump():
-                    self._move_to(engine.next_due or 0)
+                    self._move_to(self._next_due or 0)
                     continue
-                if engine.is_waited_for:
+                if engine.is_waited_for and engine.busy == 0:
                     self._tell_of_held()
             await inbox.news.wait()
+
+    async def _nothing_can_happen(self) -> bool:
+        """Whether nothing can happen without time passing, as far as can be told; if in doubt after a while."""
+        if self._engine.busy == 0:
+            return True
+        if self._activities.doing is Doing.WAITING and self._activities.running != self._given_up:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._inbox.news.wait(), WAITING_S)
+                return False
+            self._given_up = self._activities.running
+        return self._activities.doing is not Doing.WORKING
+
+    @property
+    def _next_due(self) -> int | None:
+        dues = [due for due in (self._engine.next_due, self._fake_time.next_due) if due is not None]
+        return min(dues, default=None)
 
     def _tell_of_held(self) -> None:
         # No worker with mended code will come: who waits for the end, of this instance or of the one at the top of its
@@ -288,7 +289,7 @@ class Environment:
         self._gateway.flush()
 
     def _may_jump(self) -> bool:
-        return self._holding_time == 0 and self._engine.is_waited_for and self._engine.next_due is not None
+        return self._holding_time == 0 and self._engine.is_waited_for and self._next_due is not None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
