@@ -24,7 +24,7 @@ def test_one_that_waits_for_an_event_says_so_and_how_to_raise_it(perdure, worker
     assert re.search(
         r"Waits for\n  #3 external event approved, since [\d:.]+, .* ago, at tests/cli/shop.py:\d+\n", said.out
     )
-    assert "What to do  Only this event moves it: perdure raise 'order 1' approved JSON\n" in said.out
+    assert "What to do  Only an external event moves it: perdure raise 'order 1' approved JSON\n" in said.out
 
 
 def test_the_timeline_tells_each_thing_once_with_its_outcome_and_duration(perdure, worker):

@@ -18,12 +18,10 @@ UNREAD_SHOWN = 5
 EVENTS_ADVISED = 3
 INPUT_CHARS_SHOWN = 60
 
-_KINDS = {
-    "event": "external event",
-    "detached": "detached",
-    "send": "raise",
-    "status": "custom status",
-}
+_KINDS = {"event": "external event", "send": "raise", "status": "custom status"}
+_NOT_BEGUN = (
+    "It has not begun: a worker takes it at once, or when the time that its start was given (start_at) has come."
+)
 _GOOD = {"completed", "fired", "received", "started", "sent", "set"}
 
 
@@ -43,14 +41,10 @@ class View:
     """What the commands that are suggested need to mean the same store."""
 
     @property
-    def is_current(self) -> bool:
-        """Whether this execution is the one that the status is about."""
-        return self.execution_id == self.status.execution_id
-
-    @property
     def waits_for(self) -> list[Step]:
         """What an open instance waits for."""
-        return [] if self.status.is_closed or not self.is_current else self.timeline.waits_for
+        is_over = self.status.is_closed or self.execution_id != self.status.execution_id
+        return [] if is_over else self.timeline.waits_for
 
 
 def advice(view: View) -> list[str]:
@@ -68,7 +62,7 @@ def advice(view: View) -> list[str]:
         return [f"No worker is running on this store, so nothing moves: perdure worker MODULE:REGISTRY{flag}"]
     return [
         *_missing_code(view),
-        *([_not_begun(view)] if status.status is Status.PENDING else []),
+        *([_NOT_BEGUN] if status.status is Status.PENDING else []),
         *_children_that_need_help(view),
         *_events_to_raise(view),
     ]
@@ -87,10 +81,6 @@ def _missing_code(view: View) -> Iterator[str]:
         yield f"No living worker has the activity {name}{did_you_mean(name, activities)}: start one that has it."
 
 
-def _not_begun(_view: View) -> str:
-    return "It has not begun: a worker takes it at once, or when the time that its start was given (start_at) has come."
-
-
 def _children_that_need_help(view: View) -> Iterator[str]:
     for child in view.children.values():
         if not child.is_closed:
@@ -99,12 +89,12 @@ def _children_that_need_help(view: View) -> Iterator[str]:
 
 
 def _events_to_raise(view: View) -> Iterator[str]:
-    if any(step.kind != "event" for step in view.waits_for):
-        return  # it goes on without
-    me = shell_word(view.status.instance_id)
+    names = sorted({step.name or "" for step in view.waits_for if step.kind == "event"})[:EVENTS_ADVISED]
     unread = {step.name or "" for step in view.timeline.unread.values()}
-    for name in sorted({step.name or "" for step in view.waits_for})[:EVENTS_ADVISED]:
-        yield f"Only this event moves it: perdure raise {me} {shell_word(name)} JSON{view.flag}"
+    me = shell_word(view.status.instance_id)
+    for name in names:
+        if all(step.kind == "event" for step in view.waits_for):
+            yield f"Only an external event moves it: perdure raise {me} {shell_word(name)} JSON{view.flag}"
         for near in near_names(name, unread):
             yield f"An event {near!r} is there, and nobody has asked for that name; {name!r} may have been meant."
 
