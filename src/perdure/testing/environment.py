@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
-from perdure._ports import Incarnations
+from perdure._ports import Incarnations, SystemClock
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.watchdog import TurnWatch
+from perdure._runtime.watchdog import TICK_S, TurnWatch
 from perdure._types import Status, duration_us
 from perdure._work import Query
 from perdure.errors import HeldError, UsageError
@@ -79,15 +80,37 @@ class _Hands:
         self._activities.cancel(keys)
 
 
+def watch_from_a_thread(turns: TurnWatch) -> Callable[[], None]:
+    """Have a thread look after turns that don't end; returns what stops it."""
+    stopped = threading.Event()
+
+    def watch() -> None:
+        while not stopped.wait(TICK_S):
+            turns.check()
+
+    thread = threading.Thread(target=watch, name="perdure-environment-watch", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        stopped.set()
+        thread.join()
+
+    return stop
+
+
 class Environment:
     """In memory, on test time: sleeping costs nothing.
 
     Time stands still while anything can be done. While a result is awaited and nothing else can happen, it jumps to
     the next timer, retry or scheduled start; `advance` moves it by hand.
 
+    A fake lives on test time too; an activity that is not faked runs for real, and takes the time that it takes.
+
     Args:
         registry: The definitions under test.
         seed: Repeats the ids, the secrets and the jitter of a run.
+        turn_limit: How long one turn may take in real time before it is interrupted and its instance held, as in a
+            worker; None for no limit. There is none under a debugger.
 
     Example:
         async with Environment(Registry(charge, refund, checkout)) as env:
@@ -95,8 +118,9 @@ class Environment:
             assert await env.run(checkout, Order("o-1", 4200)) == "receipt-1"
     """
 
-    def __init__(self, registry: Registry, /, *, seed: int = 0) -> None:
+    def __init__(self, registry: Registry, /, *, seed: int = 0, turn_limit: Duration | None = 2.0) -> None:
         self._registry = registry
+        self._turns = TurnWatch(SystemClock(), None if turn_limit is None else duration_us(turn_limit, "turn_limit"))
         self._clock = ManualClock()
         self._entropy = SeededEntropy(seed)
         self._fakes: dict[str, Callable[..., Any]] = {}
@@ -197,6 +221,7 @@ class Environment:
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
+        self._exits.callback(watch_from_a_thread(self._turns))
         guard_orchestrations(self._registry, self._exits)
         activities = self._activities = FakingActivities(
             registry=self._registry,
@@ -225,7 +250,7 @@ class Environment:
                 entropy=self._entropy,
                 incarnations=incarnations,
                 cached_max=10_000,
-                watch=TurnWatch(self._clock, None),
+                watch=self._turns,
                 take_slot=take_slot,
             ),
         )
