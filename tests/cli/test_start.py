@@ -1,6 +1,7 @@
 """`perdure start` and `perdure wait`: names, inputs, results, and how they end."""
 
 import io
+import json
 
 from tests.cli.conftest import until
 
@@ -31,6 +32,15 @@ def test_waiting_writes_the_result_as_json(perdure, worker):
 
     assert said.status == 0
     assert said.json == {"deep": [1, 2.5, None, True, "é"]}
+
+
+def test_a_result_is_json_whatever_is_in_it(perdure, worker):
+    text = "\x9b\x7f\u202e\n"
+
+    said = perdure("start", "echo", json.dumps(text), "--wait")
+
+    assert said.out.rstrip("\n").isprintable()
+    assert said.json == text
 
 
 def test_an_input_can_come_from_a_file_or_from_standard_input(perdure, worker, folder, monkeypatch):

@@ -56,6 +56,7 @@ def test_long_values_are_cut_and_say_how_long_they_are():
     assert cut("x" * 1234) == "x" * 100 + "... (1,234 characters)"
     assert cut("x" * 1234, full=True) == "x" * 1234
     assert shown({"a": "é"}) == '{"a": "é"}'
+    assert shown("\x9b") == '"\\u009b"'
 
 
 def test_cutting_never_lets_half_of_a_code_through():

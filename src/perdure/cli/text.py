@@ -39,7 +39,7 @@ def _code(match: re.Match[str]) -> str:
 
 def shown(value: Any, *, full: bool = False) -> str:
     """A stored value as its JSON, cut short unless `full`."""
-    return cut(json.dumps(value, ensure_ascii=False), full=full)
+    return cut(_json(value), full=full)
 
 
 def cut(text: str, *, full: bool = False, limit: int = VALUE_CHARS_SHOWN) -> str:
@@ -51,7 +51,12 @@ def cut(text: str, *, full: bool = False, limit: int = VALUE_CHARS_SHOWN) -> str
 
 def as_json(document: Any) -> str:
     """The document as indented JSON whose strings hold nothing that a terminal would obey."""
-    text = json.dumps(plain(document), ensure_ascii=False, indent=2)
+    return _json(plain(document), indent=2)
+
+
+def _json(value: Any, *, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # Outside of strings JSON has nothing unsafe but the ends of its own lines.
     return "\n".join(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in text.split("\n"))
 
 
