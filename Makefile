@@ -5,6 +5,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 TIMED := $(PY) tools/timed.py
 JOBS ?= 2
+MINUTES ?= 5
 OTHER_PYTHONS := 3.12 3.13
 
 # The rooms that need every branch tested, and what has to hold on every supported Python.
@@ -14,7 +15,7 @@ CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/events t
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo toygres test check bench core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
+.PHONY: help setup demo toygres test check bench chaos core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
 
 help:
 	@echo 'make setup         the virtual environment .venv with everything that the other targets need'
@@ -25,6 +26,7 @@ help:
 	@echo 'make core          the core'"'"'s tests, every branch covered'
 	@echo 'make model         the exhaustive model: live runs equal replays'
 	@echo 'make interpreters  core, codec, API and typing tests on Python $(OTHER_PYTHONS) too'
+	@echo 'make chaos         everything that may go wrong, for MINUTES (5), with running totals'
 	@echo 'make bench         the workloads W1 to W8, beside the peers'
 
 setup: .venv/.stamp
@@ -45,6 +47,9 @@ toygres: setup
 
 bench: setup
 	@$(PY) -m benchmarks
+
+chaos: setup
+	@$(PY) -m tests.chaos --minutes $(MINUTES)
 
 check: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts
