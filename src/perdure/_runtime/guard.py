@@ -1,5 +1,7 @@
 """Finds clocks, chance and blocking calls in orchestration code while it runs, on Python 3.12 and newer.
 
+On Python 3.11 only tests can afford it, by `sys.setprofile`.
+
 `sys.monitoring` reports the calls that the code of registered orchestrations makes, and that functions of the same
 packages make which they call. Libraries are not looked into: what `logging` does with a clock is its own affair. Each
 place that calls is looked at once, and then costs nothing. What this misses (a clock that is handed to `map`, a default
@@ -13,7 +15,7 @@ import functools
 import sys
 from datetime import date
 from threading import Lock
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure._core.loop import OrchestrationLoop
@@ -99,9 +101,53 @@ class Guard:
             _monitor.close()
 
 
+class Profiler:
+    """The same for tests on Python 3.11, which has no cheap way: looks at every call of a turn.
+
+    Args:
+        definitions: The orchestrations to watch, with all code of their packages.
+    """
+
+    def __init__(self, definitions: Iterable[Orchestration[..., Any]]) -> None:
+        self._packages = {_package(definition.fn) for definition in definitions} - {"perdure"}
+
+    def begin(self) -> None:
+        """A turn begins on this thread; whoever else profiles it goes first."""
+        if sys.getprofile() is None:
+            sys.setprofile(self._called)
+
+    def end(self) -> None:
+        """The turn is over."""
+        if sys.getprofile() == self._called:
+            sys.setprofile(None)
+
+    def _called(self, frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call":
+            if self._is_watched(frame):
+                _offend(_judge(called, None), frame)
+        elif event == "call" and frame.f_back is not None and self._is_watched(frame.f_back):
+            _offend(_judge_frame(frame), frame.f_back)
+
+    def _is_watched(self, caller: FrameType) -> bool:
+        return str(caller.f_globals.get("__name__")).partition(".")[0] in self._packages
+
+
 class _Finding(NamedTuple):
     call: str
     cure: str
+
+
+def _offend(finding: _Finding | None, caller: FrameType) -> None:
+    """Refuse a call in a turn of an orchestration, where it is made."""
+    loop = asyncio._get_running_loop()
+    if finding is not None and isinstance(loop, OrchestrationLoop) and loop.over is None:
+        code = caller.f_code
+        loop.offend(
+            ForbiddenCallError(
+                f"{finding.call}() was called in an orchestration, in {code.co_qualname} "
+                f"({code.co_filename}:{caller.f_lineno}). {finding.cure}"
+            )
+        )
 
 
 class _Monitor:
@@ -164,21 +210,13 @@ class _Monitor:
             if isinstance(inner, CodeType):
                 self._watch_code(inner)
 
-    def _called(self, code: CodeType, _offset: int, called: Any, first_argument: object) -> object:
+    def _called(self, _code: CodeType, _offset: int, called: Any, first_argument: object) -> object:
         """A watched place is about to call something; what this raises, appears there."""
         finding = _judge(called, first_argument)
         if finding is None:
             self._follow(called)
             return _monitoring.DISABLE
-        loop = asyncio._get_running_loop()
-        if isinstance(loop, OrchestrationLoop) and loop.over is None:
-            line = sys._getframe(1).f_lineno
-            loop.offend(
-                ForbiddenCallError(
-                    f"{finding.call}() was called in an orchestration, in {code.co_qualname} "
-                    f"({code.co_filename}:{line}). {finding.cure}"
-                )
-            )
+        _offend(finding, sys._getframe(1))
         # Activities may share this function: it stays watched.
         return None
 
@@ -195,7 +233,7 @@ class _Monitor:
 _monitor = _Monitor()
 
 
-def _package(function: FunctionType) -> str:
+def _package(function: Any) -> str:
     return str(function.__globals__.get("__name__", "")).partition(".")[0]
 
 
@@ -213,7 +251,7 @@ def _judge(called: Any, first_argument: object) -> _Finding | None:
     function = called.__func__ if isinstance(called, MethodType) else called
     module, name = function.__module__, function.__qualname__
     cure = _FORBIDDEN.get((module, name))
-    if cure is None and first_argument is _monitoring.MISSING:
+    if cure is None and _monitoring is not None and first_argument is _monitoring.MISSING:
         cure = _FORBIDDEN_WITHOUT_ARGUMENT.get((module, name))
     if cure is not None:
         return _Finding(f"{_shown(module)}.{name}", cure)
@@ -229,6 +267,20 @@ def _judge_method(owner: Any, name: str) -> _Finding | None:
     if random is not None and (owner is random._inst or isinstance(owner, random.SystemRandom)):  # noqa: SLF001 - see above
         return _Finding(f"random.{name}", _CHANCE)
     return None
+
+
+def _judge_frame(frame: FrameType) -> _Finding | None:
+    """The same for a function in Python that has just been entered."""
+    module, name = str(frame.f_globals.get("__name__")), frame.f_code.co_qualname
+    cure = _FORBIDDEN.get((module, name))
+    if cure is not None:
+        return _Finding(f"{_shown(module)}.{name}", cure)
+    if module != "random":
+        return None
+    drawn_from = frame.f_locals.get("self")
+    if name == "Random.__init__" and frame.f_locals.get("x") is None:
+        return _Finding(f"random.{type(drawn_from).__name__}", _CHANCE)
+    return _judge_method(drawn_from, frame.f_code.co_name)
 
 
 def _shown(module: str) -> str:

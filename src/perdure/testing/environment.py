@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -13,7 +14,7 @@ from perdure._ports import Incarnations, SystemClock
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
-from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
+from perdure._runtime.lifespans import FIRST_WATCHED, enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TICK_S, TurnWatch
 from perdure._types import Status, duration_us
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from perdure._definitions import Activity, Orchestration
     from perdure._registry import Registry
     from perdure._runtime.activities import Activities, TaskKey
+    from perdure._runtime.guard import Profiler
     from perdure._runtime.inbox import Entry
     from perdure._types import Duration
     from perdure._work import ClaimedTask
@@ -98,6 +100,22 @@ def watch_from_a_thread(turns: TurnWatch) -> Callable[[], None]:
     return stop
 
 
+class _WatchedTurns(TurnWatch):
+    """Watches turns for what they call, too, on a Python on which workers can't."""
+
+    profiler: Profiler | None = None
+
+    def begin(self, instance_id: str) -> None:
+        super().begin(instance_id)
+        if self.profiler is not None:
+            self.profiler.begin()
+
+    def end(self) -> bool:
+        if self.profiler is not None:
+            self.profiler.end()
+        return super().end()
+
+
 class Environment:
     """In memory, on test time: sleeping costs nothing.
 
@@ -120,7 +138,9 @@ class Environment:
 
     def __init__(self, registry: Registry, /, *, seed: int = 0, turn_limit: Duration | None = 2.0) -> None:
         self._registry = registry
-        self._turns = TurnWatch(SystemClock(), None if turn_limit is None else duration_us(turn_limit, "turn_limit"))
+        self._turns = _WatchedTurns(
+            SystemClock(), None if turn_limit is None else duration_us(turn_limit, "turn_limit")
+        )
         self._clock = ManualClock()
         self._entropy = SeededEntropy(seed)
         self._fakes: dict[str, Callable[..., Any]] = {}
@@ -222,7 +242,7 @@ class Environment:
         self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
         self._exits.callback(watch_from_a_thread(self._turns))
-        guard_orchestrations(self._registry, self._exits)
+        self._guard_orchestrations()
         activities = self._activities = FakingActivities(
             registry=self._registry,
             clock=self._clock,
@@ -257,6 +277,14 @@ class Environment:
         self._engine.register()
         self._pump = loop.create_task(self._run(), name="perdure-environment")
         return self
+
+    def _guard_orchestrations(self) -> None:
+        guard_orchestrations(self._registry, self._exits)
+        if sys.hexversion < FIRST_WATCHED:
+            from perdure._runtime.guard import Profiler  # noqa: PLC0415 - of no use to a newer Python
+
+            versions = self._registry.orchestrations.values()
+            self._turns.profiler = Profiler(each for by_version in versions for each in by_version.values())
 
     def _make_storage(self) -> Any:
         return MemoryStorage(clock=self._clock, entropy=self._entropy)
