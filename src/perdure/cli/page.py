@@ -161,7 +161,8 @@ def _waits(view: View) -> Iterator[Line]:
     yield [("Waits for", "bold")]
     for step in waits[:WAITS_SHOWN]:
         for_how_long = f", since {time_of_day(step.at)}, {ago(step.at, view.at)}"
-        until = "" if step.until is None else f" until {moment(step.until)}, {ago(step.until, view.at)}"
+        due = "until" if step.until is None or step.until > view.at else "that was due"
+        until = "" if step.until is None else f" {due} {moment(step.until)}, {ago(step.until, view.at)}"
         where = "" if step.where is None else f", at {safe(step.where)}"
         child = view.children.get(step.instance_id or "")
         state = "" if child is None else f" ({child.status})"
