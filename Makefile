@@ -6,6 +6,7 @@ PY := .venv/bin/python
 TIMED := $(PY) tools/timed.py
 JOBS ?= 2
 MINUTES ?= 5
+SEEDS ?= 5000
 OTHER_PYTHONS := 3.12 3.13
 
 # The rooms that need every branch tested, and what has to hold on every supported Python.
@@ -15,7 +16,7 @@ CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/events t
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo toygres test check bench chaos core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
+.PHONY: help setup demo toygres test check bench chaos simulate core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
 
 help:
 	@echo 'make setup         the virtual environment .venv with everything that the other targets need'
@@ -27,6 +28,7 @@ help:
 	@echo 'make model         the exhaustive model: live runs equal replays'
 	@echo 'make interpreters  core, codec, API and typing tests on Python $(OTHER_PYTHONS) too'
 	@echo 'make chaos         everything that may go wrong, for MINUTES (5), with running totals'
+	@echo 'make simulate      so many SEEDS (5000) of the simulation, on all cores; part of make test'
 	@echo 'make bench         the workloads W1 to W8, beside the peers'
 
 setup: .venv/.stamp
@@ -50,6 +52,9 @@ bench: setup
 
 chaos: setup
 	@$(PY) -m tests.chaos --minutes $(MINUTES)
+
+simulate: setup
+	@$(TIMED) $@ $(PY) -m perdure.testing.simulation --seeds $(SEEDS) --jobs $(JOBS)
 
 check: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts
@@ -80,4 +85,5 @@ $(OTHER_PYTHONS:%=python-%): python-%: setup
 # The whole suite comes last and alone, so that its closing line is the last thing to read.
 test: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
+	@$(MAKE) --no-print-directory simulate
 	@$(PY) -m pytest -q -n $(JOBS)

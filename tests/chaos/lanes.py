@@ -18,6 +18,7 @@ from pathlib import Path
 
 from perdure.storage.sqlite import SqliteStorage, files
 from perdure.testing import ManualClock, SeededEntropy
+from perdure.testing.simulation.lives import live_many
 from perdure.testing.storage_suite.tape import check
 from tests.chaos.processes import run
 from tests.crashes.harness import Fault, Stage, play
@@ -33,6 +34,7 @@ from tests.storage.sqlite.test_tape_with_faults import FailingDisk
 
 Piece = Callable[[int], Counter[str]]
 
+WORLDS = 100
 FAULTS = [fault for fault in Fault if fault is not Fault.NONE]
 
 
@@ -145,9 +147,16 @@ def tapes(seed: int) -> Counter[str]:
     return Counter({"calls compared with the reference": played, "calls and items that failed": failed})
 
 
+def simulation(seed: int) -> Counter[str]:
+    """Worlds in which everything goes wrong at once."""
+    totals = live_many(range(seed * WORLDS, (seed + 1) * WORLDS), jobs=1)
+    assert not totals.violations, totals.violations
+    return Counter({"simulated worlds": totals.seeds, "faults in simulated worlds": totals.faults.total()})
+
+
 LANES: dict[str, Piece] = {
     piece.__name__.replace("_", "-"): piece
-    for piece in (crashes, crashes_on_a_file, power, processes, histories, rows, tapes)
+    for piece in (crashes, crashes_on_a_file, power, processes, simulation, histories, rows, tapes)
 }
 
 

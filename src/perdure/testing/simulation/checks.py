@@ -1,0 +1,379 @@
+"""What has to hold after every call that the store applied.
+
+The book of grants (`ledger`) and the histories (`chronicle`) are kept from what was accepted; here they are compared
+with each other and with the rows of the store: everything that was asked for is in exactly one place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure import _events as ev
+from perdure import _work as work
+from perdure._core.stage import Stage
+from perdure._types import Status
+from perdure.testing.simulation.chronicle import Chronicle
+from perdure.testing.simulation.ledger import Ledger, TaskKey, Violation
+
+if TYPE_CHECKING:
+    from perdure.storage.memory.rows import InstanceRow, Tables
+
+
+class Checks:
+    """The books on one store. `tables` are its rows, which are read and never written."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._stage = Stage()
+        self.ledger = Ledger()
+        self.chronicles: dict[int, Chronicle] = {}
+        self.by_id: dict[str, int] = {}
+        self.closed: dict[int, Chronicle] = {}
+        """Those of ended instances, which are not looked at any more."""
+        self.mail: dict[int, dict[str, int]] = {}
+        """What was sent to an instance and is not in its history: how often, by its data."""
+        self.stored_mail: set[str] = set()
+        """Everything that was ever sent and accepted."""
+        self.dedup: set[tuple[int, str]] = set()
+        self.cancels: set[int] = set()
+        """Instances that somebody has asked to cancel."""
+        self.terminates: set[int] = set()
+        self.gone: set[str] = set()
+        """Ids of instances that were deleted or replaced."""
+        self.endings: dict[int, work.InstanceChange] = {}
+
+    # -- calls of the store ----------------------------------------------------------------------------------------
+
+    def committed(self, batch: work.Batch, answer: work.Committed) -> None:
+        """A batch was applied."""
+        worker, ledger = batch.worker, self.ledger
+        is_alive = worker is not None and worker in ledger.workers
+        if len(answer.outcomes) != len(batch.items):
+            raise Violation(f"{len(batch.items)} items had {len(answer.outcomes)} outcomes")
+        touched: set[int] = set()
+        with self._stage:
+            for item, outcome in zip(batch.items, answer.outcomes, strict=True):
+                if isinstance(outcome, work.Applied):
+                    _APPLIED[type(item)](self, item, outcome, worker, answer.now, touched)
+                elif outcome.reason is work.Refusal.FENCED and is_alive:
+                    raise Violation(f"{type(item).__name__} of worker {worker} was fenced, and it has a row")
+        if answer.work is not None:
+            self._claimed(worker, answer.work, touched)
+        elif batch.claim is not None and is_alive:
+            raise Violation(f"worker {worker} has a row and was not allowed to claim")
+        for incarnation in touched:
+            self._conserved(incarnation)
+
+    def reaped(self, worker: int, now: int, count: int) -> None:
+        """Dead workers were buried, and what nobody can run was held."""
+        self.ledger.reaped(worker, now, count)
+        for incarnation in list(self.ledger.owner):
+            row = self._tables.instances.get(incarnation)
+            if row is not None and row.record.status is Status.HELD and row.record.owner is None:
+                self.ledger.release(incarnation)
+
+    # -- items -----------------------------------------------------------------------------------------------------
+
+    def _started(
+        self, item: work.StartInstance, outcome: work.Applied, _: int | None, __: int, touched: set[int]
+    ) -> None:
+        new = item.new
+        if outcome.existing is not None or self.by_id.get(new.id) == new.incarnation:
+            return
+        present = self.by_id.get(new.id)
+        if present is not None:
+            self._remove(present, item.cancel)
+        self._born(new, touched)
+
+    def _born(self, new: work.NewInstance, touched: set[int]) -> Chronicle:
+        if new.id in self.by_id or new.incarnation in self.chronicles or new.incarnation in self.closed:
+            raise Violation(f"{new.id} ({new.incarnation}) was created where there is one")
+        chronicle = Chronicle(new.id, new.incarnation, new.parent)
+        self.chronicles[new.incarnation] = chronicle
+        self.by_id[new.id] = new.incarnation
+        touched.add(new.incarnation)
+        return chronicle
+
+    def _remove(self, incarnation: int, cancel: bytes | None = None) -> None:
+        chronicle = self.chronicles.pop(incarnation, None) or self.closed.pop(incarnation, None)
+        assert chronicle is not None  # noqa: S101 - it is known by its id
+        if cancel is not None and not chronicle.is_closed:
+            self.cancels.update(
+                each.incarnation
+                for each in self.chronicles.values()
+                if each.parent is not None and each.parent.incarnation == incarnation
+            )
+        del self.by_id[chronicle.instance_id]
+        self.gone.add(chronicle.instance_id)
+        self.mail.pop(incarnation, None)
+        chronicle.drop(self._stage)
+        self.ledger.release(incarnation)
+        self.ledger.release_tasks([key for key in self.ledger.task_owner if key[0] == incarnation])
+
+    def _delivered(self, item: work.Deliver, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+        incarnation = self.by_id.get(item.to_id)
+        if incarnation is None:
+            raise Violation(f"a message to {item.to_id} was accepted, and there is no such instance")
+        if item.dedup_key is not None:
+            if (incarnation, item.dedup_key) in self.dedup:
+                return
+            self.dedup.add((incarnation, item.dedup_key))
+        if incarnation in self.closed:
+            raise Violation(f"a message to {item.to_id} was accepted, and it has ended")
+        self._mailed(incarnation, item.body)
+        touched.add(incarnation)
+
+    def _mailed(self, incarnation: int, body: bytes) -> None:
+        match work.decode_message(body):
+            case work.Raised(data=data):
+                text = bytes(data).decode()
+                mail = self.mail.setdefault(incarnation, {})
+                mail[text] = mail.get(text, 0) + 1
+                self.stored_mail.add(text)
+            case work.Cancel():
+                self.cancels.add(incarnation)
+            case work.Terminate():
+                self.terminates.add(incarnation)
+
+    def _deleted(self, item: work.Delete, outcome: work.Applied, _: int | None, __: int, ___: set[int]) -> None:
+        tree = [self.by_id[item.id]]
+        known = [*self.chronicles.values(), *self.closed.values()]
+        for incarnation in tree:
+            tree += [
+                each.incarnation for each in known if each.parent is not None and each.parent.incarnation == incarnation
+            ]
+        if outcome.count != len(tree):
+            raise Violation(f"deleting {item.id} removed {outcome.count} instances where it has {len(tree)}")
+        if not item.force and any(incarnation in self.chronicles for incarnation in tree):
+            raise Violation(f"{item.id} was deleted, and not all of its tree had ended")
+        for incarnation in tree:
+            self._remove(incarnation)
+
+    def _turned(self, turn: work.Turn, _: work.Applied, worker: int | None, now: int, touched: set[int]) -> None:
+        ledger, incarnation = self.ledger, turn.incarnation
+        if turn.create is not None:
+            if worker not in ledger.workers:
+                raise Violation(f"a turn that creates {turn.create.id} was taken from {worker}, which has no row")
+            self._born(turn.create, touched)
+            ledger.grant(worker, incarnation)
+        ledger.check_owner(worker, incarnation, "a turn")
+        chronicle = self.chronicles[incarnation]
+        touched.add(incarnation)
+        execution = chronicle.execution
+        if turn.history is not None:
+            begins = len(chronicle.raised)
+            events = chronicle.extend(turn.history, turn.execution, now, self._stage)
+            self._check_code(worker, chronicle, events)
+            self._take_mail(chronicle, chronicle.raised[begins:])
+        elif turn.execution != execution:
+            raise Violation(f"{chronicle.instance_id}: a turn of execution {turn.execution} in {execution}")
+        self._tasks_of(turn, worker, execution)
+        for child in turn.starts:
+            if child.new.id not in self.by_id:
+                self._born(child.new, touched)
+        self._send(turn, touched)
+        self._end(turn, chronicle)
+
+    def _check_code(self, worker: int | None, chronicle: Chronicle, events: list[Any]) -> None:
+        names = self.ledger.workers[worker or 0].names
+        if not isinstance(events[0], ev.Terminated) and f"simulated@{chronicle.version}" not in names:
+            raise Violation(f"{chronicle.instance_id} of version {chronicle.version} was run by one with {set(names)}")
+
+    def _take_mail(self, chronicle: Chronicle, arrived: list[str]) -> None:
+        mail = self.mail.setdefault(chronicle.incarnation, {})
+        for text in arrived:
+            if mail.get(text):
+                mail[text] -= 1
+            elif text in self.stored_mail:
+                raise Violation(f"{chronicle.instance_id}: external event {text} is in its history once too often")
+            # A message from a client of the worker itself may come without ever having been a row.
+            self.stored_mail.add(text)
+
+    def _tasks_of(self, turn: work.Turn, worker: int | None, execution: int) -> None:
+        ledger = self.ledger
+        for task in turn.tasks:
+            if task.local and worker is not None:
+                ledger.grant_task(worker, (turn.incarnation, execution, task.event))
+        ledger.release_tasks((turn.incarnation, execution, event) for event in turn.tasks_gone)
+
+    def _send(self, turn: work.Turn, touched: set[int]) -> None:
+        for message in turn.messages:
+            receiver = message.to_incarnation if message.to_id is None else self._addressed(message)
+            if receiver is not None and receiver in self.chronicles:
+                self._mailed(receiver, message.body)
+                touched.add(receiver)
+
+    def _addressed(self, message: work.OutMessage) -> int | None:
+        """Who gets a message by id: with `child_of` only a child of that instance."""
+        receiver = self.by_id.get(message.to_id or "")
+        if receiver is None or message.child_of is None:
+            return receiver
+        known = self.chronicles.get(receiver)
+        parent = None if known is None else known.parent
+        return receiver if parent is not None and parent.incarnation == message.child_of else None
+
+    def _end(self, turn: work.Turn, chronicle: Chronicle) -> None:
+        change = turn.change
+        status = None if change is None else change.status
+        closes = status is not None and status.is_closed
+        incarnation = turn.incarnation
+        if chronicle.is_closed and not closes:
+            raise Violation(f"{chronicle.instance_id} has a terminal event, and its turn says {status}")
+        moved = turn.next_start is not None
+        if closes or moved:
+            # What belonged to the execution goes with it.
+            keys = [key for key in self.ledger.task_owner if key[0] == incarnation]
+            self.ledger.release_tasks(keys)
+        if closes and change is not None:
+            chronicle.drop(self._stage)
+            self.endings[incarnation] = change
+            self.closed[incarnation] = self.chronicles.pop(incarnation)
+            self.mail.pop(incarnation, None)
+            self.ledger.release(incarnation)
+
+    def _held(self, item: work.Hold, _: work.Applied, worker: int | None, __: int, touched: set[int]) -> None:
+        if item.create is not None:
+            self._born(item.create, touched)
+        else:
+            self.ledger.check_owner(worker, item.incarnation, "a hold")
+        for body in item.messages:
+            if isinstance(work.decode_message(body), work.Raised):
+                self._mailed(item.incarnation, body)
+        keys = [(item.incarnation, item.execution, event) for event in item.tasks_gone]
+        self.ledger.release_tasks(keys)
+        self.ledger.release(item.incarnation)
+        touched.add(item.incarnation)
+        raise Violation(f"{self.chronicles[item.incarnation].instance_id} was held: {item.reason}")
+
+    def _released(
+        self, item: work.InstanceRelease, _: work.Applied, worker: int | None, __: int, touched: set[int]
+    ) -> None:
+        self.ledger.check_owner(worker, item.incarnation, "a release")
+        self.ledger.release(item.incarnation)
+        touched.add(item.incarnation)
+
+    def _attempt_over(
+        self,
+        item: work.TaskDone | work.TaskRetry | work.TaskRelease,
+        _: work.Applied,
+        worker: int | None,
+        __: int,
+        touched: set[int],
+    ) -> None:
+        key = (item.incarnation, item.execution, item.event)
+        self.ledger.check_task(worker, key, type(item).__name__)
+        self.ledger.release_tasks([key])
+        touched.add(item.incarnation)
+
+    # -- claims ----------------------------------------------------------------------------------------------------
+
+    def _claimed(self, worker: int | None, taken: work.Work, touched: set[int]) -> None:
+        if worker is None or worker not in self.ledger.workers:
+            raise Violation(f"worker {worker} has no row, and was granted work")
+        for instance in taken.instances:
+            incarnation = instance.record.incarnation
+            if incarnation not in self.chronicles:
+                raise Violation(f"instance {instance.record.id} was granted, which has ended or never was")
+            self.ledger.grant(worker, incarnation)
+            touched.add(incarnation)
+        for task in taken.tasks:
+            self.ledger.grant_task(worker, (task.incarnation, task.execution, task.event))
+            touched.add(task.incarnation)
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _conserved(self, incarnation: int) -> None:
+        """Everything that an instance waits for is in exactly one place."""
+        chronicle = self.chronicles.get(incarnation)
+        row = self._tables.instances.get(incarnation)
+        if chronicle is None:
+            self._check_gone(incarnation, row)
+            return
+        if row is None:
+            raise Violation(f"{chronicle.instance_id} ({incarnation}) was lost")
+        record = row.record
+        facts = (record.id, record.execution, record.last_event, record.owner)
+        books = (chronicle.instance_id, chronicle.execution, chronicle.last, self.ledger.owner.get(incarnation))
+        if facts != books:
+            raise Violation(f"the row of {record.id} says {facts}, what was accepted is {books}")
+        self._check_rows(chronicle, row)
+
+    def _check_gone(self, incarnation: int, row: InstanceRow | None) -> None:
+        closed = self.closed.get(incarnation)
+        if closed is None:
+            if row is not None:
+                raise Violation(f"{row.record.id} ({incarnation}) is there, and was deleted")
+            return
+        if row is None:
+            raise Violation(f"{closed.instance_id} ({incarnation}), which has ended, was lost")
+        if row.messages or row.timers or row.tasks or row.record.owner is not None or not row.closed:
+            raise Violation(f"{closed.instance_id} has ended, and has still rows")
+
+    def _check_rows(self, chronicle: Chronicle, row: InstanceRow) -> None:
+        outcomes: set[int] = set()
+        answered: set[int] = set()
+        mail: dict[str, int] = {}
+        for message in row.messages.values():
+            match work.decode_message(message.body):
+                case work.ActivityOutcome(execution=execution, source=source) if execution == chronicle.execution:
+                    if source in outcomes:
+                        raise Violation(f"{chronicle.instance_id}: activity {source} has two outcomes")
+                    outcomes.add(source)
+                case work.ChildOutcome(execution=execution, source=source) if execution == chronicle.execution:
+                    answered.add(source)
+                case work.Raised(data=data):
+                    text = bytes(data).decode()
+                    mail[text] = mail.get(text, 0) + 1
+        tasks = {event for execution, event in row.tasks if execution == chronicle.execution}
+        if len(tasks) != len(row.tasks):
+            raise Violation(f"{chronicle.instance_id} has tasks of an execution that has ended: {list(row.tasks)}")
+        wanted = chronicle.tasks.keys()
+        if tasks - wanted or tasks & outcomes or wanted - tasks - outcomes:
+            raise Violation(
+                f"{chronicle.instance_id} waits for activities {sorted(wanted)}; "
+                f"there are tasks {sorted(tasks)} and outcomes {sorted(outcomes)}"
+            )
+        if row.timers != chronicle.timers:
+            raise Violation(f"{chronicle.instance_id} waits for timers {chronicle.timers}; there are {row.timers}")
+        sent = {text: count for text, count in self.mail.get(chronicle.incarnation, {}).items() if count}
+        if mail != sent:
+            raise Violation(f"{chronicle.instance_id} was sent {sent}; there is {mail}")
+        self._check_children(chronicle, answered)
+        self._check_task_owners(row)
+
+    def _check_children(self, chronicle: Chronicle, answered: set[int]) -> None:
+        for event, child in chronicle.children.items():
+            found = self.chronicles.get(self.by_id.get(child.instance_id, 0))
+            place = (chronicle.incarnation, chronicle.execution, event)
+            parent = None if found is None else found.parent
+            is_open = parent is not None and (parent.incarnation, parent.execution, parent.event) == place
+            if is_open == (event in answered):
+                raise Violation(
+                    f"{chronicle.instance_id} waits for child {child.instance_id}, which "
+                    + ("has ended and is open" if is_open else "is neither open nor has its outcome arrived")
+                )
+
+    def _check_task_owners(self, row: InstanceRow) -> None:
+        for (execution, event), task in row.tasks.items():
+            key: TaskKey = (row.record.incarnation, execution, event)
+            if task.owner != self.ledger.task_owner.get(key):
+                raise Violation(f"task {key} is with {task.owner}; it was granted to {self.ledger.task_owner.get(key)}")
+
+    def drop_all(self) -> None:
+        """Let go of the programs that run beside the histories."""
+        with self._stage:
+            for chronicle in [*self.chronicles.values(), *self.closed.values()]:
+                chronicle.drop(self._stage)
+
+
+_APPLIED: dict[type, Any] = {
+    work.StartInstance: Checks._started,
+    work.Deliver: Checks._delivered,
+    work.Delete: Checks._deleted,
+    work.Turn: Checks._turned,
+    work.Hold: Checks._held,
+    work.InstanceRelease: Checks._released,
+    work.TaskDone: Checks._attempt_over,
+    work.TaskRetry: Checks._attempt_over,
+    work.TaskRelease: Checks._attempt_over,
+}

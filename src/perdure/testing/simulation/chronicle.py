@@ -1,0 +1,199 @@
+"""What one instance has been told and has asked for, read from the history that was accepted, event by event.
+
+The rules of a history are kept here a second time, independently of the engine, and its program is run again beside
+it: every prefix must ask for what is recorded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure import _events as ev
+from perdure._core.execution import Execution
+from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.programs import REGISTRIES
+
+if TYPE_CHECKING:
+    from perdure import _work as work
+    from perdure._core.stage import Stage
+
+_ACTIVITY = (ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled)
+_TIMER = (ev.TimerFired, ev.TimerCancelled)
+_CHILD = (ev.ChildCompleted, ev.ChildFailed, ev.ChildCancelled)
+_CLOSING = (ev.Completed, ev.Failed, ev.Cancelled, ev.Terminated)
+
+
+class Chronicle:
+    """The history of one instance so far, and what in it is open.
+
+    Attributes:
+        read: What came out of the mailboxes, by the external events' data, in the order of their arrival.
+        tasks: The activities that have no outcome, by the event that asked for them; so are timers and children.
+    """
+
+    def __init__(self, instance_id: str, incarnation: int, parent: ev.Parent | None) -> None:
+        self.instance_id = instance_id
+        self.incarnation = incarnation
+        self.parent = parent
+        self.execution = 1
+        self.last = 0
+        self.at = 0
+        self.version: str | None = None
+        self.input: Any = None
+        self.first_input: Any = None
+        self.ended: Any = None
+        self.cancel_requested = False
+        self.raised: list[str] = []
+        self.tasks: dict[int, ev.ActivityScheduled] = {}
+        self.timers: dict[int, int] = {}
+        self.children: dict[int, ev.ChildScheduled] = {}
+        self.waits: dict[int, str] = {}
+        self._carried: tuple[ev.Carried, ...] | None = None
+        self._shadow: Execution | None = None
+
+    def drop(self, stage: Stage) -> None:
+        """Let go of the program that runs beside the history."""
+        shadow, self._shadow = self._shadow, None
+        if shadow is not None:
+            with stage.on(shadow):
+                shadow.drop()
+
+    def extend(self, row: work.HistoryRow, execution: int, now: int, stage: Stage) -> list[Any]:
+        """Take in the events of one accepted turn; returns them."""
+        if execution != self.execution:
+            raise self._wrong(f"a turn of execution {execution} was accepted in execution {self.execution}")
+        if ev.checksum(row.data) != row.crc:
+            raise self._wrong("the checksum of an accepted row is wrong")
+        events = ev.decode_events(row.data)
+        if [event.id for event in events] != list(range(self.last + 1, row.last + 1)) or row.first != self.last + 1:
+            raise self._wrong(f"events {row.first}-{row.last} were accepted behind event {self.last}")
+        for event in events:
+            if self.ended is not None:
+                raise self._wrong(f"event {event.id} was accepted behind the end")
+            self._take(event, now)
+        self.last = row.last
+        self._replay(events, stage)
+        if isinstance(self.ended, ev.ContinuedAsNew):
+            self._continue(stage)
+        elif self.ended is not None:
+            self.drop(stage)
+        return events
+
+    def _wrong(self, why: str) -> Violation:
+        return Violation(f"{self.instance_id} ({self.incarnation}): {why}")
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Any, now: int) -> None:
+        if isinstance(event, ev.Inbound):
+            if event.at < self.at:
+                raise self._wrong(f"event {event.id} is older than one before it")
+            self.at = event.at
+        taker = _TAKERS.get(type(event))
+        if taker is not None:
+            taker(self, event)
+        elif isinstance(event, _ACTIVITY):
+            self._answered(self.tasks, event)
+        elif isinstance(event, _TIMER):
+            fire_at = self._answered(self.timers, event)
+            if isinstance(event, ev.TimerFired) and (event.at < fire_at or now < fire_at):
+                raise self._wrong(f"timer {event.source} fired at {event.at}, due at {fire_at}, stored at {now}")
+        elif isinstance(event, _CHILD):
+            self._answered(self.children, event)
+        if isinstance(event, ev.Ended | ev.Terminated):
+            self._end(event)
+
+    def _answered(self, asked: dict[int, Any], event: Any) -> Any:
+        if event.source not in asked:
+            raise self._wrong(f"event {event.id} ({type(event).__name__}) answers {event.source}, which is not open")
+        return asked.pop(event.source)
+
+    def _started(self, event: ev.Started) -> None:
+        if event.id != 1 or event.execution != self.execution:
+            raise self._wrong(f"execution {event.execution} begins at event {event.id} of {self.execution}")
+        if self._carried is not None and tuple(event.carried) != self._carried:
+            raise self._wrong(f"execution {event.execution} was not given what the one before it had not read")
+        self.version = event.version
+        self.input = event.input
+        if self.execution == 1:
+            self.first_input = event.input
+
+    def _asked_activity(self, event: ev.ActivityScheduled) -> None:
+        self.tasks[event.id] = event
+
+    def _asked_timer(self, event: ev.TimerCreated) -> None:
+        self.timers[event.id] = event.fire_at
+
+    def _asked_child(self, event: ev.ChildScheduled) -> None:
+        self.children[event.id] = event
+
+    def _asked_wait(self, event: ev.WaitStarted) -> None:
+        if event.took is None:
+            self.waits[event.id] = event.name
+
+    def _cancelled_wait(self, event: ev.WaitCancelled) -> None:
+        self.waits.pop(event.source, None)
+        if event.gave_to is not None:
+            self.waits.pop(event.gave_to, None)
+
+    def _raised(self, event: ev.EventRaised) -> None:
+        self.raised.append(bytes(event.data).decode())
+        if event.wait is not None and self.waits.pop(event.wait, None) != event.name:
+            raise self._wrong(f"event {event.id} was given to {event.wait}, which is no open wait for {event.name}")
+
+    def _cancel(self, event: ev.CancelRequested) -> None:
+        if self.cancel_requested:
+            raise self._wrong(f"event {event.id} asks again for a cancel")
+        self.cancel_requested = True
+
+    def _end(self, event: Any) -> None:
+        self.ended = event
+
+    def _continue(self, stage: Stage) -> None:
+        self._carried = tuple(self.ended.carried)
+        self.drop(stage)
+        self.execution += 1
+        self.last = 0
+        self.ended = None
+        self.cancel_requested = False
+        self.tasks, self.timers, self.children, self.waits = {}, {}, {}, {}
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended, and not to go on in another execution."""
+        return isinstance(self.ended, _CLOSING)
+
+    # -- replay ----------------------------------------------------------------------------------------------------
+
+    def _replay(self, events: list[Any], stage: Stage) -> None:
+        if self._shadow is None:
+            started = events[0]
+            if isinstance(started, ev.Terminated):
+                return
+            definition = REGISTRIES["all"].orchestration(started.name, started.version)
+            assert definition is not None  # noqa: S101 - the registry has all versions
+            self._shadow = Execution(self.instance_id, self.incarnation, definition)  # type: ignore[abstract]  # set by name
+        stage.enter(self._shadow)
+        try:
+            self._shadow.replay(events)
+        except Exception as error:
+            raise self._wrong(f"a replay up to event {events[-1].id} differs: {error}") from error
+        finally:
+            stage.leave(self._shadow)
+        # That an abandoned child is no longer waited for is written nowhere.
+        waited_for = self._shadow.open
+        for event in [event for event, child in self.children.items() if child.on_close == "abandon"]:
+            if event not in waited_for:
+                del self.children[event]
+
+
+_TAKERS: dict[type, Any] = {
+    ev.Started: Chronicle._started,
+    ev.ActivityScheduled: Chronicle._asked_activity,
+    ev.TimerCreated: Chronicle._asked_timer,
+    ev.ChildScheduled: Chronicle._asked_child,
+    ev.WaitStarted: Chronicle._asked_wait,
+    ev.WaitCancelled: Chronicle._cancelled_wait,
+    ev.EventRaised: Chronicle._raised,
+    ev.CancelRequested: Chronicle._cancel,
+}

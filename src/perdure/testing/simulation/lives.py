@@ -1,0 +1,140 @@
+"""Lives of worlds: one by its seed, many on all cores, and the smallest that still shows what a seed has found."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+from perdure._ports import SystemClock
+from perdure.testing.simulation.faults import CALL_FAULTS, WAKE_FAULTS, WORLD_FAULTS
+from perdure.testing.simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CLASSES = frozenset({*CALL_FAULTS, *WORLD_FAULTS, *WAKE_FAULTS})
+_CHUNK = 10
+_FINDINGS_MAX = 20
+
+
+@dataclass(frozen=True)
+class Life:
+    """What became of one seed. `found` is the promise that was broken, None if all were kept."""
+
+    seed: int
+    found: str | None
+    faults: Counter[str]
+    steps: int
+    virtual_us: int
+    trace: str
+    """A digest of everything that happened: equal for equal seeds."""
+
+
+@dataclass
+class Totals:
+    """What became of many seeds."""
+
+    seeds: int = 0
+    seconds: float = 0.0
+    virtual_hours: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+    violations: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, life: Life) -> None:
+        """One more."""
+        self.seeds += 1
+        self.virtual_hours += life.virtual_us / 3.6e9
+        self.faults += life.faults
+        if life.found is not None:
+            self.violations.append((life.seed, life.found))
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "seeds": self.seeds,
+            "seconds": round(self.seconds, 1),
+            "virtual_hours": round(self.virtual_hours, 1),
+            "faults": self.faults.total(),
+            "faults_by_kind": dict(sorted(self.faults.items())),
+            "violations": [{"seed": seed, "found": found} for seed, found in self.violations],
+        }
+
+
+def live(seed: int, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None) -> Life:
+    """Let the world of this seed live."""
+    return _told(lived(seed, allowed, roots))
+
+
+def lived(seed: int, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None) -> World:
+    """The world of this seed, at its end; `trace` says what happened in it."""
+    world = World(seed, allowed=allowed, roots=roots)
+    world.run()
+    return world
+
+
+def _told(world: World) -> Life:
+    failure = world.failure
+    digest = blake2b(digest_size=16)
+    for entry in world.trace:
+        digest.update(repr(entry).encode())
+    return Life(
+        seed=world.seed,
+        found=None if failure is None else f"{type(failure).__name__}: {failure}",
+        faults=world.faults.happened,
+        steps=world.timeline.steps,
+        virtual_us=world.timeline.now,
+        trace=digest.hexdigest(),
+    )
+
+
+def _live(seed: int) -> Life:
+    life = live(seed)
+    # What a world leaves behind is in cycles; a look at the youngest is cheap, and now and then at all.
+    gc.collect(2 if seed % 50 == 0 else 0)
+    return life
+
+
+def live_many(seeds: Iterable[int], *, jobs: int, seconds: float | None = None) -> Totals:
+    """Let many worlds live, on so many processes, until the seeds or the seconds are spent, or enough is found."""
+    clock = SystemClock()
+    begin = clock.monotonic_us()
+    totals = Totals()
+
+    def is_over() -> bool:
+        totals.seconds = (clock.monotonic_us() - begin) / 1e6
+        return (seconds is not None and totals.seconds >= seconds) or len(totals.violations) >= _FINDINGS_MAX
+
+    for life in _lives(seeds, jobs):
+        totals.add(life)
+        if is_over():
+            break
+    is_over()
+    return totals
+
+
+def _lives(seeds: Iterable[int], jobs: int) -> Iterator[Life]:
+    if jobs <= 1:
+        yield from map(_live, seeds)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(_live, seeds, chunksize=_CHUNK)
+
+
+def shrunk(seed: int) -> tuple[frozenset[str], frozenset[int]]:
+    """The fewest classes of faults and programs, dropped one by one, with which the seed still finds something."""
+    world = lived(seed)
+    allowed = frozenset(world.faults.happened)
+    roots = frozenset(range(len(world.roots)))
+    if live(seed, allowed, roots).found is None:
+        return CLASSES, roots
+    for name in sorted(allowed):
+        if live(seed, allowed - {name}, roots).found is not None:
+            allowed -= {name}
+    for number in sorted(roots):
+        if len(roots) > 1 and live(seed, allowed, roots - {number}).found is not None:
+            roots -= {number}
+    return allowed, roots

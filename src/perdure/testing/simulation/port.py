@@ -1,0 +1,185 @@
+"""The store as one simulated process sees it: calls fail, hang and answer late, and every applied call is checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from perdure.errors import OutcomeUnknownError, StorageUnavailableError
+from perdure.storage.base import LEASE_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure import _work as work
+    from perdure.testing.simulation.host import Host
+    from perdure.testing.simulation.world import World
+
+
+class Dead(BaseException):
+    """The process was killed here."""
+
+
+class StorePort:
+    """A `Storage` and an `Inspector` for one process of the world."""
+
+    def __init__(self, world: World, host: Host, store: Any) -> None:
+        self._world = world
+        self._host = host
+        self._store = store
+
+    def now(self) -> int:
+        """The store's time, as this process sees it."""
+        answer: int = self._store.now()
+        return answer
+
+    def register(
+        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+    ) -> work.WorkerRecord:
+        """Make a worker row."""
+
+        def apply() -> work.WorkerRecord:
+            record: work.WorkerRecord = self._store.register(
+                name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us
+            )
+            self._world.checks.ledger.registered(record, self._store.now())
+            self._host.numbers.add(record.worker)
+            return record
+
+        answer: work.WorkerRecord = self._call("register", apply)
+        return answer
+
+    def heartbeat(self, worker: int, /) -> bool:
+        """Extend the worker's lease."""
+
+        def apply() -> bool:
+            answer: bool = self._store.heartbeat(worker)
+            self._world.checks.ledger.beaten(worker, self._store.now(), answer)
+            return answer
+
+        return bool(self._call("heartbeat", apply))
+
+    def unregister(self, worker: int, /) -> None:
+        """Release everything."""
+
+        def apply() -> None:
+            self._store.unregister(worker)
+            self._world.checks.ledger.unregistered(worker)
+
+        self._call("unregister", apply)
+
+    def reap(self, worker: int, /) -> int:
+        """Bury the dead."""
+
+        def apply() -> int:
+            answer: int = self._store.reap(worker)
+            self._world.checks.reaped(worker, self._store.now(), answer)
+            if answer:
+                self._world.others_see_change(self._host)
+            return answer
+
+        return int(self._call("reap", apply))
+
+    def commit(self, batch: work.Batch, /) -> work.Committed:
+        """Apply a batch."""
+
+        def apply() -> work.Committed:
+            answer: work.Committed = self._store.commit(batch)
+            self._world.checks.committed(batch, answer)
+            self._world.committed(self._host, batch, answer)
+            return answer
+
+        answer: work.Committed = self._call("commit", apply)
+        return answer
+
+    def applied(self, worker: int, token: bytes, /) -> bool:
+        """Whether the last commit was this one."""
+        return bool(self._call("applied", lambda: self._store.applied(worker, token)))
+
+    def changed(self) -> bool:
+        """Whether others have written; a wake-up that may get lost."""
+        answer = bool(self._call("changed", self._store.changed))
+        fault = self._world.faults.of_wake_up()
+        if fault == "wake-up lost":
+            return False
+        return answer or fault == "wake-up for nothing"
+
+    def history(self, incarnation: int, execution: int, /) -> Any:
+        """All rows of one execution."""
+        return self._call("history", lambda: self._store.history(incarnation, execution))
+
+    def read_history(self, incarnation: int, execution: int, /) -> Any:
+        """All rows of one execution."""
+        return self._call("read_history", lambda: self._store.read_history(incarnation, execution))
+
+    def get(self, instance_id: str, /) -> Any:
+        """One instance."""
+        return self._call("get", lambda: self._store.get(instance_id))
+
+    def get_many(self, instance_ids: Sequence[str], /) -> Any:
+        """Those that exist."""
+        return self._call("get_many", lambda: self._store.get_many(instance_ids))
+
+    def find(self, query: work.Query, /) -> Any:
+        """One page."""
+        return self._call("find", lambda: self._store.find(query))
+
+    def workers(self) -> Any:
+        """The registered workers."""
+        return self._call("workers", self._store.workers)
+
+    def close(self) -> None:
+        """The process ends."""
+        self._store.close()
+
+    # -- what goes wrong -------------------------------------------------------------------------------------------
+
+    def _call(self, operation: str, apply: Callable[[], Any]) -> Any:
+        world, host = self._world, self._host
+        if not host.alive:
+            raise Dead
+        world.timeline.now += 40
+        fault = world.faults.of_call(operation)
+        if fault is None:
+            return self._apply(apply)
+        world.note(host.name, operation, fault)
+        return self._faulty(apply, fault)
+
+    def _apply(self, apply: Callable[[], Any]) -> Any:
+        try:
+            return apply()
+        except Exception as error:
+            self._world.fail(error)
+            raise Dead from error
+
+    def _faulty(self, apply: Callable[[], Any], fault: str) -> Any:
+        host = self._host
+        match fault:
+            case "refused":
+                raise StorageUnavailableError("simulated: the store can't be reached")
+            case "unknown and lost":
+                raise OutcomeUnknownError("simulated: the connection broke before the store had heard of it")
+            case "hangs before":
+                host.hang()
+            case "killed before":
+                host.kill()
+                raise Dead
+            case "paused before":
+                host.pause()
+                host.stand_still()
+            case _:
+                pass
+        answer = self._apply(apply)
+        match fault:
+            case "unknown though applied":
+                raise OutcomeUnknownError("simulated: the connection broke behind the commit")
+            case "answers late":
+                host.hang()
+            case "killed after":
+                host.kill()
+                raise Dead
+            case "paused after":
+                host.pause()
+                host.stand_still()
+            case _:
+                pass
+        return answer

@@ -1,0 +1,318 @@
+"""Random orchestrations: a program is data, drawn from the seed, and one orchestration that runs any of them.
+
+A program is a list of parts, each a node; between two parts it continues as new. A node is `[kind, number, ...]` and
+yields `[kind, number, what came of it]`, so the result of a program shows which way it took; `reference` says which
+ways are allowed. What activities do is in their input: how long they take, how often they fail, for how many attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from perdure import (
+    ActivityContext,
+    Backoff,
+    NonRetryableError,
+    OrchestrationContext,
+    Registry,
+    RetryPolicy,
+    activity,
+    orchestration,
+)
+from perdure.testing.simulation.work import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from perdure.testing._dice import Dice
+
+Node: TypeAlias = list[Any]
+Program: TypeAlias = list[Node]
+
+MAILBOXES = ("a", "b")
+NAME = "simulated"
+ATTEMPTS = 3
+ATTEMPT_S = 4.0
+LONG_S = 60.0
+_POLICIES = {
+    "none": None,
+    "retry": RetryPolicy(ATTEMPTS, backoff=Backoff.exponential(0.2, max=2, jitter=0.5)),
+    "limit": RetryPolicy(ATTEMPTS, backoff=Backoff.fixed(0.1), attempt_timeout=ATTEMPT_S),
+}
+
+
+class SimulatedError(Exception):
+    """What a simulated activity fails with when another attempt may help."""
+
+
+class SimulatedEndError(NonRetryableError):
+    """What it fails with for good, and what a program raises."""
+
+
+# -- drawing ---------------------------------------------------------------------------------------------------------
+
+_LEAVES = {"act": 34, "timer": 8, "sleep": 5, "wait": 7, "status": 3, "chance": 3, "detach": 3, "send": 4, "raise": 2}
+_BRANCHES = {"seq": 10, "par": 16, "race": 10, "pick": 9, "try": 10, "child": 9, "timeout": 5, "task": 5, "guard": 5}
+_DEPTH_MAX = 3
+
+
+class Author:
+    """Writes programs; `targets` are the instances that they may send events to."""
+
+    def __init__(self, dice: Dice, targets: int) -> None:
+        self._dice = dice
+        self._targets = targets
+        self._number = 0
+
+    def program(self, depth: int = 0) -> Program:
+        """One to three parts."""
+        parts = 1 if depth or not self._dice.chance(30) else 2 + self._dice.below(2)
+        return [self._body(depth) for _ in range(parts)]
+
+    def _body(self, depth: int) -> Node:
+        return self._new("seq", [self._node(depth + 1) for _ in range(1 + self._dice.below(3 if depth else 4))])
+
+    def _new(self, kind: str, *rest: Any) -> Node:
+        self._number += 1
+        return [kind, self._number, *rest]
+
+    def _node(self, depth: int) -> Node:
+        dice = self._dice
+        if depth >= _DEPTH_MAX or dice.chance(55):
+            return self._leaf(dice.weighted(_LEAVES))
+        return self._branch(dice.weighted(_BRANCHES), depth)
+
+    def _leaf(self, kind: str) -> Node:
+        dice = self._dice
+        match kind:
+            case "act":
+                return self._act()
+            case "timer" | "sleep":
+                return self._new(kind, self._seconds())
+            case "wait":
+                return self._new(kind, dice.pick(MAILBOXES))
+            case "detach":
+                return self._new(kind, [self._new("seq", [self._act()])])
+            case "send":
+                return self._new(kind, dice.below(self._targets), dice.pick(MAILBOXES))
+            case _:
+                return self._new(kind)
+
+    def _act(self) -> Node:
+        dice = self._dice
+        ms = 0 if dice.chance(50) else dice.below(3_000)
+        drawn = dice.below(100)
+        if drawn < 75:  # noqa: PLR2004 - per cent
+            return self._new("act", dice.pick(("none", "retry", "limit")), {"ms": ms})
+        if drawn < 88:  # noqa: PLR2004 - per cent
+            return self._new("act", "retry", {"ms": ms, "fails": 1 + dice.below(ATTEMPTS)})
+        if drawn < 94:  # noqa: PLR2004 - per cent
+            return self._new("act", "limit", {"ms": 0, "hangs": 1 + dice.below(ATTEMPTS)})
+        return self._new("act", "retry", {"ms": ms, "ends": True})
+
+    def _seconds(self) -> float:
+        return self._dice.below(100) / 10 if self._dice.chance(85) else LONG_S
+
+    def _branch(self, kind: str, depth: int) -> Node:
+        dice = self._dice
+
+        def some(least: int, most: int) -> list[Node]:
+            return [self._node(depth + 1) for _ in range(least + dice.below(most - least + 1))]
+
+        match kind:
+            case "seq":
+                return self._new(kind, some(1, 3))
+            case "par" | "race":
+                return self._new(kind, some(2, 3))
+            case "pick":
+                drawn = [self._leaf(dice.pick(("act", "timer", "wait"))) for _ in range(2 + dice.below(2))]
+                return self._new(kind, drawn)
+            case "try":
+                return self._new(kind, self._node(depth + 1), self._act_that_ends_well())
+            case "guard":
+                return self._new(kind, self._node(depth + 1), self._act_that_ends_well())
+            case "child":
+                how = dice.pick(("cancel", "terminate", "abandon"))
+                return self._new(kind, self.program(depth + 1), how)
+            case "timeout":
+                return self._new(kind, 0.5 + self._seconds(), self._node(depth + 1))
+            case _:
+                return self._new("task", self._node(depth + 1), self._node(depth + 1))
+
+    def _act_that_ends_well(self) -> Node:
+        return self._new("act", "retry", {"ms": self._dice.below(500)})
+
+
+# -- running ---------------------------------------------------------------------------------------------------------
+
+
+@activity(name="simulated-work")
+async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
+    """Do as the input says; the number and the attempt come back."""
+    ctx.state(Bench).began(ctx.idempotency_key, ctx.attempt)
+    if how.get("hangs", 0) >= ctx.attempt:
+        await asyncio.sleep(ATTEMPT_S * 10)
+    if how["ms"]:
+        await asyncio.sleep(how["ms"] / 1000)
+    if how.get("ends"):
+        raise SimulatedEndError(f"work {number}")
+    if how.get("fails", 0) >= ctx.attempt:
+        raise SimulatedError(f"work {number}, attempt {ctx.attempt}")
+    return [number, ctx.attempt]
+
+
+@orchestration(name=NAME, version="1.0.0")
+async def first(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> list[Any]:
+    """Run a program."""
+    return await _run(ctx, parts, done)
+
+
+@orchestration(name=NAME, version="2.0.0")
+async def second(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> list[Any]:
+    """Run a program, but ask for something else first: a history of the other version doesn't fit."""
+    ctx.set_custom_status("second")
+    await ctx.schedule_timer(0.01)
+    return await _run(ctx, parts, done)
+
+
+REGISTRIES = {
+    "all": Registry(work, first, second),
+    "old": Registry(work, first),
+    "new": Registry(work, second),
+    "code": Registry(first, second),
+    "work": Registry(work),
+}
+"""What a worker may have registered; "all" is what every instance can end with."""
+
+
+async def _run(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> list[Any]:
+    out = await _do(ctx, parts[0])
+    if len(parts) > 1:
+        ctx.continue_as_new(parts[1:], [*done, out])
+    return [*done, out]
+
+
+async def _do(ctx: OrchestrationContext, node: Node) -> Any:
+    kind, number, *rest = node
+    return [kind, number, await _DO[kind](ctx, number, *rest)]
+
+
+def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
+    """The durable future of a node that is no more than that."""
+    kind, number, *rest = node
+    match kind:
+        case "act":
+            policy, how = rest
+            return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy])
+        case "timer":
+            return ctx.schedule_timer(rest[0])
+        case _:
+            return ctx.schedule_wait(rest[0])
+
+
+async def _plain(ctx: OrchestrationContext, kind: str, number: int, *rest: Any) -> Any:
+    return await _schedule(ctx, [kind, number, *rest])
+
+
+async def _sleep(_: OrchestrationContext, __: int, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+async def _status(ctx: OrchestrationContext, number: int) -> None:
+    ctx.set_custom_status(number)
+
+
+async def _chance(ctx: OrchestrationContext, _: int) -> str:
+    return f"{ctx.new_guid()} {ctx.random.random()} {ctx.utc_now()}"
+
+
+async def _detach(ctx: OrchestrationContext, _: int, parts: Program) -> None:
+    ctx.schedule_orchestration(first, parts, [])
+
+
+async def _send(ctx: OrchestrationContext, number: int, target: int, mailbox: str) -> None:
+    ctx.raise_event(f"root-{target}", mailbox, f"{ctx.instance_id}/{ctx.execution_id}/{number}")
+
+
+async def _raise(_: OrchestrationContext, number: int) -> None:
+    raise SimulatedEndError(f"node {number}")
+
+
+async def _seq(ctx: OrchestrationContext, _: int, nodes: list[Node]) -> list[Any]:
+    return [await _do(ctx, node) for node in nodes]
+
+
+async def _par(ctx: OrchestrationContext, _: int, nodes: list[Node]) -> list[Any]:
+    return list(await asyncio.gather(*(_do(ctx, node) for node in nodes)))
+
+
+async def _race(ctx: OrchestrationContext, _: int, nodes: list[Node]) -> list[Any]:
+    return list(await ctx.select(*(_do(ctx, node) for node in nodes)))
+
+
+async def _pick(ctx: OrchestrationContext, _: int, nodes: list[Node]) -> list[Any]:
+    index, value = await ctx.select(*(_schedule(ctx, node) for node in nodes))
+    return [index, [*nodes[index][:2], value]]
+
+
+async def _try(ctx: OrchestrationContext, _: int, body: Node, last: Node) -> list[Any]:
+    try:
+        outcome = [True, await _do(ctx, body)]
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        outcome = [False, type(error).__name__]
+    finally:
+        await _do(ctx, last)
+    return outcome
+
+
+async def _guard(ctx: OrchestrationContext, _: int, body: Node, last: Node) -> list[Any]:
+    try:
+        return [True, await _do(ctx, body)]
+    except asyncio.CancelledError:
+        # A program may refuse to be cancelled, after having cleared up.
+        return [False, await _do(ctx, last)]
+
+
+async def _child(ctx: OrchestrationContext, _: int, parts: Program, on_close: Any) -> Any:
+    return await ctx.schedule_sub_orchestration(NAME, parts, [], returns=list, on_close=on_close)
+
+
+async def _timeout(ctx: OrchestrationContext, _: int, seconds: float, body: Node) -> Any:
+    async with asyncio.timeout(seconds):
+        return await _do(ctx, body)
+
+
+async def _task(ctx: OrchestrationContext, _: int, beside: Node, body: Node) -> list[Any]:
+    task = asyncio.create_task(_do(ctx, beside))
+    value = await _do(ctx, body)
+    return [value, await task]
+
+
+def _leaf(kind: str) -> Callable[..., Awaitable[Any]]:
+    async def run(ctx: OrchestrationContext, number: int, *rest: Any) -> Any:
+        return await _plain(ctx, kind, number, *rest)
+
+    return run
+
+
+_DO: dict[str, Callable[..., Awaitable[Any]]] = {
+    "act": _leaf("act"),
+    "timer": _leaf("timer"),
+    "wait": _leaf("wait"),
+    "sleep": _sleep,
+    "status": _status,
+    "chance": _chance,
+    "detach": _detach,
+    "send": _send,
+    "raise": _raise,
+    "seq": _seq,
+    "par": _par,
+    "race": _race,
+    "pick": _pick,
+    "try": _try,
+    "guard": _guard,
+    "child": _child,
+    "timeout": _timeout,
+    "task": _task,
+}

@@ -1,0 +1,220 @@
+"""The people of a simulated world: clients that start, send, wait and cancel, and an operator. They repeat what failed.
+
+What they were told is kept, and compared with what is so: an acknowledged call is found, a result is the one stored.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from perdure.errors import (
+    ClientError,
+    InstanceClosedError,
+    InstanceExistsError,
+    InstanceNotFoundError,
+    InstanceOpenError,
+    OrchestrationError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+)
+from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.programs import MAILBOXES, NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from perdure._client import Client
+    from perdure.testing.simulation.programs import Program
+    from perdure.testing.simulation.world import World
+
+AGAIN_US = 400_000
+_FINAL = (InstanceClosedError, InstanceNotFoundError, InstanceExistsError, InstanceOpenError)
+
+
+class Errand:
+    """Something that a user wants done. Each try is made by whatever process lives; `told` hears how it ended.
+
+    `may_repeat` says whether it may be sent again when nobody knows whether it has landed.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        what: str,
+        make: Callable[[Client], Coroutine[Any, Any, Any]],
+        told: Callable[[Any, BaseException | None], None],
+        *,
+        may_repeat: bool = True,
+    ) -> None:
+        self._world = world
+        self._what = what
+        self._make = make
+        self._told = told
+        self._may_repeat = may_repeat
+
+    def run(self, _: Any = None) -> None:
+        """Try, now or as soon as a process lives."""
+        host = self._world.some_host()
+        if host is None:
+            self._world.timeline.after(AGAIN_US, self.run)
+            return
+        self._world.note(host.name, "is asked to", self._what)
+        host.gateway.open(lambda: self._make(host.client), self._over)
+
+    def _over(self, result: Any, error: BaseException | None) -> None:
+        world = self._world
+        world.note("user", self._what, "done" if error is None else type(error).__name__)
+        if isinstance(error, StorageUnavailableError):
+            world.timeline.after(AGAIN_US, self.run)
+        elif isinstance(error, OutcomeUnknownError | ClientError) and not isinstance(error, _FINAL):
+            if self._may_repeat:
+                world.timeline.after(AGAIN_US, self.run)
+        else:
+            try:
+                self._told(result, error)
+            except Violation as violation:
+                world.fail(violation)
+
+
+class Root:
+    """One instance that users care for: its program, and what they do to it."""
+
+    def __init__(self, world: World, number: int, program: Program) -> None:
+        self.world = world
+        self.instance_id = f"root-{number}"
+        self.program = program
+        self.is_started = False
+        self.is_restarted = False
+        self.is_cancelled = False
+        self.events = 0
+
+    def plan(self) -> None:
+        """Announce what happens to it, and when."""
+        dice, timeline = self.world.dice, self.world.timeline
+        begin = dice.below(3_000_000)
+        timeline.at(begin, self._start, "use_existing")
+        for _ in range(dice.below(4)):
+            timeline.at(begin + dice.below(8_000_000), self.send)
+        if dice.chance(15):
+            timeline.at(begin + dice.below(10_000_000), self._cancel)
+        if dice.chance(6):
+            timeline.at(begin + dice.below(10_000_000), self._terminate)
+        if dice.chance(6):
+            timeline.at(begin + dice.below(20_000_000), self._restart)
+        if dice.chance(6):
+            timeline.at(begin + dice.below(20_000_000), self._delete)
+
+    # -- starting and waiting --------------------------------------------------------------------------------------
+
+    def _start(self, on_conflict: Any) -> None:
+        async def start(client: Client) -> Any:
+            handle: Any = await client.start_orchestration(
+                NAME, self.program, [], instance_id=self.instance_id, on_conflict=on_conflict
+            )
+            return handle
+
+        Errand(self.world, f"start {self.instance_id} ({on_conflict})", start, self._started).run()
+
+    def _started(self, handle: Any, error: BaseException | None) -> None:
+        if isinstance(error, InstanceExistsError) and self.is_restarted:
+            return
+        if error is not None:
+            raise Violation(f"the start of {self.instance_id} ended with {error!r}")
+        checks = self.world.checks
+        if self.instance_id not in checks.by_id and self.instance_id not in checks.gone:
+            raise Violation(f"the start of {self.instance_id} was acknowledged, and it is not there")
+        del handle
+        self.is_started = True
+        self._wait(None)
+
+    def _restart(self, _: Any) -> None:
+        if self.instance_id in self.world.checks.by_id:
+            self.is_restarted = True
+            self._start("terminate_and_restart" if self.world.dice.chance(50) else "restart_if_closed")
+
+    def _wait(self, _: Any) -> None:
+        async def wait(client: Client) -> Any:
+            return await client.get_handle(self.instance_id).result()
+
+        Errand(self.world, f"await {self.instance_id}", wait, self._ended).run()
+
+    def _ended(self, result: Any, error: BaseException | None) -> None:
+        checks = self.world.checks
+        if isinstance(error, InstanceNotFoundError):
+            if self.instance_id not in checks.gone:
+                raise Violation(f"{self.instance_id} was said not to be there, and nobody deleted it")
+            return
+        if error is not None and not isinstance(error, OrchestrationError):
+            raise Violation(f"the result of {self.instance_id} was {error!r}")
+        if self.instance_id not in checks.gone:
+            change = checks.endings.get(checks.by_id.get(self.instance_id, 0))
+            if change is None:
+                raise Violation(f"{self.instance_id} was said to have ended, and has not")
+            if error is None and self.world.decode(change.output) != result:
+                raise Violation(f"{self.instance_id} was said to have ended with {result!r}, not {change.output!r}")
+
+    # -- steering --------------------------------------------------------------------------------------------------
+
+    def send(self, _: Any = None) -> None:
+        """Send an external event."""
+        dice = self.world.dice
+        self.events += 1
+        data = f"{self.instance_id}#{self.events}"
+        mailbox = dice.pick(MAILBOXES)
+        key = data if dice.chance(50) else None
+
+        async def send(client: Client) -> None:
+            await client.raise_event(self.instance_id, mailbox, data, dedup_key=key)
+
+        told = partial(self._sent, data, self.is_started)
+        Errand(self.world, f"send {data} to {mailbox}", send, told, may_repeat=key is not None).run()
+
+    def _sent(self, data: str, was_there: bool, _: None, error: BaseException | None) -> None:  # noqa: FBT001 - a fact
+        checks = self.world.checks
+        # What reaches an instance together with its end leaves no trace.
+        has_ended = self.instance_id in checks.gone or checks.by_id.get(self.instance_id) in checks.closed
+        if error is None and not has_ended and f'"{data}"' not in checks.stored_mail:
+            raise Violation(f"the event {data} was acknowledged, and nowhere stored")
+        if was_there and isinstance(error, InstanceNotFoundError) and self.instance_id not in checks.gone:
+            raise Violation(f"{self.instance_id} was said not to be there, and nobody deleted it")
+        self._check_refusal(error)
+
+    def _check_refusal(self, error: BaseException | None) -> None:
+        checks = self.world.checks
+        if error is None:
+            return
+        is_closed = checks.by_id.get(self.instance_id) in checks.closed or self.instance_id in checks.gone
+        is_right = is_closed if isinstance(error, InstanceClosedError) else isinstance(error, InstanceNotFoundError)
+        if not is_right:
+            raise Violation(f"a message to {self.instance_id} was refused: {error!r}")
+
+    def _cancel(self, _: Any) -> None:
+        self.is_cancelled = True
+
+        async def cancel(client: Client) -> None:
+            await client.cancel(self.instance_id, "simulated")
+
+        Errand(self.world, f"cancel {self.instance_id}", cancel, self._steered).run()
+
+    def _terminate(self, _: Any) -> None:
+        async def terminate(client: Client) -> None:
+            await client.terminate(self.instance_id, "simulated")
+
+        Errand(self.world, f"terminate {self.instance_id}", terminate, self._steered).run()
+
+    def _steered(self, _: None, error: BaseException | None) -> None:
+        self._check_refusal(error)
+
+    def _delete(self, _: Any) -> None:
+        force = self.world.dice.chance(50)
+
+        async def delete(client: Client) -> int:
+            return await client.delete(self.instance_id, force=force)
+
+        Errand(self.world, f"delete {self.instance_id}", delete, self._deleted).run()
+
+    def _deleted(self, count: int | None, error: BaseException | None) -> None:
+        del count
+        if error is not None and not isinstance(error, _FINAL):
+            raise Violation(f"the delete of {self.instance_id} ended with {error!r}")

@@ -1,0 +1,298 @@
+"""A simulated world: one store, some processes, users, and a time that jumps. The seed decides everything in it.
+
+It has two ages. At first all kinds of things go wrong; then the world heals, and everything that can finish must.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure import _work as work
+from perdure._types import Status
+from perdure.storage.memory import MemoryStorage
+from perdure.testing._clock import SeededEntropy
+from perdure.testing._dice import Dice
+from perdure.testing.simulation.checks import Checks
+from perdure.testing.simulation.faults import Faults
+from perdure.testing.simulation.host import Host, HostClock
+from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.programs import Author
+from perdure.testing.simulation.reference import Verdict, program_may_fail
+from perdure.testing.simulation.timeline import Timeline
+from perdure.testing.simulation.users import Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from perdure._ports import Clock
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+STEPS_MAX = 60_000
+SETTLE_US_MAX = 2 * HOUR_US
+NUDGE_US = 5_000_000
+_NESTED_MAX = 12
+
+
+class World:
+    """Everything that one seed decides.
+
+    Args:
+        seed: Repeats the world.
+        allowed: The classes of faults that may happen; all by default.
+        roots: Which of the programs are started; all by default.
+    """
+
+    def __init__(
+        self, seed: int, *, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None
+    ) -> None:
+        self.seed = seed
+        self.dice = Dice(seed)
+        self.timeline = Timeline()
+        self.clock_off_us = 0
+        self.trace: list[tuple[Any, ...]] = []
+        self.failure: BaseException | None = None
+        self.faults = Faults(Dice(self.dice.below(1 << 60)), allowed)
+        self._memory = MemoryStorage(HostClock(self), SeededEntropy(seed))
+        self.checks = Checks(self._memory.rows)
+        self._nested = 0
+        self._hosts: list[Host] = []
+        self._booted = 0
+        self._given = 0
+        self._runs: dict[str, int] = {}
+        author_dice = Dice(self.dice.below(1 << 60))
+        count = 2 + author_dice.below(4)
+        self.roots = [Root(self, number, Author(author_dice, count).program()) for number in range(count)]
+        self._wanted = self.roots if roots is None else [self.roots[number] for number in sorted(roots)]
+        self._heal_at = self.dice.pick((4_000_000, 10_000_000, 30_000_000))
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Live through both ages. `failure` is what went wrong, None if all is well."""
+        with _quiet():
+            try:
+                self._begin()
+                self._live(self._heal_at + SETTLE_US_MAX)
+                if self.failure is None:
+                    self._judge()
+            except Violation as violation:
+                self.fail(violation)
+            finally:
+                self._end()
+
+    def _begin(self) -> None:
+        for _ in range(1 + self.dice.below(3)):
+            self._boot(None)
+        for root in self._wanted:
+            root.plan()
+        self.timeline.after(self.dice.below(self.faults.pace_us), self._something_goes_wrong)
+        self.timeline.at(self._heal_at, self._heal)
+
+    def _live(self, until: int) -> None:
+        timeline = self.timeline
+        while self.failure is None and not self._has_settled():
+            if not timeline.step(until):
+                return
+            if timeline.steps > STEPS_MAX:
+                self.fail(Violation(f"the world did not come to rest within {STEPS_MAX:,} steps"))
+
+    def go_on(self, us: int, until: Callable[[], bool]) -> None:
+        """Let the world go on for so long, or until something is so; for a process that waits in its own call."""
+        timeline = self.timeline
+        end = timeline.now + us
+        self._nested += 1
+        try:
+            while self.failure is None and timeline.now < end and not until():
+                if self._nested > _NESTED_MAX:
+                    timeline.now = end
+                else:
+                    timeline.step(end)
+        finally:
+            self._nested -= 1
+
+    def _end(self) -> None:
+        for host in list(self._hosts):
+            host.kill()
+        self.checks.drop_all()
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def connect(self, clock: Clock, entropy: SeededEntropy) -> Any:
+        """A handle on the store for a process."""
+        return self._memory.connect(clock, entropy)
+
+    def _boot(self, _: Any) -> None:
+        self._booted += 1
+        first = self._booted == 1
+        kit = "all" if first or self.faults.healed else self.dice.pick(("all", "all", "old", "new", "code", "work"))
+        host = Host(self, f"w{self._booted}", kit)
+        self._hosts.append(host)
+        self.note(host.name, "boots", kit)
+        host.boot()
+
+    def died(self, host: Host) -> None:
+        """A process is gone; another is started in its place."""
+        self._hosts.remove(host)
+        if self.failure is None:
+            self.timeline.after(1_000 + self.dice.below(3_000_000), self._boot)
+
+    def some_host(self) -> Host | None:
+        """A process that a user can turn to."""
+        hosts = [host for host in self._hosts if host.has_booted and not host.engine.leaving]
+        return self.dice.pick(hosts) if hosts else None
+
+    def others_see_change(self, author: Host) -> None:
+        """Somebody has written: the others find out when they look next, which a fault may put off."""
+        for host in self._hosts:
+            if host is not author and host.has_booted:
+                fault = self.faults.of_wake_up()
+                if fault == "wake-up lost":
+                    continue
+                late = 2_000_000 if fault == "wake-up late" else 0
+                host.wake(self.timeline.now + late + self.dice.below(100_000))
+
+    def committed(self, host: Host, batch: work.Batch, answer: work.Committed) -> None:
+        """A batch was applied and is as it should be."""
+        outcomes = list(zip(batch.items, answer.outcomes, strict=True))
+        applied = [type(item).__name__ for item, outcome in outcomes if isinstance(outcome, work.Applied)]
+        refused = [outcome.reason.value for outcome in answer.outcomes if isinstance(outcome, work.Refused)]
+        taken = answer.work
+        claimed = () if taken is None else (len(taken.instances), len(taken.tasks))
+        self.note(host.name, "commits", applied, refused, claimed)
+        if applied or (taken is not None and (taken.instances or taken.tasks)):
+            host.has_worked = True
+            self.others_see_change(host)
+
+    def began(self, host: Host, key: str, attempt: int) -> None:
+        """An activity begins."""
+        self.note(host.name, "runs", key, attempt)
+        self._runs[key] = self._runs.get(key, 0) + 1
+
+    # -- what goes wrong -------------------------------------------------------------------------------------------
+
+    def _something_goes_wrong(self, _: Any) -> None:
+        if self.faults.healed:
+            return
+        self.timeline.after(self.dice.below(2 * self.faults.pace_us), self._something_goes_wrong)
+        fault = self.faults.of_world()
+        host = self.dice.pick(self._hosts) if self._hosts else None
+        if fault is None or host is None:
+            return
+        self.note("world", fault, host.name)
+        match fault:
+            case "killed":
+                host.kill()
+            case "paused":
+                host.pause()
+            case "shut down":
+                host.leave()
+            case "store's clock forward":
+                self.clock_off_us += self.dice.below(self.dice.pick((1_000_000, 60_000_000, HOUR_US, DAY_US)))
+            case "store's clock back":
+                self.clock_off_us -= self.dice.below(self.dice.pick((1_000_000, 20_000_000)))
+            case _:
+                host.clock.off_us = self.dice.below(20_000_000) - 10_000_000
+
+    def _heal(self, _: Any) -> None:
+        self.note("world", "heals")
+        self.faults.heal()
+        for host in list(self._hosts):
+            host.paused_until = 0
+            if host.kit != "all":
+                host.leave()
+        # What was held for want of code goes on with a worker that comes later.
+        self._boot(None)
+        self.timeline.after(NUDGE_US, self._nudge)
+
+    def _nudge(self, _: Any) -> None:
+        """Users send what is still waited for."""
+        for chronicle in list(self.checks.chronicles.values()):
+            for name in sorted(set(chronicle.waits.values())):
+                self._give(chronicle.instance_id, name)
+        if any(row.record.status is Status.HELD for row in self._memory.rows.instances.values()):
+            # Only a worker that starts after the hold, by the store's time, takes up what was held.
+            self._boot(None)
+        self.timeline.after(NUDGE_US, self._nudge)
+
+    def _give(self, instance_id: str, mailbox: str) -> None:
+        host = self.some_host()
+        if host is not None:
+            self._given += 1
+            data = f"gift#{self._given}"
+            host.gateway.open(
+                lambda: host.client.raise_event(instance_id, mailbox, data, dedup_key=data), lambda *_: None
+            )
+
+    def _has_settled(self) -> bool:
+        return self.faults.healed and self._nested == 0 and not self.checks.chronicles
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        checks = self.checks
+        if checks.chronicles:
+            rows = self._memory.rows.instances
+            stuck = [
+                f"{each.instance_id} ({rows[each.incarnation].record.status})" for each in checks.chronicles.values()
+            ]
+            raise Violation(f"after healing these did not end: {', '.join(stuck)}")
+        for incarnation, chronicle in checks.closed.items():
+            change = checks.endings[incarnation]
+            why = self._why_not(chronicle, change)
+            if why is not None:
+                raise Violation(f"{chronicle.instance_id} ended {change.status} and can't have: {why}")
+
+    def _why_not(self, chronicle: Any, change: work.InstanceChange) -> str | None:
+        incarnation = chronicle.incarnation
+        asked = {root.instance_id for root in self.roots if root.is_cancelled}
+        cancelled = incarnation in self.checks.cancels or chronicle.instance_id in asked
+        match change.status:
+            case Status.COMPLETED:
+                parts, _ = self.decode(chronicle.first_input)
+                return Verdict().result(parts, self.decode(change.output))
+            case Status.FAILED:
+                parts, _ = self.decode(chronicle.first_input)
+                name = chronicle.ended.error.type.rpartition(".")[2]
+                return None if name in program_may_fail(parts) else f"nothing in it raises {name}"
+            case Status.CANCELLED:
+                return None if cancelled else "nobody asked for that"
+            case Status.TERMINATED:
+                return None if incarnation in self.checks.terminates else "nobody asked for that"
+            case _:
+                return "that is no ending"
+
+    @staticmethod
+    def decode(data: Any) -> Any:
+        """A payload as data."""
+        return None if data is None else msgspec.json.decode(bytes(data))
+
+    def fail(self, error: BaseException) -> None:
+        """Something is not as it should be; the first finding counts."""
+        if self.failure is None:
+            self.failure = error
+            self.note("world", "FAILS", f"{type(error).__name__}: {error}")
+
+    def note(self, who: str, *what: Any) -> None:
+        """Write into the trace."""
+        self.trace.append((self.timeline.now, who, *what))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of a seed is logged or collected while it runs."""
+    logger = logging.getLogger("perdure")
+    level, was_enabled = logger.level, gc.isenabled()
+    logger.setLevel(logging.CRITICAL + 1)
+    gc.disable()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,47 @@
+"""A seed repeats its world, whatever Python hashes to and whichever Python it is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.testing.simulation.lives import live
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SEEDS = range(3_000_000, 3_000_010)
+CODE = f"""
+from perdure.testing.simulation.lives import live
+print(*(live(seed).trace for seed in {SEEDS!r}))
+"""
+OTHERS = ("3.12", "3.13")
+
+
+def _traces(python: str, hash_seed: str) -> list[str]:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(
+        [python, "-c", CODE], capture_output=True, text=True, check=True, env=environment, timeout=100
+    )
+    return done.stdout.split()
+
+
+def test_the_same_trace_twice():
+    assert [live(seed).trace for seed in SEEDS] == [live(seed).trace for seed in SEEDS]
+
+
+def test_other_seeds_other_traces():
+    assert len({live(seed).trace for seed in SEEDS}) == len(SEEDS)
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "4711"])
+def test_the_same_trace_under_another_hash_seed(hash_seed):
+    assert _traces(sys.executable, hash_seed) == [live(seed).trace for seed in SEEDS]
+
+
+@pytest.mark.parametrize("version", OTHERS)
+def test_the_same_trace_on_another_python(version):
+    python = ROOT / f".venv-{version}" / "bin" / "python"
+    if not python.exists() or subprocess.run([python, "-c", "import perdure"], check=False).returncode:
+        pytest.skip(f"there is no environment for Python {version}: make python-{version}")
+    assert _traces(str(python), "0") == [live(seed).trace for seed in SEEDS]
