@@ -8,7 +8,14 @@ import psutil
 import pytest
 
 from examples.toygres.resources import Site
-from tests.toygres.planes import Plane, processes_of
+from tests.toygres.planes import RESULT_S, Plane, processes_of
+
+
+def pytest_collection_modifyitems(items):
+    """Give what works on real servers the time that a busy machine may need."""
+    for item in items:
+        if "site" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(RESULT_S * 2))
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ async def test_a_create_that_fails_says_why_and_cleans_up(plane):
 async def test_a_name_that_is_taken_stays_with_its_server(plane):
     plane.start()
     await plane.finish("POST", "/api/servers", {"name": "orders"})
-    before = plane.leftovers()
+    before = plane.holdings()
     async with plane.client() as client:
         request = CreateInstanceInput("orders-again", "orders")
         # Not over HTTP, which would look first.
@@ -60,7 +60,7 @@ async def test_a_name_that_is_taken_stays_with_its_server(plane):
             await second.result(timeout=RESULT_S)
 
     assert plane.ask("POST", "/api/servers", {"name": "orders"})[0] == 409
-    assert plane.leftovers() == before
+    assert plane.holdings() == before
     with plane.connect("orders") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
