@@ -10,7 +10,7 @@ from perdure._client.requests import Request
 from perdure._events import Parent
 from perdure._runtime.turns import Draft, Owner
 from perdure._types import Status
-from perdure._work import AnyMessage, InstanceRecord, Item, NewInstance, Start, TimerDue
+from perdure._work import ActivityOutcome, AnyMessage, InstanceRecord, Item, NewInstance, Start, TimerDue
 from perdure.errors import HistoryCorruptError
 
 if TYPE_CHECKING:
@@ -117,6 +117,17 @@ class Live:
                 "start message",
                 event_id=1,
             )
+
+    def continue_as_new(self) -> None:
+        """The execution has ended in another, which takes along what waits, outcomes of the ended one excepted."""
+        self.execution = None
+        self.execution_id += 1
+        self.base = 0
+        self.version = None
+        self.children = None
+        self.pending = deque(
+            arrival for arrival in self.pending if not isinstance(arrival.message, ActivityOutcome | TimerDue)
+        )
 
     def consume(self, arrivals: Iterable[Arrival]) -> None:
         """These rows are gone, so their keys need not be known any more."""

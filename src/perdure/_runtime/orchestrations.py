@@ -25,11 +25,7 @@ from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.loading import Loader
 from perdure._runtime.turns import Draft, Owner, history_row
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
-from perdure.errors import (
-    HeldError,
-    StorageUnavailableError,
-    error_info_from_exception,
-)
+from perdure.errors import HeldError, StorageUnavailableError, error_info_from_exception
 from perdure.storage.base import Storage
 
 TURNS_US_MAX = 20_000
@@ -441,14 +437,7 @@ class Orchestrations:
         if draft.next_start is None:
             self.forget(live)
             return
-        live.execution = None
-        live.execution_id += 1
-        live.base = 0
-        live.version = None
-        live.children = None
-        live.pending = deque(
-            arrival for arrival in live.pending if not isinstance(arrival.message, work.ActivityOutcome | work.TimerDue)
-        )
+        live.continue_as_new()
 
     def refuse(self, turn: Prepared) -> list[Request]:
         """The turn was refused: nothing of it is so. Returns the requests that must be asked another way."""
