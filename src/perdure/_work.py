@@ -490,7 +490,7 @@ class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Query(Struct, frozen=True, kw_only=True):
-    """A filter for instances; every given field must match. Ordered by creation, newest first."""
+    """A filter for instances; every given field must match. Ordered by incarnation, newest first."""
 
     statuses: tuple[Status, ...] = ()
     name: str | None = None

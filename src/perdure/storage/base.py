@@ -46,6 +46,9 @@ NEAR_NAMES_MAX = 3
 MESSAGES_MAX = 1_000
 """How many due messages of one instance a claim brings."""
 
+_INCARNATION_MAX = (1 << 63) - 1
+_DIGITS_MAX = len(str(_INCARNATION_MAX))
+
 
 def unknown_reason(name: str, version: str | None, known: Iterable[str]) -> str:
     """Why `reap` holds an instance whose orchestration no live worker has.
@@ -82,20 +85,19 @@ def _reason(what: str, near: list[str]) -> str:
 
 
 def page_key(record: InstanceRecord) -> str:
-    """The key of the page that follows this record: "created_at:incarnation"."""
-    return f"{record.created_at}:{record.incarnation}"
+    """The key of the page that follows this record: its incarnation."""
+    return str(record.incarnation)
 
 
-def parse_page_key(after: str) -> tuple[int, int]:
-    """The created_at and incarnation behind which a page begins.
+def parse_page_key(after: str) -> int:
+    """The incarnation behind which a page begins.
 
     Raises:
         UsageError: The key is none that `find` returned.
     """
-    created_at, _, incarnation = after.partition(":")
-    if not (created_at.isdecimal() and incarnation.isdecimal()):
+    if not after.isdecimal() or len(after) > _DIGITS_MAX or int(after) > _INCARNATION_MAX:
         raise UsageError(f"{after!r} is no page key: pass the `next` of the page before, unchanged")
-    return int(created_at), int(incarnation)
+    return int(after)
 
 
 class Storage(Protocol):
@@ -209,8 +211,8 @@ class Inspector(Protocol):
     def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
         """One page and the key of the next, None at the end. Keyset paging: stable while instances come and go.
 
-        Ordered by `created_at`, then incarnation, newest first. `attributes` are compared as JSON values with the
-        top-level members of the instance's: true is not 1, and 1 is 1.0.
+        Ordered by incarnation, which rises with the time of the start, newest first. `attributes` are compared as JSON
+        values with the top-level members of the instance's: true is not 1, and 1 is 1.0.
 
         Raises:
             UsageError: `after` is no key of a page.

@@ -25,16 +25,10 @@ def world(tmp_path):
 
 def claim_in_pieces(world, worker):
     """What a claim brings where a value has at most `VALUE_BYTES_MAX` bytes."""
-    record = next(row for row in world.storage.workers() if row.worker == worker.number)
     connection = connect(world.storage.path, durability="full", busy_timeout_s=1)
     connection.raw.limit(apsw.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
     with connection.writing():
-        transaction = Transaction(
-            execute=connection.execute,
-            now=world.clock.now_us(),
-            worker=record.worker,
-            started_at=record.started_at,
-        )
+        transaction = Transaction(execute=connection.execute, now=world.clock.now_us(), worker=worker.number)
         work = take(transaction, Claim(instances_max=100, tasks_max=100))
     connection.close()
     return work

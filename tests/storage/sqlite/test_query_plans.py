@@ -30,6 +30,7 @@ WALKED = re.compile(r"SCAN (\w+)(?: USING .*)?$")
 @pytest.fixture(scope="module")
 def connection():
     connection = apsw.Connection("")
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for version in sorted(MIGRATIONS):
         connection.execute(MIGRATIONS[version])
     return connection
@@ -58,7 +59,7 @@ def test_a_statement_walks_through_no_table_but_where_that_is_meant(connection, 
 
 
 @pytest.mark.parametrize(
-    "name", ["tasks_in_line", "due_by_message", "due_by_timer", "find_by_creation", "find_by_status"]
+    "name", ["tasks_in_line", "due_by_message", "due_by_timer", "find_instances", "find_by_status"]
 )
 def test_a_page_of_a_long_line_comes_from_an_index_in_order(connection, name):
     assert not [step for step in plan_of(connection, STATEMENTS[name]) if "TEMP B-TREE" in step]

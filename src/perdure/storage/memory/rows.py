@@ -16,7 +16,7 @@ from perdure._work import HistoryRow, InstanceRecord, NewInstance, NewTask, Work
 Rank: TypeAlias = tuple[int, int, int, int, int]
 """Where a task stands in line: minus its priority, when it was scheduled, incarnation, execution, event."""
 
-T = TypeVar("T", bound=tuple[object, ...])
+T = TypeVar("T", bound=int | tuple[object, ...])
 
 
 def _drop(ordered: list[T], item: T) -> None:
@@ -172,7 +172,7 @@ class Tables:
     def __init__(self) -> None:
         self.instances: dict[int, InstanceRow] = {}
         self.by_id: dict[str, InstanceRow] = {}
-        self.by_creation: list[tuple[int, int]] = []
+        self.incarnations: list[int] = []
         self.children: dict[int, set[int]] = {}
         self.workers: dict[int, WorkerRow] = {}
         self.agenda: list[tuple[int, int, int, int]] = []
@@ -200,7 +200,7 @@ class Tables:
         ready_at = now if owner is not None or new.start_at is None else max(now, new.start_at)
         row = InstanceRow(record, ready_at=ready_at)
         self.instances[new.incarnation] = self.by_id[new.id] = row
-        insort(self.by_creation, (now, new.incarnation))
+        insort(self.incarnations, new.incarnation)
         if new.parent is not None:
             self.children.setdefault(new.parent.incarnation, set()).add(new.incarnation)
         self.own_instance(row, owner)
@@ -212,7 +212,7 @@ class Tables:
         self._wake(row)
         record = row.record
         del self.instances[record.incarnation], self.by_id[record.id]
-        _drop(self.by_creation, (record.created_at, record.incarnation))
+        _drop(self.incarnations, record.incarnation)
         if record.parent is not None:
             siblings = self.children[record.parent.incarnation]
             siblings.remove(record.incarnation)

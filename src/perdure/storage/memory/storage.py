@@ -211,12 +211,12 @@ class MemoryStorage:
             tables.remove_worker(row, now, died=True)
         return len(dead)
 
-    def _matching(self, query: Query, before: tuple[int, int] | None) -> Iterator[InstanceRecord]:
+    def _matching(self, query: Query, before: int | None) -> Iterator[InstanceRecord]:
         """The instances that the query wants, newest first."""
         tables = self._memory.tables
-        end = len(tables.by_creation) if before is None else bisect_left(tables.by_creation, before)
+        end = len(tables.incarnations) if before is None else bisect_left(tables.incarnations, before)
         for place in reversed(range(end)):
-            record = tables.instances[tables.by_creation[place][1]].record
+            record = tables.instances[tables.incarnations[place]].record
             if _matches(record, query):
                 yield record
 

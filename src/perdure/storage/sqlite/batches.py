@@ -30,6 +30,7 @@ from perdure._work import (
 )
 from perdure.storage.sqlite import far_items
 from perdure.storage.sqlite.changes import Changes
+from perdure.storage.sqlite.going import apply_going
 from perdure.storage.sqlite.judgement import Judgement
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
@@ -38,9 +39,8 @@ from perdure.storage.sqlite.transaction import Transaction
 _INCARNATIONS = STATEMENTS["incarnations"]
 _FENCED = Refused(reason=Refusal.FENCED)
 _SEGMENT_BYTES = 64 * 1024 * 1024
-"""SQLite takes at most 1 GB in one value, and a segment's payloads of one kind are one."""
+"""The payloads of a segment are in memory twice while it is written."""
 
-_ONLY_TURNS = {Turn}
 _NONE_TAKEN: frozenset[str] = frozenset()
 
 Key: TypeAlias = int | str | tuple[object, ...]
@@ -50,8 +50,7 @@ Key: TypeAlias = int | str | tuple[object, ...]
 def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcome, ...]:
     """Apply the items in order; one outcome for each."""
     outcomes: list[Outcome] = [APPLIED] * len(items)
-    if transaction.worker is not None and set(map(type, items)) == _ONLY_TURNS:
-        _apply_near(transaction, items, list(range(len(items))), outcomes)
+    if apply_going(transaction, items):
         return tuple(outcomes)
     places: list[int] = []
     for place, item in enumerate(items):
@@ -88,8 +87,10 @@ def _apply_segment(transaction: Transaction, items: Sequence[Item], segment: lis
     if split is not None:
         segment = segment[:split]
         judgement = Judgement(transaction, [(place, items[place]) for place in segment])
-    changes = Changes(transaction.worker)
+    changes = Changes(transaction)
     settled, wakes, taken = judgement.settled, judgement.wakes, judgement.taken
+    good = [items[place] for place in segment if place not in settled]
+    changes.go_on([item for item in good if isinstance(item, Turn)])
     for place in segment:
         item = items[place]
         if place in settled:
@@ -98,7 +99,7 @@ def _apply_segment(transaction: Transaction, items: Sequence[Item], segment: lis
             changes.turn(place, item, taken.get(place, _NONE_TAKEN), wakes=place in wakes)
         else:
             _collect(changes, judgement, place, item)
-    changes.write(transaction)
+    changes.write()
     for place, skipped in changes.skipped.items():
         outcomes[place] = Applied(skipped=tuple(skipped))
     return len(segment)

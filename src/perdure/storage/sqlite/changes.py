@@ -4,6 +4,8 @@ Laws kept here: nothing is judged here, so everything that is collected can be a
 of the items, because arrival is an order.
 """
 
+from collections.abc import Iterable
+
 from perdure._types import Status
 from perdure._work import (
     ChildStart,
@@ -18,14 +20,13 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
-from perdure.storage.sqlite.rows import Place, encode_rows
-from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.rows import encode_rows
+from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
 CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
 _NO_CHANGE = InstanceChange()
-_NOWHERE: Place = (None, None)
 _LEFTOVERS = STATEMENTS["leftovers"]
 _RECEIVERS = STATEMENTS["receivers"]
 _BEFORE_MESSAGES = (
@@ -37,51 +38,46 @@ _AFTER_MESSAGES = (
     "add_next_starts", "change_instances",
 )  # fmt: skip
 _AT_LAST = ("release_instances", "retry_tasks", "release_tasks")
+_STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
 _TIMED = {
     "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
     "change_instances", "release_instances", "retry_tasks", "release_tasks",
 }  # fmt: skip
-"""The statements that take payloads and the store's time beside their rows."""
+"""The statements that take the store's time before their rows."""
 
 
-class _Rows:
-    """Rows for one statement, with their payloads."""
-
-    __slots__ = ("_parts", "_size", "rows")
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[object, ...]] = []
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def add(self, payload: bytes | None) -> Place:
-        """Take a payload in, and say where it lies."""
-        if payload is None:
-            return _NOWHERE
-        self._parts.append(payload)
-        start, size = self._size, len(payload)
-        self._size = start + size
-        return start + 1, size
-
-    def payloads(self) -> bytes:
-        """All payloads, one after the other."""
-        return b"".join(self._parts)
+def is_plain(task: NewTask) -> bool:
+    """Whether a task asks for nothing special."""
+    return (
+        task.priority == 0
+        and task.tag is None
+        and task.session is None
+        and task.concurrency_key is None
+        and task.schedule_to_start_us is None
+        and task.total_timeout_us is None
+        and task.on_unknown == "repeat"
+    )
 
 
-class _Tables(dict[str, _Rows]):
-    """Rows by the statement that takes them; what is asked for is there."""
+class _Tables(dict[str, list[object]]):
+    """The values of rows, one after the other, by the statement that takes them; what is asked for is there."""
 
-    def __missing__(self, statement: str) -> _Rows:
-        rows = self[statement] = _Rows()
-        return rows
+    def __init__(self, now: int) -> None:
+        super().__init__()
+        self._now = now
+
+    def __missing__(self, statement: str) -> list[object]:
+        values = self[statement] = [self._now] if statement in _TIMED else []
+        return values
 
 
 class Changes:
     """What a segment does to each table. Collect items in their order, then `write` once."""
 
-    def __init__(self, worker: int | None) -> None:
-        self._worker = worker
-        self._tables = _Tables()
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._worker = transaction.worker
+        self._tables = _Tables(transaction.now)
         self._closed: list[int] = []
         self._outgoing: list[tuple[int, int, OutMessage]] = []
         self.skipped: dict[int, list[str]] = {}
@@ -96,13 +92,12 @@ class Changes:
         self, incarnation: int | None, body: bytes, *, control: bool = False, execution: int | None = None
     ) -> None:
         """A message to an instance that is there and open, now or when the segment has created it."""
-        table = self._tables["add_messages"]
-        table.rows.append((incarnation, execution, control, *table.add(body)))
+        self._tables["add_messages"] += (incarnation, execution, control, body)
 
     def deliver(self, incarnation: int, item: Deliver) -> None:
         """A client's message."""
         if item.dedup_key is not None:
-            self._tables["add_dedup_keys"].rows.append((incarnation, item.dedup_key))
+            self._tables["add_dedup_keys"] += (incarnation, item.dedup_key)
         self.message(incarnation, item.body, control=item.control)
 
     def end_attempt(self, item: TaskDone | TaskRetry | TaskRelease) -> None:
@@ -110,74 +105,79 @@ class Changes:
         key = item.incarnation, item.execution, item.event
         match item:
             case TaskDone():
-                self._tables["remove_tasks"].rows.append(key)
+                self._tables["remove_tasks"] += key
                 self.message(item.incarnation, item.body, execution=item.execution)
             case TaskRetry():
-                table = self._tables["retry_tasks"]
-                table.rows.append((*key, item.attempt, item.delay_us, *table.add(item.last_error)))
+                self._tables["retry_tasks"] += (*key, item.attempt, item.delay_us, item.last_error)
             case TaskRelease():
-                self._tables["release_tasks"].rows.append((*key, item.delay_us))
+                self._tables["release_tasks"] += (*key, item.delay_us)
 
     def release(self, item: InstanceRelease) -> None:
         """An instance is handed back."""
-        self._tables["release_instances"].rows.append((item.incarnation, item.delay_us, self._worker))
+        self._tables["release_instances"] += (item.incarnation, item.delay_us)
 
     def drop_tasks(self, incarnation: int, execution: int, events: tuple[int, ...]) -> None:
         """Tasks that are over."""
-        self._tables["remove_tasks"].rows += [(incarnation, execution, event) for event in events]
+        for event in events:
+            self._tables["remove_tasks"] += (incarnation, execution, event)
+
+    def go_on(self, turns: Iterable[Turn]) -> None:
+        """What turns that were found good bring to the tables of their own: most bring nothing else."""
+        tables, worker = self._tables, self._worker
+        history, tasks, gone = tables["append_history"], tables["add_plain_tasks"], tables["remove_tasks"]
+        for turn in turns:
+            incarnation, execution, row = turn.incarnation, turn.execution, turn.history
+            if row is not None:
+                history += (
+                    incarnation, execution, row.first, row.last, row.at, row.format, row.crc, row.encoding, row.data,
+                )  # fmt: skip
+            for task in turn.tasks:
+                if is_plain(task):
+                    owner = worker if task.local else None
+                    tasks += (incarnation, execution, task.event, owner, task.name, task.input, task.retry)
+                else:
+                    self._add_task(incarnation, execution, task)
+            for event in turn.tasks_gone:
+                gone += (incarnation, execution, event)
+            for seq in turn.consumed:
+                tables["consume_messages"] += (incarnation, seq)
+            for event, fire_at in turn.timers:
+                tables["add_timers"] += (incarnation, execution, event, fire_at)
+            for event in turn.timers_gone:
+                tables["remove_timers"] += (incarnation, execution, event)
 
     def turn(self, place: int, turn: Turn, taken: frozenset[str], *, wakes: bool) -> None:
-        """A turn that was found good. `taken`: ids of children that others have; `wakes`: it was pending or held."""
-        incarnation, execution, change = turn.incarnation, turn.execution, turn.change
-        history = turn.history
-        if history is not None:
-            table = self._tables["append_history"]
-            row: tuple[object, ...] = (
-                incarnation, execution, history.first, history.last, history.at, history.format, history.crc,
-                history.encoding, *table.add(history.data),
-            )  # fmt: skip
-            table.rows.append(row)
-        for task in turn.tasks:
-            self._add_task(incarnation, execution, task)
-        for event in turn.tasks_gone:
-            self._tables["remove_tasks"].rows.append((incarnation, execution, event))
-        if turn.consumed:
-            self._tables["consume_messages"].rows += [(incarnation, seq) for seq in turn.consumed]
-        if turn.timers or turn.timers_gone:
-            self._change_timers(turn)
+        """The rest of a turn. `taken`: ids of children that others have; `wakes`: it was pending or held."""
         if turn.starts or turn.messages:
             self._start_and_send(place, turn, taken)
         if turn.create is not None and self._bear(turn, turn.create):
             return
-        if change is not None or wakes or history is None or turn.next_start is not None:
-            self._change(turn, change or _NO_CHANGE)
+        if turn.change is not None or wakes or turn.history is None or turn.next_start is not None:
+            self._change(turn, turn.change or _NO_CHANGE)
 
-    def write(self, transaction: Transaction) -> None:
+    def write(self) -> None:
         """Apply everything, each kind with one statement."""
-        self._run(transaction, _BEFORE_MESSAGES)
+        self._run(_BEFORE_MESSAGES)
         if self._outgoing:
-            self._find_receivers(transaction)
-        self._run(transaction, _AFTER_MESSAGES)
+            self._find_receivers()
+        self._run(_AFTER_MESSAGES)
         if self._closed:
-            self._clear_closed(transaction)
-        self._run(transaction, _AT_LAST)
+            self._clear_closed()
+        self._run(_AT_LAST)
 
-    def _run(self, transaction: Transaction, statements: tuple[str, ...]) -> None:
+    def _run(self, statements: tuple[str, ...]) -> None:
         tables = self._tables
         for statement in statements:
             if statement in tables:
-                table = tables[statement]
-                rows = encode_rows(table.rows)
-                bindings = (rows, table.payloads(), transaction.now) if statement in _TIMED else (rows,)
-                transaction.execute(STATEMENTS[statement], bindings)
+                _STATEMENTS[statement].write(self._transaction.execute, tables[statement])
 
-    def _clear_closed(self, transaction: Transaction) -> None:
+    def _clear_closed(self) -> None:
         """A closed instance has nothing that waits; mostly its last turn has seen to that already."""
-        leftovers = transaction.ask(_LEFTOVERS, encode_rows(self._closed))
+        leftovers = self._transaction.ask(_LEFTOVERS, encode_rows(self._closed))
         if leftovers:
             rows = encode_rows(leftovers)
             for statement in ("clear_tasks", "clear_timers", "clear_messages"):
-                transaction.execute(STATEMENTS[statement], (rows,))
+                self._transaction.execute(STATEMENTS[statement], (rows,))
 
     def _bear(self, turn: Turn, new: NewInstance) -> bool:
         """Create the instance of a turn; whether with the turn's changes already made, which simple ones are."""
@@ -193,46 +193,22 @@ class Changes:
         parent = new.parent
         # An owned one has consumed its start already.
         start_at = new.start_at if owner is None else None
-        table = self._tables["create_instances"]
         family: tuple[object, ...] = (None, None, None, None)
         if parent is not None:
             family = parent.instance_id, parent.incarnation, parent.execution, parent.event
-        row = (
+        self._tables["create_instances"] += (
             new.incarnation, new.id, new.name, change.version or new.version, status, owner, start_at, new.root,
-            new.slot, *family, change.cancel_requested, int(change.custom_status is not None),
-            *table.add(new.attributes), *table.add(change.custom_status),
+            new.slot, *family, change.cancel_requested, int(change.custom_status is not None), new.attributes,
+            change.custom_status,
         )  # fmt: skip
-        table.rows.append(row)
-
-    def _change_timers(self, turn: Turn) -> None:
-        incarnation, execution = turn.incarnation, turn.execution
-        if turn.timers:
-            rows = [(incarnation, execution, event, fire_at) for event, fire_at in turn.timers]
-            self._tables["add_timers"].rows += rows
-        if turn.timers_gone:
-            self._tables["remove_timers"].rows += [(incarnation, execution, event) for event in turn.timers_gone]
 
     def _add_task(self, incarnation: int, execution: int, task: NewTask) -> None:
         owner = self._worker if task.local else None
-        plain = (
-            task.priority == 0
-            and task.tag is None
-            and task.session is None
-            and task.concurrency_key is None
-            and task.schedule_to_start_us is None
-            and task.total_timeout_us is None
-            and task.on_unknown == "repeat"
-        )
-        table = self._tables["add_plain_tasks" if plain else "add_tasks"]
-        add = table.add
-        retry = _NOWHERE if task.retry is None else add(task.retry)
-        row: tuple[object, ...] = (incarnation, execution, task.event, owner, task.name, *add(task.input), *retry)
-        if not plain:
-            row += (
-                task.priority, task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag,
-                task.session, task.concurrency_key,
-            )  # fmt: skip
-        table.rows.append(row)
+        self._tables["add_tasks"] += (
+            incarnation, execution, task.event, owner, task.name, task.input, task.retry, task.priority,
+            task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag, task.session,
+            task.concurrency_key,
+        )  # fmt: skip
 
     def _start_and_send(self, place: int, turn: Turn, taken: frozenset[str]) -> None:
         started = set() if turn.create is None else {turn.create.id}
@@ -240,7 +216,7 @@ class Changes:
             self._start_child(place, turn, child, child.new.id in taken or child.new.id in started)
             started.add(child.new.id)
         for message in turn.messages:
-            self._outgoing.append((place, len(self._tables["add_messages"].rows), message))
+            self._outgoing.append((place, len(self._tables["add_messages"]), message))
             self.message(None, message.body, control=message.control)
 
     def _start_child(self, place: int, turn: Turn, child: ChildStart, taken: bool) -> None:  # noqa: FBT001 - private
@@ -251,34 +227,29 @@ class Changes:
         else:
             self.skipped.setdefault(place, []).append(child.new.id)
 
-    def _find_receivers(self, transaction: Transaction) -> None:
+    def _find_receivers(self) -> None:
         """Address the messages that turns send, now that all instances of the segment are there."""
         wanted = [(out.to_id, out.to_incarnation, out.child_of) for _, _, out in self._outgoing]
-        found = transaction.ask(_RECEIVERS, encode_rows(wanted))
-        table = self._tables["add_messages"]
-        rows = table.rows
-        for (place, number, out), incarnation in zip(self._outgoing, found, strict=True):
-            rows[number] = (incarnation, *rows[number][1:])
+        found = self._transaction.ask(_RECEIVERS, encode_rows(wanted))
+        values = self._tables["add_messages"]
+        for (place, position, out), incarnation in zip(self._outgoing, found, strict=True):
+            # A message to nobody stays null, and is passed over.
+            values[position] = incarnation
             if incarnation is None:
                 receiver = str(out.to_incarnation) if out.to_id is None else out.to_id
                 self.skipped.setdefault(place, []).append(receiver)
-        table.rows = [row for row in rows if row[0] is not None]
 
     def _change(self, turn: Turn, change: InstanceChange) -> None:
         """What becomes of the instance's own row, and of what waits when an execution ends."""
         incarnation = turn.incarnation
-        table = self._tables["change_instances"]
-        add = table.add
-        row = (
-            incarnation, change.status, change.version, change.execution, change.cancel_requested,
-            *add(change.output), *add(change.error), *add(change.custom_status), turn.next_start is not None,
+        self._tables["change_instances"] += (
+            incarnation, change.status, change.version, change.execution, change.cancel_requested, change.output,
+            change.error, change.custom_status, turn.next_start is not None,
         )  # fmt: skip
-        table.rows.append(row)
         if change.status in CLOSED:
             self._closed.append(incarnation)
         if change.execution not in (None, turn.execution):
             for statement in ("end_executions_tasks", "end_executions_timers", "end_executions_messages"):
-                self._tables[statement].rows.append((incarnation, turn.execution))
+                self._tables[statement] += (incarnation, turn.execution)
         if turn.next_start is not None:
-            table = self._tables["add_next_starts"]
-            table.rows.append((incarnation, *table.add(turn.next_start)))
+            self._tables["add_next_starts"] += (incarnation, turn.next_start)

@@ -78,9 +78,7 @@ def _candidates(transaction: Transaction, most: int) -> Iterator[Candidate]:
 def _pages(transaction: Transaction, statement: str, size: int) -> Iterator[Candidate]:
     due, incarnation = -(1 << 63), 0
     while True:
-        page: list[Candidate] = transaction.ask(
-            statement, transaction.now, transaction.worker, transaction.started_at, due, incarnation, size
-        )
+        page: list[Candidate] = transaction.ask(statement, transaction.now, transaction.worker, due, incarnation, size)
         yield from page
         if len(page) < size:
             return
@@ -188,11 +186,7 @@ def _next_due(transaction: Transaction, waiting: Waiting) -> int | None:
     message, timer, delayed, expiring, in_line = waiting
     moments = []
     if message is not None or timer is not None:
-        moments.append(
-            transaction.execute(
-                STATEMENTS["next_row_due"], (transaction.now, transaction.worker, transaction.started_at)
-            ).get
-        )
+        moments.append(transaction.execute(STATEMENTS["next_row_due"], (transaction.now, transaction.worker)).get)
     if delayed is not None or expiring is not None or in_line:
         moments.append(transaction.execute(STATEMENTS["next_task_due"], (transaction.now, transaction.worker)).get)
     return min((moment for moment in moments if moment is not None), default=None)

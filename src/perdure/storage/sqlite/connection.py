@@ -89,6 +89,10 @@ class Connection:
         """Whether the present transaction has changed a row."""
         return self.raw.totalchanges() != self._changes
 
+    def discount(self) -> None:
+        """What the present transaction has changed so far counts for nothing: alone it is not worth a commit."""
+        self._changes = self.raw.totalchanges()
+
     def writing(self, *, schema: bool = False) -> "_Writing":
         """A transaction that holds the write lock; without a changed row it ends without touching the disk.
 

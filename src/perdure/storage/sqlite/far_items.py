@@ -14,9 +14,11 @@ from perdure._work import (
 )
 from perdure.storage.sqlite.changes import CLOSED, Changes
 from perdure.storage.sqlite.rows import encode_rows
-from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
+_CREATIONS = RowStatement("judge_creations")
+_TURNS = RowStatement("judge_turns")
 _INCARNATION = Refused(reason=Refusal.INCARNATION)
 
 
@@ -46,15 +48,13 @@ def _storable(text: str) -> str:
 
 def _taken(transaction: Transaction, new: NewInstance) -> tuple[int | None, bool]:
     """By whom the id is taken, and whether the incarnation is."""
-    for _, by_id, by_incarnation in transaction.ask(
-        STATEMENTS["judge_creations"], encode_rows([(new.id, new.incarnation)])
-    ):
+    for _, by_id, by_incarnation in _CREATIONS.ask(transaction.execute, [0, new.id, new.incarnation]):
         return by_id, bool(by_incarnation)
     return None, False
 
 
 def _hold(transaction: Transaction, hold: Hold) -> Outcome:
-    changes = Changes(transaction.worker)
+    changes = Changes(transaction)
     incarnation = hold.incarnation
     if hold.create is not None:
         incarnation = hold.create.incarnation
@@ -69,21 +69,20 @@ def _hold(transaction: Transaction, hold: Hold) -> Outcome:
     changes.drop_tasks(incarnation, hold.execution, hold.tasks_gone)
     for body in hold.messages:
         changes.message(incarnation, body, execution=hold.execution)
-    changes.write(transaction)
+    changes.write()
     hold_instances(transaction, [(incarnation, hold.reason)])
     return APPLIED
 
 
 def _is_not_owner(transaction: Transaction, incarnation: int) -> bool:
-    rows = encode_rows([(incarnation, None, None)])
-    verdicts = transaction.ask(STATEMENTS["judge_turns"], rows, transaction.worker)
+    verdicts = _TURNS.ask(transaction.execute, [transaction.worker, incarnation, None, None])
     return any(verdict == "not_owner" for _, verdict in verdicts)
 
 
 def _start(transaction: Transaction, item: StartInstance) -> Outcome:
     """A start that may replace the instance that has its id."""
     holder, by_incarnation = _taken(transaction, item.new)
-    changes = Changes(transaction.worker)
+    changes = Changes(transaction)
     if holder is not None:
         settled = _meet(transaction, item, holder)
         if settled is not None:
@@ -99,7 +98,7 @@ def _start(transaction: Transaction, item: StartInstance) -> Outcome:
                 changes.message(child, item.cancel)
         transaction.execute(STATEMENTS["delete_instances"], (encode_rows([holder]),))
     changes.create(item.new)
-    changes.write(transaction)
+    changes.write()
     return APPLIED
 
 

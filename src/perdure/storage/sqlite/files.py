@@ -193,6 +193,8 @@ def _set_up(connection: Connection, durability: Durability, busy_timeout_s: floa
     raw.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     raw.pragma("journal_size_limit", WAL_KEPT_BYTES)
     raw.pragma("trusted_schema", 0)
+    # Else a statement with a limit is prepared anew for each value of it.
+    raw.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def _is_new(raw: apsw.Connection, path: str) -> bool:

@@ -15,7 +15,7 @@ _LAST = (1 << 63) - 1
 _GET = STATEMENTS["get_instance"]
 _INCARNATIONS = STATEMENTS["incarnations"]
 _RECORDS = STATEMENTS["records"]
-_BY_CREATION = STATEMENTS["find_by_creation"]
+_FIND = STATEMENTS["find_instances"]
 _BY_STATUS = STATEMENTS["find_by_status"]
 
 
@@ -40,27 +40,28 @@ def find(connection: Connection, query: Query) -> tuple[list[InstanceRecord], st
     limit = max(query.limit, 0)
     with connection.reading():
         found = _matching(connection, query, limit + 1)
-        records = _records(connection, [incarnation for _, incarnation in found[:limit]])
+        records = _records(connection, found[:limit])
     return records, page_key(records[-1]) if records and len(found) > limit else None
 
 
-def _matching(connection: Connection, query: Query, most: int) -> list[list[int]]:
-    """The (created at, incarnation) of what the query wants, newest first."""
+def _matching(connection: Connection, query: Query, most: int) -> list[int]:
+    """The incarnations of what the query wants, newest first."""
     attributes = None if not query.attributes else str(msgspec.json.encode(query.attributes), "utf-8")
-    before = (_LAST, _LAST) if query.after is None else parse_page_key(query.after)
+    # No incarnation is the highest number there is.
+    before = _LAST if query.after is None else parse_page_key(query.after)
 
-    def ask(statement: str, status: str | None) -> list[list[int]]:
-        bindings = (*before, query.name, query.version, status, attributes, most)
-        page: list[list[int]] = decode_answer(connection.execute(statement, bindings).get)
+    def ask(statement: str, status: str | None) -> list[int]:
+        bindings = (before, query.name, query.version, status, attributes, most)
+        page: list[int] = decode_answer(connection.execute(statement, bindings).get)
         return page
 
     if not query.statuses:
-        return ask(_BY_CREATION, None)
+        return ask(_FIND, None)
     if Status.COMPLETED in query.statuses:
-        return ask(_BY_CREATION, encode_rows(query.statuses))
-    # Rare among the completed, so each has an index of its own.
+        return ask(_FIND, encode_rows(query.statuses))
+    # Rare among the completed, so each has a place of its own in the index.
     pages = [ask(_BY_STATUS, status) for status in sorted(set(query.statuses))]
-    return sorted((row for page in pages for row in page), reverse=True)[:most]
+    return sorted((incarnation for page in pages for incarnation in page), reverse=True)[:most]
 
 
 def _records(connection: Connection, incarnations: list[int]) -> list[InstanceRecord]:

@@ -19,11 +19,11 @@ from perdure._work import (
     Turn,
 )
 from perdure.storage.sqlite.rows import encode_rows
-from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
-_TURNS = STATEMENTS["judge_turns"]
-_CREATIONS = STATEMENTS["judge_creations"]
+_TURNS = RowStatement("judge_turns")
+_CREATIONS = RowStatement("judge_creations")
 _TASKS = STATEMENTS["judge_tasks"]
 _DELIVERIES = STATEMENTS["judge_deliveries"]
 
@@ -74,26 +74,24 @@ class Judgement:
 
     def _judge_owned(self) -> None:
         """Turns of instances that are there must be by their owner and continue the history; releases by the owner."""
-        places: list[int] = []
-        rows: list[tuple[int, int | None, int | None]] = []
+        places: dict[int, int] = {}
+        values: list[object] = [self._transaction.worker]
         for place, item in self._items:
             if isinstance(item, Turn):
                 if _breaks_off(item):
                     self.settled[place] = _STALE
                 if item.create is None:
-                    places.append(place)
-                    rows.append((item.incarnation, item.execution, item.base))
+                    places[item.incarnation] = place
+                    values += (item.incarnation, item.execution, item.base)
             elif isinstance(item, InstanceRelease):
-                places.append(place)
-                rows.append((item.incarnation, None, None))
-        if not rows:
-            return
-        for number, verdict in self._transaction.ask(_TURNS, encode_rows(rows), self._transaction.worker):
+                places[item.incarnation] = place
+                values += (item.incarnation, None, None)
+        for incarnation, verdict in _TURNS.ask(self._transaction.execute, values):
             refused = _BY_VERDICT.get(verdict)
             if refused is not None:
-                self.settled[places[number]] = refused
+                self.settled[places[incarnation]] = refused
             elif verdict in ("pending", "held"):
-                self.wakes.add(places[number])
+                self.wakes.add(places[incarnation])
 
     def _judge_creations(self) -> None:
         """Ids and incarnations must be free."""
@@ -110,8 +108,8 @@ class Judgement:
                 news.append((place, item.new))
         if not news:
             return
-        rows = [(new.id, new.incarnation) for _, new in news]
-        found = {number: rest for number, *rest in self._transaction.ask(_CREATIONS, encode_rows(rows))}
+        values = [each for number, (_, new) in enumerate(news) for each in (number, new.id, new.incarnation)]
+        found = {number: rest for number, *rest in _CREATIONS.ask(self._transaction.execute, values)}
         if found or have_children:
             self._judge_news(news, found)
 

@@ -1,6 +1,9 @@
--- Every statement of the storage. A batch goes in as one JSON array of rows, with its payloads in one blob from which
--- substr cuts them, and an answer comes out as one JSON text, with its payloads in one blob: a step of SQLite releases
--- the interpreter's lock, and taking it back can cost 5 ms when another thread is busy. So one step per statement.
+-- Every statement of the storage. A step of SQLite releases the interpreter's lock, and taking it back can cost 5 ms
+-- when another thread is busy. So there is one step per statement: an answer comes out as one JSON text, with its
+-- payloads in one blob, and rows go in together.
+--
+-- Rows that a commit writes or judges are VALUES, whose one row here is repeated as often as needed (`RowStatement`);
+-- unfolding JSON costs more than writing them. A row that stays unused is null. Plain keys go in as one JSON array.
 
 -- name: begin
 -- Take the write lock before anything is read, so that nothing that was read can have changed.
@@ -35,7 +38,7 @@ PRAGMA data_version;
 SELECT started_at FROM workers WHERE number = ?1;
 
 -- name: remember_token
--- What the worker's last commit was.
+-- What the worker's last commit was; changes no row when somebody buried it.
 UPDATE workers SET last_token = ?2 WHERE number = ?1;
 
 -- name: is_last_token
@@ -43,32 +46,34 @@ UPDATE workers SET last_token = ?2 WHERE number = ?1;
 SELECT last_token IS ?2 FROM workers WHERE number = ?1;
 
 -- name: judge_turns
--- Of [incarnation, execution, base]: the places of turns that are refused, or that wake a pending or held instance.
-SELECT json_group_array(json_array(place, verdict))
+-- Of (incarnation, execution, base): the incarnations whose turns are refused, or wake a pending or held instance.
+SELECT json_group_array(json_array(incarnation, verdict))
 FROM (
     SELECT
-        j.key AS place,
+        j.column1 AS incarnation,
         CASE
-            WHEN i.owner IS NOT ?2 THEN 'not_owner'
-            WHEN i.execution <> j.value ->> 1 OR j.value ->> 2 <> ifnull((
+            WHEN i.owner IS NOT ?1 THEN 'not_owner'
+            WHEN i.execution <> j.column2 OR j.column3 <> ifnull((
                 SELECT max(h.last_event) FROM history AS h
                 WHERE h.incarnation = i.incarnation AND h.execution = i.execution
             ), 0) THEN 'stale'
             ELSE i.status
         END AS verdict
-    FROM jsonb_each(?1) AS j
-    LEFT JOIN instances AS i ON i.incarnation = j.value ->> 0
+    FROM (VALUES (?2, ?3, ?4)) AS j
+    LEFT JOIN instances AS i ON i.incarnation = j.column1
+    WHERE j.column1 IS NOT NULL
 )
 WHERE verdict <> 'running';
 
 -- name: judge_creations
--- Of [id, incarnation]: the places where the id (by whom) or the incarnation is taken.
-SELECT json_group_array(json_array(place, by_id, by_incarnation))
+-- Of (number, id, incarnation): the numbers of those whose id (by whom) or incarnation is taken.
+SELECT json_group_array(json_array(number, by_id, by_incarnation))
 FROM (
-    SELECT j.key AS place, a.incarnation AS by_id, b.incarnation IS NOT NULL AS by_incarnation
-    FROM jsonb_each(?1) AS j
-    LEFT JOIN instances AS a ON a.id = j.value ->> 0
-    LEFT JOIN instances AS b ON b.incarnation = j.value ->> 1
+    SELECT j.column1 AS number, a.incarnation AS by_id, b.incarnation IS NOT NULL AS by_incarnation
+    FROM (VALUES (?1, ?2, ?3)) AS j
+    LEFT JOIN instances AS a ON a.id = j.column2
+    LEFT JOIN instances AS b ON b.incarnation = j.column3
+    WHERE j.column1 IS NOT NULL
 )
 WHERE by_id IS NOT NULL OR by_incarnation;
 
@@ -117,118 +122,117 @@ FROM (
 );
 
 -- name: create_instances
--- New instances; their start messages are added with the others.
+-- New instances, the seventh value being when they start; their start messages are added with the others.
 INSERT INTO instances (
     incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot,
     parent_id, parent_incarnation, parent_execution, parent_event,
     cancel_requested, custom_status_version, attributes, custom_status
 )
 SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?3, ?3, max(?3, ifnull(value ->> 6, ?3)),
-    value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14,
-    substr(?2, value ->> 15, value ->> 16), substr(?2, value ->> 17, value ->> 18)
-FROM jsonb_each(?1);
+    column1, column2, column3, column4, column5, column6, ?1, ?1, max(?1, ifnull(column7, ?1)), column8, column9,
+    column10, column11, column12, column13, column14, column15, column16, column17
+FROM (
+    VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+)
+WHERE column1 IS NOT NULL;
 
 -- name: append_history
 -- The events of turns.
 INSERT INTO history (
-    incarnation, execution, first_event, last_event, at, committed_at, format, crc, encoding, data
+    incarnation, execution, first_event, last_event, at, format, crc, encoding, data, committed_at
 )
-SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, value ->> 5, value ->> 6, value ->> 7,
-    substr(?2, value ->> 8, value ->> 9)
-FROM jsonb_each(?1);
+SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, ?1
+FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))
+WHERE column1 IS NOT NULL;
 
 -- name: consume_messages
--- Messages that turns have taken in, of their own instance only.
+-- Messages that turns have taken in, of (incarnation, seq); of their own instance only.
 DELETE FROM messages WHERE seq IN (
-    SELECT m.seq FROM jsonb_each(?1) AS j
-    CROSS JOIN messages AS m ON m.seq = j.value ->> 1 AND m.incarnation = j.value ->> 0
+    SELECT m.seq FROM (VALUES (?1, ?2)) AS j
+    CROSS JOIN messages AS m ON m.seq = j.column2 AND m.incarnation = j.column1
 );
 
 -- name: add_tasks
 -- Activities to run, due at once.
 INSERT OR REPLACE INTO tasks (
-    incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry, priority, on_unknown, start_by,
-    deadline, tag, session, concurrency_key
+    incarnation, execution, event, owner, name, input, retry, priority, on_unknown, start_by, deadline, expires_at,
+    tag, session, concurrency_key, scheduled_at, due_at
 )
 SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, ?3,
-    substr(?2, value ->> 5, value ->> 6), substr(?2, value ->> 7, value ->> 8),
-    value ->> 9, value ->> 10, ?3 + value ->> 11, ?3 + value ->> 12, value ->> 13, value ->> 14, value ->> 15
-FROM jsonb_each(?1);
+    column1, column2, column3, column4, column5, column6, column7, column8, column9, ?1 + column10, ?1 + column11,
+    ?1 + min(ifnull(column10, column11), ifnull(column11, column10)), column12, column13, column14, ?1, ?1
+FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15))
+WHERE column1 IS NOT NULL;
 
 -- name: add_plain_tasks
 -- The same for those that ask for nothing special.
-INSERT OR REPLACE INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, input, retry)
-SELECT
-    value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?3, ?3,
-    substr(?2, value ->> 5, value ->> 6), substr(?2, value ->> 7, value ->> 8)
-FROM jsonb_each(?1);
+INSERT OR REPLACE INTO tasks (incarnation, execution, event, owner, name, input, retry, scheduled_at, due_at)
+SELECT column1, column2, column3, column4, column5, column6, column7, ?1, ?1
+FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8))
+WHERE column1 IS NOT NULL;
 
 -- name: remove_tasks
 -- Tasks that have ended or are not wanted any more.
-DELETE FROM tasks WHERE (incarnation, execution, event) IN (
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
-);
+DELETE FROM tasks WHERE (incarnation, execution, event) IN (VALUES (?1, ?2, ?3));
 
 -- name: add_timers
 -- Timers of turns.
 INSERT OR REPLACE INTO timers (incarnation, execution, event, fire_at)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM jsonb_each(?1);
+SELECT column1, column2, column3, column4
+FROM (VALUES (?1, ?2, ?3, ?4))
+WHERE column1 IS NOT NULL;
 
 -- name: remove_timers
 -- Timers that have fired or are not wanted any more.
-DELETE FROM timers WHERE (incarnation, execution, event) IN (
-    SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
-);
+DELETE FROM timers WHERE (incarnation, execution, event) IN (VALUES (?1, ?2, ?3));
 
 -- name: add_messages
 -- Messages, in order of arrival; before the instance's start only control messages fall due.
-INSERT INTO messages (incarnation, execution, due_at, control, body)
-SELECT
-    i.incarnation, j.value ->> 1, CASE WHEN j.value ->> 2 THEN ?3 ELSE max(?3, i.ready_at) END, j.value ->> 2,
-    substr(?2, j.value ->> 3, j.value ->> 4)
-FROM jsonb_each(?1) AS j
-CROSS JOIN instances AS i ON i.incarnation = j.value ->> 0;
+INSERT INTO messages (incarnation, execution, control, body, due_at)
+SELECT i.incarnation, j.column2, j.column3, j.column4, CASE WHEN j.column3 THEN ?1 ELSE max(?1, i.ready_at) END
+FROM (VALUES (?2, ?3, ?4, ?5)) AS j
+CROSS JOIN instances AS i ON i.incarnation = j.column1;
 
 -- name: add_dedup_keys
 -- The keys of what clients have sent.
-INSERT INTO dedup_keys (incarnation, dedup_key) SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1);
+INSERT INTO dedup_keys (incarnation, dedup_key)
+SELECT column1, column2
+FROM (VALUES (?1, ?2))
+WHERE column1 IS NOT NULL;
 
 -- name: end_executions_tasks
 -- Tasks of executions that end by a continue-as-new.
-DELETE FROM tasks WHERE (incarnation, execution) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1));
+DELETE FROM tasks WHERE (incarnation, execution) IN (VALUES (?1, ?2));
 
 -- name: end_executions_timers
 -- Their timers.
-DELETE FROM timers WHERE (incarnation, execution) IN (SELECT value ->> 0, value ->> 1 FROM jsonb_each(?1));
+DELETE FROM timers WHERE (incarnation, execution) IN (VALUES (?1, ?2));
 
 -- name: end_executions_messages
 -- The outcomes of their activities.
 DELETE FROM messages WHERE seq IN (
-    SELECT m.seq FROM jsonb_each(?1) AS j
-    CROSS JOIN messages AS m ON m.incarnation = j.value ->> 0 AND m.execution = j.value ->> 1
+    SELECT m.seq FROM (VALUES (?1, ?2)) AS j
+    CROSS JOIN messages AS m ON m.incarnation = j.column1 AND m.execution = j.column2
 );
 
 -- name: add_next_starts
 -- The starts of next executions, each before all that waits for its instance.
-INSERT INTO messages (incarnation, due_at, body)
+INSERT INTO messages (incarnation, body, due_at)
 SELECT
-    j.value ->> 0,
+    j.column1, j.column2,
     min(
-        ?3,
-        ifnull((SELECT min(m.due_at) FROM messages AS m WHERE m.incarnation = j.value ->> 0) - 1, ?3),
-        ifnull((SELECT min(t.fire_at) FROM timers AS t WHERE t.incarnation = j.value ->> 0) - 1, ?3)
-    ),
-    substr(?2, j.value ->> 1, j.value ->> 2)
-FROM jsonb_each(?1) AS j;
+        ?1,
+        ifnull((SELECT min(m.due_at) FROM messages AS m WHERE m.incarnation = j.column1) - 1, ?1),
+        ifnull((SELECT min(t.fire_at) FROM timers AS t WHERE t.incarnation = j.column1) - 1, ?1)
+    )
+FROM (VALUES (?2, ?3)) AS j
+WHERE j.column1 IS NOT NULL;
 
 -- name: change_instances
 -- What turns change on their instances; a closing status takes the owner, a continue-as-new the version. Whatever is
 -- sent after that one, by whatever clock, falls due behind the next start.
 UPDATE instances SET
-    changed_at = ?3,
+    changed_at = ?1,
     held_because = NULL,
     status = ifnull(
         c.status, CASE WHEN instances.status IN ('pending', 'held') THEN 'running' ELSE instances.status END
@@ -236,19 +240,18 @@ UPDATE instances SET
     owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,
     version = CASE WHEN c.restarts THEN c.version ELSE ifnull(c.version, instances.version) END,
     execution = ifnull(c.execution, instances.execution),
-    ready_at = CASE WHEN c.restarts THEN max(?3, instances.ready_at) ELSE instances.ready_at END,
+    ready_at = CASE WHEN c.restarts THEN max(?1, instances.ready_at) ELSE instances.ready_at END,
     cancel_requested = instances.cancel_requested OR c.cancel_requested,
-    output = ifnull(substr(?2, c.output_at, c.output_size), instances.output),
-    error = ifnull(substr(?2, c.error_at, c.error_size), instances.error),
-    custom_status = ifnull(substr(?2, c.custom_at, c.custom_size), instances.custom_status),
-    custom_status_version = instances.custom_status_version + (c.custom_at IS NOT NULL)
+    output = ifnull(c.output, instances.output),
+    error = ifnull(c.error, instances.error),
+    custom_status = ifnull(c.custom_status, instances.custom_status),
+    custom_status_version = instances.custom_status_version + (c.custom_status IS NOT NULL)
 FROM (
     SELECT
-        value ->> 0 AS incarnation, value ->> 1 AS status, value ->> 2 AS version, value ->> 3 AS execution,
-        value ->> 4 AS cancel_requested, value ->> 5 AS output_at, value ->> 6 AS output_size,
-        value ->> 7 AS error_at, value ->> 8 AS error_size, value ->> 9 AS custom_at, value ->> 10 AS custom_size,
-        value ->> 11 AS restarts
-    FROM jsonb_each(?1)
+        column1 AS incarnation, column2 AS status, column3 AS version, column4 AS execution,
+        column5 AS cancel_requested, column6 AS output, column7 AS error, column8 AS custom_status,
+        column9 AS restarts
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
@@ -278,35 +281,36 @@ FROM (SELECT value ->> 0 AS incarnation, value ->> 1 AS reason FROM jsonb_each(?
 WHERE instances.incarnation = c.incarnation;
 
 -- name: release_instances
--- Hand instances back, of [incarnation, delay, by whom]; the delay binds only who hands it back.
+-- Hand instances back, of (incarnation, delay); the delay binds only the owner, who hands it back.
 UPDATE instances SET
     owner = NULL,
-    released_by = CASE WHEN c.delay > 0 THEN c.worker END,
-    released_until = CASE WHEN c.delay > 0 THEN ?3 + c.delay END
+    released_by = CASE WHEN c.delay > 0 THEN instances.owner END,
+    released_until = CASE WHEN c.delay > 0 THEN ?1 + c.delay END
 FROM (
-    SELECT value ->> 0 AS incarnation, value ->> 1 AS delay, value ->> 2 AS worker FROM jsonb_each(?1)
+    SELECT column1 AS incarnation, column2 AS delay
+    FROM (VALUES (?2, ?3))
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
 -- name: retry_tasks
--- Put tasks back for another attempt, of [incarnation, execution, event, attempt, delay, error at, error size].
+-- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error).
 UPDATE tasks SET
-    owner = NULL, attempt = c.attempt, start_by = NULL, due_at = ?3 + c.delay, delayed = c.delay > 0,
-    last_error = substr(?2, c.error_at, c.error_size)
+    owner = NULL, attempt = c.attempt, start_by = NULL, expires_at = tasks.deadline, due_at = ?1 + c.delay,
+    delayed = c.delay > 0, last_error = c.error
 FROM (
     SELECT
-        value ->> 0 AS incarnation, value ->> 1 AS execution, value ->> 2 AS event, value ->> 3 AS attempt,
-        value ->> 4 AS delay, value ->> 5 AS error_at, value ->> 6 AS error_size
-    FROM jsonb_each(?1)
+        column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS attempt, column5 AS delay,
+        column6 AS error
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
 
 -- name: release_tasks
--- Put tasks back untouched, of [incarnation, execution, event, delay].
-UPDATE tasks SET owner = NULL, due_at = ?3 + c.delay, delayed = c.delay > 0
+-- Put tasks back untouched, of (incarnation, execution, event, delay).
+UPDATE tasks SET owner = NULL, due_at = ?1 + c.delay, delayed = c.delay > 0
 FROM (
-    SELECT value ->> 0 AS incarnation, value ->> 1 AS execution, value ->> 2 AS event, value ->> 3 AS delay
-    FROM jsonb_each(?1)
+    SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS delay
+    FROM (VALUES (?2, ?3, ?4, ?5))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
 
@@ -365,9 +369,11 @@ FROM (
     SELECT m.due_at, m.incarnation, i.owner IS NOT NULL AS owned
     FROM messages AS m
     CROSS JOIN instances AS i ON i.incarnation = m.incarnation
-    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?4, ?5) AND (i.owner IS NULL OR i.owner = ?2) AND (
+    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2) AND (
         (
-            (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+            (i.status IN ('pending', 'running') OR (
+                i.status = 'held' AND i.held_at < (SELECT w.started_at FROM workers AS w WHERE w.number = ?2)
+            ))
             AND (i.released_by IS NOT ?2 OR i.released_until <= ?1)
             AND EXISTS (
                 SELECT 1 FROM abilities AS a
@@ -380,7 +386,7 @@ FROM (
         )
     )
     ORDER BY m.due_at, m.incarnation
-    LIMIT ?6
+    LIMIT ?5
 );
 
 -- name: due_by_timer
@@ -390,9 +396,11 @@ FROM (
     SELECT t.fire_at, t.incarnation, i.owner IS NOT NULL AS owned
     FROM timers AS t
     CROSS JOIN instances AS i ON i.incarnation = t.incarnation
-    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?4, ?5) AND (i.owner IS NULL OR i.owner = ?2) AND (
+    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2) AND (
         (
-            (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+            (i.status IN ('pending', 'running') OR (
+                i.status = 'held' AND i.held_at < (SELECT w.started_at FROM workers AS w WHERE w.number = ?2)
+            ))
             AND (i.released_by IS NOT ?2 OR i.released_until <= ?1)
             AND EXISTS (
                 SELECT 1 FROM abilities AS a
@@ -405,7 +413,7 @@ FROM (
         )
     )
     ORDER BY t.fire_at, t.incarnation
-    LIMIT ?6
+    LIMIT ?5
 );
 
 -- name: own_instances
@@ -529,7 +537,9 @@ FROM (
         WHERE m.due_at > ?1 AND (i.owner IS NULL OR i.owner = ?2) AND (
             m.control
             OR (
-                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+                (i.status IN ('pending', 'running') OR (
+                    i.status = 'held' AND i.held_at < (SELECT w.started_at FROM workers AS w WHERE w.number = ?2)
+                ))
                 AND (i.released_by IS NOT ?2 OR i.released_until <= m.due_at)
                 AND EXISTS (
                     SELECT 1 FROM abilities AS a
@@ -546,7 +556,9 @@ FROM (
         FROM timers AS t
         CROSS JOIN instances AS i ON i.incarnation = t.incarnation
         WHERE t.fire_at > ?1 AND (i.owner IS NULL OR i.owner = ?2)
-        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+        AND (i.status IN ('pending', 'running') OR (
+            i.status = 'held' AND i.held_at < (SELECT w.started_at FROM workers AS w WHERE w.number = ?2)
+        ))
         AND (i.released_by IS NOT ?2 OR i.released_until <= t.fire_at)
         AND EXISTS (
             SELECT 1 FROM abilities AS a
@@ -560,7 +572,9 @@ FROM (
         SELECT i.released_until
         FROM instances AS i
         WHERE i.released_by = ?2 AND i.released_until > ?1 AND i.owner IS NULL
-        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < ?3))
+        AND (i.status IN ('pending', 'running') OR (
+            i.status = 'held' AND i.held_at < (SELECT w.started_at FROM workers AS w WHERE w.number = ?2)
+        ))
         AND EXISTS (
             SELECT 1 FROM abilities AS a
             WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
@@ -647,6 +661,7 @@ UPDATE tasks SET
     owner = NULL,
     deliveries = deliveries + ?2,
     start_by = CASE WHEN ?2 THEN NULL ELSE start_by END,
+    expires_at = CASE WHEN ?2 THEN deadline ELSE expires_at END,
     due_at = max(due_at, ?3),
     delayed = due_at > ?3
 WHERE owner IN (SELECT value FROM jsonb_each(?1));
@@ -723,47 +738,47 @@ SELECT
     attributes, custom_status, output, error
 FROM instance_records WHERE id = ?1;
 
--- name: find_by_creation
--- A page of instances behind (?1, ?2), newest first, as [created at, incarnation]; the members of ?6 must be among
--- their attributes and equal.
-SELECT json_group_array(json_array(created_at, incarnation))
+-- name: find_instances
+-- A page of instances before ?1, newest first, as incarnations; the members of ?5 must be among their attributes and
+-- equal.
+SELECT json_group_array(incarnation)
 FROM (
-    SELECT i.created_at, i.incarnation
+    SELECT i.incarnation
     FROM instances AS i
-    WHERE (i.created_at, i.incarnation) < (?1, ?2)
-    AND (?3 IS NULL OR i.name = ?3)
-    AND (?4 IS NULL OR i.version = ?4)
-    AND (?5 IS NULL OR i.status IN (SELECT value FROM json_each(?5)))
-    AND (?6 IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(?6) AS w WHERE NOT EXISTS (
+    WHERE i.incarnation < ?1
+    AND (?2 IS NULL OR i.name = ?2)
+    AND (?3 IS NULL OR i.version = ?3)
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND (?5 IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
             SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
             WHERE a.key = w.key AND a.value IS w.value
             AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
         )
     ))
-    ORDER BY i.created_at DESC, i.incarnation DESC
-    LIMIT ?7
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
 );
 
 -- name: find_by_status
 -- The same of one status other than completed.
-SELECT json_group_array(json_array(created_at, incarnation))
+SELECT json_group_array(incarnation)
 FROM (
-    SELECT i.created_at, i.incarnation
+    SELECT i.incarnation
     FROM instances AS i
-    WHERE (i.created_at, i.incarnation) < (?1, ?2)
-    AND (?3 IS NULL OR i.name = ?3)
-    AND (?4 IS NULL OR i.version = ?4)
-    AND i.status = ?5 AND i.status <> 'completed'
-    AND (?6 IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(?6) AS w WHERE NOT EXISTS (
+    WHERE i.incarnation < ?1
+    AND (?2 IS NULL OR i.name = ?2)
+    AND (?3 IS NULL OR i.version = ?3)
+    AND i.status = ?4 AND i.status <> 'completed'
+    AND (?5 IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
             SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
             WHERE a.key = w.key AND a.value IS w.value
             AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
         )
     ))
-    ORDER BY i.created_at DESC, i.incarnation DESC
-    LIMIT ?7
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
 );
 
 -- name: history
@@ -782,6 +797,16 @@ SELECT owner, execution, status, (
     SELECT max(h.last_event) FROM history AS h
     WHERE h.incarnation = i.incarnation AND h.execution = i.execution
 )
+FROM instances AS i WHERE i.incarnation = ?1;
+
+-- name: single_judge_end
+-- The same for a turn that ends its instance, and whether messages or timers wait for it.
+SELECT owner, execution, status, (
+    SELECT max(h.last_event) FROM history AS h
+    WHERE h.incarnation = i.incarnation AND h.execution = i.execution
+),
+EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation)
+OR EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = i.incarnation)
 FROM instances AS i WHERE i.incarnation = ?1;
 
 -- name: single_taken

@@ -1,20 +1,17 @@
-"""How rows go into statements and come out of them.
+"""How keys go into statements, and how rows come out of them.
 
-A batch of rows goes in as one JSON array with one blob of payloads behind it; each row says where in the blob its
-payloads are. Answers come out the same way.
+Keys go in as one JSON array. Rows come out as one, with one blob of payloads behind it; each row says how long its
+payloads are. Rows that are written go in as they are: see `RowStatement`.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from perdure._events import Parent
 from perdure._types import Status
 from perdure._work import InstanceRecord
-
-Place: TypeAlias = tuple[int | None, int | None]
-"""Where a payload lies in a blob: first byte, counted from 1, and size. Twice None when there is none."""
 
 _encoder = msgspec.json.Encoder()
 _decode_any = msgspec.json.Decoder().decode

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure._types import Status
-from perdure._work import APPLIED, InstanceChange, Item, NewInstance, NewTask, Outcome, Turn
-from perdure.storage.sqlite.changes import CLOSED
+from perdure._work import APPLIED, InstanceChange, Item, NewInstance, Outcome, Turn
+from perdure.storage.sqlite.changes import CLOSED, is_plain
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
@@ -20,6 +20,7 @@ ROWS_MAX = 8
 """Turns with more rows of a kind too."""
 
 _JUDGE = STATEMENTS["single_judge"]
+_JUDGE_END = STATEMENTS["single_judge_end"]
 _TAKEN = STATEMENTS["single_taken"]
 _CREATE = STATEMENTS["single_create"]
 _HISTORY = STATEMENTS["single_history"]
@@ -29,11 +30,8 @@ _TIMER = STATEMENTS["single_timer"]
 _TIMER_GONE = STATEMENTS["single_timer_gone"]
 _CONSUME = STATEMENTS["single_consume"]
 _CLOSE = STATEMENTS["single_close"]
-_CLEAR = (
-    STATEMENTS["single_clear_tasks"],
-    STATEMENTS["single_clear_timers"],
-    STATEMENTS["single_clear_messages"],
-)
+_CLEAR_TASKS = STATEMENTS["single_clear_tasks"]
+_CLEAR_WAITING = (STATEMENTS["single_clear_timers"], STATEMENTS["single_clear_messages"])
 _NO_CHANGE = InstanceChange()
 
 
@@ -43,9 +41,12 @@ def apply_singly(transaction: Transaction, items: Sequence[Item]) -> list[Outcom
     if transaction.worker is None or len(items) > ITEMS_MAX:
         return outcomes
     for item in items:
-        if not isinstance(item, Turn) or not _is_plain(item) or not _is_good(transaction, item):
+        if not isinstance(item, Turn) or not _is_plain(item):
             break
-        _write(transaction, item)
+        waits = _judge(transaction, item)
+        if waits is None:
+            break
+        _write(transaction, item, waits=waits)
         outcomes.append(APPLIED)
     return outcomes
 
@@ -61,7 +62,7 @@ def _is_plain(turn: Turn) -> bool:
         and len(turn.timers) <= ROWS_MAX
         and len(turn.timers_gone) <= ROWS_MAX
         and len(turn.consumed) <= ROWS_MAX
-        and all(_is_plain_task(task) for task in turn.tasks)
+        and all(is_plain(task) for task in turn.tasks)
         and change.execution is None
         and _is_plain_change(turn, change)
     )
@@ -80,27 +81,18 @@ def _is_plain_change(turn: Turn, change: InstanceChange) -> bool:
     return turn.change is None or change.status in CLOSED
 
 
-def _is_plain_task(task: NewTask) -> bool:
-    return (
-        task.priority == 0
-        and task.tag is None
-        and task.session is None
-        and task.concurrency_key is None
-        and task.schedule_to_start_us is None
-        and task.total_timeout_us is None
-        and task.on_unknown == "repeat"
-    )
-
-
-def _is_good(transaction: Transaction, turn: Turn) -> bool:
-    """Whether no rule of the contract refuses the turn or does more than it says."""
+def _judge(transaction: Transaction, turn: Turn) -> bool | None:
+    """Whether a message or timer waits for what ends; None when a rule refuses the turn or does more than it says."""
     if turn.create is not None:
-        return not transaction.execute(_TAKEN, (turn.create.id, turn.incarnation)).get
-    found = transaction.execute(_JUDGE, (turn.incarnation,)).get
-    return bool(found == (transaction.worker, turn.execution, Status.RUNNING, turn.base or None))
+        return None if transaction.execute(_TAKEN, (turn.create.id, turn.incarnation)).get else False
+    good = (transaction.worker, turn.execution, Status.RUNNING, turn.base or None)
+    if turn.change is None:
+        return False if transaction.execute(_JUDGE, (turn.incarnation,)).get == good else None
+    *found, waits = transaction.execute(_JUDGE_END, (turn.incarnation,)).get or (None,)
+    return bool(waits) if tuple(found) == good else None
 
 
-def _write(transaction: Transaction, turn: Turn) -> None:
+def _write(transaction: Transaction, turn: Turn, *, waits: bool) -> None:
     execute: Any = transaction.execute
     now, key = transaction.now, (turn.incarnation, turn.execution)
     change = turn.change or _NO_CHANGE
@@ -116,7 +108,7 @@ def _write(transaction: Transaction, turn: Turn) -> None:
     for seq in turn.consumed:
         execute(_CONSUME, (seq, turn.incarnation))
     if change.status in CLOSED:
-        _close(transaction, turn.incarnation, change)
+        _close(transaction, turn.incarnation, change, waits=waits)
         return
     for task in turn.tasks:
         owner = transaction.worker if task.local else None
@@ -140,7 +132,7 @@ def _create(transaction: Transaction, new: NewInstance, change: InstanceChange) 
     )  # fmt: skip
 
 
-def _close(transaction: Transaction, incarnation: int, change: InstanceChange) -> None:
+def _close(transaction: Transaction, incarnation: int, change: InstanceChange, *, waits: bool) -> None:
     transaction.execute(
         _CLOSE,
         (
@@ -148,5 +140,7 @@ def _close(transaction: Transaction, incarnation: int, change: InstanceChange) -
             change.error, change.custom_status,
         ),
     )  # fmt: skip
-    for statement in _CLEAR:
-        transaction.execute(statement, (incarnation,))
+    transaction.execute(_CLEAR_TASKS, (incarnation,))
+    if waits:
+        for statement in _CLEAR_WAITING:
+            transaction.execute(statement, (incarnation,))

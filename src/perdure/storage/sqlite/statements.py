@@ -4,11 +4,19 @@ Laws kept here: SQL is read from files that came with this package and never put
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from msgspec import json
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_SPACE = re.compile(r"\s+")
+_ROW = re.compile(r"\(\s*VALUES \(([?\d, ]+)\)\s*\)")
+
+_TEXT_MAX = 16_000
+"""apsw prepares a longer statement anew at each call."""
 
 
 def parse_statements(text: str) -> Mapping[str, str]:
@@ -24,9 +32,62 @@ def parse_statements(text: str) -> Mapping[str, str]:
             raise ValueError(f"two statements are called {name!r}")
         if not body.startswith("\n-- "):
             raise ValueError(f"the statement {name!r} has no line of purpose under its name")
-        statements[name] = _COMMENT.sub("", body).strip().removesuffix(";")
+        # In one line: apsw looks at every character each time to find the statement that it has prepared.
+        statements[name] = _SPACE.sub(" ", _COMMENT.sub("", body)).strip().removesuffix(";")
     return statements
 
 
 STATEMENTS = parse_statements(Path(__file__).with_name("queries.sql").read_text(encoding="utf-8"))
 """All statements of the storage."""
+
+
+class RowStatement:
+    """A statement over rows that are bound one after the other, behind what is bound for all of them.
+
+    How many rows a text has is a power of two, so that few texts serve all batches; rows that are missing are null.
+    """
+
+    __slots__ = ("_columns", "_constants", "_head", "_rows_max", "_tail", "_texts")
+
+    def __init__(self, name: str) -> None:
+        text = STATEMENTS[name]
+        row = _ROW.search(text)
+        if row is None:
+            raise ValueError(f"the statement {name!r} has no row of VALUES")
+        numbers = [int(number[1:]) for number in row[1].split(", ")]
+        self._columns, self._constants = len(numbers), numbers[0] - 1
+        self._head, self._tail = text[: row.end(1) + 1], text[row.end(1) + 1 :]
+        room = (_TEXT_MAX - len(text)) // len(self._another_row())
+        self._rows_max = 1 << (room.bit_length() - 1)
+        self._texts: dict[int, str] = {}
+
+    def write(self, execute: Callable[..., Any], values: list[Any]) -> None:
+        """Run it for all rows. `values` are those for all rows, then those of row after row; the list is used up."""
+        for text, part in self._parts(values):
+            execute(text, part)
+
+    def ask(self, execute: Callable[..., Any], values: list[Any]) -> list[Any]:
+        """The same for one that answers with a list in JSON."""
+        return [each for text, part in self._parts(values) for each in json.decode(execute(text, part).get)]
+
+    def _parts(self, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+        columns, constants, most = self._columns, self._constants, self._rows_max
+        count = (len(values) - constants) // columns
+        while count > most:
+            end = constants + most * columns
+            yield self._text(most), values[:end]
+            del values[constants:end]
+            count -= most
+        if count:
+            size = 1 << (count - 1).bit_length()
+            values += [None] * ((size - count) * columns)
+            yield self._text(size), values
+
+    def _text(self, size: int) -> str:
+        text = self._texts.get(size)
+        if text is None:
+            text = self._texts[size] = self._head + self._another_row() * (size - 1) + self._tail
+        return text
+
+    def _another_row(self) -> str:
+        return f",({','.join('?' * self._columns)})"

@@ -34,6 +34,7 @@ from perdure.storage.sqlite.workers import (
 BUSY_TIMEOUT_S = 30.0
 """How long a call waits for other processes that have the database locked, in seconds."""
 
+_REMEMBER_TOKEN = STATEMENTS["remember_token"]
 _HEARTBEAT_CACHE_KIB = 256
 _READER_CACHE_KIB = 4_096
 
@@ -165,25 +166,26 @@ class SqliteStorage:
         work = None
         with writer.writing():
             now = self._clock.now_us()
-            started_at = None
+            worker = None
             if batch.worker is not None:
-                started_at = writer.execute(STATEMENTS["worker"], (batch.worker,)).get
-            worker = None if started_at is None else batch.worker
-            transaction = Transaction(execute=writer.execute, now=now, worker=worker, started_at=started_at or 0)
-            singly = apply_singly(transaction, batch.items)
-            outcomes = (*singly, *apply_items(transaction, batch.items[len(singly) :]))
+                # Says in one step that the worker is there, too; alone it is no reason to touch the disk.
+                writer.execute(_REMEMBER_TOKEN, (batch.worker, batch.token))
+                worker = batch.worker if writer.wrote else None
+                writer.discount()
+            transaction = Transaction(execute=writer.execute, now=now, worker=worker)
+            outcomes = apply_singly(transaction, batch.items)
+            if len(outcomes) < len(batch.items):
+                outcomes += apply_items(transaction, batch.items[len(outcomes) :])
             if worker is not None and batch.claim is not None:
                 work = take(transaction, batch.claim)
             wrote = writer.wrote
-            if wrote and worker is not None:
-                writer.execute(STATEMENTS["remember_token"], (worker, batch.token))
         if worker is not None:
             # A batch that changed nothing left no mark in the file either.
             if wrote:
                 self._idle_tokens.pop(worker, None)
             else:
                 self._idle_tokens[worker] = batch.token
-        return Committed(now=now, outcomes=outcomes, work=work)
+        return Committed(now=now, outcomes=tuple(outcomes), work=work)
 
     def applied(self, worker: int, token: bytes, /) -> bool:
         """Whether the worker's last commit was the one with this token; False when its row is gone."""

@@ -18,7 +18,6 @@ class Transaction(Struct, frozen=True, kw_only=True):
     execute: Callable[..., Any]
     now: int
     worker: int | None = None
-    started_at: int = 0
 
     def ask(self, statement: str, *bindings: Any) -> Any:
         """The answer of a statement that answers in JSON."""

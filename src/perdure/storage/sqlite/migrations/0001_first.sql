@@ -30,9 +30,8 @@ CREATE TABLE instances (
     error BLOB,
     output BLOB
 ) STRICT;
-CREATE INDEX instances_by_creation ON instances (created_at);
--- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of creation.
-CREATE INDEX instances_by_status ON instances (status, created_at) WHERE status <> 'completed';
+-- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of incarnations.
+CREATE INDEX instances_by_status ON instances (status) WHERE status <> 'completed';
 CREATE INDEX instances_by_parent ON instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
 CREATE INDEX instances_released ON instances (released_by, released_until) WHERE released_by IS NOT NULL;
 
@@ -91,7 +90,8 @@ CREATE TABLE tasks (
     delayed INTEGER NOT NULL DEFAULT 0,
     start_by INTEGER,
     deadline INTEGER,
-    expires_at INTEGER GENERATED ALWAYS AS (min(ifnull(start_by, deadline), ifnull(deadline, start_by))) VIRTUAL,
+    -- The earlier of the two; no generated column, which would be worked out twice for each row.
+    expires_at INTEGER,
     attempt INTEGER NOT NULL DEFAULT 1,
     deliveries INTEGER NOT NULL DEFAULT 1,
     name TEXT NOT NULL,
