@@ -1,10 +1,11 @@
 """An orchestration that never yields fails its test with its stack; it does not hang it."""
 
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 
-from perdure import HeldError, OrchestrationContext, Registry, orchestration
+from perdure import HeldError, OrchestrationContext, Registry, activity, orchestration
 from perdure.testing import Environment
 
 
@@ -31,4 +32,19 @@ async def test_the_watching_ends_with_the_environment():
     threads = set(threading.enumerate())
     async with Environment(Registry(quick)) as env:
         assert await env.run(quick) == "done"
+    assert [thread.name for thread in threading.enumerate() if thread not in threads] == []
+
+
+async def test_an_environment_that_does_not_open_leaves_nothing_behind():
+    @asynccontextmanager
+    async def lifespan():
+        raise ConnectionError("no pool")
+        yield
+
+    @activity
+    async def act() -> None: ...
+
+    threads = set(threading.enumerate())
+    with pytest.raises(ConnectionError):
+        await Environment(Registry(act, lifespan=lifespan)).__aenter__()
     assert [thread.name for thread in threading.enumerate() if thread not in threads] == []

@@ -42,7 +42,7 @@ class DurableFuture(_Future[T]):
     _kind: ClassVar[str] = "durable future"
 
     def __repr__(self) -> str:
-        return f"<{self._described()}: write await for its outcome>"
+        return f"<{self._described()}, to be awaited>"
 
     def _described(self) -> str:
         name = getattr(self, "name", None)

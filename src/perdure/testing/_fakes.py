@@ -17,7 +17,9 @@ from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.loop import timer_us
+from perdure._definitions import Activity
 from perdure._runtime.activities import Activities, Plan
+from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,6 +164,32 @@ class FakingActivities(Activities):
         if not running or not all(map(self._is_fake, running)):
             return Doing.WORKING
         return Doing.SLEEPING if all(_sleeps(attempt.runner) for attempt in running) else Doing.WAITING
+
+
+def check_fake(activity: object, fn: object) -> None:
+    """Refuse a fake that nothing could call.
+
+    Raises:
+        UsageError: What it stands for is no activity, or it can't be called with that one's inputs.
+    """
+    if not isinstance(activity, Activity):
+        raise UsageError(f"a fake stands in for an activity made with @activity, not for {activity!r}")
+    if not callable(fn):
+        raise UsageError(f"the fake of {activity.name} is {fn!r}, which can't be called: pass `lambda *inputs: ...`")
+    try:
+        signature = inspect.signature(fn)
+    except ValueError:
+        # Some of what is written in C tells none.
+        return
+    names = activity.input_names
+    try:
+        # Defaults have been filled in when it is called.
+        signature.bind(*names)
+    except TypeError:
+        raise UsageError(
+            f"the fake of {activity.name} takes {signature}, and would be called with ({', '.join(names)}): the "
+            "activity's inputs, without ctx"
+        ) from None
 
 
 async def _call_fake(fake: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:

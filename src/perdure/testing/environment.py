@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
+import logging
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
-from perdure._ports import Incarnations, SystemClock
-from perdure._runtime.dispatcher import Engine
+from perdure._ports import Incarnations
+from perdure._runtime.dispatcher import MAINTENANCE_US, Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
-from perdure._runtime.lifespans import FIRST_WATCHED, enter_lifespans, guard_orchestrations
+from perdure._runtime.lifespans import enter_lifespans
 from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.watchdog import TICK_S, TurnWatch
 from perdure._types import Status, duration_us
 from perdure._work import Query
 from perdure.errors import HeldError, UsageError
+from perdure.storage.base import UNKNOWN_GRACE_US
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import ManualClock, SeededEntropy
-from perdure.testing._fakes import Doing, FakeTime, FakingActivities, teach
+from perdure.testing._fakes import Doing, FakeTime, FakingActivities, check_fake, teach
+from perdure.testing._turns import OwnTurns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from perdure._definitions import Activity, Orchestration
     from perdure._registry import Registry
     from perdure._runtime.activities import Activities, TaskKey
-    from perdure._runtime.guard import Profiler
     from perdure._runtime.inbox import Entry
     from perdure._types import Duration
     from perdure._work import ClaimedTask
@@ -45,6 +45,10 @@ THREADS = 4
 SETTLING_ROUNDS = 3
 WAITING_S = 0.25
 """How long, in real time, fakes may wait for something other than test time before that goes on without them."""
+STANDSTILL_S = 2.0
+"""How long, in real time, a result may be awaited that nothing can bring but the test itself, before that is told."""
+
+_log = logging.getLogger("perdure.testing")
 
 
 class _Inbox:
@@ -82,40 +86,6 @@ class _Hands:
         self._activities.cancel(keys)
 
 
-def watch_from_a_thread(turns: TurnWatch) -> Callable[[], None]:
-    """Have a thread look after turns that don't end; returns what stops it."""
-    stopped = threading.Event()
-
-    def watch() -> None:
-        while not stopped.wait(TICK_S):
-            turns.check()
-
-    thread = threading.Thread(target=watch, name="perdure-environment-watch", daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        stopped.set()
-        thread.join()
-
-    return stop
-
-
-class _WatchedTurns(TurnWatch):
-    """Watches turns for what they call, too, on a Python on which workers can't."""
-
-    profiler: Profiler | None = None
-
-    def begin(self, instance_id: str) -> None:
-        super().begin(instance_id)
-        if self.profiler is not None:
-            self.profiler.begin()
-
-    def end(self) -> bool:
-        if self.profiler is not None:
-            self.profiler.end()
-        return super().end()
-
-
 class Environment:
     """In memory, on test time: sleeping costs nothing.
 
@@ -138,15 +108,15 @@ class Environment:
 
     def __init__(self, registry: Registry, /, *, seed: int = 0, turn_limit: Duration | None = 2.0) -> None:
         self._registry = registry
-        self._turns = _WatchedTurns(
-            SystemClock(), None if turn_limit is None else duration_us(turn_limit, "turn_limit")
-        )
+        self._turns = OwnTurns(None if turn_limit is None else duration_us(turn_limit, "turn_limit"))
         self._clock = ManualClock()
         self._entropy = SeededEntropy(seed)
         self._fakes: dict[str, Callable[..., Any]] = {}
         self._pump: asyncio.Task[None] | None = None
         self._fake_time = FakeTime(self._clock)
         self._given_up: frozenset[TaskKey] = frozenset()
+        self._asked_in_vain = 0
+        self._lacking: tuple[frozenset[str], int] = (frozenset(), 0)
         self._holding_time = 0
         self._quiet = asyncio.Event()
 
@@ -172,8 +142,9 @@ class Environment:
         """Run `fn`, with the same inputs but without ctx, in place of an activity. It may raise, to fail an attempt.
 
         Raises:
-            UsageError: The registry has no such activity.
+            UsageError: The registry has no such activity, or `fn` can't be called with its inputs.
         """
+        check_fake(activity, fn)
         if self._registry.activity(activity.name) is None:
             raise UsageError(f"{activity.name} is not in this environment's registry, so nothing would call the fake")
         self._fakes[activity.name] = fn
@@ -241,8 +212,12 @@ class Environment:
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
-        self._exits.callback(watch_from_a_thread(self._turns))
-        self._guard_orchestrations()
+        self._turns.watch(self._registry, self._exits)
+        try:
+            services = await enter_lifespans(self._registry, self._client, self._exits)
+        except BaseException:
+            await self._exits.aclose()
+            raise
         activities = self._activities = FakingActivities(
             registry=self._registry,
             clock=self._clock,
@@ -250,7 +225,7 @@ class Environment:
             slots=SLOTS,
             threads=THREADS,
             put=inbox.put,
-            services=await enter_lifespans(self._registry, self._client, self._exits),
+            services=services,
         )
         activities.fakes = self._fakes
         activities.fake_time = self._fake_time
@@ -263,28 +238,29 @@ class Environment:
             inbox=inbox,
             hands=_Hands(activities, self._gateway),
             settings=Settings(slots=SLOTS, worker_name="test"),
-            make_orchestrations=lambda take_slot: Orchestrations(
-                storage=storage,
-                registry=self._registry,
-                clock=self._clock,
-                entropy=self._entropy,
-                incarnations=incarnations,
-                cached_max=10_000,
-                watch=self._turns,
-                take_slot=take_slot,
-            ),
+            make_orchestrations=partial(self._make_orchestrations, incarnations),
         )
         self._engine.register()
         self._pump = loop.create_task(self._run(), name="perdure-environment")
         return self
 
-    def _guard_orchestrations(self) -> None:
-        guard_orchestrations(self._registry, self._exits)
-        if sys.hexversion < FIRST_WATCHED:
-            from perdure._runtime.guard import Profiler  # noqa: PLC0415 - of no use to a newer Python
+    def _make_orchestrations(self, incarnations: Incarnations, take_slot: Callable[[str], bool]) -> Orchestrations:
+        def take(activity_name: str) -> bool:
+            if self._registry.activity(activity_name) is None:
+                self._asked_in_vain += 1
+            return take_slot(activity_name)
 
-            versions = self._registry.orchestrations.values()
-            self._turns.profiler = Profiler(each for by_version in versions for each in by_version.values())
+        self._orchestrations = Orchestrations(
+            storage=self._storage,
+            registry=self._registry,
+            clock=self._clock,
+            entropy=self._entropy,
+            incarnations=incarnations,
+            cached_max=10_000,
+            watch=self._turns,
+            take_slot=take,
+        )
+        return self._orchestrations
 
     def _make_storage(self) -> Any:
         return MemoryStorage(clock=self._clock, entropy=self._entropy)
@@ -313,8 +289,41 @@ class Environment:
                     self._move_to(self._next_due or 0)
                     continue
                 if engine.is_waited_for and engine.busy == 0:
+                    if self._lacks_code():
+                        # A worker with it may come, for so long; none does.
+                        self._move_to(self._clock.now_us() + UNKNOWN_GRACE_US + MAINTENANCE_US)
+                        continue
                     self._tell_of_held()
-            await inbox.news.wait()
+            await self._wait_for_news()
+
+    async def _wait_for_news(self) -> None:
+        """Wait for something to do; say so if nothing but the test itself can bring it, and it does not."""
+        news = self._inbox.news
+        if self._engine.is_waited_for and self._engine.busy == 0 and self._next_due is None:
+            try:
+                await asyncio.wait_for(news.wait(), STANDSTILL_S)
+            except TimeoutError:
+                self._tell_of_standstill()
+        await news.wait()
+
+    def _tell_of_standstill(self) -> None:
+        for record in self._storage.find(Query(statuses=(Status.RUNNING,)))[0]:
+            live = self._orchestrations.by_id(record.id)
+            asked = [] if live is None or live.execution is None else live.execution.open.values()
+            _log.warning(
+                "test time stands still: nothing is due, and instance %r (%s) waits for %s",
+                record.id,
+                record.name,
+                ", ".join(map(repr, asked)) or "nothing",
+            )
+
+    def _lacks_code(self) -> bool:
+        """Whether something waits for code that the registry lacks, and did not when this was asked last."""
+        # What can run has begun by now, and what is to start later is due.
+        pending = frozenset(record.id for record in self._storage.find(Query(statuses=(Status.PENDING,)))[0])
+        lacking = (pending, self._asked_in_vain)
+        lacked, self._lacking = self._lacking, lacking
+        return lacking not in {lacked, (frozenset(), 0)}
 
     async def _nothing_can_happen(self) -> bool:
         """Whether nothing can happen without time passing, as far as can be told; if in doubt after a while."""

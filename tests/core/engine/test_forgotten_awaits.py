@@ -81,7 +81,7 @@ def test_it_shows_itself_as_what_it_stands_for(what, ask):
     Conversation(curious, always_replay=False).start()
 
     asked_at = f"tests/core/engine/test_forgotten_awaits.py:{ask.__code__.co_firstlineno}"
-    assert shown == [f"<{what}, asked for at {asked_at}: write await for its outcome>"]
+    assert shown == [f"<{what}, asked for at {asked_at}, to be awaited>"]
 
 
 @pytest.mark.parametrize(
