@@ -103,16 +103,16 @@ async def live_through(plan: Plan, progress: Progress) -> Day:
     worker = WorkerProcess(plan.store, plan.ledger, plan.folder / "worker.log")
 
     async def show() -> None:
-        while True:
+        progress.show(ledger.count_effects(), plan.effects, worker.kills)
+        while await worker.works_for(_SHOW_S):
             progress.show(ledger.count_effects(), plan.effects, worker.kills)
-            await asyncio.sleep(_SHOW_S)
 
     try:
         async with Client(plan.store) as client, asyncio.TaskGroup() as group:
             group.create_task(worker.keep_alive())
             showing = group.create_task(show())
             sabotage = group.create_task(_kill_again_and_again(plan, ledger, worker))
-            handles = await _place_orders(plan, client, group)
+            handles = await _place_orders(plan, client, group, worker)
             results = {handle.instance_id: await _result_of(handle) for handle in handles}
             await sabotage
             showing.cancel()
@@ -123,7 +123,7 @@ async def live_through(plan: Plan, progress: Progress) -> Day:
     return Day(results, worker.kills)
 
 
-async def _place_orders(plan: Plan, client: Client, group: asyncio.TaskGroup) -> list[Handle]:
+async def _place_orders(plan: Plan, client: Client, group: asyncio.TaskGroup, worker: WorkerProcess) -> list[Handle]:
     """Start an orchestration for each order. The order's number is the instance's id, so no order can start twice."""
     rng = random.Random(plan.seed)  # noqa: S311 - it has to repeat itself
     handles: list[Handle] = []
@@ -132,7 +132,7 @@ async def _place_orders(plan: Plan, client: Client, group: asyncio.TaskGroup) ->
         handles.append(handle)
         if order.needs_approval:
             group.create_task(_answer(order, handle, at_once=rng.random() < 1 / 2))
-        await asyncio.sleep(_BETWEEN_ORDERS_S)
+        await worker.works_for(_BETWEEN_ORDERS_S)
     return handles
 
 
@@ -155,8 +155,8 @@ async def _kill_again_and_again(plan: Plan, ledger: Ledger, worker: WorkerProces
     seen = 0
     for moment in plan.kill_moments():
         least = max(moment, seen + 1)
-        while ledger.count_effects() < least:  # noqa: ASYNC110 - it waits for what another process writes
-            await asyncio.sleep(_LOOK_S)
+        while ledger.count_effects() < least:
+            await worker.works_for(_LOOK_S)
         await worker.kill()
         seen = ledger.count_effects()
 

@@ -56,6 +56,14 @@ class WorkerProcess:
             process.kill()
             await process.wait()
 
+    async def works_for(self, seconds: float) -> bool:
+        """Look on for so long; False as soon as it has been asked to stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return True
+        return False
+
     def stop(self) -> None:
         """Ask it to finish what it does and leave."""
         self._stopping.set()
