@@ -14,6 +14,7 @@ from perdure import (
     PayloadError,
     Registry,
     Runtime,
+    UsageError,
     orchestration,
 )
 from perdure.testing import Environment
@@ -173,6 +174,27 @@ async def test_with_a_dedup_key_an_event_counts_once():
         assert await handle.result() == [1, 2, 2]
         # Also when the instance has ended, a repetition is no error: its sender can't know better.
         await handle.raise_event(ITEMS, 1, dedup_key="one")
+
+
+async def test_the_data_may_be_given_by_name():
+    @orchestration
+    async def both(ctx: OrchestrationContext) -> list[int]:
+        ctx.raise_event(ctx.instance_id, ITEMS, data=1)
+        return [await ctx.schedule_wait(ITEMS) for _ in range(3)]
+
+    async with Environment(Registry(both)) as env:
+        handle = await env.client.start_orchestration(both)
+        await handle.raise_event(ITEMS, data=2)
+        await env.client.raise_event(handle.instance_id, ITEMS, data=3)
+        assert await handle.result() == [1, 2, 3]
+
+
+async def test_what_is_neither_an_event_nor_its_name_is_refused_in_words():
+    async with Environment(Registry()) as env:
+        with pytest.raises(UsageError, match="instance id must be a string, not ExternalEvent"):
+            await env.client.raise_event(ITEMS, 5)  # type: ignore[call-overload]  # the mistake
+        with pytest.raises(UsageError, match="event must be an ExternalEvent or its name, not <class 'int'>"):
+            await env.client.raise_event("i", int)  # type: ignore[call-overload]  # the mistake
 
 
 async def test_dedup_keys_belong_to_one_instance():

@@ -15,7 +15,7 @@ from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page, st
 from perdure._client.history import Event, read_events
 from perdure._client.starts import new_instance, pairs_of, refuse_another
 from perdure._client.workers import WorkerStatus, worker_status_of
-from perdure._context import ExternalEvent
+from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, Status, check_name
 from perdure.codec import codec_for, decode_any, encode_any
@@ -311,14 +311,14 @@ class Client:
 
     @overload
     async def raise_event(
-        self, instance_id: str, event: ExternalEvent[T], data: T, /, *, dedup_key: str | None = None
+        self, instance_id: str, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None
     ) -> None: ...
     @overload
     async def raise_event(
-        self, instance_id: str, event: str, data: object = None, /, *, dedup_key: str | None = None
+        self, instance_id: str, event: str, /, data: object = None, *, dedup_key: str | None = None
     ) -> None: ...
     async def raise_event(
-        self, instance_id: str, event: Any, data: Any = None, /, *, dedup_key: str | None = None
+        self, instance_id: str, event: Any, /, data: Any = None, *, dedup_key: str | None = None
     ) -> None:
         """Send an external event; it waits in the instance's mailbox until it is read. Durable when this returns.
 
@@ -329,11 +329,12 @@ class Client:
             InstanceClosedError: It has ended.
             PayloadError: The data does not fit the event's type.
         """
+        check_name("instance id", instance_id)
         if isinstance(event, ExternalEvent):
             name = event.name
             body = codec_for(event.type_).encode(data, what=f"external event {name!r}")
         else:
-            name = check_name("event", event)
+            name = event_name(event)
             body = encode_any(data, what=f"external event {name!r}")
         key = None if dedup_key is None else check_name("dedup key", dedup_key)
         await self._deliver(instance_id, work.Raised(name=name, data=Raw(body)), dedup_key=key)

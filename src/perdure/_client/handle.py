@@ -208,10 +208,10 @@ class OrchestrationHandle(Generic[R_co]):
                     news.exception()
 
     @overload
-    async def raise_event(self, event: ExternalEvent[T], data: T, /, *, dedup_key: str | None = None) -> None: ...
+    async def raise_event(self, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None) -> None: ...
     @overload
-    async def raise_event(self, event: str, data: object = None, /, *, dedup_key: str | None = None) -> None: ...
-    async def raise_event(self, event: Any, data: Any = None, /, *, dedup_key: str | None = None) -> None:
+    async def raise_event(self, event: str, /, data: object = None, *, dedup_key: str | None = None) -> None: ...
+    async def raise_event(self, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
         """Send it an external event; see `Client.raise_event`."""
         await self._client.raise_event(self._instance_id, event, data, dedup_key=dedup_key)
 

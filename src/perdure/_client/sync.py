@@ -51,7 +51,7 @@ class SyncHandle(Generic[R]):
         """Where the instance stands now."""
         return self._portal.call(self._handle.status())
 
-    def raise_event(self, event: Any, data: Any = None, /, *, dedup_key: str | None = None) -> None:
+    def raise_event(self, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
         """Send it an external event."""
         self._portal.call(self._handle.raise_event(event, data, dedup_key=dedup_key))
 
@@ -142,7 +142,7 @@ class SyncClient:
         """A handle for an instance."""
         return SyncHandle(self, self._client.get_handle(instance_id, orchestration))
 
-    def raise_event(self, instance_id: str, event: Any, data: Any = None, /, *, dedup_key: str | None = None) -> None:
+    def raise_event(self, instance_id: str, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
         """Send an external event."""
         self.call(self._client.raise_event(instance_id, event, data, dedup_key=dedup_key))
 

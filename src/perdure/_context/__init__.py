@@ -10,7 +10,7 @@ from perdure._context.activity import (
     current_activity_context,
     running_activity_context,
 )
-from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent
+from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent, event_name
 from perdure._context.orchestration import OrchestrationContext
 from perdure._context.trace import ContextLogger
 
@@ -24,5 +24,6 @@ __all__ = [
     "OrchestrationContext",
     "activity_context",
     "current_activity_context",
+    "event_name",
     "running_activity_context",
 ]

@@ -103,3 +103,14 @@ class ExternalEvent(Generic[T]):
 
     def __repr__(self) -> str:
         return f"ExternalEvent({self.name!r})"
+
+
+def event_name(event: object) -> str:
+    """The name of an external event that was given by its name.
+
+    Raises:
+        UsageError: It is no name, or none that is allowed.
+    """
+    if not isinstance(event, str):
+        raise UsageError(f"event must be an ExternalEvent or its name, not {event!r}")
+    return check_name("event", event)

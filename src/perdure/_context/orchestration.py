@@ -245,12 +245,17 @@ class OrchestrationContext(Traces, ABC):
         """The events of one name, one after another, for ever: `async for command in ctx.mailbox(COMMANDS)`."""
 
     @overload
-    def raise_event(self, instance_id: str, event: ExternalEvent[T], data: T, /) -> None: ...
+    def raise_event(self, instance_id: str, event: ExternalEvent[T], /, data: T) -> None: ...
     @overload
-    def raise_event(self, instance_id: str, event: str, data: object = None, /) -> None: ...
+    def raise_event(self, instance_id: str, event: str, /, data: object = None) -> None: ...
     @abstractmethod
-    def raise_event(self, instance_id: str, event: Any, data: Any = None, /) -> None:
-        """Send an external event to another instance, without an activity; it leaves when this turn is durable."""
+    def raise_event(self, instance_id: str, event: Any, /, data: Any = None) -> None:
+        """Send an external event to another instance, without an activity; it leaves when this turn is durable.
+
+        Raises:
+            PayloadError: The data does not fit the event's type.
+            UsageError: The instance id or the event is none.
+        """
 
     @abstractmethod
     async def select2(

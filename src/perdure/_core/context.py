@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from msgspec import Raw
 
-from perdure._context import ExternalEvent, OrchestrationContext
+from perdure._context import ExternalEvent, OrchestrationContext, event_name
 from perdure._context.determined import guid, orchestration_logger, seeded_random
 from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
 from perdure._core.callsite import where_asked
@@ -254,7 +254,7 @@ class Context(OrchestrationContext):
             future.name = event.name
             future.decoder = codec_for(event.type_)
         else:
-            future.name = check_name("event", event)
+            future.name = event_name(event)
             future.decoder = codec_for(returns)
         future.took = future.got = None
         future.awaited = 0
@@ -266,21 +266,22 @@ class Context(OrchestrationContext):
     def mailbox(self, event: ExternalEvent[T], /) -> AsyncIterator[T]:
         return Mailbox(self, event)
 
-    def raise_event(self, instance_id: str, event: Any, data: Any = None, /) -> None:
+    def raise_event(self, instance_id: str, event: Any, /, data: Any = None) -> None:
         execution = self._execution
         execution.gate("ctx.raise_event")
+        to = check_name("instance id", instance_id)
         if isinstance(event, ExternalEvent):
             name = event.name
             body = codec_for(event.type_).encode(data, what=f"external event {name!r}")
         else:
-            name = check_name("event", event)
+            name = event_name(event)
             body = encode_any(data, what=f"external event {name!r}")
         execution.ask(
             Note(
                 EventSent(
                     id=0,
                     where=where_asked(),
-                    instance_id=check_name("instance id", instance_id),
+                    instance_id=to,
                     name=name,
                     data=Raw(body),
                 )

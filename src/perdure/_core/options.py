@@ -25,7 +25,9 @@ DETACHED_OPTIONS = ("instance_id", "version")
 CHILD_OPTIONS = (*DETACHED_OPTIONS, "on_close", "returns")
 NEXT_OPTIONS = ("version",)
 
-_PARTS_OF_A_POLICY = ("max_attempts", "backoff", "attempt_timeout", "total_timeout", "retry_on", "never_retry")
+_PARTS_OF_A_POLICY = {
+    part: part for part in ("max_attempts", "backoff", "attempt_timeout", "total_timeout", "retry_on", "never_retry")
+} | {"timeout": "attempt_timeout", "max_retries": "max_attempts"}
 
 
 def check_known(verb: str, options: Mapping[str, Any], known: tuple[str, ...], target: object) -> None:
@@ -45,8 +47,8 @@ def _cure(option: str, usable: tuple[str, ...], target: object) -> str:
         return f"it is for calls by name, and {target!r} says itself what it returns"
     if isinstance(target, Activity | Orchestration) and option in target.input_names:
         return f"{option} is an input of {target!r}, and inputs are positional"
-    if option in _PARTS_OF_A_POLICY and "retry" in usable:
-        return f"write retry=RetryPolicy({option}=...)"
+    if "retry" in usable and (part := _PARTS_OF_A_POLICY.get(option)):
+        return f"write retry=RetryPolicy({part}=...)"
     from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
 
     near = get_close_matches(option, usable, n=2)

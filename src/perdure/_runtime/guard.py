@@ -59,6 +59,10 @@ _CURES: dict[str, dict[str, tuple[str, ...]]] = {
         "nt": ("open", "system"),
         "subprocess": ("Popen", "run", "call", "check_call", "check_output"),
         "pathlib": ("Path.open", "Path.read_text", "Path.read_bytes", "Path.write_text", "Path.write_bytes"),
+        "threading": ("Thread.start",),
+        "socket": ("create_connection",),
+        "urllib.request": ("urlopen",),
+        "_sqlite3": ("connect",),
         "pathlib._local": ("Path.open", "Path.read_text", "Path.read_bytes", "Path.write_text", "Path.write_bytes"),
     },
 }
@@ -285,4 +289,5 @@ def _judge_frame(frame: FrameType) -> _Finding | None:
 
 def _shown(module: str) -> str:
     """The module that people import, for one that only implements it."""
-    return {"posix": "os", "nt": "os", "_io": "io", "pathlib._local": "pathlib"}.get(module, module)
+    shown = {"posix": "os", "nt": "os", "_io": "io", "_sqlite3": "sqlite3", "pathlib._local": "pathlib"}
+    return shown.get(module, module)

@@ -10,15 +10,19 @@ import os
 import pathlib
 import random
 import secrets
+import socket
+import sqlite3
 import subprocess
+import threading
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import randint
 from time import time as seconds
 
-# ruff: noqa: DTZ002, DTZ003, DTZ011, PLW0108, S311, S605, S607, PLW1510, SIM115, PTH123 - it is all wrong on purpose
+# ruff: noqa: DTZ002, DTZ003, DTZ011, PLW0108, S310, S311, S605, S607, PLW1510, SIM115, PTH123 - it is all wrong on purpose
 
 CALLS: dict[str, Callable[[], object]] = {
     "time.time": lambda: time.time(),
@@ -43,6 +47,10 @@ CALLS: dict[str, Callable[[], object]] = {
     "os.open": lambda: os.open(os.devnull, os.O_RDONLY),
     "os.system": lambda: os.system("true"),
     "subprocess.run": lambda: subprocess.run(["true"]),
+    "threading.Thread.start": lambda: threading.Thread(target=print).start(),
+    "socket.create_connection": lambda: socket.create_connection(("127.0.0.1", 9)),
+    "urllib.request.urlopen": lambda: urllib.request.urlopen("file:///dev/null"),
+    "sqlite3.connect": lambda: sqlite3.connect(":memory:"),
     "pathlib.Path.read_text": lambda: pathlib.Path(os.devnull).read_text(encoding="utf-8"),
 }
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from perdure import OrchestrationContext, OrchestrationError, Registry, UsageError, activity, orchestration
+from perdure import (
+    ExternalEvent,
+    OrchestrationContext,
+    OrchestrationError,
+    Registry,
+    UsageError,
+    activity,
+    orchestration,
+)
 from perdure.testing import Environment
 
 
@@ -84,6 +92,10 @@ async def test_an_orchestration_is_no_activity_and_the_error_says_which_verb_to_
             lambda ctx: ctx.continue_as_new(versions="1.0.0"),
             "continue_as_new has no option versions= here: did you mean",
         ),
+        (lambda ctx: ctx.schedule_activity(echo, 1, timeout=5), "write retry=RetryPolicy(attempt_timeout=...)"),
+        (lambda ctx: ctx.schedule_wait(int), "event must be an ExternalEvent or its name, not <class 'int'>"),
+        (lambda ctx: ctx.raise_event("i", 5, data=5), "event must be an ExternalEvent or its name, not 5"),
+        (lambda ctx: ctx.raise_event(ExternalEvent("e"), 5), "instance id must be a string, not ExternalEvent('e')"),
         (lambda ctx: ctx.continue_as_new(version="latest"), "version is 'latest'"),
     ],
 )
@@ -114,7 +126,7 @@ async def test_a_mistake_that_nobody_catches_fails_the_instance_as_every_excepti
 async def test_what_no_definition_says_of_its_results_is_an_option_of_every_verb_that_waits():
     @orchestration
     async def by_name(ctx: OrchestrationContext) -> list[str]:
-        ctx.raise_event(ctx.instance_id, "number", 7)
+        ctx.raise_event(ctx.instance_id, "number", data=7)
         seven = await ctx.schedule_wait("number", returns=int)
         one = await ctx.schedule_activity(echo.name, 1, returns=int)
         return [str(seven), str(one), str(await ctx.schedule_sub_orchestration(parent.name, returns=int))]
