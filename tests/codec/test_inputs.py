@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from perdure._types import PAYLOAD_BYTES_MAX
 from perdure.codec import InputsCodec
 from perdure.errors import PayloadError
-from tests.codec.payloads import Card, Line, Transfer
+from tests.codec.payloads import Card, Line, Node, Transfer
 
 WHAT = "activity shop::activity::charge"
 
@@ -37,6 +38,39 @@ def test_long_inputs_of_any_kind_are_read():
     assert InputsCodec((Any,), (), WHAT).decode(b"[%b]" % codec.encode(inputs)) == (
         [inputs[0], "2024-01-01T00:00:00Z"],
     )
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "words"),
+    [
+        (str, "a\0b", "a NUL character"),
+        (dict, {"a": "\ud800"}, "an unpaired surrogate"),
+        (Any, {"a": [1.5, float("nan")]}, "NaN and infinity are no JSON"),
+        (dict, {"a": {1: 2}}, "a key of type int"),
+        (Node, Node(children=[Node(value=float("inf"))]), "NaN and infinity are no JSON"),
+        (list[int], [10**5000], "an integer of more than 4300 digits"),
+        (str, "x" * PAYLOAD_BYTES_MAX, "has 2097154 bytes of JSON"),
+    ],
+)
+def test_an_only_input_is_held_to_every_rule(annotation, value, words):
+    with pytest.raises(PayloadError, match=f"^input 1 of {WHAT} .*{words}"):
+        InputsCodec((annotation,), (), WHAT).encode((value,))
+
+
+@pytest.mark.parametrize("levels", [200, 201])
+@pytest.mark.parametrize("annotation", [Any, list, Node])
+def test_the_array_around_an_only_input_is_no_level_of_it(annotation, levels):
+    value: Any = Node() if annotation is Node else []
+    for _ in range((levels - 1) // 2 if annotation is Node else levels - 1):
+        value = Node(children=[value]) if annotation is Node else [value]
+    value = Node(value=[value]) if annotation is Node and levels % 2 else value
+    codec = InputsCodec((annotation,), (), WHAT)
+
+    if levels == 200:
+        assert codec.decode(codec.encode((value,))) == (value,)
+    else:
+        with pytest.raises(PayloadError, match="nested deeper than 200 levels"):
+            codec.encode((value,))
 
 
 def test_missing_inputs_take_their_defaults():
@@ -75,6 +109,15 @@ def test_the_input_that_does_not_fit_is_counted_from_one():
         codec.encode((1, Line("a", "1")))
     with pytest.raises(PayloadError, match=f"^input 1 of {WHAT} does not fit int: Expected `int`, got `str`$"):
         codec.decode(b'["1",{"sku":"a","count":1}]')
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b'["soon"]', "Invalid RFC3339"), (b'["2024-01-01T00:00:00"]', "a datetime without a time zone")],
+)
+def test_an_input_that_is_checked_after_reading_is_counted_too(data, words):
+    with pytest.raises(PayloadError, match=f"^input 1 of {WHAT} does not fit datetime: {words}"):
+        InputsCodec((datetime,), (), WHAT).decode(data)
 
 
 @pytest.mark.parametrize("data", [b"{}", b"1", b"[", b""])

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from perdure.codec import codec_for
+from perdure.codec import InputsCodec, codec_for
 from perdure.errors import PayloadError
 from tests.codec.payloads import Card, Cat, Closed, Colour, Dog, Line, Movie, Node, Order, OrderId, Point, Row, Transfer
 
@@ -49,6 +49,9 @@ class Unfinished:
 def said(annotation: Any, value: Any) -> str:
     with pytest.raises(PayloadError) as caught:
         codec_for(annotation).encode(value, what="the input")
+    with pytest.raises(PayloadError) as caught_as_only_input:
+        InputsCodec((annotation,), what="it").encode((value,))
+    assert str(caught_as_only_input.value) == str(caught.value).replace("the input", "input 1 of it", 1)
     return str(caught.value)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perdure.codec import codec_for, decode_any, encode_any
+from perdure.codec import InputsCodec, codec_for, decode_any, encode_any
 from tests.codec import payloads
 
 SETS = """
@@ -21,7 +21,7 @@ print(encode_any({"any": names, "mixed": frozenset({1, "one", None, (1, 2)})}))
 
 @pytest.mark.parametrize(("annotation", "values"), payloads.VALUES, ids=[str(each[0]) for each in payloads.VALUES])
 def test_what_fits_comes_back_equal(annotation: Any, values: st.SearchStrategy[Any]):
-    codec = codec_for(annotation)
+    codec, inputs = codec_for(annotation), InputsCodec((annotation,))
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(values)
@@ -32,6 +32,8 @@ def test_what_fits_comes_back_equal(annotation: Any, values: st.SearchStrategy[A
         assert back == value
         assert annotation is float or type(back) is type(value)
         assert codec.encode(back, what="it") == data
+        assert inputs.encode((value,)) == b"[%b]" % data
+        assert inputs.decode(b"[%b]" % data) == (value,)
 
     check()
 

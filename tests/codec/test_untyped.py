@@ -1,5 +1,6 @@
 """What has no annotation is written as its class says, and comes back as plain JSON."""
 
+from collections import OrderedDict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -37,6 +38,14 @@ class Text(str):
 def test_objects_are_written_as_their_classes_say(value, json):
     assert encode_any(value) == json
     assert codec_for(object).encode(value, what="it") == json
+
+
+def test_a_dict_inside_that_keeps_an_order_of_its_own_is_written_in_it():
+    moved = OrderedDict(a=1, b=2)
+    moved.move_to_end("a")
+
+    for annotation in (Any, dict):
+        assert codec_for(annotation).encode({"moved": moved}) == b'{"moved":{"b":2,"a":1}}'
 
 
 def test_what_one_side_sends_untyped_the_other_reads_by_its_annotation():

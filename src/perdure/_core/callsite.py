@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from sys import _getframe
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,24 +21,39 @@ _lines: dict[str, dict[int, str] | None] = {}
 
 def where_asked() -> str | None:
     """The innermost line that is neither asyncio's nor ours; None if it was a callback of asyncio's own."""
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = _getframe(2)
     while frame is not None:
         # Modules are told apart by name: Python audits whoever reads a frame's code, which costs far more.
-        module = frame.f_globals.get("__name__", "")
         try:
-            lines = _lines[module]
+            lines = _lines[frame.f_globals["__name__"]]
         except KeyError:
-            file = frame.f_code.co_filename
-            lines = _lines[module] = None if file.startswith(_SKIPPED) or file.startswith("<frozen") else {}
+            lines = _lines_of(frame)
         if lines is not None:
             line = frame.f_lineno
-            shown = lines.get(line)
-            if shown is None:
-                shown = lines[line] = f"{_relative(frame.f_code.co_filename, module)}:{line}"
-            return shown
-        is_beginning = module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]
-        frame = None if is_beginning else frame.f_back
+            try:
+                return lines[line]
+            except KeyError:
+                return _show(frame, line, lines)
+        frame = None if _is_beginning(frame) else frame.f_back
     return None
+
+
+def _lines_of(frame: FrameType) -> dict[int, str] | None:
+    """Where to look up the lines of a frame's module from now on."""
+    module = frame.f_globals.get("__name__", "")
+    file = frame.f_code.co_filename
+    lines: dict[int, str] | None = None if file.startswith(_SKIPPED) or file.startswith("<frozen") else {}
+    return _lines.setdefault(module, lines)
+
+
+def _show(frame: FrameType, line: int, lines: dict[int, str]) -> str:
+    module = frame.f_globals.get("__name__", "")
+    shown = lines[line] = f"{_relative(frame.f_code.co_filename, module)}:{line}"
+    return shown
+
+
+def _is_beginning(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]
 
 
 def _relative(file: str, module: str) -> str:

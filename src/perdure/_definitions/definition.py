@@ -73,12 +73,12 @@ class _Definition:
         """The type of the result, from the annotation; Any where there is none."""
         return self._shape.return_type
 
-    @property
+    @functools.cached_property
     def inputs_codec(self) -> InputsCodec:
         """What turns the inputs into a JSON array and back."""
         return self._shape.inputs_codec
 
-    @property
+    @functools.cached_property
     def result_codec(self) -> TypeCodec:
         """What turns the result into JSON and back."""
         return self._shape.result_codec

@@ -327,7 +327,10 @@ class Engine:
             self._start_over(starts_or_told(requests_of(turns)))
         else:
             self.commits += 1
-            self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
+            found = committed.work is not None and (committed.work.instances or committed.work.tasks)
+            # Asking for work and finding none is what an idle engine does: it is no reason to look more often.
+            if batch.items or found:
+                self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
             self._take_effect(committed, requests, len(items), turns)
             if claim is not None and committed.work is None and not turns and not items:
                 # Others think that this worker is dead; with nothing of its own to be refused, only this tells it.

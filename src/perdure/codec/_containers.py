@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from perdure.codec._shapes import Encoded, Misfit, Shape, StrShape, deeper, key_step, sort_encoded
-from perdure.codec._untyped import UntypedShape, plain_untyped
+from perdure.codec._untyped import UntypedShape, plain_dict
 
 
 class ItemsShape(Shape):
@@ -138,7 +138,7 @@ class UntypedDictShape(DictShape):
         self._depth_left = value.depth_left + 1
 
     def plain(self, value: Any) -> bool:
-        return type(value) is dict and plain_untyped(value, self._depth_left)
+        return plain_dict(value, self._depth_left)
 
 
 def lower_items(shapes: tuple[Shape, ...], values: tuple[Any, ...], depth_left: int) -> list[Any]:

@@ -5,14 +5,12 @@ from typing import Final
 
 from perdure._types import PAYLOAD_DEPTH_MAX
 
+SHALLOW_BYTES: Final = 2 * PAYLOAD_DEPTH_MAX
+"""What is no longer can't be nested too deeply: every level takes two brackets."""
+
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _ALL_BUT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b'[]{}"')))
 _AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
-
-
-def is_short(data: object) -> bool:
-    """Whether it is too short to be nested too deeply: every level takes two brackets."""
-    return type(data) is bytes and len(data) <= 2 * PAYLOAD_DEPTH_MAX
 
 
 def is_deeper(data: bytes, levels: int) -> bool:

@@ -3,7 +3,7 @@
 Pydantic is never imported here: a class that was made by it carries its own validator and serializer.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -39,8 +39,7 @@ class ModelShape(Shape):
         serializer = self.cls.__pydantic_serializer__
         try:
             tree = serializer.to_python(value, by_alias=True)
-            for number in _floats(tree):
-                finite(number)
+            _check_floats(tree)
             written = _with_ordered_sets(tree, _decode(serializer.to_json(value, by_alias=True)))
         except Misfit:
             raise
@@ -69,15 +68,15 @@ def _with_ordered_sets(tree: Any, written: Any) -> Any:
     return written
 
 
-def _floats(tree: Any) -> Iterator[float]:
+def _check_floats(tree: Any) -> None:
     if isinstance(tree, float):
-        yield tree
+        finite(tree)
     elif isinstance(tree, dict):
         for item in tree.values():
-            yield from _floats(item)
+            _check_floats(item)
     elif isinstance(tree, list | tuple | set | frozenset):
         for item in tree:
-            yield from _floats(item)
+            _check_floats(item)
 
 
 def _words(exc: Exception) -> str:

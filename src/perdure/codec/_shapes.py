@@ -74,7 +74,7 @@ class Shape:
     def __init__(self, annotation: Any, name: str) -> None:
         self.annotation = annotation
         self.name = name
-        self._reader: Callable[[Any], Any] = self.lift
+        self.reader: Callable[[Any], Any] = self.lift
 
     def plain(self, value: Any) -> bool:
         """Whether the value fits and msgspec writes it deterministically as it stands."""
@@ -105,7 +105,7 @@ class Shape:
                 )
             if readable:
                 try:
-                    shape._reader = msgspec.json.Decoder(shape.annotation).decode  # noqa: SLF001 -- of the same class
+                    shape.reader = msgspec.json.Decoder(shape.annotation).decode
                 except (TypeError, NameError) as exc:
                     raise RegistrationError(f"{shape.name} can't be JSON: {exc}") from exc
 
@@ -116,10 +116,9 @@ class Shape:
     def read(self, data: Encoded) -> Any:
         """The value of this JSON; raises `Misfit`."""
         try:
-            return self._reader(data)
+            return self.reader(data)
         except msgspec.MsgspecError as exc:
-            message, _, path = str(exc).partition(" - at `$")
-            raise Misfit(message, *([path.rstrip("`")] if path else [])) from None
+            raise misfit_of(exc) from None
 
     def lift(self, data: Encoded) -> Any:  # pragma: no cover -- for the shapes that msgspec may not be able to read
         """`read` for an annotation that msgspec can't read as a whole."""
@@ -351,6 +350,12 @@ def scalar_shape(cls: type) -> Shape | None:
     return None
 
 
+def misfit_of(exc: msgspec.MsgspecError) -> Misfit:
+    """What msgspec found wrong with JSON that it read, and where."""
+    message, _, path = str(exc).partition(" - at `$")
+    return Misfit(message, *([path.rstrip("`")] if path else []))
+
+
 def clean_text(text: str) -> str:
     """The text, if every store keeps it; raises `Misfit`."""
     if "\0" in text:
@@ -381,7 +386,7 @@ def deeper(depth_left: int) -> int:
 
 def sort_encoded(items: Iterable[Any]) -> list[msgspec.Raw]:
     """Lowered items of a set in an order that no hash seed changes."""
-    return [msgspec.Raw(item) for item in sorted(map(encode_json, items))]
+    return [*map(msgspec.Raw, sorted(map(encode_json, items)))]
 
 
 def type_name(annotation: Any) -> str:

@@ -66,9 +66,12 @@ class UnionShape(Shape):
 
     def _choose(self, value: Any, depth_left: int) -> tuple[Shape, Any]:
         """The member for the value, and the lowered value; raises the `Misfit` that says most."""
-        claimed = [member for member in self.parts if member.claims(value)]
+        claimed: list[Shape] = []
+        others: list[Shape] = []
+        for member in self.parts:
+            (claimed if member.claims(value) else others).append(member)
         misfits = []
-        for member in claimed + [member for member in self.parts if member not in claimed]:
+        for member in claimed + others:
             try:
                 return member, member.lower(value, depth_left)
             except Misfit as misfit:

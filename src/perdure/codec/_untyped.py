@@ -6,6 +6,7 @@ from math import isfinite
 from types import NoneType
 from typing import Any
 
+from perdure._types import PAYLOAD_DEPTH_MAX
 from perdure.codec._shapes import (
     ANY_KIND,
     FloatShape,
@@ -96,22 +97,40 @@ class UntypedShape(Shape):
         return shape.lower(value, depth_left)
 
 
-def plain_untyped(value: Any, depth_left: int) -> bool:
+def plain_untyped(value: Any, depth_left: int = PAYLOAD_DEPTH_MAX) -> bool:
     """Whether the value is JSON as it stands: exact builtin types, string keys, finite floats, not too deep."""
-    # Plain loops: payloads are small, and for them comprehensions and sets cost more than they save.
     kind = type(value)
     if kind is dict:
-        for key in value:
-            if type(key) is not str:
-                return False
-        items = value.values()
-    elif kind is list or kind is tuple:
-        items = value
-    else:
+        return plain_dict(value, depth_left)
+    if kind is not list and kind is not tuple:
         return kind in _LEAVES or (kind is float and isfinite(value))
     if depth_left <= 0:
         return False
-    for item in items:  # noqa: SIM110 -- see above
-        if type(item) not in _LEAVES and not plain_untyped(item, depth_left - 1):
+    for item in value:
+        if type(item) in _LEAVES:
+            continue
+        kind = type(item)
+        if kind is float and isfinite(item):
+            continue
+        if not (plain_dict if kind is dict else plain_untyped)(item, depth_left - 1):
+            return False
+    return True
+
+
+def plain_dict(value: Any, depth_left: int = PAYLOAD_DEPTH_MAX) -> bool:
+    """The same for a dict, the most common payload of all; False for what is none."""
+    if type(value) is not dict or depth_left <= 0:
+        return False
+    # Plain loops: payloads are small, and for them comprehensions, sets and items() cost more than they save.
+    for key in value:
+        if type(key) is not str:
+            return False
+        item = value[key]
+        if type(item) in _LEAVES:
+            continue
+        kind = type(item)
+        if kind is float and isfinite(item):
+            continue
+        if not (plain_dict if kind is dict else plain_untyped)(item, depth_left - 1):
             return False
     return True

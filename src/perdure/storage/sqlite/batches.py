@@ -30,8 +30,8 @@ from perdure._work import (
 )
 from perdure.storage.sqlite import far_items
 from perdure.storage.sqlite.changes import Changes
-from perdure.storage.sqlite.going import apply_going
 from perdure.storage.sqlite.judgement import Judgement
+from perdure.storage.sqlite.own_turns import apply_own_turns
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
@@ -50,7 +50,7 @@ Key: TypeAlias = int | str | tuple[object, ...]
 def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcome, ...]:
     """Apply the items in order; one outcome for each."""
     outcomes: list[Outcome] = [APPLIED] * len(items)
-    if apply_going(transaction, items):
+    if apply_own_turns(transaction, items):
         return tuple(outcomes)
     places: list[int] = []
     for place, item in enumerate(items):
