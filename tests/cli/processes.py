@@ -35,19 +35,18 @@ class Worker:
 
     def end(self) -> int:
         """Wait until it has ended; its exit status. What else it logged is kept."""
-        out, err = self._process.communicate(timeout=PATIENCE_S)
-        self.log += err.splitlines()
-        self.out = out
-        return self._process.returncode
+        assert self._process.stderr is not None
+        # Not communicate(), which knows nothing of the lines that have been read ahead.
+        self.log += self._process.stderr.read().splitlines()
+        return self._process.wait(PATIENCE_S)
 
     def kill(self) -> None:
         """Kill -9, and wait until it is gone."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait(PATIENCE_S)
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -63,7 +62,7 @@ def worker(*arguments: str, folder: Path) -> Iterator[Worker]:
         [*PERDURE, "worker", *arguments],
         cwd=folder,
         env=environment(),
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
