@@ -1,6 +1,7 @@
 """A test that waits for what can't come is told why: at once for missing code, by a warning for everything else."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -52,14 +53,32 @@ async def test_one_that_lacks_its_code_keeps_no_other_from_ending():
         assert await waiting == "yes"
 
 
-async def test_what_only_the_test_itself_can_bring_is_told_after_a_while(caplog, monkeypatch):
+class Heard(logging.Handler):
+    """Something was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.event.set()
+
+
+@pytest.fixture
+def heard():
+    handler = Heard()
+    logging.getLogger("perdure.testing").addHandler(handler)
+    yield handler.event
+    logging.getLogger("perdure.testing").removeHandler(handler)
+
+
+async def test_what_only_the_test_itself_can_bring_is_told_after_a_while(caplog, monkeypatch, heard):
     monkeypatch.setattr(environment, "STANDSTILL_S", 0.01)
     async with Environment(Registry(waits)) as env:
         handle = await env.client.start_orchestration(waits, instance_id="i")
-        waiting = asyncio.create_task(handle.result())
-        while "stands still" not in caplog.text:
-            await asyncio.sleep(0.01)
         begun = env.now
+        waiting = asyncio.create_task(handle.result())
+        await heard.wait()
         await handle.raise_event("approval", "yes")
         assert await waiting == "yes"
         assert env.now == begun
