@@ -16,7 +16,7 @@ CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/events t
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo toygres test check bench chaos simulate core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
+.PHONY: help setup demo toygres test check bench chaos simulate mutants core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
 
 help:
 	@echo 'make setup         the virtual environment .venv with everything that the other targets need'
@@ -29,6 +29,7 @@ help:
 	@echo 'make interpreters  core, codec, API and typing tests on Python $(OTHER_PYTHONS) too'
 	@echo 'make chaos         everything that may go wrong, for MINUTES (5), with running totals'
 	@echo 'make simulate      so many SEEDS (5000) of the simulation, on all cores; part of make test'
+	@echo 'make mutants       every bug of tests/mutants/table.py is found by the simulation or a storage suite'
 	@echo 'make bench         the workloads W1 to W8, beside the peers'
 
 setup: .venv/.stamp
@@ -55,6 +56,9 @@ chaos: setup
 
 simulate: setup
 	@$(TIMED) $@ $(PY) -m perdure.testing.simulation --seeds $(SEEDS) --jobs $(JOBS)
+
+mutants: setup
+	@$(TIMED) $@ $(PY) -m tests.mutants --jobs $(JOBS)
 
 check: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts

@@ -120,6 +120,11 @@ class Checks:
             self.dedup.add((incarnation, item.dedup_key))
         if incarnation in self.closed:
             raise Violation(f"a message to {item.to_id} was accepted, and it has ended")
+        message = work.decode_message(item.body)
+        if isinstance(message, work.Raised) and item.dedup_key is None:
+            text = bytes(message.data).decode()
+            if text in self.stored_mail:
+                raise Violation(f"the event {text} was sent once, and accepted twice")
         self._mailed(incarnation, item.body)
         touched.add(incarnation)
 
@@ -164,6 +169,10 @@ class Checks:
             begins = len(chronicle.raised)
             events = chronicle.extend(turn.history, turn.execution, now, self._stage)
             self._check_code(worker, chronicle, events)
+            given_up = sum(isinstance(event, ev.ChildCancelled) for event in events)
+            told = sum(message.child_of is not None for message in turn.messages)
+            if told < given_up:
+                raise Violation(f"{chronicle.instance_id} gave up {given_up} children, and told {told}")
             self._take_mail(chronicle, chronicle.raised[begins:])
         elif turn.execution != execution:
             raise Violation(f"{chronicle.instance_id}: a turn of execution {turn.execution} in {execution}")

@@ -48,6 +48,8 @@ class Chronicle:
         self.timers: dict[int, int] = {}
         self.children: dict[int, ev.ChildScheduled] = {}
         self.waits: dict[int, str] = {}
+        self._unread: dict[int, tuple[str, bytes]] = {}
+        self._given: dict[int, tuple[int, str, bytes]] = {}
         self._carried: tuple[ev.Carried, ...] | None = None
         self._shadow: Execution | None = None
 
@@ -115,6 +117,8 @@ class Chronicle:
             raise self._wrong(f"execution {event.execution} was not given what the one before it had not read")
         self.version = event.version
         self.input = event.input
+        for number, entry in enumerate(event.carried, start=-len(event.carried)):
+            self._unread[number] = (entry.name, bytes(entry.data))
         if self.execution == 1:
             self.first_input = event.input
 
@@ -130,16 +134,34 @@ class Chronicle:
     def _asked_wait(self, event: ev.WaitStarted) -> None:
         if event.took is None:
             self.waits[event.id] = event.name
+            return
+        oldest = min((number for number, (name, _) in self._unread.items() if name == event.name), default=None)
+        if event.took != oldest:
+            raise self._wrong(f"wait {event.id} took external event {event.took}; the oldest unread one is {oldest}")
+        self._given[event.id] = (event.took, *self._unread.pop(event.took))
 
     def _cancelled_wait(self, event: ev.WaitCancelled) -> None:
-        self.waits.pop(event.source, None)
-        if event.gave_to is not None:
-            self.waits.pop(event.gave_to, None)
+        if event.gave_back is None:
+            if self.waits.pop(event.source, None) is None:
+                raise self._wrong(f"event {event.id} cancels {event.source}, which is no open wait")
+            return
+        given = self._given.pop(event.source)
+        if event.gave_to is None:
+            self._unread[given[0]] = given[1:]
+        else:
+            self._give(event.id, event.gave_to, given)
 
     def _raised(self, event: ev.EventRaised) -> None:
         self.raised.append(bytes(event.data).decode())
-        if event.wait is not None and self.waits.pop(event.wait, None) != event.name:
-            raise self._wrong(f"event {event.id} was given to {event.wait}, which is no open wait for {event.name}")
+        if event.wait is None:
+            self._unread[event.id] = (event.name, bytes(event.data))
+        else:
+            self._give(event.id, event.wait, (event.id, event.name, bytes(event.data)))
+
+    def _give(self, event_id: int, wait: int, given: tuple[int, str, bytes]) -> None:
+        if self.waits.pop(wait, None) != given[1]:
+            raise self._wrong(f"event {event_id} gives {given[0]} to {wait}, which is no open wait for {given[1]}")
+        self._given[wait] = given
 
     def _cancel(self, event: ev.CancelRequested) -> None:
         if self.cancel_requested:
@@ -148,6 +170,17 @@ class Chronicle:
 
     def _end(self, event: Any) -> None:
         self.ended = event
+        if isinstance(event, ev.Terminated):
+            return
+        wanted = [child.id for child in self.children.values() if child.on_close != "abandon"]
+        left = [*self.tasks, *self.timers, *self.waits, *wanted]
+        if left:
+            raise self._wrong(f"it ended while events {left} were open, and did not give them up")
+        if isinstance(event, ev.ContinuedAsNew):
+            unread = [(name, data) for _, (name, data) in sorted(self._unread.items())]
+            carried = [(entry.name, bytes(entry.data)) for entry in event.carried]
+            if carried != unread:
+                raise self._wrong(f"it goes on with {carried} of the unread external events {unread}")
 
     def _continue(self, stage: Stage) -> None:
         self._carried = tuple(self.ended.carried)
@@ -157,6 +190,7 @@ class Chronicle:
         self.ended = None
         self.cancel_requested = False
         self.tasks, self.timers, self.children, self.waits = {}, {}, {}, {}
+        self._unread, self._given = {}, {}
 
     @property
     def is_closed(self) -> bool:

@@ -36,6 +36,8 @@ DAY_US = 24 * HOUR_US
 STEPS_MAX = 60_000
 SETTLE_US_MAX = 2 * HOUR_US
 NUDGE_US = 5_000_000
+REST_US = 8_000_000
+"""How long a world goes on after the last instance has ended: what still runs then runs for ever."""
 _NESTED_MAX = 12
 
 
@@ -78,7 +80,11 @@ class World:
         with _quiet():
             try:
                 self._begin()
-                self._live(self._heal_at + SETTLE_US_MAX)
+                while self.failure is None and self.timeline.now < self._heal_at + SETTLE_US_MAX:
+                    self._live(self._heal_at + SETTLE_US_MAX)
+                    self.go_on(REST_US, lambda: False)
+                    if not self.checks.chronicles:
+                        break
                 if self.failure is None:
                     self._judge()
             except Violation as violation:
@@ -203,7 +209,6 @@ class World:
         self.note("world", "heals")
         self.faults.heal()
         for host in list(self._hosts):
-            host.paused_until = 0
             if host.kit != "all":
                 host.leave()
         # What was held for want of code goes on with a worker that comes later.
@@ -230,7 +235,9 @@ class World:
             )
 
     def _has_settled(self) -> bool:
-        return self.faults.healed and self._nested == 0 and not self.checks.chronicles
+        if not self.faults.healed or self._nested or self.checks.chronicles:
+            return False
+        return all(host.paused_until <= self.timeline.now for host in self._hosts)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -242,6 +249,9 @@ class World:
                 f"{each.instance_id} ({rows[each.incarnation].record.status})" for each in checks.chronicles.values()
             ]
             raise Violation(f"after healing these did not end: {', '.join(stuck)}")
+        for host in self._hosts:
+            if host.has_booted and host.engine.busy:
+                raise Violation(f"{host.name} counts {host.engine.busy} activities, and all have ended")
         for incarnation, chronicle in checks.closed.items():
             change = checks.endings[incarnation]
             why = self._why_not(chronicle, change)

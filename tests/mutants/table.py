@@ -1,0 +1,115 @@
+"""Bugs made by hand: a place in the source, and what stands there instead. Each must be found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PACKAGE = ROOT / "src" / "perdure"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug: `old`, which is in the file exactly once, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+    def applied(self) -> str:
+        """The file with the bug.
+
+        Raises:
+            LookupError: What is to be replaced is no longer there, or more than once: look for its new place.
+        """
+        text = (PACKAGE / self.file).read_text(encoding="utf-8")
+        found = text.count(self.old)
+        if found != 1:
+            raise LookupError(f"{self.name}: {self.old!r} is {found} times in {self.file}")
+        return text.replace(self.old, self.new)
+
+
+_ITEMS = "storage/memory/items.py"
+_ROWS = "storage/memory/rows.py"
+_CLAIMS = "storage/memory/claims.py"
+_MEMORY = "storage/memory/storage.py"
+_ENGINE = "_runtime/dispatcher.py"
+_TURNS = "_runtime/turns.py"
+_ORCHESTRATIONS = "_runtime/orchestrations.py"
+_ACTIVITIES = "_runtime/activities.py"
+_ADMISSION = "_core/admission.py"
+_MAILBOXES = "_core/mailboxes.py"
+_EXECUTION = "_core/execution.py"
+
+SIMULATED = (
+    # -- ownership and leases
+    Mutant("turns of whoever lost the instance are taken", _ITEMS, "if item.incarnation in worker.instances:", "if item.incarnation in tables.instances:"),
+    Mutant("outcomes of whoever lost the task are taken", _ITEMS, "return task if task is not None and task.owner == worker.record.worker else None", "return task if task is not None and task.owner is not None else None"),
+    Mutant("what another owns is handed out", _CLAIMS, "return row.record.owner in (None, worker.record.worker)", "return True"),
+    Mutant("instances are handed to workers without their code", _CLAIMS, "        case Status.PENDING | Status.RUNNING:\n            return worker.knows(row.record)", "        case Status.PENDING | Status.RUNNING:\n            return True"),
+    Mutant("a lease from another clock", _MEMORY, "lease_until=self.now() + row.lease_us)", "lease_until=self._clock.monotonic_us() + row.lease_us)"),
+    Mutant("a heartbeat that changes nothing", _MEMORY, "            row.record = msgspec.structs.replace(row.record, lease_until=self.now() + row.lease_us)\n", ""),
+    Mutant("workers are buried alive", _MEMORY, "if row.record.lease_until <= now and", "if row.record.lease_until <= now + 5_000_000 and"),
+    Mutant("a dead worker keeps its instances", _ROWS, "        for incarnation in list(worker.instances):\n", "        for incarnation in ():\n"),
+    Mutant("a dead worker keeps its tasks", _ROWS, "for task in list(worker.tasks.values()):", "for task in ():"),
+    Mutant("an ended instance keeps its owner", _ROWS, "        self.clear_execution(row)\n        self.own_instance(row, None)", "        self.clear_execution(row)"),
+    # -- what waits
+    Mutant("a message is lost on its way in", _ITEMS, "    tables.add_message(row, item.body, now, control=item.control)\n", "    if now % 10:\n        tables.add_message(row, item.body, now, control=item.control)\n"),
+    Mutant("a dedup key is forgotten", _ITEMS, "        row.dedup_keys.add(item.dedup_key)", "        pass"),
+    Mutant("messages stay that were consumed", _ITEMS, "        tables.remove_message(row, seq)\n", "        pass\n"),
+    Mutant("the outcomes of children are lost", _ITEMS, "return tables.instances.get(message.to_incarnation or 0)", "return None"),
+    Mutant("children never start", _ITEMS, "            tables.add_message(born, child.new.start, born.ready_at)", "            pass"),
+    Mutant("a turn that begins elsewhere is taken", _ITEMS, "return follows and (turn.execution, turn.base) == (execution, last_event)", "return follows"),
+    Mutant("the next execution starts behind what waits", _ITEMS, "tables.add_first_message(row, turn.next_start, now)", "tables.add_message(row, turn.next_start, now)"),
+    Mutant("the next execution may start after what comes later", _ITEMS, "        row.ready_at = max(now, row.ready_at)\n", ""),
+    Mutant("timers outlive their execution", _ROWS, "        for event in list(row.timers):\n", "        for event in ():\n"),
+    Mutant("tasks outlive their execution", _ROWS, "        for task in list(row.tasks.values()):\n", "        for task in ():\n"),
+    Mutant("timers that have fired stay", _ITEMS, "    for event in turn.timers_gone:\n", "    for event in ():\n"),
+    Mutant("tasks that have ended stay", _ITEMS, "    _drop_tasks(tables, row, turn.execution, turn.tasks_gone)\n", ""),
+    Mutant("timers are handed out too early", _CLAIMS, "    due = takewhile(lambda entry: entry[0] <= now, row.waiting)\n    return [_claimed_message", "    due = takewhile(lambda entry: entry[0] <= now + 3_000_000, row.waiting)\n    return [_claimed_message"),
+    Mutant("the next attempt is not counted by the store", _ITEMS, "            task.attempt = item.attempt\n", ""),
+    Mutant("a task that is handed back is never handed out again", _ITEMS, "            tables.disown_task(task, number, due=now + item.delay_us, started=False)", "            pass"),
+    Mutant("the last commit is not remembered", _MEMORY, "                worker.token = batch.token\n", ""),
+    # -- the engine
+    Mutant("an answer before the commit", _ENGINE, "        requests, items, turns = part.requests, part.items, part.turns\n", "        requests, items, turns = part.requests, part.items, part.turns\n        for request in requests:\n            request.resolve(work.APPLIED)\n"),
+    Mutant("what landed unnoticed is sent again", _ENGINE, "return bool(self._storage.applied(self._worker, batch.token))", "return not self._storage.applied(self._worker, batch.token)"),
+    Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_brought(turn)\n", ""),
+    Mutant("a slot is never free again", _ENGINE, "                self.busy -= 1\n                self._items.append(entry.item)", "                self._items.append(entry.item)"),
+    Mutant("nobody looks for the dead", _ENGINE, "            buried = self._storage.reap(self._worker)", "            buried = 0"),
+    Mutant("others' work is never looked for", _ENGINE, "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining:", "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining or self.commits > 3:"),
+    Mutant("a store that is away holds an instance", _ORCHESTRATIONS, "        except StorageUnavailableError:\n            # Infra", "        except ZeroDivisionError:\n            # Infra"),
+    Mutant("messages come twice", "_runtime/live.py", "            elif key in self.seqs:\n                return\n", ""),
+    Mutant("the cache drops what has messages", _ORCHESTRATIONS, "                if not live.pending and live.create is None:", "                if live.create is None:"),
+    Mutant("a cancelled activity stays", _TURNS, "        self.tasks_gone.append(event.source)\n        self.activities_cancelled", "        self.activities_cancelled"),
+    Mutant("an ended activity stays", _TURNS, "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        self.tasks_gone.append(event.source)", "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        del event"),
+    Mutant("a fired timer stays", _TURNS, "        self.timers_gone.append(event.source)\n", "        del event\n"),
+    Mutant("a timer is forgotten", _TURNS, "        self.timers.append((event.id, event.fire_at))", "        del event"),
+    Mutant("children are not told that they are given up", _TURNS, "        self.messages.append(\n            work.OutMessage(\n                body=work.encode_message(message),\n                to_id=self.children", "        [].append(\n            work.OutMessage(\n                body=work.encode_message(message),\n                to_id=self.children"),
+    Mutant("a parent does not hear of its child's end", _TURNS, "        parent = self.owner.parent\n        if parent is not None:", "        parent = self.owner.parent\n        if parent is not None and self.owner.execution > 1:"),
+    Mutant("an attempt is not counted", _ACTIVITIES, "                    attempt=task.attempt + 1,", "                    attempt=task.attempt,"),
+    Mutant("activities are given up too early", _ACTIVITIES, "            attempt=task.attempt,\n            elapsed_us", "            attempt=task.attempt + 1,\n            elapsed_us"),
+    Mutant("a cancel before the first step loses the slot", _ACTIVITIES, "if self.runner is not None and self.has_begun:", "if self.runner is not None:"),
+    # -- the core
+    Mutant("a second cancel is an event", _ADMISSION, "    if execution.cancel_requested is not None:\n        return None\n", ""),
+    Mutant("stale outcomes are taken", _ADMISSION, "    if message.execution != execution.execution_id or not isinstance(waits, ActivityFuture):\n        return None\n", ""),
+    Mutant("a timer fires before its time", _ADMISSION, "at=max(now, message.fire_at)", "at=now - 1"),
+    Mutant("unread events don't go along", _EXECUTION, "carried=self.mailboxes.unread()", "carried=()"),
+    Mutant("the newest unread event is read first", _MAILBOXES, "event_id, data = unread.popleft()", "event_id, data = unread.pop()"),
+    Mutant("what is open is not given up", _EXECUTION, "                self._record_given_up(ask.given_up())\n        self.open.clear()", "                pass\n        self.open.clear()"),
+    Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        self.ending = ev.ContinuedAsNew(", "        self.run_ready()\n        self._warn()\n        self.ending = ev.ContinuedAsNew("),
+)  # fmt: skip
+"""Found by the simulation, those in a storage by its suite at the latest."""
+
+_SQL = "storage/sqlite/queries.sql"
+
+STORED = (
+    Mutant("SQLite: the last commit is not remembered", "storage/sqlite/storage.py", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, batch.token))\n", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, bytes(16)))\n"),
+    Mutant("SQLite: workers are buried alive", "storage/sqlite/workers.py", "(lease_until <= transaction.now or number in dead)", "(lease_until <= transaction.now + 5_000_000 or number in dead)"),
+    Mutant("SQLite: a dead worker keeps its tasks", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))\n', ""),
+    Mutant("SQLite: a dead worker keeps its instances", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_instances"], (rows,))\n', ""),
+    Mutant("SQLite: the next execution starts behind what waits", _SQL, "WHERE m.incarnation = j.column1) - 1, ?1)", "WHERE m.incarnation = j.column1) + 1, ?1)"),
+    Mutant("SQLite: the next execution may start after what comes later", _SQL, "    ready_at = CASE WHEN c.restarts THEN max(?1, instances.ready_at) ELSE instances.ready_at END,\n", ""),
+    Mutant("SQLite: nobody is held for want of code", "storage/sqlite/workers.py", "    since = transaction.now - UNKNOWN_GRACE_US\n", "    since = transaction.now - 10_000 * UNKNOWN_GRACE_US\n"),
+    Mutant("SQLite: an ended instance keeps its owner", _SQL, "    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,\n", ""),
+)  # fmt: skip
+"""Found by the storage suite."""
