@@ -60,7 +60,7 @@ class Heard(logging.Handler):
         super().__init__()
         self.event = asyncio.Event()
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, _: logging.LogRecord) -> None:
         self.event.set()
 
 
