@@ -144,3 +144,11 @@ run(checkout, 5)  # type: ignore[misc]  # pyright: ignore[reportArgumentType] - 
 
 # 31. An unknown effect kind.
 activity(on_unknown="skip")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType] - a mistake
+
+
+@orchestration
+async def forgetful(ctx: OrchestrationContext) -> str:
+    # 32. A durable future that is taken for its outcome; mypy says no more than that nothing comes after it.
+    if ctx.schedule_activity(ping):  # pyright: ignore[reportGeneralTypeIssues] - a mistake
+        return "yes"  # type: ignore[unreachable]  # what mypy sees of the mistake
+    return "no"  # type: ignore[unreachable]  # the same

@@ -52,11 +52,11 @@ class DurableFuture(_Future[T]):
     def _misused(self, how: str, otherwise: str = "") -> NoReturn:
         raise UsageError(f"{self._described()}, was {how} and not awaited: write `await` before it{otherwise}")
 
-    # Type checkers have opinions of their own on most of these, and need not be told that they return nothing.
-    if not TYPE_CHECKING:
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304 - nor does it return anything else
+        self._misused("used as a truth value", "; whether there is one, `is not None` says")
 
-        def __bool__(self) -> NoReturn:  # noqa: PLE0304 - nor does it return anything else
-            self._misused("used as a truth value", "; whether there is one, `is not None` says")
+    # Type checkers take these for good whatever they return, or would take what follows for unreachable.
+    if not TYPE_CHECKING:
 
         def __iter__(self) -> NoReturn:
             self._misused("iterated over or unpacked")
