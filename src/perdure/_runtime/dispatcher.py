@@ -11,8 +11,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from msgspec.structs import replace
-
 from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
@@ -27,13 +25,14 @@ from perdure._runtime.after import (
     requests_of,
     starts_or_told,
 )
-from perdure._runtime.culprits import ChokedError, Culprits, Part, commit, unknown
+from perdure._runtime.culprits import ChokedError, Culprits, Part, unknown
 from perdure._runtime.hands import Hands, Settings
 from perdure._runtime.inbox import Ended, Entry, GoesBack
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
 from perdure._runtime.watches import Watches
-from perdure.errors import ClientError, OutcomeUnknownError, StorageError, StorageUnavailableError
+from perdure.errors import ClientError, StorageError
 
 TURNS_PER_COMMIT_MAX = 1_000
 POLL_US = 100_000
@@ -48,8 +47,6 @@ SAFETY_CLAIM_US = 1_000_000
 MAINTENANCE_US = 500_000
 BACKLOG_ALONE_MAX = 10_000
 """Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
-RETRY_STORAGE_US = 50_000
-RETRY_STORAGE_US_MAX = 2_000_000
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -83,6 +80,7 @@ class Engine:
         self._alone = True
         self._requests: list[Request] = []
         self._items: list[work.Item] = []
+        self._sender = Sender(storage, self._pause, lambda: self.leaving)
         self._culprits = Culprits(
             commit=self._commit_part,
             pause=self._pause,
@@ -140,7 +138,7 @@ class Engine:
                 if self.leaving:
                     self.finish()
                 else:
-                    self.run_once()
+                    self._go_round()
                 pause = RETRY_STORAGE_US
             except Exception:  # noqa: BLE001 - law 7
                 # A defect of the engine itself: start over from what is durable, as after a crash.
@@ -152,15 +150,31 @@ class Engine:
     def run_once(self) -> None:
         """One round of all duties; waits for work at its beginning."""
         self._sort(self._inbox.take(self.delay()))
+        self._round()
+        self._hands.flush()
+
+    def _go_round(self) -> None:
+        """The same, but while there is more to do, what the last round began waits for this one's commit.
+
+        During a commit the interpreter is free: what would otherwise fight with turns for it runs beside SQLite.
+        """
+        entries = self._inbox.take(0)
+        if not entries and self.delay():
+            self._hands.flush()
+            entries = self._inbox.take(self.delay())
+        self._sort(entries)
+        self._round()
+
+    def _round(self) -> None:
         self._poll()
         turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
         claim = self._claim()
+        self._hands.flush()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
         if not self._watches.look_for_fresh():
             self._pause(RETRY_STORAGE_US)
         self._orchestrations.evict()
-        self._hands.flush()
 
     def leave(self) -> None:
         """Let the present round end, however it ends, and make it the last but one."""
@@ -317,7 +331,7 @@ class Engine:
         requests, items, turns = part.requests, part.items, part.turns
         batch = part.batch(self._entropy.token(), self._worker, claim)
         try:
-            committed = self._send(batch, requests)
+            committed = self._sender.send(self._worker, batch, requests)
         except BaseException as error:
             if not isinstance(error, ChokedError):
                 part.tell(unknown(error))
@@ -359,44 +373,6 @@ class Engine:
         if tasks:
             self.busy += len(tasks)
             self._hands.start(tasks)
-
-    def _send(self, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
-        """Commit, however long it takes; None when it landed but its answer was lost, so that nothing is known."""
-        pause = RETRY_STORAGE_US
-        while True:
-            try:
-                committed = commit(self._storage, batch)
-            except StorageUnavailableError as error:
-                _log.warning("the store is unavailable (%s); nothing is lost, trying again", error)
-                if requests:
-                    Part(requests=requests).tell(error)
-                    batch = replace(batch, items=batch.items[len(requests) :])
-                    requests.clear()
-            except (ChokedError, OutcomeUnknownError) as error:
-                if self._landed(batch, error):
-                    Part(requests=requests).tell(unknown(error))
-                    return None
-                if isinstance(error, ChokedError):
-                    raise
-            else:
-                return committed
-            if self.leaving:
-                return None
-            self._pause(pause)
-            pause = min(2 * pause, RETRY_STORAGE_US_MAX)
-
-    def _landed(self, batch: work.Batch, error: Exception) -> bool:
-        """Ask whether a commit of unknown outcome was applied, until the store answers."""
-        pause = RETRY_STORAGE_US
-        while True:
-            try:
-                return bool(self._storage.applied(self._worker, batch.token))
-            except StorageError:
-                _log.warning("a commit's outcome is unknown (%s); asking for it again", error)
-            if self.leaving:
-                return True
-            self._pause(pause)
-            pause = min(2 * pause, RETRY_STORAGE_US_MAX)
 
     def _ask_again(self, requests: list[Request]) -> None:
         self._requests += requests
