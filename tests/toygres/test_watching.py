@@ -31,7 +31,8 @@ async def test_a_server_that_is_killed_is_noticed_recorded_shown_and_can_be_dele
     seen = status.custom_status_as(ActorStatus)
     with plane.cms() as cms:
         looks = cms.list_health(record.server_id)
-    assert "refused" in seen.detail
+    # Refused by nobody, or cut off by a server that was just then on its way out.
+    assert "connection" in seen.detail
     assert seen.failures_in_a_row >= 1
     assert [each.healthy for each in looks].count(False) >= 1
     assert any(each.at == seen.at and each.detail == seen.detail for each in looks)
