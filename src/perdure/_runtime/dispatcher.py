@@ -91,7 +91,7 @@ class Engine:
         self._watches = Watches(storage, self._orchestrations.by_id)
         self._claim_wanted = True
         self.next_due: int | None = None
-        self._next_look = 0
+        self.next_look = 0
         self._next_safety = 0
         self._next_maintenance = 0
         self._fast_until = 0
@@ -264,12 +264,12 @@ class Engine:
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
-        if now >= self._next_look and has_changed(self._storage):
+        if now >= self.next_look and has_changed(self._storage):
             self._fast_until = now + FAST_FOR_US
             self._claim_wanted = True
             self._watches.look()
-        if now >= self._next_look:
-            self._next_look = now + POLL_FAST_US
+        if now >= self.next_look:
+            self.next_look = now + POLL_FAST_US
         if now >= self._next_safety:
             self._next_safety = now + SAFETY_CLAIM_US
             self._claim_wanted = True

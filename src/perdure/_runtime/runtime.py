@@ -56,7 +56,8 @@ class Runtime:
     """A worker with a client: takes instances and activities from the store and runs them.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, a path, or `memory://`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, a path, `postgresql://user@host/database`, or
+            `memory://`.
         registry: What this worker can run.
         max_activities: Activities that run at once.
         activity_threads: Threads for plain `def` activities.
@@ -193,6 +194,9 @@ class Runtime:
             make_orchestrations=make_orchestrations,
         )
         await loop.run_in_executor(None, self._engine.register)
+        if hasattr(storage, "wake_by"):
+            # Where others can say that they have left something, nobody has to look for it all the time.
+            storage.wake_by(lambda: inbox.put([Call(self._look)]))
         self._thread = threading.Thread(target=self._engine.run, name="perdure-engine", daemon=True)
         self._thread.start()
         self._heartbeat = Heartbeat(
@@ -252,6 +256,9 @@ class Runtime:
 
     def _drain(self) -> None:
         self._engine.draining = True
+
+    def _look(self) -> None:
+        self._engine.next_look = 0
 
     async def serve(self) -> None:
         """Work until SIGTERM or SIGINT, then shut down within the grace time; a second signal leaves at once.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure.errors import UsageError
 
-SCHEMES = "sqlite:///relative.db, sqlite:////absolute.db, a path, or memory://"
+SCHEMES = "sqlite:///relative.db, sqlite:////absolute.db, a path, postgresql://user@host/database, or memory://"
 
 
 def open_storage(
@@ -42,8 +42,20 @@ def open_storage(
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return _sqlite(_unquoted(rest[1:]), clock, entropy, durability, create=create)
     if scheme in {"postgres", "postgresql"}:
-        raise UsageError("this release of Perdure has no PostgreSQL backend yet: use sqlite:///path")
+        return _postgres(url, clock, entropy, durability, create=create)
     raise UsageError(f"the store's URL is {url!r}: use {SCHEMES}")
+
+
+def _postgres(url: str, clock: Clock, entropy: Entropy, durability: Literal["full", "normal"], *, create: bool) -> Any:
+    try:
+        from perdure.storage.postgres import PostgresStorage  # noqa: PLC0415 - a backend is loaded when it is named
+    except ImportError as error:
+        if error.name is None or not error.name.startswith("psycopg"):
+            raise
+        raise UsageError(
+            "a store in PostgreSQL needs psycopg, which is not installed: pip install 'perdure[postgres]'"
+        ) from None
+    return PostgresStorage(url, clock=clock, entropy=entropy, relaxed=durability == "normal", create=create)
 
 
 def _unquoted(path: str) -> str:

@@ -1,0 +1,209 @@
+"""How the items of a batch are applied: worked out here on rows that are locked, and written all at once.
+
+Laws kept here: the result is that of applying the items one after the other; whatever an item may touch is locked
+before the store's clock is read, and the clock is read before anything is judged.
+
+One segment is the rule: a trip that locks and looks, a trip that writes and commits. Items that reach far (a delete, a
+restart of what is there) and those whose answer the segment does not know begin a segment of their own.
+"""
+
+from collections.abc import Sequence
+
+from perdure._work import (
+    APPLIED,
+    Delete,
+    Deliver,
+    Hold,
+    Item,
+    Outcome,
+    StartInstance,
+    TaskDone,
+    TaskRelease,
+    TaskRetry,
+    Turn,
+)
+from perdure.storage.postgres import far_items
+from perdure.storage.postgres.arrays import bigint, bigints, texts
+from perdure.storage.postgres.changes import writes
+from perdure.storage.postgres.items import CutError, apply
+from perdure.storage.postgres.transaction import Transaction
+from perdure.storage.postgres.wire import Call, Rows
+from perdure.storage.postgres.working import Row, Working
+
+_SEGMENT_BYTES = 64 * 1024 * 1024
+"""PostgreSQL takes at most 1 GB in one value, and a segment's payloads of one kind are one."""
+
+
+class Plan:
+    """What to lock and look at for some items, and the answers."""
+
+    def __init__(self, items: Sequence[Item], worker: int | None) -> None:
+        self._incarnations: set[int] = set()
+        self._ids: set[str] = set()
+        self._turns: dict[int, int] = {}
+        self._tasks: list[tuple[int, int, int]] = []
+        self._keys: list[tuple[str, str]] = []
+        self._worker = worker
+        for item in items:
+            if isinstance(item, Turn):
+                self._turn(item)
+            else:
+                self._other(item)
+
+    def _turn(self, turn: Turn) -> None:
+        self._incarnations.add(turn.incarnation)
+        if turn.create is not None:
+            self._ids.add(turn.create.id)
+        else:
+            self._turns[turn.incarnation] = turn.execution
+        for child in turn.starts:
+            self._ids.add(child.new.id)
+            self._incarnations.add(child.new.incarnation)
+        for message in turn.messages:
+            if message.to_id is not None:
+                self._ids.add(message.to_id)
+            elif message.to_incarnation is not None:
+                self._incarnations.add(message.to_incarnation)
+
+    def _other(self, item: Item) -> None:
+        match item:
+            case StartInstance(new=new):
+                self._ids.add(new.id)
+                self._incarnations.add(new.incarnation)
+            case Deliver(to_id=to_id, dedup_key=key):
+                self._ids.add(to_id)
+                if key is not None:
+                    self._keys.append((to_id, key))
+            case Delete(id=id_):
+                self._ids.add(id_)
+            case TaskDone() | TaskRetry() | TaskRelease():
+                self._incarnations.add(item.incarnation)
+                self._tasks.append((item.incarnation, item.execution, item.event))
+            case Hold(create=create) if create is not None:
+                self._ids.add(create.id)
+                self._incarnations.add(create.incarnation)
+            case _:
+                self._incarnations.add(item.incarnation)
+
+    def calls(self) -> list[Call]:
+        """The statements that lock and look; the answers go to `learn`."""
+        if not self._incarnations and not self._ids:
+            return []
+        incarnations = bigints(sorted(self._incarnations))
+        calls: list[Call] = []
+        if self._ids:
+            calls.append(("lock_instances", (incarnations, texts(sorted(self._ids)))))
+        else:
+            calls.append(("lock_instances_by_incarnation", (incarnations,)))
+        if self._turns:
+            calls.append(("last_events", (bigints([*self._turns]), bigints([*self._turns.values()]))))
+        if self._tasks:
+            keys = zip(*self._tasks, strict=True)
+            calls.append(("judge_tasks", [*(bigints(each) for each in keys), bigint(self._worker)]))
+        if self._keys:
+            keys_of = zip(*self._keys, strict=True)
+            calls.append(("known_keys", [texts(each) for each in keys_of]))
+        return calls
+
+    def learn(self, answers: list[Rows], now: int) -> Working:
+        """What the answers say."""
+        working = Working(self._worker, now)
+        if not answers:
+            return working
+        rest = iter(answers)
+        for row in next(rest):
+            working.know(Row(row))
+        if self._turns:
+            by_incarnation = working.by_incarnation
+            for incarnation, (last,) in zip(self._turns, next(rest), strict=True):
+                known = by_incarnation.get(incarnation)
+                if known is not None:
+                    known.last_event = last
+        if self._tasks:
+            for incarnation, execution, event in next(rest):
+                working.owned_tasks.setdefault(incarnation, set()).add((execution, event))
+        if self._keys:
+            working.known_keys.update(next(rest))
+        return working
+
+
+class Batches:
+    """The items of a batch on their way: `first` says what to send with the begin, `finish` what with the commit."""
+
+    def __init__(self, items: Sequence[Item], worker: int | None) -> None:
+        self._items = items
+        self._outcomes: list[Outcome] = [APPLIED] * len(items)
+        self._worker = worker
+        self.woken: set[int] = set()
+        self.news = False
+        self.wrote = False
+        self._end = self._segment_end(0)
+        self._plan = Plan(items[: self._end], worker)
+
+    def first(self) -> list[Call]:
+        """The statements of the first look."""
+        return self._plan.calls()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """One for each item."""
+        return tuple(self._outcomes)
+
+    def finish(self, transaction: Transaction, answers: list[Rows]) -> list[Call]:
+        """Apply all items; returns the writes that are still to be sent, with the commit."""
+        start, plan = 0, self._plan
+        if transaction.worker != self._worker:
+            # Somebody has buried the worker: its own items are judged as nobody's.
+            plan = Plan(self._items[: self._end], None)
+            answers = transaction.run(plan.calls()) if self._end else []
+        while True:
+            working = plan.learn(answers, transaction.now)
+            reached = self._apply_segment(transaction, working, start)
+            calls = writes(working)
+            self.woken |= working.woken
+            self.news = self.news or working.news
+            self.wrote = self.wrote or bool(calls)
+            if reached == len(self._items):
+                return calls
+            start, self._end = reached, self._segment_end(reached)
+            plan = Plan(self._items[start : self._end], transaction.worker)
+            # What was worked out so far lands before the next look.
+            looks = plan.calls()
+            answers = transaction.run([*calls, *looks])[len(calls) :]
+
+    def _segment_end(self, start: int) -> int:
+        size = 0
+        for place in range(start, len(self._items)):
+            size += _size(self._items[place])
+            if size > _SEGMENT_BYTES and place > start:
+                return place
+        return len(self._items)
+
+    def _apply_segment(self, transaction: Transaction, working: Working, start: int) -> int:
+        """Apply items up to the one that begins the next segment; returns its place."""
+        items, outcomes = self._items, self._outcomes
+        for place in range(start, self._end):
+            item = items[place]
+            if far_items.reaches_far(working, item):
+                if place > start:
+                    return place
+                outcomes[place] = far_items.apply(transaction, working, item)
+                return place + 1
+            try:
+                outcomes[place] = apply(transaction, working, item)
+            except CutError:
+                return place
+        return self._end
+
+
+def _size(item: Item) -> int:
+    """About how many bytes of payloads an item brings: history repeats nearly all that goes with a turn."""
+    if isinstance(item, Turn):
+        return 0 if item.history is None else len(item.history.data)
+    match item:
+        case TaskDone() | Deliver():
+            return len(item.body)
+        case StartInstance():
+            return len(item.new.start)
+        case _:
+            return 0

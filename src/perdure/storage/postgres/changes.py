@@ -1,0 +1,237 @@
+"""The statements that write what a segment has worked out: one for each kind of row, in one round trip.
+
+Laws kept here: nothing is judged here; what goes is taken away before anything is added, as nothing that a segment adds
+is among what it takes out of the store.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from perdure._work import NewTask
+from perdure.storage.postgres.arrays import bigint, bigints, blobs, booleans, texts
+from perdure.storage.postgres.wire import Call
+from perdure.storage.postgres.working import Row, Working
+
+
+def writes(working: Working) -> list[Call]:
+    """The statements, in order."""
+    return [
+        *_removals(working),
+        *_deletions(working),
+        *_updates(working),
+        *_creations(working),
+        *_additions(working),
+    ]
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+def _keys(rows: Sequence[tuple[int, ...]]) -> list[bytes | None]:
+    return [bigints(column) for column in _columns(rows)]
+
+
+def _removals(working: Working) -> list[Call]:
+    calls: list[Call] = []
+    if working.removed:
+        removed = (bigints(working.removed),)
+        calls += [("delete_instances", removed), ("delete_history", removed), ("delete_keys", removed)]
+    cleared = [*working.removed, *working.cleared]
+    if cleared:
+        gone = (bigints(cleared),)
+        calls += [("clear_tasks", gone), ("clear_timers", gone), ("clear_messages", gone)]
+    return calls
+
+
+def _deletions(working: Working) -> list[Call]:
+    calls: list[Call] = []
+    if working.ended:
+        ended = _keys(working.ended)
+        calls += [(f"end_executions_{kind}", ended) for kind in ("tasks", "timers", "messages")]
+    if working.consumed:
+        calls.append(("consume_messages", _keys(working.consumed)))
+    if working.tasks_gone:
+        calls.append(("remove_tasks", _keys(working.tasks_gone)))
+    if working.timers_gone:
+        calls.append(("remove_timers", _keys(working.timers_gone)))
+    return calls
+
+
+def _updates(working: Working) -> list[Call]:
+    calls: list[Call] = []
+    if working.retried:
+        inc, execution, event, attempt, due, delayed, error = _columns(working.retried)
+        calls.append((
+            "retry_tasks",
+            [*map(bigints, (inc, execution, event, attempt, due)), booleans(delayed), blobs(error)],
+        ))  # fmt: skip
+    if working.released:
+        inc, execution, event, due, delayed = _columns(working.released)
+        calls.append(("release_tasks", [*map(bigints, (inc, execution, event, due)), booleans(delayed)]))
+    rows = [row for row in working.by_incarnation.values() if row.new is None]
+    changed = [row for row in rows if row.changed]
+    if changed:
+        calls.append(("change_instances", _changed(changed, working.now)))
+    moved = [row for row in rows if row.moved and not row.changed]
+    if moved:
+        columns = _columns([(row.incarnation, row.owner, row.released_by, row.released_until) for row in moved])
+        calls.append(("release_instances", [bigints(column) for column in columns]))
+    return calls
+
+
+def _changed(rows: list[Row], now: int) -> list[bytes | None]:
+    return [
+        bigints([row.incarnation for row in rows]),
+        texts([row.status for row in rows]),
+        bigints([row.owner for row in rows]),
+        bigints([row.execution for row in rows]),
+        texts([row.version for row in rows]),
+        bigints([row.ready_at for row in rows]),
+        bigints([row.held_at for row in rows]),
+        texts([row.held_because for row in rows]),
+        bigints([row.released_by for row in rows]),
+        bigints([row.released_until for row in rows]),
+        booleans([row.cancel_requested for row in rows]),
+        bigints([row.custom_status_version for row in rows]),
+        blobs([row.custom_status for row in rows]),
+        blobs([row.output for row in rows]),
+        bigint(now),
+        blobs([row.error for row in rows]),
+    ]
+
+
+def _creations(working: Working) -> list[Call]:
+    # In the order of ids, so that two commits that create the same ones don't wait for each other.
+    rows = sorted((row for row in working.by_incarnation.values() if row.new is not None), key=lambda row: row.id)
+    if not rows:
+        return []
+    news = [(row, row.new) for row in rows if row.new is not None]
+    parents = [new.parent for _, new in news]
+    return [(
+        "create_instances",
+        [
+            bigints([row.incarnation for row in rows]),
+            texts([row.id for row in rows]),
+            texts([new.name for _, new in news]),
+            texts([row.version for row in rows]),
+            texts([row.status for row in rows]),
+            bigints([row.owner for row in rows]),
+            bigints([row.execution for row in rows]),
+            bigints([row.ready_at for row in rows]),
+            texts([new.root for _, new in news]),
+            bigints([new.slot for _, new in news]),
+            texts([None if each is None else each.instance_id for each in parents]),
+            bigints([None if each is None else each.incarnation for each in parents]),
+            bigints([None if each is None else each.execution for each in parents]),
+            bigints([None if each is None else each.event for each in parents]),
+            booleans([row.cancel_requested for row in rows]),
+            bigints([row.custom_status_version for row in rows]),
+            bigints([row.held_at for row in rows]),
+            texts([row.held_because for row in rows]),
+            bigints([row.released_by for row in rows]),
+            bigints([row.released_until for row in rows]),
+            blobs([new.attributes for _, new in news]),
+            blobs([row.custom_status for row in rows]),
+            blobs([row.output for row in rows]),
+            blobs([row.error for row in rows]),
+            bigint(working.now),
+        ],
+    )]  # fmt: skip
+
+
+def _additions(working: Working) -> list[Call]:
+    calls: list[Call] = []
+    if working.history:
+        calls.append(("append_history", _history(working)))
+    calls += _tasks(working)
+    timers = [
+        (incarnation, *name, due) for incarnation, timers in working.timers.items() for name, due in timers.items()
+    ]
+    if timers:
+        calls.append(("add_timers", _keys(timers)))
+    if working.first_messages:
+        inc, waiting, bodies = _columns(working.first_messages)
+        calls.append(("add_next_starts", [bigints(inc), bigints(waiting), blobs(bodies), bigint(working.now)]))
+    messages = [each for each in working.messages if each.body is not None]
+    if messages:
+        columns: list[bytes | None] = [
+            bigints([each.incarnation for each in messages]),
+            bigints([each.execution for each in messages]),
+            bigints([each.due for each in messages]),
+            booleans([each.control for each in messages]),
+            blobs([each.body for each in messages]),
+        ]
+        calls.append(("add_messages", columns))
+    if working.new_keys:
+        inc, keys = _columns(working.new_keys)
+        calls.append(("add_dedup_keys", [bigints(inc), texts(keys)]))
+    return calls
+
+
+def _history(working: Working) -> list[bytes | None]:
+    incarnations, executions, rows = _columns(working.history)
+    return [
+        bigints(incarnations),
+        bigints(executions),
+        bigints([row.first for row in rows]),
+        bigints([row.last for row in rows]),
+        bigints([row.at for row in rows]),
+        bigints([row.crc for row in rows]),
+        bigints([row.format for row in rows]),
+        texts([row.encoding for row in rows]),
+        blobs([row.data for row in rows]),
+        bigint(working.now),
+    ]
+
+
+def _tasks(working: Working) -> list[Call]:
+    plain: list[tuple[int, int, NewTask]] = []
+    special: list[tuple[int, int, NewTask]] = []
+    for incarnation, tasks in working.tasks.items():
+        for (execution, _), task in tasks.items():
+            (plain if _is_plain(task) else special).append((incarnation, execution, task))
+    calls: list[Call] = []
+    if plain:
+        calls.append(("add_plain_tasks", [*_of_tasks(working, plain), bigint(working.now)]))
+    if special:
+        now = working.now
+        news = [task for _, _, task in special]
+        columns: list[bytes | None] = [
+            *_of_tasks(working, special),
+            bigints([task.priority for task in news]),
+            texts([task.on_unknown for task in news]),
+            bigints([None if task.schedule_to_start_us is None else now + task.schedule_to_start_us for task in news]),
+            bigints([None if task.total_timeout_us is None else now + task.total_timeout_us for task in news]),
+            texts([task.tag for task in news]),
+            texts([task.session for task in news]),
+            texts([task.concurrency_key for task in news]),
+            bigint(now),
+        ]
+        calls.append(("add_tasks", columns))
+    return calls
+
+
+def _of_tasks(working: Working, tasks: list[tuple[int, int, NewTask]]) -> list[bytes | None]:
+    incarnations, executions, news = _columns(tasks)
+    return [
+        bigints(incarnations),
+        bigints(executions),
+        bigints([task.event for task in news]),
+        bigints([working.worker if task.local else None for task in news]),
+        texts([task.name for task in news]),
+        blobs([task.input for task in news]),
+        blobs([task.retry for task in news]),
+    ]
+
+
+def _is_plain(task: NewTask) -> bool:
+    return (
+        task.priority == 0
+        and task.tag is None
+        and task.session is None
+        and task.concurrency_key is None
+        and task.schedule_to_start_us is None
+        and task.total_timeout_us is None
+        and task.on_unknown == "repeat"
+    )

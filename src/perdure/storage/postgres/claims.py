@@ -1,0 +1,97 @@
+"""What a worker may take, in which order, and when there will be more.
+
+Laws kept here: nobody takes what another owns; an instance goes only to a worker that has its code, unless a control
+message waits for it; a claim waits for nobody.
+"""
+
+from typing import Any
+
+from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
+from perdure.storage.base import MESSAGES_MAX
+from perdure.storage.postgres.arrays import bigint
+from perdure.storage.postgres.rows import COLUMNS, record_of_row
+from perdure.storage.postgres.transaction import Transaction
+from perdure.storage.postgres.wire import Call, Rows
+
+_BYTES_MAX = 64 * 1024 * 1024
+"""How many bytes of messages an instance gets at once; the rest comes with its next claim."""
+
+CLAIMS = 3
+"""How many answers `decode` takes."""
+
+
+def claims(transaction: Transaction, claim: Claim) -> list[Call]:
+    """The statements that give the worker what it may take, up to the limits."""
+    now, worker, started_at = bigint(transaction.now), bigint(transaction.worker), bigint(transaction.started_at)
+    return [
+        (
+            "claim_instances",
+            (now, worker, started_at, bigint(claim.instances_max), bigint(MESSAGES_MAX + 1), bigint(_BYTES_MAX)),
+        ),
+        ("claim_tasks", (now, worker, bigint(claim.tasks_max))),
+        ("next_due", (now, worker, started_at)),
+    ]
+
+
+def decode(transaction: Transaction, claim: Claim, answers: list[Rows]) -> Work:
+    """What those statements have answered."""
+    instances, tasks, [[next_due]] = answers
+    claimed: list[ClaimedInstance] = []
+    more = instances[0][0] > claim.instances_max or tasks[0][0] > claim.tasks_max
+    for row in instances:
+        if row[1] is not None:
+            instance, has_more = _instance(row)
+            claimed.append(instance)
+            more = more or has_more
+    return Work(
+        now=transaction.now,
+        instances=tuple(claimed),
+        tasks=tuple(_task(row) for row in tasks if row[1] is not None),
+        next_due=next_due,
+        more=more,
+    )
+
+
+def _instance(row: tuple[Any, ...]) -> tuple[ClaimedInstance, bool]:
+    """An instance with its messages, and whether it has more of them."""
+    record = record_of_row(row[1 : 1 + COLUMNS])
+    present, dues, seqs, bodies, fire_ats, events, _ = row[1 + COLUMNS :]
+    # In order of due time, then timers by event, then messages by arrival.
+    waiting: list[tuple[int, int, int, ClaimedMessage]] = [
+        (due, 1, seq, ClaimedMessage(seq=seq, body=body))
+        for due, seq, body in zip(dues or (), seqs or (), bodies or (), strict=True)
+    ]
+    if fire_ats:
+        for fire_at, event in zip(fire_ats, events, strict=True):
+            timer = TimerDue(execution=record.execution, source=event, fire_at=fire_at)
+            waiting.append((fire_at, 0, event, ClaimedMessage(seq=0, timer=timer)))
+        waiting.sort()
+    has_more = len(waiting) > MESSAGES_MAX or present > len(bodies or ())
+    return ClaimedInstance(record=record, messages=tuple(each[3] for each in waiting[:MESSAGES_MAX])), has_more
+
+
+def _task(row: tuple[Any, ...]) -> ClaimedTask:
+    (
+        _, incarnation, instance_id, orchestration, version, execution, event, name, input_, scheduled_at, attempt,
+        deliveries, retry, tag, session, priority, deadline, start_by, last_error,
+    ) = row  # fmt: skip
+    return ClaimedTask(
+        incarnation=incarnation,
+        instance_id=instance_id,
+        orchestration_name=orchestration,
+        orchestration_version=version,
+        execution=execution,
+        event=event,
+        name=name,
+        input=input_,
+        scheduled_at=scheduled_at,
+        attempt=attempt,
+        deliveries=deliveries,
+        retry=retry,
+        tag=tag,
+        session=session,
+        priority=priority,
+        deadline=deadline,
+        start_by=start_by,
+        last_error=last_error,
+    )

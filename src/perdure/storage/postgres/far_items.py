@@ -1,0 +1,72 @@
+"""The items that go alone: a delete, and a start that replaces the instance that has its id."""
+
+from perdure._work import APPLIED, Applied, Delete, Item, Outcome, Refusal, Refused, StartInstance
+from perdure.storage.postgres.arrays import bigint
+from perdure.storage.postgres.transaction import Transaction
+from perdure.storage.postgres.working import Row, Working
+
+
+def reaches_far(working: Working, item: Item) -> bool:
+    """Whether an item touches more than the instances that it names."""
+    if isinstance(item, StartInstance):
+        present = working.by_id.get(item.new.id)
+        return present is not None and item.on_conflict not in ("fail", "use_existing")
+    return isinstance(item, Delete)
+
+
+def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
+    """Apply one item, or refuse it and leave everything as it was."""
+    if isinstance(item, Delete):
+        return _delete(transaction, working, item)
+    if isinstance(item, StartInstance):
+        return _restart(transaction, working, item, working.by_id[item.new.id])
+    raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
+
+
+def _restart(transaction: Transaction, working: Working, item: StartInstance, present: Row) -> Outcome:
+    new = item.new
+    if present.incarnation == new.incarnation:
+        return APPLIED
+    if not present.closed:
+        if item.on_conflict == "restart_if_closed":
+            return Refused(reason=Refusal.EXISTS, existing=transaction.record(present.incarnation))
+        if present.parent_incarnation is not None:
+            [parents] = transaction.run([("parent_is_open", (bigint(present.parent_incarnation),))])
+            if parents:
+                return Refused(reason=Refusal.NOT_ROOT)
+    if new.incarnation in working.by_incarnation:
+        return Refused(reason=Refusal.INCARNATION)
+    if item.cancel is not None and not present.closed:
+        _cancel_children(transaction, working, present.incarnation, item.cancel)
+    working.remove(present.incarnation)
+    working.create(new, owner=None)
+    return APPLIED
+
+
+def _cancel_children(transaction: Transaction, working: Working, parent: int, cancel: bytes) -> None:
+    # A closed one has no open children that wait to be cancelled: they outlived it by design.
+    [children] = transaction.run([("open_children", (bigint(parent),))])
+    for row in children:
+        child = Row(row)
+        working.know(child)
+        working.message(child, cancel)
+
+
+def _delete(transaction: Transaction, working: Working, item: Delete) -> Outcome:
+    root = working.by_id.get(item.id)
+    if root is None:
+        return Refused(reason=Refusal.NOT_FOUND)
+    if root.parent_incarnation is not None:
+        [parents] = transaction.run([("instance_is_there", (bigint(root.parent_incarnation),))])
+        if parents:
+            return Refused(reason=Refusal.NOT_ROOT)
+    key = (bigint(root.incarnation),)
+    locked, tree = transaction.run([("lock_tree", key), ("tree", key)])
+    while len(locked) != len(tree):
+        # One was born while we waited for the locks.
+        locked, tree = transaction.run([("lock_tree", key), ("tree", key)])
+    if not item.force and any(is_open for _, is_open in tree):
+        return Refused(reason=Refusal.NOT_CLOSED)
+    for incarnation, _ in tree:
+        working.remove(incarnation)
+    return Applied(count=len(tree))

@@ -1,0 +1,160 @@
+-- Everything that belongs to an instance is keyed by its incarnation, which rises with time: rows of one period share
+-- pages. Times are microseconds UTC. Payloads are bytes that PostgreSQL never looks into. There are no foreign keys: the
+-- row of an instance is locked by whoever touches anything that belongs to it.
+
+CREATE TABLE perdure.instances (
+    incarnation bigint PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    name text COLLATE "C" NOT NULL,
+    version text COLLATE "C",
+    status text COLLATE "C" NOT NULL,
+    execution bigint NOT NULL DEFAULT 1,
+    owner bigint,
+    created_at bigint NOT NULL,
+    changed_at bigint NOT NULL,
+    ready_at bigint NOT NULL,
+    root text COLLATE "C" NOT NULL,
+    parent_id text COLLATE "C",
+    parent_incarnation bigint,
+    parent_execution bigint,
+    parent_event bigint,
+    slot integer NOT NULL,
+    min_reader integer NOT NULL DEFAULT 1,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    custom_status_version bigint NOT NULL DEFAULT 0,
+    held_at bigint,
+    held_because text COLLATE "C",
+    released_by bigint,
+    released_until bigint,
+    attributes bytea,
+    custom_status bytea,
+    error bytea,
+    output bytea
+) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
+-- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of incarnations.
+CREATE INDEX instances_by_status ON perdure.instances (status, incarnation) WHERE status <> 'completed';
+CREATE INDEX instances_by_parent ON perdure.instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
+CREATE INDEX instances_released ON perdure.instances (released_by, released_until) WHERE released_by IS NOT NULL;
+
+-- One row per turn, append-only.
+CREATE TABLE perdure.history (
+    incarnation bigint NOT NULL,
+    execution bigint NOT NULL,
+    first_event bigint NOT NULL,
+    last_event bigint NOT NULL,
+    at bigint NOT NULL,
+    committed_at bigint NOT NULL,
+    crc bigint NOT NULL,
+    format integer NOT NULL,
+    encoding text COLLATE "C" NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (incarnation, execution, last_event)
+);
+
+CREATE TABLE perdure.messages (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    incarnation bigint NOT NULL,
+    execution bigint,
+    due_at bigint NOT NULL,
+    control boolean NOT NULL DEFAULT false,
+    body bytea NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX messages_by_instance ON perdure.messages (incarnation, due_at, seq);
+CREATE INDEX messages_by_due ON perdure.messages (due_at, incarnation, seq);
+CREATE INDEX messages_of_control ON perdure.messages (incarnation, due_at) WHERE control;
+
+CREATE TABLE perdure.dedup_keys (
+    incarnation bigint NOT NULL,
+    dedup_key text COLLATE "C" NOT NULL,
+    PRIMARY KEY (incarnation, dedup_key)
+);
+
+CREATE TABLE perdure.timers (
+    incarnation bigint NOT NULL,
+    execution bigint NOT NULL,
+    event bigint NOT NULL,
+    fire_at bigint NOT NULL,
+    PRIMARY KEY (incarnation, execution, event)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX timers_by_due ON perdure.timers (fire_at, incarnation);
+
+-- An owned task is in no index but that of its key: most are born owned, run, and are deleted by the next turn.
+CREATE TABLE perdure.tasks (
+    incarnation bigint NOT NULL,
+    execution bigint NOT NULL,
+    event bigint NOT NULL,
+    owner bigint,
+    priority bigint NOT NULL DEFAULT 0,
+    scheduled_at bigint NOT NULL,
+    due_at bigint NOT NULL,
+    delayed boolean NOT NULL DEFAULT false,
+    start_by bigint,
+    deadline bigint,
+    attempt bigint NOT NULL DEFAULT 1,
+    deliveries bigint NOT NULL DEFAULT 1,
+    name text COLLATE "C" NOT NULL,
+    tag text COLLATE "C",
+    session text COLLATE "C",
+    concurrency_key text COLLATE "C",
+    on_unknown text COLLATE "C" NOT NULL DEFAULT 'repeat',
+    retry bytea,
+    input bytea NOT NULL,
+    last_error bytea,
+    PRIMARY KEY (incarnation, execution, event)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX tasks_in_line ON perdure.tasks (priority DESC, scheduled_at, incarnation, execution, event)
+    WHERE owner IS NULL AND NOT delayed;
+CREATE INDEX tasks_delayed ON perdure.tasks (due_at) WHERE owner IS NULL AND delayed;
+CREATE INDEX tasks_by_name ON perdure.tasks (name, due_at) WHERE owner IS NULL;
+CREATE INDEX tasks_expiring ON perdure.tasks ((LEAST(start_by, deadline)))
+    WHERE owner IS NULL AND LEAST(start_by, deadline) IS NOT NULL;
+
+CREATE TABLE perdure.workers (
+    number bigint PRIMARY KEY,
+    name text COLLATE "C" NOT NULL,
+    pid bigint NOT NULL,
+    host text COLLATE "C" NOT NULL,
+    started_at bigint NOT NULL,
+    lease_us bigint NOT NULL,
+    lease_until bigint NOT NULL,
+    joined bigint GENERATED ALWAYS AS IDENTITY,
+    orchestrations text[] COLLATE "C" NOT NULL,
+    activities text[] COLLATE "C" NOT NULL
+) WITH (fillfactor = 50);
+
+-- A row of its own, because a commit writes it, and no commit may wait for a heartbeat.
+CREATE TABLE perdure.tokens (
+    worker bigint PRIMARY KEY,
+    token bytea
+) WITH (fillfactor = 50);
+
+-- What a worker has code for; `version` is empty for an activity.
+CREATE TABLE perdure.abilities (
+    worker bigint NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    PRIMARY KEY (worker, kind, name, version)
+);
+
+-- Counts commits, so that whoever can't be notified can ask whether there have been any.
+CREATE SEQUENCE perdure.changes AS bigint;
+
+-- The store's clock. It is read by whoever holds the locks already.
+CREATE FUNCTION perdure.clock_us() RETURNS bigint LANGUAGE sql VOLATILE PARALLEL SAFE AS
+$$ SELECT (EXTRACT(EPOCH FROM pg_catalog.clock_timestamp()) * 1000000)::bigint $$;
+
+CREATE VIEW perdure.instance_records AS
+SELECT
+    i.id, i.incarnation, i.name, i.version, i.status, i.execution, i.created_at,
+    GREATEST(i.changed_at, h.committed_at) AS updated_at,
+    COALESCE(h.last_event, 0) AS last_event,
+    i.owner, i.cancel_requested, i.custom_status_version, i.held_because, i.root,
+    i.parent_id, i.parent_incarnation, i.parent_execution, i.parent_event,
+    i.attributes, i.custom_status, i.output, i.error
+FROM perdure.instances AS i
+LEFT JOIN LATERAL (
+    SELECT t.last_event, t.committed_at FROM perdure.history AS t
+    WHERE t.incarnation = i.incarnation AND t.execution = i.execution
+    ORDER BY t.last_event DESC LIMIT 1
+) AS h ON true;

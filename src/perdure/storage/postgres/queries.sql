@@ -1,0 +1,832 @@
+-- Every statement of the storage; where one does what a statement of SQLite's does, it has that one's name. A batch goes
+-- in as columns, one array for each, and all statements of a step go to the server in one round trip.
+--
+-- The order in which locks are taken, so that no two commits wait for each other: the worker's own row, rows of
+-- instances by incarnation, all else. Whoever holds the row of an instance holds all that belongs to it; claims, which
+-- come last, wait for nobody.
+
+-- name: begin
+-- A transaction whose statements each see what others have committed before it.
+BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+
+-- name: limits
+-- For this transaction alone, where a pooler shares the session: how long a statement, a lock and our silence may take.
+SELECT
+    pg_catalog.set_config('statement_timeout', $1::text, true),
+    pg_catalog.set_config('lock_timeout', $2::text, true),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', $3::text, true);
+
+-- name: session_limits
+-- The same for the whole session, where it is ours; and no compiler for plans whose costs are only guessed.
+SELECT
+    pg_catalog.set_config('jit', 'off', false),
+    pg_catalog.set_config('statement_timeout', $1::text, false),
+    pg_catalog.set_config('lock_timeout', $2::text, false),
+    pg_catalog.set_config('idle_in_transaction_session_timeout', $3::text, false);
+
+-- name: relax
+-- Let a commit be acknowledged before it is on the disk: for this transaction alone, or for the session.
+SELECT pg_catalog.set_config('synchronous_commit', 'off', $1::boolean);
+
+-- name: commit
+-- Make it durable.
+COMMIT;
+
+-- name: rollback
+-- Nothing happened.
+ROLLBACK;
+
+-- name: server
+-- Whom we talk to: the backend, its encoding, whether it may write, whether a commit is on its disk when it says so.
+SELECT
+    pg_catalog.pg_backend_pid()::bigint, pg_catalog.current_setting('server_encoding'),
+    pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only'),
+    pg_catalog.current_setting('fsync'), pg_catalog.current_setting('synchronous_commit');
+
+-- name: clock
+-- The store's time.
+SELECT perdure.clock_us();
+
+-- name: relations
+-- What the schema has: whether it is there, whether it is ours, and whether there is anything in it.
+SELECT
+    EXISTS (SELECT 1 FROM pg_catalog.pg_namespace AS n WHERE n.nspname = $1::text),
+    EXISTS (
+        SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1::text AND c.relname = 'schema_versions'
+    ),
+    EXISTS (
+        SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1::text
+    );
+
+-- name: lock_schema
+-- Let one process at a time change the schema; until the end of the transaction.
+SELECT pg_catalog.pg_advisory_xact_lock($1::bigint);
+
+-- name: schema_version
+-- The newest schema that has been applied.
+SELECT COALESCE(MAX(version), 0)::bigint FROM perdure.schema_versions;
+
+-- name: add_schema_version
+-- This schema has been applied.
+INSERT INTO perdure.schema_versions (version, applied_at) VALUES ($1::bigint, perdure.clock_us());
+
+-- name: changes
+-- A number that moves when somebody has committed.
+SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM perdure.changes;
+
+-- name: count_change
+-- Move it.
+SELECT pg_catalog.nextval('perdure.changes');
+
+-- name: notify
+-- Wake whoever listens on these channels, once each.
+SELECT pg_catalog.pg_notify(c, '') FROM unnest($1::text[]) AS c;
+
+-- name: worker
+-- When the worker registered; no row when somebody buried it. Until this transaction ends, nobody can.
+SELECT started_at FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
+
+-- name: remember_token
+-- What the worker's last commit was.
+UPDATE perdure.tokens SET token = $2::bytea WHERE worker = $1::bigint;
+
+-- name: is_last_token
+-- Whether the worker's last commit was this one; waits for the end of one that is still under way.
+SELECT t.token IS NOT DISTINCT FROM $2::bytea
+FROM perdure.workers AS w JOIN perdure.tokens AS t ON t.worker = w.number
+WHERE w.number = $1::bigint FOR UPDATE OF w;
+
+-- name: lock_instances
+-- The instances of these incarnations and ids, and nobody else's until the end of the transaction.
+SELECT
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_at, held_because,
+    released_by, released_until, cancel_requested, custom_status_version
+FROM perdure.instances
+WHERE incarnation = ANY($1::bigint[]) OR id = ANY($2::text[])
+ORDER BY incarnation FOR NO KEY UPDATE;
+
+-- name: lock_instances_by_incarnation
+-- The same where no ids are asked for.
+SELECT
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_at, held_because,
+    released_by, released_until, cancel_requested, custom_status_version
+FROM perdure.instances
+WHERE incarnation = ANY($1::bigint[])
+ORDER BY incarnation FOR NO KEY UPDATE;
+
+-- name: last_events
+-- Of turns, as incarnation and execution: the last event that is stored for each, 0 for none.
+SELECT COALESCE((
+    SELECT h.last_event FROM perdure.history AS h
+    WHERE h.incarnation = j.incarnation AND h.execution = j.execution
+    ORDER BY h.last_event DESC LIMIT 1
+), 0)
+FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS j (incarnation, execution, place)
+ORDER BY j.place;
+
+-- name: judge_tasks
+-- Of these tasks: those that the worker owns.
+SELECT t.incarnation, t.execution, t.event
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
+JOIN perdure.tasks AS t
+    ON t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event
+WHERE t.owner = $4::bigint;
+
+-- name: known_keys
+-- Of ids and the keys of deliveries to them: those that were there before.
+SELECT i.id, d.dedup_key
+FROM unnest($1::text[], $2::text[]) AS j (id, dedup_key)
+JOIN perdure.instances AS i ON i.id = j.id
+JOIN perdure.dedup_keys AS d ON d.incarnation = i.incarnation AND d.dedup_key = j.dedup_key;
+
+-- name: records
+-- The records of instances.
+SELECT r.* FROM perdure.instance_records AS r WHERE r.incarnation = ANY($1::bigint[]);
+
+-- name: parent_is_open
+-- Whether there is an open instance of this incarnation; it does not close before the transaction ends.
+SELECT p.incarnation FROM perdure.instances AS p
+WHERE p.incarnation = $1::bigint AND p.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+FOR SHARE;
+
+-- name: instance_is_there
+-- Whether there is an instance of this incarnation; it is there until the transaction ends.
+SELECT p.incarnation FROM perdure.instances AS p WHERE p.incarnation = $1::bigint FOR SHARE;
+
+-- name: open_children
+-- The open children of an instance, locked; with the columns of `lock_instances`.
+SELECT
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_at, held_because,
+    released_by, released_until, cancel_requested, custom_status_version
+FROM perdure.instances
+WHERE parent_incarnation = $1::bigint AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+ORDER BY incarnation FOR NO KEY UPDATE;
+
+-- name: lock_tree
+-- The instance and everything below it, locked.
+SELECT i.incarnation FROM perdure.instances AS i
+WHERE i.incarnation IN (
+    WITH RECURSIVE tree (incarnation) AS (
+        SELECT $1::bigint
+        UNION
+        SELECT c.incarnation FROM tree JOIN perdure.instances AS c ON c.parent_incarnation = tree.incarnation
+    )
+    SELECT tree.incarnation FROM tree
+)
+ORDER BY i.incarnation FOR UPDATE;
+
+-- name: tree
+-- The instance and everything below it: incarnation, and whether it is open.
+WITH RECURSIVE tree (incarnation) AS (
+    SELECT $1::bigint
+    UNION
+    SELECT c.incarnation FROM tree JOIN perdure.instances AS c ON c.parent_incarnation = tree.incarnation
+)
+SELECT i.incarnation, i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+FROM tree JOIN perdure.instances AS i ON i.incarnation = tree.incarnation;
+
+-- name: delete_instances
+-- Instances.
+DELETE FROM perdure.instances WHERE incarnation = ANY($1::bigint[]);
+
+-- name: delete_history
+-- What belongs to deleted ones: their histories.
+DELETE FROM perdure.history WHERE incarnation = ANY($1::bigint[]);
+
+-- name: delete_keys
+-- And the keys of what was sent to them.
+DELETE FROM perdure.dedup_keys WHERE incarnation = ANY($1::bigint[]);
+
+-- name: clear_tasks
+-- The tasks of closed or deleted instances.
+DELETE FROM perdure.tasks WHERE incarnation = ANY($1::bigint[]);
+
+-- name: clear_timers
+-- Their timers.
+DELETE FROM perdure.timers WHERE incarnation = ANY($1::bigint[]);
+
+-- name: clear_messages
+-- Their messages.
+DELETE FROM perdure.messages WHERE incarnation = ANY($1::bigint[]);
+
+-- name: end_executions_tasks
+-- Tasks of executions that end by a continue-as-new.
+DELETE FROM perdure.tasks AS t
+USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution;
+
+-- name: end_executions_timers
+-- Their timers.
+DELETE FROM perdure.timers AS t
+USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution;
+
+-- name: end_executions_messages
+-- The outcomes of their activities.
+DELETE FROM perdure.messages AS m
+USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
+WHERE m.incarnation = j.incarnation AND m.execution = j.execution;
+
+-- name: consume_messages
+-- Messages that turns have taken in, of their own instance only.
+DELETE FROM perdure.messages AS m
+USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, seq)
+WHERE m.seq = j.seq AND m.incarnation = j.incarnation;
+
+-- name: remove_tasks
+-- Tasks that have ended or are not wanted any more.
+DELETE FROM perdure.tasks AS t
+USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
+
+-- name: remove_timers
+-- Timers that have fired or are not wanted any more.
+DELETE FROM perdure.timers AS t
+USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
+
+-- name: retry_tasks
+-- Put tasks back for another attempt.
+UPDATE perdure.tasks AS t SET
+    owner = NULL, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed, last_error = j.last_error
+FROM unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[]
+) AS j (incarnation, execution, event, attempt, due_at, delayed, last_error)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
+
+-- name: release_tasks
+-- Put tasks back untouched.
+UPDATE perdure.tasks AS t SET owner = NULL, due_at = j.due_at, delayed = j.delayed
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[])
+    AS j (incarnation, execution, event, due_at, delayed)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
+
+-- name: add_next_starts
+-- The starts of next executions, each before all that waits for its instance; "waiting" is what this commit adds.
+INSERT INTO perdure.messages (incarnation, due_at, body)
+SELECT
+    j.incarnation,
+    LEAST(
+        $4::bigint,
+        j.waiting - 1,
+        (SELECT MIN(m.due_at) FROM perdure.messages AS m WHERE m.incarnation = j.incarnation) - 1,
+        (SELECT MIN(t.fire_at) FROM perdure.timers AS t WHERE t.incarnation = j.incarnation) - 1
+    ),
+    j.body
+FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS j (incarnation, waiting, body);
+
+-- name: change_instances
+-- What has become of instances; payloads that are NULL stay as they are.
+UPDATE perdure.instances AS i SET
+    changed_at = $15::bigint, status = j.status, owner = j.owner, execution = j.execution, version = j.version,
+    ready_at = j.ready_at, held_at = j.held_at, held_because = j.held_because, released_by = j.released_by,
+    released_until = j.released_until, cancel_requested = j.cancel_requested,
+    custom_status_version = j.custom_status_version, custom_status = COALESCE(j.custom_status, i.custom_status),
+    output = COALESCE(j.output, i.output), error = COALESCE(j.error, i.error)
+FROM unnest(
+    $1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $16::bytea[]
+) AS j (
+    incarnation, status, owner, execution, version, ready_at, held_at, held_because, released_by, released_until,
+    cancel_requested, custom_status_version, custom_status, output, error
+)
+WHERE i.incarnation = j.incarnation;
+
+-- name: release_instances
+-- What has become of instances whose history went no further: who has them.
+UPDATE perdure.instances AS i SET owner = j.owner, released_by = j.released_by, released_until = j.released_until
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+    AS j (incarnation, owner, released_by, released_until)
+WHERE i.incarnation = j.incarnation;
+
+-- name: create_instances
+-- New instances; their start messages are added with the others.
+INSERT INTO perdure.instances (
+    incarnation, id, name, version, status, owner, execution, ready_at, root, slot, parent_id, parent_incarnation,
+    parent_execution, parent_event, cancel_requested, custom_status_version, held_at, held_because, released_by,
+    released_until, attributes, custom_status, output, error, created_at, changed_at
+)
+SELECT j.*, $25::bigint, $25::bigint
+FROM unnest(
+    $1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],
+    $10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::boolean[], $16::bigint[],
+    $17::bigint[], $18::text[], $19::bigint[], $20::bigint[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[]
+) AS j;
+
+-- name: append_history
+-- The events of turns.
+INSERT INTO perdure.history (
+    incarnation, execution, first_event, last_event, at, crc, format, encoding, data, committed_at
+)
+SELECT j.*, $10::bigint
+FROM unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::bytea[]
+) AS j;
+
+-- name: add_plain_tasks
+-- Activities to run that ask for nothing special, due at once.
+INSERT INTO perdure.tasks (incarnation, execution, event, owner, name, input, retry, scheduled_at, due_at)
+SELECT j.*, $8::bigint, $8::bigint
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[]) AS j
+ON CONFLICT (incarnation, execution, event) DO UPDATE SET
+    owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
+    scheduled_at = excluded.scheduled_at, due_at = excluded.due_at, delayed = false;
+
+-- name: add_tasks
+-- Activities to run, due at once.
+INSERT INTO perdure.tasks (
+    incarnation, execution, event, owner, name, input, retry, priority, on_unknown, start_by, deadline, tag, session,
+    concurrency_key, scheduled_at, due_at
+)
+SELECT j.*, $15::bigint, $15::bigint
+FROM unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[],
+    $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[]
+) AS j
+ON CONFLICT (incarnation, execution, event) DO UPDATE SET
+    owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
+    priority = excluded.priority, on_unknown = excluded.on_unknown, start_by = excluded.start_by,
+    deadline = excluded.deadline, tag = excluded.tag, session = excluded.session,
+    concurrency_key = excluded.concurrency_key, scheduled_at = excluded.scheduled_at, due_at = excluded.due_at,
+    delayed = false;
+
+-- name: add_timers
+-- Timers of turns.
+INSERT INTO perdure.timers (incarnation, execution, event, fire_at)
+SELECT j.* FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS j
+ON CONFLICT (incarnation, execution, event) DO UPDATE SET fire_at = excluded.fire_at;
+
+-- name: add_messages
+-- Messages, in order of arrival.
+INSERT INTO perdure.messages (incarnation, execution, due_at, control, body)
+SELECT j.incarnation, j.execution, j.due_at, j.control, j.body
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::bytea[])
+    WITH ORDINALITY AS j (incarnation, execution, due_at, control, body, place)
+ORDER BY j.place;
+
+-- name: add_dedup_keys
+-- The keys of what clients have sent.
+INSERT INTO perdure.dedup_keys (incarnation, dedup_key)
+SELECT j.* FROM unnest($1::bigint[], $2::text[]) AS j;
+
+-- name: claim_instances
+-- Give the worker $2, there since $3, at time $1 up to $4 instances for which something is due: how many there are, the
+-- record of each, and its messages and timers, up to $5 of each kind and $6 bytes. An instance that has changed since we
+-- looked is not taken: what we saw of its messages need not be there any more.
+WITH due AS MATERIALIZED (
+    (
+        SELECT m.due_at AS due, m.incarnation
+        FROM perdure.messages AS m
+        JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+        WHERE m.due_at <= $1::bigint
+        AND NOT EXISTS (
+            SELECT 1 FROM perdure.messages AS e
+            WHERE e.incarnation = m.incarnation AND (e.due_at, e.seq) < (m.due_at, m.seq)
+        )
+        AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
+            (
+                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint)
+                AND EXISTS (
+                    SELECT 1 FROM perdure.abilities AS a
+                    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+                    AND (i.version IS NULL OR a.version = i.version)
+                )
+            )
+            OR EXISTS (
+                SELECT 1 FROM perdure.messages AS c
+                WHERE c.control AND c.incarnation = i.incarnation AND c.due_at <= $1::bigint
+            )
+        )
+        ORDER BY m.due_at, m.incarnation
+        LIMIT 2 * $4::bigint + 1
+    )
+    UNION ALL
+    (
+        SELECT t.fire_at AS due, t.incarnation
+        FROM perdure.timers AS t
+        JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+        WHERE t.fire_at <= $1::bigint
+        AND NOT EXISTS (
+            SELECT 1 FROM perdure.timers AS e
+            WHERE e.incarnation = t.incarnation AND (e.fire_at, e.event) < (t.fire_at, t.event)
+        )
+        AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
+            (
+                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint)
+                AND EXISTS (
+                    SELECT 1 FROM perdure.abilities AS a
+                    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+                    AND (i.version IS NULL OR a.version = i.version)
+                )
+            )
+            OR EXISTS (
+                SELECT 1 FROM perdure.messages AS c
+                WHERE c.control AND c.incarnation = i.incarnation AND c.due_at <= $1::bigint
+            )
+        )
+        ORDER BY t.fire_at, t.incarnation
+        LIMIT 2 * $4::bigint + 1
+    )
+),
+found AS MATERIALIZED (
+    SELECT d.incarnation, MIN(d.due) AS due FROM due AS d
+    GROUP BY d.incarnation ORDER BY MIN(d.due), d.incarnation LIMIT 2 * $4::bigint + 1
+),
+seen AS MATERIALIZED (
+    SELECT i.incarnation, f.due, i.xmin AS row_of
+    FROM found AS f JOIN perdure.instances AS i ON i.incarnation = f.incarnation
+),
+locked AS MATERIALIZED (
+    SELECT i.incarnation, s.due
+    FROM seen AS s JOIN perdure.instances AS i ON i.incarnation = s.incarnation AND i.xmin = s.row_of
+    ORDER BY s.due, i.incarnation
+    LIMIT $4::bigint
+    FOR NO KEY UPDATE OF i SKIP LOCKED
+),
+taken AS (
+    UPDATE perdure.instances AS i SET owner = $2::bigint, released_by = NULL, released_until = NULL
+    FROM locked AS l
+    WHERE i.incarnation = l.incarnation AND i.owner IS NULL
+    RETURNING i.incarnation
+)
+SELECT c.found, x.*
+FROM (SELECT COUNT(*) AS found FROM found) AS c
+LEFT JOIN (
+    SELECT
+        r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event,
+        $2::bigint AS owner, r.cancel_requested, r.custom_status_version, r.held_because, r.root, r.parent_id,
+        r.parent_incarnation, r.parent_execution, r.parent_event, r.attributes, r.custom_status, r.output, r.error,
+        m.present, m.dues, m.seqs, m.bodies, t.fire_ats, t.events, l.due
+    FROM locked AS l
+    JOIN perdure.instance_records AS r ON r.incarnation = l.incarnation
+    CROSS JOIN LATERAL (
+        SELECT
+            COUNT(*) AS present,
+            ARRAY_AGG(q.due_at ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $6::bigint) AS dues,
+            ARRAY_AGG(q.seq ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $6::bigint) AS seqs,
+            ARRAY_AGG(q.body ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $6::bigint) AS bodies
+        FROM (
+            SELECT
+                p.due_at, p.seq, p.body,
+                SUM(pg_catalog.octet_length(p.body)) OVER (ORDER BY p.due_at, p.seq)
+                    - pg_catalog.octet_length(p.body) AS before
+            FROM (
+                SELECT n.due_at, n.seq, n.body FROM perdure.messages AS n
+                WHERE n.incarnation = l.incarnation AND n.due_at <= $1::bigint
+                ORDER BY n.due_at, n.seq LIMIT $5::bigint
+            ) AS p
+        ) AS q
+    ) AS m
+    CROSS JOIN LATERAL (
+        SELECT ARRAY_AGG(q.fire_at ORDER BY q.fire_at, q.event) AS fire_ats,
+            ARRAY_AGG(q.event ORDER BY q.fire_at, q.event) AS events
+        FROM (
+            SELECT n.fire_at, n.event FROM perdure.timers AS n
+            WHERE n.incarnation = l.incarnation AND n.fire_at <= $1::bigint
+            ORDER BY n.fire_at, n.event LIMIT $5::bigint
+        ) AS q
+    ) AS t
+) AS x ON true
+ORDER BY x.due, x.incarnation;
+
+-- name: claim_tasks
+-- Give the worker $2 at time $1 up to $3 tasks that it can run, and such as are too late whatever they are: how many
+-- there are, and each.
+WITH line AS MATERIALIZED (
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    FROM perdure.tasks AS t
+    WHERE t.owner IS NULL AND NOT t.delayed AND t.due_at <= $1::bigint AND EXISTS (
+        SELECT 1 FROM perdure.abilities AS a
+        WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+    )
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT $3::bigint + 1
+    FOR UPDATE OF t SKIP LOCKED
+),
+later AS MATERIALIZED (
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    FROM perdure.tasks AS t
+    WHERE t.owner IS NULL AND t.delayed AND t.due_at <= $1::bigint AND EXISTS (
+        SELECT 1 FROM perdure.abilities AS a
+        WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+    )
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT $3::bigint + 1
+    FOR UPDATE OF t SKIP LOCKED
+),
+expired AS MATERIALIZED (
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    FROM perdure.tasks AS t
+    WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) <= $1::bigint
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT $3::bigint + 1
+    FOR UPDATE OF t SKIP LOCKED
+),
+found AS MATERIALIZED (
+    SELECT l.* FROM line AS l UNION SELECT l.* FROM later AS l UNION SELECT e.* FROM expired AS e
+),
+first AS MATERIALIZED (
+    SELECT f.* FROM found AS f
+    ORDER BY f.priority DESC, f.scheduled_at, f.incarnation, f.execution, f.event LIMIT $3::bigint
+),
+taken AS (
+    UPDATE perdure.tasks AS t SET owner = $2::bigint
+    FROM first AS f
+    WHERE t.incarnation = f.incarnation AND t.execution = f.execution AND t.event = f.event
+    RETURNING t.*
+)
+SELECT
+    (SELECT COUNT(*) FROM found),
+    t.incarnation, i.id, i.name, COALESCE(i.version, ''), t.execution, t.event, t.name, t.input, t.scheduled_at,
+    t.attempt, t.deliveries, t.retry, t.tag, t.session, t.priority, t.deadline, t.start_by, t.last_error
+FROM (SELECT 1) AS one
+LEFT JOIN taken AS t ON true
+LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
+
+-- name: next_due
+-- The earliest moment after $1 at which something becomes claimable by worker $2, there since $3.
+SELECT LEAST(
+    (
+        SELECT m.due_at
+        FROM perdure.messages AS m
+        JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+        WHERE m.due_at > $1::bigint AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
+            m.control
+            OR (
+                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at)
+                AND EXISTS (
+                    SELECT 1 FROM perdure.abilities AS a
+                    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+                    AND (i.version IS NULL OR a.version = i.version)
+                )
+            )
+        )
+        ORDER BY m.due_at LIMIT 1
+    ),
+    (
+        SELECT t.fire_at
+        FROM perdure.timers AS t
+        JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+        WHERE t.fire_at > $1::bigint AND (i.owner IS NULL OR i.owner = $2::bigint)
+        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+        AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at)
+        AND EXISTS (
+            SELECT 1 FROM perdure.abilities AS a
+            WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+            AND (i.version IS NULL OR a.version = i.version)
+        )
+        ORDER BY t.fire_at LIMIT 1
+    ),
+    (
+        SELECT i.released_until
+        FROM perdure.instances AS i
+        WHERE i.released_by = $2::bigint AND i.released_until > $1::bigint AND i.owner IS NULL
+        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+        AND EXISTS (
+            SELECT 1 FROM perdure.abilities AS a
+            WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+            AND (i.version IS NULL OR a.version = i.version)
+        )
+        AND (
+            EXISTS (SELECT 1 FROM perdure.messages AS m WHERE m.incarnation = i.incarnation
+                    AND m.due_at <= i.released_until AND NOT m.control)
+            OR EXISTS (SELECT 1 FROM perdure.timers AS t WHERE t.incarnation = i.incarnation
+                       AND t.fire_at <= i.released_until)
+        )
+        ORDER BY i.released_until LIMIT 1
+    ),
+    (
+        SELECT t.due_at FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND t.delayed AND t.due_at > $1::bigint
+        AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
+        AND EXISTS (
+            SELECT 1 FROM perdure.abilities AS a
+            WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+        )
+        ORDER BY t.due_at LIMIT 1
+    ),
+    (
+        -- Only there when another handle was ahead in time.
+        SELECT MIN(t.due_at)
+        FROM perdure.abilities AS a
+        JOIN perdure.tasks AS t ON t.owner IS NULL AND t.name = a.name AND NOT t.delayed AND t.due_at > $1::bigint
+        WHERE a.worker = $2::bigint AND a.kind = 'activity'
+        AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
+    ),
+    (
+        SELECT LEAST(t.start_by, t.deadline) FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > $1::bigint AND NOT (
+            t.due_at <= $1::bigint AND EXISTS (
+                SELECT 1 FROM perdure.abilities AS a
+                WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+            )
+        )
+        ORDER BY LEAST(t.start_by, t.deadline) LIMIT 1
+    )
+);
+
+-- name: add_worker
+-- A worker, in order of registration.
+INSERT INTO perdure.workers (
+    number, name, pid, host, started_at, lease_us, lease_until, orchestrations, activities
+)
+VALUES (
+    $1::bigint, $2::text, $3::bigint, $4::text, $5::bigint, $6::bigint, $7::bigint, $8::text[], $9::text[]
+);
+
+-- name: add_token
+-- The place for the token of its last commit.
+INSERT INTO perdure.tokens (worker) VALUES ($1::bigint);
+
+-- name: add_abilities
+-- What the worker has code for.
+INSERT INTO perdure.abilities (worker, kind, name, version)
+SELECT $1::bigint, j.* FROM unnest($2::text[], $3::text[], $4::text[]) AS j ON CONFLICT DO NOTHING;
+
+-- name: extend_lease
+-- The worker lives; the time is the server's unless one is given.
+UPDATE perdure.workers SET lease_until = COALESCE($2::bigint, perdure.clock_us()) + lease_us
+WHERE number = $1::bigint RETURNING perdure.clock_us();
+
+-- name: workers
+-- All workers, in order of registration.
+SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities
+FROM perdure.workers ORDER BY joined;
+
+-- name: there_are_dead
+-- Whether there is work for a reaper.
+SELECT
+    EXISTS (SELECT 1 FROM perdure.workers WHERE number = $1::bigint),
+    EXISTS (SELECT 1 FROM perdure.workers WHERE lease_until <= $2::bigint AND number <> $1::bigint);
+
+-- name: lock_dead
+-- The workers whose lease is over, the spared one excepted; who is in the middle of a commit lives.
+SELECT number FROM perdure.workers
+WHERE lease_until <= $1::bigint AND number <> $2::bigint
+ORDER BY number FOR UPDATE SKIP LOCKED;
+
+-- name: lock_worker
+-- The worker itself, after its commits.
+SELECT number FROM perdure.workers WHERE number = $1::bigint FOR UPDATE;
+
+-- name: disown_instances
+-- Free the instances of workers that are gone.
+UPDATE perdure.instances AS i SET owner = NULL
+WHERE i.incarnation IN (
+    SELECT o.incarnation FROM perdure.instances AS o
+    WHERE o.status <> 'completed' AND o.status IN ('pending', 'running', 'held', 'suspended')
+    AND o.owner = ANY($1::bigint[])
+    ORDER BY o.incarnation FOR NO KEY UPDATE
+);
+
+-- name: disown_tasks
+-- Free their tasks, which wait from now on; $2 says whether they died with them.
+UPDATE perdure.tasks SET
+    owner = NULL,
+    deliveries = deliveries + CASE WHEN $2::boolean THEN 1 ELSE 0 END,
+    start_by = CASE WHEN $2::boolean THEN NULL ELSE start_by END,
+    due_at = GREATEST(due_at, $3::bigint),
+    delayed = due_at > $3::bigint
+WHERE owner = ANY($1::bigint[]);
+
+-- name: remove_abilities
+-- What they had code for.
+DELETE FROM perdure.abilities WHERE worker = ANY($1::bigint[]);
+
+-- name: remove_tokens
+-- Their last commits.
+DELETE FROM perdure.tokens WHERE worker = ANY($1::bigint[]);
+
+-- name: remove_workers
+-- The workers themselves.
+DELETE FROM perdure.workers WHERE number = ANY($1::bigint[]);
+
+-- name: unknown_waiting
+-- Instances that nobody owns and for which something has been due since $1, while no worker has their code.
+SELECT i.incarnation, i.name, i.version
+FROM perdure.instances AS i
+WHERE i.incarnation IN (
+    SELECT m.incarnation FROM perdure.messages AS m WHERE m.due_at <= $1::bigint
+    UNION ALL
+    SELECT t.incarnation FROM perdure.timers AS t WHERE t.fire_at <= $1::bigint
+)
+AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
+    SELECT 1 FROM perdure.abilities AS a
+    WHERE a.kind = 'orchestration' AND a.name = i.name AND (i.version IS NULL OR a.version = i.version)
+);
+
+-- name: unknown_tasks
+-- Instances with a task that nobody owns, due since $1 and not too late at $2, while no worker has its activity; in order
+-- of the tasks.
+WITH RECURSIVE names (name) AS (
+    SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL
+    UNION ALL
+    -- From one name to the next, so that a long line of one activity costs a single step.
+    SELECT (SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.name > names.name)
+    FROM names WHERE names.name IS NOT NULL
+),
+missing (name) AS MATERIALIZED (
+    SELECT n.name FROM names AS n
+    WHERE n.name IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM perdure.abilities AS a
+        WHERE a.kind = 'activity' AND a.name = n.name
+    )
+)
+SELECT t.incarnation, t.name
+FROM missing AS u
+JOIN perdure.tasks AS t ON t.owner IS NULL AND t.name = u.name AND t.due_at <= $1::bigint
+JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+WHERE (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $2::bigint)
+AND i.status IN ('pending', 'running')
+ORDER BY t.due_at, t.event;
+
+-- name: known_names
+-- What all workers have code for: kind, name, version.
+SELECT DISTINCT a.kind, a.name, a.version FROM perdure.abilities AS a;
+
+-- name: lock_unowned
+-- Of instances: those that are still pending or running, locked.
+SELECT incarnation, owner FROM perdure.instances
+WHERE incarnation = ANY($1::bigint[]) AND status IN ('pending', 'running')
+ORDER BY incarnation FOR NO KEY UPDATE;
+
+-- name: hold_instances
+-- Set instances aside.
+UPDATE perdure.instances AS i SET
+    status = 'held', owner = NULL, held_at = $3::bigint, changed_at = $3::bigint, held_because = j.reason
+FROM unnest($1::bigint[], $2::text[]) AS j (incarnation, reason)
+WHERE i.incarnation = j.incarnation;
+
+-- name: get_instances
+-- Instances by id.
+SELECT r.* FROM perdure.instance_records AS r WHERE r.id = ANY($1::text[]);
+
+-- name: find_by_creation
+-- A page of instances behind $1, newest first; the members of $5 must be among their attributes and equal.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM perdure.instances AS i
+    WHERE i.incarnation < $1::bigint
+    AND ($2::text IS NULL OR i.name = $2::text)
+    AND ($3::text IS NULL OR i.version = $3::text)
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+    AND (
+        $5::jsonb IS NULL
+        OR NOT EXISTS (
+            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
+            WHERE w.value IS DISTINCT FROM
+                (
+                    -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
+                    pg_catalog.replace(
+                        pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
+                    )::jsonb -> w.key
+                )
+        )
+    )
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
+-- name: find_by_status
+-- The same of one status other than completed.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM perdure.instances AS i
+    WHERE i.incarnation < $1::bigint
+    AND ($2::text IS NULL OR i.name = $2::text)
+    AND ($3::text IS NULL OR i.version = $3::text)
+    AND i.status = $4::text AND i.status <> 'completed'
+    AND (
+        $5::jsonb IS NULL
+        OR NOT EXISTS (
+            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
+            WHERE w.value IS DISTINCT FROM
+                (
+                    -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
+                    pg_catalog.replace(
+                        pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
+                    )::jsonb -> w.key
+                )
+        )
+    )
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
+-- name: history
+-- The rows of one execution in order.
+SELECT first_event, last_event, at, data, crc, format, encoding FROM perdure.history
+WHERE incarnation = $1::bigint AND execution = $2::bigint ORDER BY last_event;

@@ -1,0 +1,343 @@
+"""`PostgresStorage`: the storage contract and the inspector over a schema of a PostgreSQL database."""
+
+import logging
+import os
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import TypeVar
+
+from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure.errors import ForkedError, StorageError
+from perdure.storage.base import LEASE_US
+from perdure.storage.clock import ForwardClock
+from perdure.storage.postgres import inspector, migrations
+from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
+from perdure.storage.postgres.batches import Batches
+from perdure.storage.postgres.claims import CLAIMS, claims, decode
+from perdure.storage.postgres.inspector import Readers
+from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
+from perdure.storage.postgres.moments import ServerTime
+from perdure.storage.postgres.session import Session, begin, commit
+from perdure.storage.postgres.statements import read_statements
+from perdure.storage.postgres.transaction import Transaction
+from perdure.storage.postgres.url import parse
+from perdure.storage.postgres.wire import Call, Wire
+from perdure.storage.postgres.workers import bury, draw_number, hold_unknown, look_for_unknown, new_worker, removal
+
+LOOK_US = 20_000
+"""How often a worker that hears nothing asks at most whether others have committed, in microseconds."""
+
+LOOK_LISTENING_US = 250_000
+"""The same for one that listens, and so is told of work; it is for those who wait for instances of other workers."""
+
+T = TypeVar("T")
+
+_log = logging.getLogger("perdure.storage")
+
+
+class PostgresStorage:
+    """A store in a schema of a PostgreSQL database, which any number of processes on any machines may have open.
+
+    It is both `Storage` and `Inspector`. What a call has returned from is on the server's disk, as far as the server's
+    own settings say so. Threads may share it: the inspector's calls and `heartbeat` run beside a `commit`, other calls
+    of the storage wait for each other.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`, with `?schema=name` for another schema than "perdure" and
+            the connection options of libpq (`sslmode` ...).
+        clock: Where time comes from between two answers of the server, whose clock is the store's. A clock that is not
+            the machine's own is taken for the store's, which is for tests.
+        entropy: Where worker ids and jitter come from; the operating system by default.
+        relaxed: Let commits be acknowledged before they are on the server's disk.
+        create: Make a schema that is not there; otherwise it is a `StorageError`.
+
+    Raises:
+        UsageError: The URL can't be understood.
+        StorageError: The server or the schema can't be used; the message says why and what to do.
+        SchemaVersionError: The schema was written by a release that this one can't share it with.
+
+    Example:
+        >>> storage = PostgresStorage("postgresql://shop@db.example/shop?schema=orders")  # doctest: +SKIP
+        >>> storage.workers()  # doctest: +SKIP
+        []
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+        relaxed: bool = False,
+        create: bool = True,
+    ) -> None:
+        target = parse(url)
+        self.place = target.place
+        self._schema = target.schema
+        self._conninfo = target.conninfo
+        self._statements = read_statements(target.schema)
+        self._entropy = entropy or SystemEntropy()
+        self._relaxed = relaxed
+        clock = clock or SystemClock()
+        self._injected = None if isinstance(clock, SystemClock) else ForwardClock(clock)
+        self._server_time = ServerTime(clock)
+        self._pid = os.getpid()
+        self._clock = clock
+        self._own_changes = 0
+        self._workers: set[int] = set()
+        self._is_alone = False
+        self._wake: Callable[[], None] = _nobody
+        self._listener: Listener | None = None
+        self._next_look = 0
+        make = partial(Session, self._connect, place=target.place, schema=target.schema, entropy=self._entropy)
+        self._writer, self._heart, self._readers = make(), make(), Readers(make)
+        try:
+            self._writer.attempt(partial(self._open, create=create))
+            self._seen = self._changes()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> Wire:
+        return Wire(self._conninfo, self._statements)
+
+    def _open(self, wire: Wire, *, create: bool) -> None:
+        _, encoding, _, _, fsync, synchronous = wire.server
+        if encoding != "UTF8":
+            raise StorageError(f"{self.place} is encoded in {encoding}: create a database with encoding UTF8")
+        migrations.check(wire, self._schema, self.place, create=create)
+        if (fsync, synchronous) != ("on", "on") and not self._relaxed:
+            _log.warning(
+                "%s may lose acknowledged commits in a crash: fsync is %s, synchronous_commit is %s",
+                self.place, fsync, synchronous,
+            )  # fmt: skip
+        [[(now,)]] = wire.run([("clock", ())])
+        self._server_time.heard(now)
+
+    def now(self) -> int:
+        """The store's time, in microseconds UTC; never less than before."""
+        return self._server_time.now_us() if self._injected is None else self._injected.now_us()
+
+    def register(
+        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+    ) -> WorkerRecord:
+        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
+        number = draw_number(self._entropy)
+
+        def work(wire: Wire) -> WorkerRecord:
+            transaction = self._begin(wire)
+            _, calls = bury(transaction, spared=0)
+            record, added = new_worker(
+                number, name, (orchestrations, activities), now=transaction.now, lease_us=lease_us
+            )
+            commit(wire, [*calls, *added], self.place, self._tell())
+            self._own_changes += 1
+            return record
+
+        record = self._write(work)
+        self._workers.add(number)
+        self._is_alone = False
+        if self._injected is None:
+            self._listen(number)
+        return record
+
+    def wake_by(self, wake: Callable[[], None], /) -> None:
+        """Have `wake` called, from another thread, when others have left something for a worker of this handle."""
+        self._wake = wake
+
+    def _listen(self, worker: int) -> None:
+        """Listen for this worker, and no more for one before it."""
+        if self._listener is not None:
+            self._listener.stop()
+        self._listener = Listener(
+            self._connect,
+            worker=worker,
+            schema=self._schema,
+            is_own=lambda backend: backend == self._writer.backend,
+            wake=lambda: self._wake(),  # noqa: PLW0108 - whoever is to be woken may come later
+        )
+
+    def heartbeat(self, worker: int, /) -> bool:
+        """Extend the worker's lease; False when its row is gone. May be called from another thread."""
+        self._refuse_fork()
+        now = None if self._injected is None else self._injected.now_us()
+        [rows] = self._heart.read([("extend_lease", (bigint(worker), bigint(now)))])
+        for (server_now,) in rows:
+            self._server_time.heard(server_now)
+        return bool(rows)
+
+    def unregister(self, worker: int, /) -> None:
+        """Release at once everything that the worker owns, and remove its row."""
+
+        def work(wire: Wire) -> None:
+            transaction = self._begin(wire, [("lock_worker", (bigint(worker),))])
+            commit(wire, removal(transaction.now, [worker], died=False), self.place, self._tell())
+            self._own_changes += 1
+
+        self._write(work)
+        self._workers.discard(worker)
+
+    def reap(self, worker: int, /) -> int:
+        """Bury dead workers, and hold what waits in vain for code; returns how many were buried."""
+        self._refuse_fork()
+        now = self.now()
+        [[(is_there, there_are_dead)], waiting, tasks, _] = self._readers.read([
+            ("there_are_dead", (bigint(worker), bigint(now))),
+            *look_for_unknown(now),
+        ])  # fmt: skip
+        if not is_there or not (there_are_dead or waiting or tasks):
+            return 0
+
+        def work(wire: Wire) -> int:
+            transaction = self._begin(wire, [("worker", (bigint(worker),))])
+            if transaction.worker is None:
+                wire.run([("rollback", ())])
+                return 0
+            buried, calls = bury(transaction, spared=worker)
+            if calls:
+                transaction.run(calls)
+            held = hold_unknown(transaction)
+            commit(wire, held, self.place, self._tell() if calls or held else ())
+            self._own_changes += bool(calls or held)
+            return buried
+
+        return self._write(work)
+
+    def commit(self, batch: Batch, /) -> Committed:
+        """Apply the items in order, then claim; all in one transaction. Durable when it returns."""
+        return self._write(partial(self._commit, batch))
+
+    def _commit(self, batch: Batch, wire: Wire) -> Committed:
+        batches = Batches(batch.items, batch.worker)
+        fence: list[Call] = [] if batch.worker is None else [("worker", (bigint(batch.worker),))]
+        looks = batches.first()
+        opening = self._opening(wire)
+        answers = wire.run([*opening, *fence, *looks, ("clock", ())])[len(opening) :]
+        now = self._moment(answers[-1][0][0])
+        started_at = answers[0][0][0] if fence and answers[0] else None
+        transaction = Transaction(
+            wire=wire,
+            now=now,
+            worker=None if started_at is None else batch.worker,
+            started_at=started_at or 0,
+        )
+        calls = batches.finish(transaction, answers[len(fence) : -1])
+        if started_at is not None:
+            calls.append(("remember_token", (bigint(batch.worker), bytea(batch.token))))
+        claim = batch.claim if started_at is not None else None
+        if claim is not None:
+            calls += claims(transaction, claim)
+        tell = self._tell(batches.woken, news=batches.news) if batches.wrote else ()
+        last = commit(wire, calls, self.place, tell)
+        self._own_changes += batches.wrote
+        work = None
+        if claim is not None:
+            work = decode(transaction, claim, [wire.rows(each) for each in last[-CLAIMS:] if each is not None])
+        return Committed(now=now, outcomes=batches.outcomes, work=work)
+
+    def applied(self, worker: int, token: bytes, /) -> bool:
+        """Whether the worker's last commit was the one with this token; False when its row is gone."""
+        self._refuse_fork()
+        [rows] = self._writer.read([("is_last_token", (bigint(worker), bytea(token)))])
+        return bool(rows) and bool(rows[0][0])
+
+    def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        return self.read_history(incarnation, execution)
+
+    def changed(self) -> bool:
+        """Whether another connection may have committed since the last call of `changed`.
+
+        A handle whose worker listens asks the server only now and then; it knows by what it has heard.
+        """
+        self._refuse_fork()
+        if self._listener is not None:
+            if self._listener.take_news():
+                return True
+            now = self._clock.monotonic_us()
+            if now < self._next_look:
+                return False
+            self._next_look = now + (LOOK_LISTENING_US if self._listener.hears else LOOK_US)
+        changes = self._changes()
+        changed, self._seen = changes != self._seen, changes
+        return changed
+
+    def _changes(self) -> int:
+        """How many changes there have been by others."""
+        [[(changes,)]] = self._readers.read([("changes", ())])
+        return int(changes) - self._own_changes
+
+    def close(self) -> None:
+        """Release connections; harmless when repeated, and in a forked child it does nothing."""
+        if os.getpid() != self._pid:
+            return
+        if self._listener is not None:
+            self._listener.stop()
+        for each in (self._writer, self._heart, self._readers):
+            each.close()
+
+    def get(self, instance_id: str, /) -> InstanceRecord | None:
+        """One instance by id."""
+        return self.get_many([instance_id]).get(instance_id)
+
+    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
+        """Those of the instances that exist."""
+        self._refuse_fork()
+        return inspector.get_many(self._readers, instance_ids)
+
+    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
+        """One page and the key of the next, None at the end."""
+        self._refuse_fork()
+        return inspector.find(self._readers, query)
+
+    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        self._refuse_fork()
+        return inspector.read_history(self._readers, incarnation, execution)
+
+    def workers(self) -> list[WorkerRecord]:
+        """The registered workers, in order of registration."""
+        self._refuse_fork()
+        workers = inspector.read_workers(self._readers)
+        self._is_alone = bool(self._workers) and all(record.worker in self._workers for record in workers)
+        return workers
+
+    def _refuse_fork(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedError(
+                f"the store at {self.place} was opened by process {self._pid} and is used in its forked child "
+                f"{os.getpid()}: open a new store there (with a forking server, after the fork)"
+            )
+
+    def _write(self, work: Callable[[Wire], T]) -> T:
+        self._refuse_fork()
+        return self._writer.attempt(work)
+
+    def _opening(self, wire: Wire) -> list[Call]:
+        return [*begin(wire), ("relax", (boolean(value=True),))] if self._relaxed else begin(wire)
+
+    def _begin(self, wire: Wire, locks: Sequence[Call] = ()) -> Transaction:
+        """Begin, take locks, and read the clock; `worker` is set if the last of the locks found its row."""
+        answers = wire.run([*self._opening(wire), *locks, ("clock", ())])
+        now = self._moment(answers[-1][0][0])
+        return Transaction(wire=wire, now=now, worker=0 if locks and answers[-2] else None)
+
+    def _moment(self, server_now: int) -> int:
+        """The time of a commit, whose locks are held."""
+        heard = self._server_time.heard(server_now)
+        return heard if self._injected is None else self._injected.now_us()
+
+    def _tell(self, woken: Collection[int] = (), *, news: bool = True) -> list[Call]:
+        """What is said to others once a commit is durable: that there was one, and to whom it brings something."""
+        calls: list[Call] = [("count_change", ())]
+        channels = [channel_of(worker) for worker in woken]
+        if news and not self._is_alone:
+            channels.append(channel_of_all(self._schema))
+        if channels:
+            calls.append(("notify", (texts(channels),)))
+        return calls
+
+
+def _nobody() -> None:
+    """Nobody is woken."""

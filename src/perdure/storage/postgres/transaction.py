@@ -1,0 +1,28 @@
+"""What every step of a commit needs to know: the connection, the store's time, and who commits."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from perdure._work import InstanceRecord
+from perdure.storage.postgres.arrays import bigints
+from perdure.storage.postgres.rows import record_of_row
+from perdure.storage.postgres.wire import Call, Rows, Wire
+
+
+class Transaction(Struct, frozen=True, kw_only=True):
+    """An open transaction. `worker` is None for a client, and for a worker that somebody has buried."""
+
+    wire: Wire
+    now: int
+    worker: int | None = None
+    started_at: int = 0
+
+    def run(self, calls: Sequence[Call]) -> list[Rows]:
+        """The answers of statements, in one round trip."""
+        return self.wire.run(calls)
+
+    def record(self, incarnation: int) -> InstanceRecord:
+        """The record of an instance that is there."""
+        [[row]] = self.run([("records", (bigints([incarnation]),))])
+        return record_of_row(row)

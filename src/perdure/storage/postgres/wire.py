@@ -1,0 +1,254 @@
+"""One connection: statements go out together and their answers come back together, in one round trip.
+
+Laws kept here: no wait is without end, because a socket that is silent for too long is given up and closed; a statement
+that fails takes those behind it with it, so what comes back is a whole step or an error of it.
+
+This speaks to libpq itself, by the driver's own thin layer: pipelines as we want them, and waits that are ours.
+"""
+
+import select
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from psycopg import Error, errors
+from psycopg.adapt import Transformer
+from psycopg.pq import ConnStatus, ExecStatus, Format, PGconn, PollingStatus, TransactionStatus, error_message
+from psycopg.pq.abc import PGresult
+
+from perdure.storage.postgres.arrays import text
+from perdure.storage.postgres.failures import FailedError, LostError
+
+SILENCE_MS_MAX = 15_000
+"""How long the server may be silent while an answer is owed, in milliseconds; then the connection is closed."""
+
+STATEMENT_MS_MAX = 12_000
+"""How long the server works on one statement before it gives up by itself."""
+
+LOCK_MS_MAX = 8_000
+"""How long a statement waits for another's lock."""
+
+IDLE_MS_MAX = 10_000
+"""How long the server keeps the locks of a transaction whose client says nothing."""
+
+Call: TypeAlias = tuple[str, Sequence[bytes | None]]
+"""The name of a statement, and its values in binary form."""
+
+Rows: TypeAlias = list[tuple[Any, ...]]
+
+_BINARY = Format.BINARY
+_GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+
+
+class Wire:
+    """A connection that one thread uses at a time.
+
+    Args:
+        conninfo: Where to, in libpq's words.
+        statements: The statements that can be called, by name.
+
+    Raises:
+        LostError: There is no connection to be had.
+    """
+
+    def __init__(self, conninfo: str, statements: Mapping[str, str]) -> None:
+        self._statements = statements
+        self._prepared: set[str] = set()
+        self._raw = _connect(conninfo)
+        self._poller = select.poll()
+        self._fd: int = self._raw.socket
+        self._transformer = Transformer()
+        self.pooled = False
+        """Whether a pooler stands between us and the server, so that the session is not ours."""
+        self.trips = 0
+        try:
+            self._raw.nonblocking = 1
+            self._raw.enter_pipeline_mode()
+            self._greet()
+        except BaseException:
+            self.close()
+            raise
+
+    def _greet(self) -> None:
+        """Find out whether the session is ours, and bound what it may take."""
+        [[server]] = self.run([("server", ())])
+        self.server = server
+        # A pooler gives its clients numbers of its own making in place of that of a backend.
+        self.pooled = server[0] != self._raw.backend_pid
+        if self.pooled:
+            self._prepared.clear()
+        else:
+            self.run([("session_limits", limits())])
+
+    @property
+    def backend(self) -> int:
+        """The number of the server's process behind this connection, where the session is ours."""
+        return int(self.server[0])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be used, as far as we know."""
+        return bool(self._raw.status == ConnStatus.OK)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction was begun and has not ended."""
+        return self._raw.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+
+    def close(self) -> None:
+        """Close it; harmless when repeated."""
+        self._raw.finish()
+
+    def fileno(self) -> int:
+        """The socket, for whoever waits for what comes unasked."""
+        return self._fd
+
+    def run(self, calls: Sequence[Call]) -> list[Rows]:
+        """Send all these statements, and wait for all their answers.
+
+        Raises:
+            FailedError: One of them failed, by what the server says; those behind it were not run.
+            LostError: The connection is gone, or was silent for too long; whatever was sent may have been done.
+        """
+        return [self.rows(result) for result in self.results(calls) if result is not None]
+
+    def results(self, calls: Sequence[Call], *, needed: int | None = None) -> list[PGresult | None]:
+        """The same, with the answers as they came; of those behind the first `needed` calls failures don't matter."""
+        self.trips += 1
+        try:
+            preparing = self._send(calls)
+            answers = self._receive()
+        except Error as exc:
+            raise self._lost(str(exc)) from None
+        results: list[PGresult | None] = []
+        for result, prepares in zip(answers, preparing, strict=False):
+            good = result.status in _GOOD
+            if not good and (needed is None or len(results) < needed):
+                # Nothing comes before the first that failed but what went well.
+                raise FailedError(errors.error_from_result(result), len(results))
+            if good and prepares is not None:
+                self._prepared.add(prepares)
+            if prepares is None:
+                results.append(result if good else None)
+        return results
+
+    def run_text(self, sql: str) -> None:
+        """Run the statements of a script, one after the other, in the present transaction.
+
+        Raises:
+            FailedError: One of them failed.
+            LostError: The connection is gone.
+        """
+        try:
+            self._raw.exit_pipeline_mode()
+            self._raw.send_query(sql.encode())
+            answers = self._receive(until_sync=False)
+            self._raw.enter_pipeline_mode()
+        except Error as exc:
+            raise self._lost(str(exc)) from None
+        for result in answers:
+            if result.status not in _GOOD:
+                raise FailedError(errors.error_from_result(result), 0)
+
+    def notified(self) -> list[tuple[str, int]]:
+        """The channels on which somebody has notified us and by which backend, as far as we have heard; does not wait.
+
+        Raises:
+            LostError: The connection is gone.
+        """
+        try:
+            self._raw.consume_input()
+        except Error as exc:
+            raise self._lost(str(exc)) from None
+        heard: list[tuple[str, int]] = []
+        while (notice := self._raw.notifies()) is not None:
+            heard.append((notice.relname.decode(), notice.be_pid))
+        return heard
+
+    def _send(self, calls: Sequence[Call]) -> list[str | None]:
+        """Queue the statements; returns for each answer to come the name that it prepares, if it does."""
+        raw = self._raw
+        preparing: list[str | None] = []
+        for name, values in calls:
+            formats = [_BINARY] * len(values)
+            if self.pooled:
+                raw.send_query_params(
+                    self._statements[name].encode(), values, param_formats=formats, result_format=_BINARY
+                )
+            else:
+                key = name.encode()
+                if name not in self._prepared and name not in preparing:
+                    raw.send_prepare(key, self._statements[name].encode())
+                    preparing.append(name)
+                raw.send_query_prepared(key, values, param_formats=formats, result_format=_BINARY)
+            preparing.append(None)
+        raw.pipeline_sync()
+        return preparing
+
+    def _receive(self, *, until_sync: bool = True) -> list[PGresult]:
+        """All answers up to the end of the step."""
+        raw = self._raw
+        answers: list[PGresult] = []
+        unsent = raw.flush()
+        ended = False
+        while not ended:
+            while not raw.is_busy():
+                result = raw.get_result()
+                if result is None:
+                    if until_sync:
+                        continue
+                    return answers
+                if result.status == ExecStatus.PIPELINE_SYNC:
+                    ended = True
+                    break
+                answers.append(result)
+            if not ended:
+                self._wait(write=bool(unsent))
+                raw.consume_input()
+                if unsent:
+                    unsent = raw.flush()
+        return answers
+
+    def _wait(self, *, write: bool) -> None:
+        """Wait for the socket, but not for ever."""
+        self._poller.register(self._fd, select.POLLIN | (select.POLLOUT if write else 0))
+        if not self._poller.poll(SILENCE_MS_MAX):
+            raise self._lost(f"the server has said nothing for {SILENCE_MS_MAX // 1000} seconds")
+
+    def _lost(self, reason: str) -> LostError:
+        # What the library says may quote what it was given; only the kind of failure is of use.
+        self.close()
+        return LostError(reason.strip() or "the connection was closed")
+
+    def rows(self, result: PGresult) -> Rows:
+        """The rows of an answer."""
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
+
+def limits() -> list[bytes | None]:
+    """The values of the statements `limits` and `session_limits`."""
+    return [text(f"{ms}ms") for ms in (STATEMENT_MS_MAX, LOCK_MS_MAX, IDLE_MS_MAX)]
+
+
+def _connect(conninfo: str) -> Any:
+    """A connection that is ready, within the time that a silent server has.
+
+    Raises:
+        LostError: It could not be had; with the library's reason.
+    """
+    raw = PGconn.connect_start(conninfo.encode())
+    poller = select.poll()
+    while True:
+        status = raw.connect_poll()
+        if status == PollingStatus.OK:
+            return raw
+        if status == PollingStatus.FAILED or raw.status == ConnStatus.BAD:
+            reason = error_message(raw)
+            raw.finish()
+            raise LostError(reason.strip(), connecting=True)
+        fd = raw.socket
+        poller.register(fd, select.POLLIN if status == PollingStatus.READING else select.POLLOUT)
+        if not poller.poll(SILENCE_MS_MAX):
+            raw.finish()
+            raise LostError(f"the server did not answer within {SILENCE_MS_MAX // 1000} seconds", connecting=True)
+        poller.unregister(fd)

@@ -1,0 +1,123 @@
+"""Registering workers, keeping their leases, and taking over what dead ones leave.
+
+Law kept here: the row is what counts. Who has none owns nothing and writes nothing; whoever removes one waits for the
+commits of that worker, or takes it for alive.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+
+from perdure._ports import Entropy
+from perdure._work import WorkerRecord
+from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
+from perdure.storage.postgres.arrays import bigint, bigints, boolean, text, texts
+from perdure.storage.postgres.items import storable
+from perdure.storage.postgres.transaction import Transaction
+from perdure.storage.postgres.wire import Call
+
+
+def draw_number(entropy: Entropy) -> int:
+    """A random number of 63 bits for a worker; two alike meet once in an age."""
+    while True:
+        number = int.from_bytes(entropy.token()[:8], "big") >> 1
+        if number:
+            return number
+
+
+def new_worker(
+    number: int, name: str, names: tuple[Sequence[str], Sequence[str]], *, now: int, lease_us: int
+) -> tuple[WorkerRecord, list[Call]]:
+    """The row of a worker with these orchestrations and activities, and the statements that write it."""
+    orchestrations, activities = names
+    record = WorkerRecord(
+        worker=number,
+        name=name,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started_at=now,
+        lease_until=now + lease_us,
+        orchestrations=tuple(orchestrations),
+        activities=tuple(activities),
+    )
+    abilities = [("orchestration", *known.rpartition("@")[::2]) for known in orchestrations]
+    abilities += [("activity", known, "") for known in activities]
+    calls: list[Call] = [
+        (
+            "add_worker",
+            (
+                bigint(number), text(name), bigint(record.pid), text(record.host), bigint(now), bigint(lease_us),
+                bigint(record.lease_until), texts(orchestrations), texts(activities),
+            ),
+        ),
+        ("add_token", (bigint(number),)),
+    ]  # fmt: skip
+    if abilities:
+        calls.append(("add_abilities", (bigint(number), *(texts(each) for each in zip(*abilities, strict=True)))))
+    return record, calls
+
+
+def bury(transaction: Transaction, *, spared: int) -> tuple[int, list[Call]]:
+    """How many workers are dead, and the statements that remove them and free their work for anybody."""
+    [dead] = transaction.run([("lock_dead", (bigint(transaction.now), bigint(spared)))])
+    numbers = [number for (number,) in dead]
+    return len(numbers), removal(transaction.now, numbers, died=True) if numbers else []
+
+
+def removal(now: int, numbers: list[int], *, died: bool) -> list[Call]:
+    """The statements that remove workers, whose rows are locked, and free what they owned."""
+    gone = bigints(numbers)
+    return [
+        ("disown_instances", (gone,)),
+        ("disown_tasks", (gone, boolean(value=died), bigint(now))),
+        ("remove_abilities", (gone,)),
+        ("remove_tokens", (gone,)),
+        ("remove_workers", (gone,)),
+    ]
+
+
+def look_for_unknown(now: int) -> list[Call]:
+    """The statements that find what has waited too long for a worker that has its code."""
+    since = bigint(now - UNKNOWN_GRACE_US)
+    return [("unknown_waiting", (since,)), ("unknown_tasks", (since, bigint(now))), ("known_names", ())]
+
+
+def hold_unknown(transaction: Transaction) -> list[Call]:
+    """The statements that hold instances whose code, or that of whose activities, no worker has.
+
+    Whoever has a row has it: who is dead was buried just before, and the caller lives.
+    """
+    waiting, tasks, _ = transaction.run(look_for_unknown(transaction.now))
+    found = sorted({row[0] for row in (*waiting, *tasks)})
+    if not found:
+        return []
+    # Once more with their rows locked: a worker that has the code may have come meanwhile.
+    locked, waiting, tasks, known = transaction.run(
+        [
+            ("lock_unowned", (bigints(found),)),
+            *look_for_unknown(transaction.now),
+        ]
+    )
+    kept = {incarnation for incarnation, _ in locked}
+    orchestrations = {f"{name}@{version}" for kind, name, version in known if kind == "orchestration"}
+    activities = {name for kind, name, _ in known if kind == "activity"}
+    of_activity = {name: unknown_activity_reason(name, activities) for name in {name for _, name in tasks}}
+    # From the last to the first, so that the first task of an instance is the one that is told.
+    reasons = {incarnation: of_activity[name] for incarnation, name in reversed(tasks)}
+    of_orchestration = {
+        wanted: unknown_reason(*wanted, orchestrations) for wanted in {(name, version) for _, name, version in waiting}
+    }
+    reasons |= {incarnation: of_orchestration[name, version] for incarnation, name, version in waiting}
+    held = [(incarnation, storable(reason)) for incarnation, reason in reasons.items() if incarnation in kept]
+    if not held:
+        return []
+    return [
+        (
+            "hold_instances",
+            (
+                bigints([incarnation for incarnation, _ in held]),
+                texts([reason for _, reason in held]),
+                bigint(transaction.now),
+            ),
+        )
+    ]

@@ -1,0 +1,119 @@
+"""A PostgreSQL server of the tests' own, on a free port of this machine."""
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from examples.toygres.cluster.programs import Programs
+from tests.folders import MEMORY
+
+TABLES = (
+    "abilities", "dedup_keys", "history", "instances", "messages", "tasks", "timers", "tokens", "workers",
+)  # fmt: skip
+
+_SETTINGS = (
+    "listen_addresses = '127.0.0.1'",
+    "unix_socket_directories = ''",
+    "max_connections = 100",
+    "shared_buffers = '64MB'",
+    "autovacuum_naptime = '5s'",
+    "deadlock_timeout = '100ms'",
+    "max_prepared_transactions = 0",
+    "log_min_messages = 'warning'",
+)
+
+
+class Server:
+    """A cluster and the server that serves it; the user "perdure" may do everything and needs no password.
+
+    Args:
+        durable: Whether a commit is on the disk when it is acknowledged.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        # Not pytest's own folder, which other users can't pass through, and for root PostgreSQL runs as one.
+        place = MEMORY if MEMORY.is_dir() and not durable else None
+        self.folder = Path(tempfile.mkdtemp(prefix="perdure-pg-", dir=place)).resolve()
+        self.folder.chmod(0o755)
+        self._programs = Programs(self.folder, user_when_root="nobody")
+        self._data = self.folder / "data"
+        self._log = self.folder / "log"
+        self._log.touch()
+        self._data.mkdir()
+        for path in (self._log, self._data):
+            self._programs.give(path)
+        self._programs.run(
+            "initdb", "--pgdata", self._data, "--username=perdure", "--auth=trust", "--encoding=UTF8", "--locale=C",
+            "--no-sync", "--no-instructions",
+        )  # fmt: skip
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        lines = [*_SETTINGS, f"port = {self.port}", f"fsync = {'on' if durable else 'off'}"]
+        with (self._data / "postgresql.conf").open("a") as settings:
+            settings.write("\n".join(lines) + "\n")
+        self._schemas = count(1)
+        self._used: list[str] = []
+        self.start()
+
+    def url(self, database: str = "postgres", *, user: str = "perdure", port: int = 0, **options: str) -> str:
+        """The URL of a database."""
+        query = "&".join(f"{key}={value}" for key, value in options.items())
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}" + (f"?{query}" if query else "")
+
+    def connect(self, database: str = "postgres", **options: Any) -> "psycopg.Connection[Any]":
+        """A connection of the test's own, each statement for itself."""
+        return psycopg.connect(self.url(database), autocommit=True, **options)
+
+    def take_schema(self) -> str:
+        """The name of a schema with nothing in it; perhaps one that was emptied, as making one takes a while."""
+        if not self._used:
+            return f"s{next(self._schemas)}"
+        schema = self._used.pop()
+        emptied = [sql.SQL("DELETE FROM {}").format(sql.Identifier(schema, table)) for table in TABLES]
+        with self.connect() as connection:
+            for statement in emptied:
+                connection.execute(statement)
+        return schema
+
+    def give_schema_back(self, schema: str) -> None:
+        """A schema whose tables are as they were made may be used again."""
+        self._used.append(schema)
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self._programs.run("pg_ctl", "start", "--wait", "--pgdata", self._data, "--log", self._log)
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it: "fast" is in order, "immediate" is a crash."""
+        self._programs.run("pg_ctl", "stop", "--wait", "--pgdata", self._data, "--mode", mode)
+
+    def reload(self) -> None:
+        """Let it read its settings again."""
+        self._programs.run("pg_ctl", "reload", "--pgdata", self._data)
+
+    def write(self, name: str, text: str) -> None:
+        """Replace one of its files of settings."""
+        (self._data / name).write_text(text)
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text(errors="replace")
+
+    def remove(self) -> None:
+        """Stop it if it runs, and leave nothing."""
+        pid_file = self._data / "postmaster.pid"
+        if pid_file.exists():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
