@@ -59,7 +59,7 @@ class ContinueAsNew(Topic):
         world = self.world
         worker = world.worker()
         worker.own("order")
-        start = world.clock.now_us()
+        start = world.clock.advance(SECOND)
         self._continue(worker, consumed=())
         world.storage.unregister(worker.number)
         world.clock.set(start - 100)
