@@ -1,9 +1,10 @@
 """An engine that has nothing to do waits; it doesn't go round and round."""
 
 from perdure import Registry, orchestration
+from perdure._runtime.dispatcher import POLL_FAST_US, POLL_US, SAFETY_CLAIM_US
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
-from tests.runtime.engines import make_engine, start
+from tests.runtime.engines import make_engine, run, start
 
 LEAST_US = 1_000
 
@@ -38,3 +39,30 @@ def test_one_whose_clock_was_set_back_just_before_something_falls_due_does_not_s
     clock.set(clock.now_us() - 3_600_000_000)
     # then the engine looks now and then
     assert engine.delay() >= LEAST_US
+
+
+def test_one_that_asks_for_work_in_vain_does_not_look_more_often_for_that():
+    # given a worker that has had nothing to do for a while
+    clock = ManualClock()
+    storage = MemoryStorage(clock)
+    engine = make_engine(Registry(order), storage, clock)
+    clock.advance(SAFETY_CLAIM_US)
+    # when it asks for work, as it does once a second
+    commits = engine.commits
+    run(engine)
+    assert engine.commits > commits
+    # then it looks for others' writes as seldom as before
+    assert engine.delay() == POLL_US
+
+
+def test_one_that_was_given_work_looks_often_for_more():
+    # given a worker that has had nothing to do for a while
+    clock = ManualClock()
+    storage = MemoryStorage(clock)
+    engine = make_engine(Registry(order), storage, clock)
+    clock.advance(SAFETY_CLAIM_US)
+    # when another process starts an instance
+    start(storage, "order-1", "order")
+    run(engine)
+    # then it looks often for what follows
+    assert engine.delay() == POLL_FAST_US

@@ -29,6 +29,12 @@ def outcomes_brought(turn: Prepared) -> list[work.TaskDone]:
     ]
 
 
+def is_work(batch: work.Batch, committed: work.Committed) -> bool:
+    """Whether a commit did anything; asking for work and finding none is what an idle engine does."""
+    taken = committed.work
+    return bool(batch.items or (taken is not None and (taken.instances or taken.tasks)))
+
+
 def has_changed(storage: Storage) -> bool:
     """Whether others have written; also when the store can't say, because then looking is all there is."""
     try:

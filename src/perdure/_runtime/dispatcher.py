@@ -21,6 +21,7 @@ from perdure._runtime.after import (
     has_changed,
     is_fenced,
     is_own,
+    is_work,
     outcomes_brought,
     requests_of,
     starts_or_told,
@@ -264,16 +265,15 @@ class Engine:
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
-        if now >= self.next_look and has_changed(self._storage):
-            self._fast_until = now + FAST_FOR_US
-            self._claim_wanted = True
-            self._watches.look()
         if now >= self.next_look:
             self.next_look = now + POLL_FAST_US
-        if now >= self._next_safety:
+            if has_changed(self._storage):
+                self._claim_wanted = True
+                self._watches.look()
+                if self._watches:
+                    self._fast_until = now + FAST_FOR_US
+        if now >= self._next_safety or (self.next_due is not None and self._storage.now() >= self.next_due):
             self._next_safety = now + SAFETY_CLAIM_US
-            self._claim_wanted = True
-        if self.next_due is not None and self._storage.now() >= self.next_due:
             self._claim_wanted = True
         if now >= self._next_maintenance and not self.draining:
             self._next_maintenance = now + MAINTENANCE_US
@@ -341,9 +341,7 @@ class Engine:
             self._start_over(starts_or_told(requests_of(turns)))
         else:
             self.commits += 1
-            found = committed.work is not None and (committed.work.instances or committed.work.tasks)
-            # Asking for work and finding none is what an idle engine does: it is no reason to look more often.
-            if batch.items or found:
+            if is_work(batch, committed):
                 self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
             self._take_effect(committed, requests, len(items), turns)
             if claim is not None and committed.work is None and not turns and not items:

@@ -5,8 +5,8 @@ from typing import Final
 
 from perdure._types import PAYLOAD_DEPTH_MAX
 
-SHALLOW_BYTES: Final = 2 * PAYLOAD_DEPTH_MAX
-"""What is no longer can't be nested too deeply: every level takes two brackets."""
+SHALLOW_BYTES: Final = PAYLOAD_DEPTH_MAX + PAYLOAD_DEPTH_MAX
+"""What is no longer can't be nested too deeply: every level takes a bracket to open and one to close."""
 
 _ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 _ALL_BUT_STRUCTURE: Final = bytes(sorted(set(range(256)) - set(b'[]{}"')))

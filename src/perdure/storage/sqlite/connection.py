@@ -85,6 +85,11 @@ class Connection:
         self._identity = (identity.st_dev, identity.st_ino)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a thread uses it just now."""
+        return self._lock.locked()
+
+    @property
     def wrote(self) -> bool:
         """Whether the present transaction has changed a row."""
         return self.raw.totalchanges() != self._changes

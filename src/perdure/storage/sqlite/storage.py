@@ -129,13 +129,17 @@ class SqliteStorage:
 
     def heartbeat(self, worker: int, /) -> bool:
         """Extend the worker's lease; False when its row is gone. May be called from another thread."""
-        self._ready()
-        with self._opening:
-            if self._heart is None:
-                self._heart = self._connect(page_cache_kib=_HEARTBEAT_CACHE_KIB)
-        with self._heart.writing():
-            self._heart.execute(STATEMENTS["extend_lease"], (worker, self._clock.now_us()))
-            return self._heart.wrote
+        # Beside a commit, on a connection of its own; but `changed` would take such a beat for somebody else's commit,
+        # and an idle worker would look after each of its own.
+        heart = self._ready()
+        if heart.is_busy:
+            with self._opening:
+                if self._heart is None:
+                    self._heart = self._connect(page_cache_kib=_HEARTBEAT_CACHE_KIB)
+                heart = self._heart
+        with heart.writing():
+            heart.execute(STATEMENTS["extend_lease"], (worker, self._clock.now_us()))
+            return heart.wrote
 
     def unregister(self, worker: int, /) -> None:
         """Release at once everything that the worker owns, and remove its row."""
