@@ -25,7 +25,7 @@ from perdure.storage.postgres.wire import Call, Rows, Wire, limits
 
 T = TypeVar("T")
 
-ATTEMPTS_MAX = 8
+TRANSACTION_ATTEMPTS_MAX = 8
 """How often a transaction is tried that others were in the way of."""
 
 CONNECTIONS_MAX = 3
@@ -92,7 +92,7 @@ class Session:
         """
         with self._lock:
             lost = 0
-            for attempt in range(ATTEMPTS_MAX):
+            for attempt in range(TRANSACTION_ATTEMPTS_MAX):
                 try:
                     return work(self._ready())
                 except LostError as exc:
@@ -104,7 +104,7 @@ class Session:
                         raise StorageUnavailableError(f"{self._place} broke the connection: {exc}") from None
                 except FailedError as exc:
                     self._clean_up(exc)
-                    if not may_pass_at_once(exc.error) or attempt == ATTEMPTS_MAX - 1:
+                    if not may_pass_at_once(exc.error) or attempt == TRANSACTION_ATTEMPTS_MAX - 1:
                         raise meaning(exc.error, self._place, self._schema) from None
                     self.retries += 1
                     self._pause.wait(_PAUSE_S * (1 << attempt) * self._entropy.fraction())
@@ -112,7 +112,7 @@ class Session:
                     # Whatever it was, nobody may find a transaction that another has begun.
                     self._drop()
                     raise
-        raise StorageBusyError(f"{self._place}: others were faster {ATTEMPTS_MAX} times in a row")
+        raise StorageBusyError(f"{self._place}: others were faster {TRANSACTION_ATTEMPTS_MAX} times in a row")
 
     def _ready(self) -> Wire:
         if self._closed:

@@ -57,7 +57,8 @@ class Wire:
         self._poller = select.poll()
         self._fd: int = self._raw.socket
         self._transformer = Transformer()
-        self.pooled = False
+        # Nothing may be left in a session before it is known to be ours.
+        self.pooled = True
         """Whether a pooler stands between us and the server, so that the session is not ours."""
         self.trips = 0
         try:
@@ -74,9 +75,7 @@ class Wire:
         self.server = server
         # A pooler gives its clients numbers of its own making in place of that of a backend.
         self.pooled = server[0] != self._raw.backend_pid
-        if self.pooled:
-            self._prepared.clear()
-        else:
+        if not self.pooled:
             self.run([("session_limits", limits())])
 
     @property

@@ -1,0 +1,112 @@
+"""Connections that are cut or fall silent: every call ends as applied, not applied, or unknown, and never hangs."""
+
+import pytest
+
+from perdure._work import APPLIED
+from perdure.errors import OutcomeUnknownError, StorageError, StorageUnavailableError
+from perdure.storage.postgres import PostgresStorage
+from tests.storage.postgres.proxy import Proxy
+from tests.storage.postgres.work import batch, register, start
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def storage(proxy, server, url):
+    storage = PostgresStorage(url.replace(str(server.port), str(proxy.port)))
+    yield storage
+    proxy.mode = ""
+    storage.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A silent server is given up sooner than in production."""
+    monkeypatch.setattr("perdure.storage.postgres.wire.SILENCE_MS_MAX", 200)
+
+
+@pytest.mark.parametrize(("mode", "landed"), [("cut before", False), ("cut after", True)])
+def test_a_connection_that_is_cut_at_commit_leaves_the_outcome_unknown_and_the_token_tells_it(
+    storage, proxy, mode, landed
+):
+    worker = register(storage)
+    proxy.mode = mode
+    sent = batch(start("order"), worker=worker)
+    with pytest.raises(OutcomeUnknownError, match="ask with applied"):
+        storage.commit(sent)
+    assert storage.applied(worker, sent.token) is landed
+    assert (storage.get("order") is not None) is landed
+    # Sent again, a start lands once.
+    assert storage.commit(batch(*sent.items, worker=worker)).outcomes == (APPLIED,)
+
+
+@pytest.mark.parametrize("mode", ["cut before", "cut after"])
+def test_the_next_commit_goes_over_a_new_connection(storage, proxy, mode):
+    proxy.mode = mode
+    with pytest.raises(OutcomeUnknownError):
+        storage.commit(batch(start("order")))
+    assert storage.commit(batch(start("other"))).outcomes == (APPLIED,)
+    assert proxy.cuts == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_is_silent_is_given_up(storage, proxy):
+    worker = register(storage)
+    proxy.mode = "silent"
+    for call in (
+        lambda: storage.commit(batch(start("order"))),
+        lambda: storage.applied(worker, b"token"),
+        lambda: storage.get("order"),
+        lambda: storage.heartbeat(worker),
+        lambda: storage.reap(worker),
+    ):
+        with pytest.raises(StorageUnavailableError):
+            call()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_falls_silent_between_a_commits_trips_leaves_nothing(server, storage, proxy, monkeypatch):
+    def silent_claims(*_):
+        proxy.mode = "silent"
+        return []
+
+    worker = register(storage)
+    monkeypatch.setattr("perdure.storage.postgres.storage.claims", silent_claims)
+    sent = batch(start("order"), worker=worker, claim=True)
+    with pytest.raises(OutcomeUnknownError):
+        storage.commit(sent)
+    proxy.mode = ""
+    monkeypatch.undo()
+    # The server has the transaction still, and who asks waits until it has given it up.
+    terminate_all(server, "idle in transaction")
+    assert storage.applied(worker, sent.token) is False
+
+
+def test_a_backend_that_is_killed_between_calls_is_replaced_unnoticed(server, storage):
+    worker = register(storage)
+    for number in range(5):
+        terminate_all(server, "idle")
+        assert storage.commit(batch(start(f"order-{number}"), worker=worker)).outcomes == (APPLIED,)
+        assert storage.heartbeat(worker)
+        assert storage.get(f"order-{number}") is not None
+
+
+def test_a_closed_store_says_so(storage):
+    storage.close()
+    with pytest.raises(StorageError, match="is closed"):
+        storage.commit(batch(start("order")))
+
+
+def terminate_all(server, state):
+    """Kill the backends of stores that are in this state."""
+    with server.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'perdure' AND state = %s",
+            [state],
+        )
