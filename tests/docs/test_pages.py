@@ -62,6 +62,16 @@ def test_commands_exist(page):
                     assert script in files, line
                 case ["python", "-m", "examples.demo" | "asyncio" | "venv" | "pytest", *_]:
                     pass
+                case ["python", "-m", "perdure.storage.postgres", "migrate", _] | [
+                    "python",
+                    "-m",
+                    "perdure.storage.postgres",
+                    "grant",
+                    "run" | "view",
+                    _,
+                    _,
+                ]:
+                    pass
                 case ["perdure", *_] | ["eval", *_] if "perdure" in line:
                     _check_perdure(line)
                 case [] | ["pip" | ".venv/bin/pip", "install", *_]:
