@@ -380,11 +380,14 @@ WITH due AS MATERIALIZED (
     (
         SELECT m.due_at AS due, m.incarnation
         FROM perdure.messages AS m
-        JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+        CROSS JOIN LATERAL (
+            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
+            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
+        ) AS i
         WHERE m.due_at <= $1::bigint
-        AND NOT EXISTS (
-            SELECT 1 FROM perdure.messages AS e
-            WHERE e.incarnation = m.incarnation AND (e.due_at, e.seq) < (m.due_at, m.seq)
+        AND m.seq = (
+            SELECT e.seq FROM perdure.messages AS e
+            WHERE e.incarnation = m.incarnation ORDER BY e.due_at, e.seq LIMIT 1
         )
         AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
             (
@@ -408,11 +411,14 @@ WITH due AS MATERIALIZED (
     (
         SELECT t.fire_at AS due, t.incarnation
         FROM perdure.timers AS t
-        JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+        CROSS JOIN LATERAL (
+            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
+            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
+        ) AS i
         WHERE t.fire_at <= $1::bigint
-        AND NOT EXISTS (
-            SELECT 1 FROM perdure.timers AS e
-            WHERE e.incarnation = t.incarnation AND (e.fire_at, e.event) < (t.fire_at, t.event)
+        AND t.event = (
+            SELECT e.event FROM perdure.timers AS e
+            WHERE e.incarnation = t.incarnation ORDER BY e.fire_at, e.event LIMIT 1
         )
         AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
             (
@@ -555,7 +561,10 @@ SELECT LEAST(
     (
         SELECT m.due_at
         FROM perdure.messages AS m
-        JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+        CROSS JOIN LATERAL (
+            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
+            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
+        ) AS i
         WHERE m.due_at > $1::bigint AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
             m.control
             OR (
@@ -573,7 +582,10 @@ SELECT LEAST(
     (
         SELECT t.fire_at
         FROM perdure.timers AS t
-        JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+        CROSS JOIN LATERAL (
+            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
+            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
+        ) AS i
         WHERE t.fire_at > $1::bigint AND (i.owner IS NULL OR i.owner = $2::bigint)
         AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
         AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at)
