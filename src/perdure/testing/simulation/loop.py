@@ -79,7 +79,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         """A future of this loop."""
         return asyncio.Future(loop=self)
 
-    def create_task(  # type: ignore[override]  # the same
+    def create_task(  # type: ignore[override, unused-ignore]  # typed otherwise on each Python
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
         """A task of this loop, which is remembered for the end of the process."""
