@@ -156,6 +156,12 @@ class Activities:
         self._threads = Threads(threads, "perdure-activity", self._loop)
         self._hurried = asyncio.Event()
 
+    @property
+    def under_way(self) -> int:
+        """How many run or wait for a slot; one that has ended and still has its slot is not among them."""
+        runners = [attempt.runner for attempt in self._running.values()]
+        return len(self._waiting) + sum(runner is not None and not runner.done() for runner in runners)
+
     def accept(self, tasks: list[ClaimedTask]) -> None:
         """Run these, as slots become free."""
         if self._closed:
