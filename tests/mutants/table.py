@@ -34,6 +34,7 @@ _ROWS = "storage/memory/rows.py"
 _CLAIMS = "storage/memory/claims.py"
 _MEMORY = "storage/memory/storage.py"
 _ENGINE = "_runtime/dispatcher.py"
+_SENDING = "_runtime/sending.py"
 _TURNS = "_runtime/turns.py"
 _ORCHESTRATIONS = "_runtime/orchestrations.py"
 _ACTIVITIES = "_runtime/activities.py"
@@ -72,7 +73,7 @@ SIMULATED = (
     Mutant("the last commit is not remembered", _MEMORY, "                worker.token = batch.token\n", ""),
     # -- the engine
     Mutant("an answer before the commit", _ENGINE, "        requests, items, turns = part.requests, part.items, part.turns\n", "        requests, items, turns = part.requests, part.items, part.turns\n        for request in requests:\n            request.resolve(work.APPLIED)\n"),
-    Mutant("what landed unnoticed is sent again", _ENGINE, "return bool(self._storage.applied(self._worker, batch.token))", "return not self._storage.applied(self._worker, batch.token)"),
+    Mutant("what landed unnoticed is sent again", _SENDING, "return bool(self._storage.applied(worker, token))", "return not self._storage.applied(worker, token)"),
     Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_brought(turn)\n", ""),
     Mutant("a slot is never free again", _ENGINE, "                self.busy -= 1\n                self._items.append(entry.item)", "                self._items.append(entry.item)"),
     Mutant("nobody looks for the dead", _ENGINE, "            buried = self._storage.reap(self._worker)", "            buried = 0"),
