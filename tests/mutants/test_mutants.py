@@ -10,7 +10,6 @@ AT_ONCE = (
     "turns of whoever lost the instance are taken",
     "a message is lost on its way in",
     "an answer before the commit",
-    "children are forgotten at a continue-as-new",
 )
 SEEDS = 200
 
