@@ -1,10 +1,20 @@
-"""What every test shares: nothing but the rule that the exhaustive model has a marker, and so a target, of its own."""
+"""What every test shares: the signals that a program begins with, and a marker for the exhaustive model."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 MODEL = Path(__file__).resolve().parent / "model"
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be heard by the programs that tests start.
+
+    A shell that starts something in the background has it ignore the interrupt, and whatever that starts inherits this.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
