@@ -147,6 +147,8 @@ class Process(Environment):
             if attempt.runner is not None:
                 attempt.runner.cancel()
         await asyncio.sleep(0)
+        # The thread that watches its turns would die with a process.
+        await self._exits.aclose()
         return True
 
 
