@@ -362,11 +362,12 @@ class Environment:
             return
         self._engine.draining = True
         await self._activities.close(0)
+        # What this loop has asked for so far is for the last round; nothing can be asked for behind it.
+        self._gateway.close()
         self._engine.finish()
         self._inbox.news.set()
         pump.cancel()
         await asyncio.wait([pump])
-        self._gateway.close()
         self._gateway.end_readers()
         await self._exits.aclose()
         if not pump.cancelled() and pump.exception() is not None:
