@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar, ca
 from msgspec import Raw
 from msgspec.structs import replace
 
+from perdure._context import ChildFuture as PublicChildFuture
 from perdure._context import DurableFuture as PublicDurableFuture
 from perdure._core.loop import TimerHandle
 from perdure._core.tasks import Future
@@ -295,7 +296,7 @@ class WaitFuture(DurableFuture[T]):
             self.execution.give_back(self)
 
 
-class ChildFuture(DurableFuture[T]):
+class ChildFuture(DurableFuture[T], PublicChildFuture[T]):
     """The outcome of a sub-orchestration."""
 
     __slots__ = ("aliases", "decoder", "input", "instance_id", "name", "on_close", "version")

@@ -183,7 +183,7 @@ class Context(OrchestrationContext):
         execution.ask(future)
         return future
 
-    def schedule_sub_orchestration(  # type: ignore[override]  # the overloads are in the base class
+    def schedule_sub_orchestration(
         self, orchestration: Any, /, *inputs: Any, **options: Any
     ) -> ChildFuture[Any]:
         execution = self._execution

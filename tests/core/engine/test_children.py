@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from perdure import OrchestrationContext, orchestration
+from perdure import ChildFuture, DurableFuture, OrchestrationContext, orchestration
 from perdure import _events as ev
 from perdure._types import check_instance_id
 from tests.core.harness import Conversation, kinds
@@ -33,6 +33,21 @@ def test_b45_derived_ids_are_unique_and_known_at_once():
     assert all(each.startswith("order-7~") for each in (ids[0], ids[1], ids[3]))
     status = next(event for event in talk.history if isinstance(event, ev.StatusSet))
     assert bytes(status.value).decode() == "[" + ",".join(f'"{each}"' for each in ids) + "]"
+
+
+def test_the_outcome_of_a_child_is_the_future_that_users_know():
+    kinds_seen = []
+
+    @orchestration
+    async def parent(ctx: OrchestrationContext) -> None:
+        child = ctx.schedule_sub_orchestration("c")
+        kinds_seen.append((isinstance(child, ChildFuture), isinstance(child, DurableFuture), child.instance_id))
+        await child
+
+    talk = Conversation(parent)
+    talk.start()
+
+    assert set(kinds_seen) == {(True, True, *ids_of(talk))}
 
 
 def test_f06_ids_differ_from_execution_to_execution():
