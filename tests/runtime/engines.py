@@ -30,6 +30,8 @@ class _NoHands:
     def cancel(self, keys):
         raise AssertionError(keys)
 
+    def keep(self, waiting_max): ...
+
     def flush(self): ...
 
 

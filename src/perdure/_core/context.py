@@ -183,9 +183,7 @@ class Context(OrchestrationContext):
         execution.ask(future)
         return future
 
-    def schedule_sub_orchestration(
-        self, orchestration: Any, /, *inputs: Any, **options: Any
-    ) -> ChildFuture[Any]:
+    def schedule_sub_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> ChildFuture[Any]:
         execution = self._execution
         if not execution.admits("ctx.schedule_sub_orchestration"):
             return execution.refused(ChildFuture)

@@ -199,6 +199,14 @@ class Activities:
             waiting = {key_of(task) for task in self._waiting}
             self._unwanted &= waiting
 
+    def keep(self, waiting_max: int) -> None:
+        """Give back what waits for a slot, but for so many: others may have one."""
+        waiting, self._waiting = list(self._waiting), Line()
+        self._waiting.join(waiting[:waiting_max])
+        for task in waiting[waiting_max:]:
+            self._unwanted.discard(key_of(task))
+            self._report(GoesBack(task, _release(task)))
+
     # -- one attempt -----------------------------------------------------------------------------------------------
 
     async def _run(self, attempt: Attempt) -> None:

@@ -292,7 +292,10 @@ class Engine:
             _log.warning("maintenance is put off: %s", error)
 
     def _find_others(self) -> None:
-        self._alone = len(self._storage.workers()) <= 1
+        was_alone, self._alone = self._alone, len(self._storage.workers()) <= 1
+        if was_alone and not self._alone and self.busy > self._settings.slots:
+            # What was kept here because nobody else was there would wait, while the newcomer has nothing to do.
+            self._hands.keep(0)
 
     # -- slots -----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ class Hands(Protocol):
         """These are no longer wanted."""
         ...
 
+    def keep(self, waiting_max: int) -> None:
+        """Give back what waits for a slot, but for so many."""
+        ...
+
     def flush(self) -> None:
         """The round is over: carry over what was said in it, to whoever waits for an answer too."""
         ...

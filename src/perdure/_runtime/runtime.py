@@ -51,6 +51,9 @@ class _LoopHands:
     def cancel(self, keys: list[TaskKey]) -> None:
         self._bridge.post(self._activities.cancel, keys)
 
+    def keep(self, waiting_max: int) -> None:
+        self._bridge.post(self._activities.keep, waiting_max)
+
 
 class Runtime:
     """A worker with a client: takes instances and activities from the store and runs them.

@@ -85,6 +85,9 @@ class _Hands:
     def cancel(self, keys: list[TaskKey]) -> None:
         self._activities.cancel(keys)
 
+    def keep(self, waiting_max: int) -> None:
+        self._activities.keep(waiting_max)
+
 
 class Environment:
     """In memory, on test time: sleeping costs nothing.

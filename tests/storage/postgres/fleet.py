@@ -3,8 +3,12 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from perdure import ActivityContext, OrchestrationContext, Registry, Runtime, activity, orchestration
+
+TWO = 2
+PATIENCE_S = 60
 
 
 @activity
@@ -13,7 +17,13 @@ async def add_one(ctx: ActivityContext, number: int) -> int:
 
 
 @activity
-async def who(ctx: ActivityContext) -> int:
+async def meet(ctx: ActivityContext, where: str) -> int:
+    """Come to a place, and leave it when another process has come there too."""
+    place = Path(where)
+    (place / str(os.getpid())).touch()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(list(place.iterdir())) < TWO:
+            await ctx.client.list_workers()
     return os.getpid()
 
 
@@ -26,11 +36,11 @@ async def count_up(ctx: OrchestrationContext, steps: int) -> int:
 
 
 @orchestration
-async def ask_around(ctx: OrchestrationContext, width: int) -> list[int]:
-    return list(await asyncio.gather(*[ctx.schedule_activity(who) for _ in range(width)]))
+async def gather_at(ctx: OrchestrationContext, where: str, width: int) -> list[int]:
+    return list(await asyncio.gather(*[ctx.schedule_activity(meet, where) for _ in range(width)]))
 
 
-registry = Registry(add_one, who, count_up, ask_around)
+registry = Registry(add_one, meet, count_up, gather_at)
 
 
 async def main() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from perdure import Client, Runtime
 from perdure.storage.postgres import PostgresStorage
-from tests.storage.postgres.fleet import ask_around, count_up, registry
+from tests.storage.postgres.fleet import count_up, gather_at, registry
 
 
 @pytest.fixture
@@ -45,8 +45,9 @@ async def test_work_of_a_worker_that_is_killed_is_done_by_the_others(url, spawn)
     assert second.poll() is None
 
 
-async def test_surplus_activities_spread_over_the_fleet(url, spawn):
+async def test_surplus_activities_spread_over_the_fleet(url, spawn, tmp_path):
     fleet = {spawn().pid, spawn().pid}
     async with Client(url) as client:
-        handle = await client.start_orchestration(ask_around, 300)
+        # More than one worker has slots for, and each of them holds its slot until the other worker has one too.
+        handle = await client.start_orchestration(gather_at, str(tmp_path), 20)
         assert set(await handle.result()) == fleet

@@ -96,6 +96,9 @@ class _Hands:
     def cancel(self, keys: list[TaskKey]) -> None:
         self._orders.append((self._host.activities.cancel, keys))
 
+    def keep(self, waiting_max: int) -> None:
+        self._orders.append((self._host.activities.keep, waiting_max))
+
     def flush(self) -> None:
         if self._orders:
             orders, self._orders = self._orders, []
