@@ -52,6 +52,24 @@ def test_asking_for_work_reads_only_what_there_is_to_do(server, url, statement, 
     assert max(_rows_met(plan["Plan"])) <= ROWS_MAX
 
 
+def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server, url):
+    schema = url.rpartition("=")[2]
+    storage = PostgresStorage(url)
+    worker = register(storage)
+    stranger = storage.register(name="stranger", orchestrations=["another@1.0.0"], activities=[]).worker
+    with server.connect() as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", [schema])
+        for each in FILL:
+            connection.execute(each)
+        fire_at = [row[0] for row in connection.execute("SELECT fire_at FROM timers ORDER BY fire_at LIMIT 200")]
+
+    found = [storage.commit(batch(worker=each, claim=True)).work.next_due for each in (worker, stranger)]
+    storage.close()
+
+    # Ours is the first; the stranger looks again when the last that it has looked at is due.
+    assert found == [fire_at[0], fire_at[99]]
+
+
 def _rows_met(plan):
     """How many rows each step gives and throws away, in all its runs."""
     met = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)

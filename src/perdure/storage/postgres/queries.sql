@@ -556,45 +556,58 @@ LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
 ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
 
 -- name: next_due
--- The earliest moment after $1 at which something becomes claimable by worker $2, there since $3.
+-- The earliest moment after $1 at which something may become claimable by worker $2, there since $3.
+-- Of messages and timers only the next hundred are looked at: where none of them is for this worker, it looks again
+-- when the last of them is due. So no plan can begin with all that there are, of which there may be millions.
+WITH messages_ahead AS MATERIALIZED (
+    SELECT m.incarnation, m.due_at, m.control FROM perdure.messages AS m
+    WHERE m.due_at > $1::bigint ORDER BY m.due_at LIMIT 100
+),
+timers_ahead AS MATERIALIZED (
+    SELECT t.incarnation, t.fire_at FROM perdure.timers AS t
+    WHERE t.fire_at > $1::bigint ORDER BY t.fire_at LIMIT 100
+)
 SELECT LEAST(
-    (
-        SELECT m.due_at
-        FROM perdure.messages AS m
-        CROSS JOIN LATERAL (
-            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
-            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
-        ) AS i
-        WHERE m.due_at > $1::bigint AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
-            m.control
-            OR (
-                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
-                AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at)
-                AND EXISTS (
-                    SELECT 1 FROM perdure.abilities AS a
-                    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version)
+    COALESCE(
+        (
+            SELECT MIN(m.due_at)
+            FROM messages_ahead AS m
+            CROSS JOIN LATERAL (
+                -- Kept apart, so that no plan begins with the instances.
+                SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
+            ) AS i
+            WHERE (i.owner IS NULL OR i.owner = $2::bigint) AND (
+                m.control
+                OR (
+                    (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                    AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at)
+                    AND EXISTS (
+                        SELECT 1 FROM perdure.abilities AS a
+                        WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+                        AND (i.version IS NULL OR a.version = i.version)
+                    )
                 )
             )
-        )
-        ORDER BY m.due_at LIMIT 1
+        ),
+        (SELECT MAX(m.due_at) FROM messages_ahead AS m HAVING COUNT(*) = 100)
     ),
-    (
-        SELECT t.fire_at
-        FROM perdure.timers AS t
-        CROSS JOIN LATERAL (
-            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
-            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
-        ) AS i
-        WHERE t.fire_at > $1::bigint AND (i.owner IS NULL OR i.owner = $2::bigint)
-        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
-        AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at)
-        AND EXISTS (
-            SELECT 1 FROM perdure.abilities AS a
-            WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version)
-        )
-        ORDER BY t.fire_at LIMIT 1
+    COALESCE(
+        (
+            SELECT MIN(t.fire_at)
+            FROM timers_ahead AS t
+            CROSS JOIN LATERAL (
+                SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
+            ) AS i
+            WHERE (i.owner IS NULL OR i.owner = $2::bigint)
+            AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+            AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at)
+            AND EXISTS (
+                SELECT 1 FROM perdure.abilities AS a
+                WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+                AND (i.version IS NULL OR a.version = i.version)
+            )
+        ),
+        (SELECT MAX(t.fire_at) FROM timers_ahead AS t HAVING COUNT(*) = 100)
     ),
     (
         SELECT i.released_until
