@@ -1,0 +1,163 @@
+"""Answers: what comes back from storage, and what can be asked of it."""
+
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from perdure._events import Parent
+from perdure._types import Status
+from perdure._work.messages import TimerDue
+
+
+class Refusal(StrEnum):
+    """Why an item was not applied. Nothing of it was."""
+
+    FENCED = "fenced"
+    """The worker's row is gone: another took over its work. Or no worker sends what only a worker may send."""
+    NOT_OWNER = "not_owner"
+    """The instance or task is not owned by this worker (any more), or does not exist (any more)."""
+    STALE = "stale"
+    """The turn does not continue the stored history."""
+    EXISTS = "exists"
+    """The instance id is taken (`Refused.existing` says by whom)."""
+    INCARNATION = "incarnation"
+    """The incarnation is taken by another id: draw another one."""
+    NOT_FOUND = "not_found"
+    CLOSED = "closed"
+    NOT_CLOSED = "not_closed"
+    NOT_ROOT = "not_root"
+
+
+class Applied(Struct, frozen=True, gc=False, kw_only=True):
+    """The item landed. `existing`: the start found this instance and used it; `count`: instances deleted."""
+
+    existing: "InstanceRecord | None" = None
+    skipped: tuple[str, ...] = ()
+    count: int = 0
+
+
+class Refused(Struct, frozen=True, gc=False, kw_only=True):
+    """The item did not land. `existing` comes with `EXISTS`."""
+
+    reason: Refusal
+    existing: "InstanceRecord | None" = None
+
+
+Outcome: TypeAlias = Applied | Refused
+
+APPLIED = Applied()
+
+
+class InstanceRecord(Struct, frozen=True, gc=False, kw_only=True):
+    """An instance's row."""
+
+    id: str
+    incarnation: int
+    name: str
+    version: str | None
+    status: Status
+    execution: int
+    created_at: int
+    updated_at: int
+    output: bytes | None = None
+    error: bytes | None = None
+    custom_status: bytes | None = None
+    custom_status_version: int = 0
+    held_because: str | None = None
+    cancel_requested: bool = False
+    owner: int | None = None
+    parent: Parent | None = None
+    root: str = ""
+    attributes: bytes | None = None
+    last_event: int = 0
+    """The last event of the current execution; 0 before its first turn."""
+
+
+class ClaimedMessage(Struct, frozen=True, gc=False, kw_only=True):
+    """A due message: `seq` names its row. A due timer has no row of its own here: seq 0 and `timer` set."""
+
+    seq: int
+    body: bytes = b""
+    timer: TimerDue | None = None
+
+
+class ClaimedInstance(Struct, frozen=True, gc=False, kw_only=True):
+    """An instance that this worker now owns, with its due messages in order."""
+
+    record: InstanceRecord
+    messages: tuple[ClaimedMessage, ...]
+
+
+class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
+    """An activity that this worker now owns and shall run.
+
+    `deliveries` begins at 1 and counts the workers that died with it. The version is "" while the instance has none.
+    """
+
+    incarnation: int
+    instance_id: str
+    orchestration_name: str
+    orchestration_version: str
+    execution: int
+    event: int
+    name: str
+    input: bytes
+    scheduled_at: int
+    attempt: int = 1
+    deliveries: int = 1
+    retry: bytes | None = None
+    tag: str | None = None
+    session: str | None = None
+    priority: int = 0
+    deadline: int | None = None
+    """When the total timeout ends; None without one."""
+    start_by: int | None = None
+    """When the schedule-to-start timeout ends; None without one."""
+    last_error: bytes | None = None
+    """What the last `TaskRetry` said; None before the first."""
+
+
+class Work(Struct, frozen=True, gc=False, kw_only=True):
+    """What a claim brought. `more`: the limits cut it short. `next_due`: when something known falls due."""
+
+    now: int
+    instances: tuple[ClaimedInstance, ...] = ()
+    tasks: tuple[ClaimedTask, ...] = ()
+    next_due: int | None = None
+    more: bool = False
+
+
+class Committed(Struct, frozen=True, gc=False, kw_only=True):
+    """The answer to a batch: one outcome per item, in order, and the work that was claimed. `now`: the store's time."""
+
+    now: int
+    outcomes: tuple[Outcome, ...]
+    work: Work | None = None
+
+
+class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
+    """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included).
+
+    A name may hold an "@"; a version never does.
+    """
+
+    worker: int
+    name: str
+    pid: int
+    host: str
+    started_at: int
+    lease_until: int
+    orchestrations: tuple[str, ...] = ()
+    activities: tuple[str, ...] = ()
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """A filter for instances; every given field must match. Ordered by incarnation, newest first."""
+
+    statuses: tuple[Status, ...] = ()
+    name: str | None = None
+    version: str | None = None
+    attributes: dict[str, Any] = {}
+    limit: int = 100
+    after: str | None = None

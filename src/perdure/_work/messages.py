@@ -1,0 +1,88 @@
+"""Messages: what waits for an instance."""
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from perdure._events import ABSENT, Carried, Parent
+from perdure.errors import ErrorInfo
+
+
+class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="m"):
+    """What waits for an instance; becomes exactly one event."""
+
+
+class Start(Message, frozen=True, tag="start"):
+    """Begin an execution: the first, or the next one after a continue-as-new."""
+
+    input: Raw
+    version: str | None = None
+    execution: int = 1
+    root: str = ""
+    parent: Parent | None = None
+    carried: tuple[Carried, ...] = ()
+
+
+class ActivityOutcome(Message, frozen=True, tag="act"):
+    """An activity ended: with a result, or with an error and no attempts left."""
+
+    execution: int
+    source: int
+    result: Raw = ABSENT
+    error: ErrorInfo | None = None
+    attempts: int = 1
+    timed_out: bool = False
+
+
+class TimerDue(Message, frozen=True, tag="tim"):
+    """A durable timer is due."""
+
+    execution: int
+    source: int
+    fire_at: int
+
+
+class Raised(Message, frozen=True, tag="evt"):
+    """An external event."""
+
+    name: str
+    data: Raw
+
+
+class ChildOutcome(Message, frozen=True, tag="sub"):
+    """A sub-orchestration ended; `ending` is completed, failed, cancelled, terminated or refused."""
+
+    execution: int
+    source: int
+    ending: str
+    result: Raw = ABSENT
+    error: ErrorInfo | None = None
+
+
+class Cancel(Message, frozen=True, tag="cancel"):
+    """Somebody asks the instance to cancel."""
+
+    reason: str = ""
+
+
+class Terminate(Message, frozen=True, tag="term"):
+    """Somebody ends the instance at once. A control message: it needs no code and reaches held instances too."""
+
+    reason: str = ""
+
+
+AnyMessage: TypeAlias = Start | ActivityOutcome | TimerDue | Raised | ChildOutcome | Cancel | Terminate
+
+_message_encoder = msgspec.json.Encoder()
+_message_decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
+
+
+def encode_message(message: AnyMessage) -> bytes:
+    """The stored form of a message."""
+    return _message_encoder.encode(message)
+
+
+def decode_message(body: bytes) -> AnyMessage:
+    """The message of a stored body; raises msgspec.DecodeError when it is none."""
+    return _message_decoder.decode(body)
