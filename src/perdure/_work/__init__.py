@@ -14,6 +14,7 @@ from perdure._work.answers import Outcome as Outcome
 from perdure._work.answers import Query as Query
 from perdure._work.answers import Refusal as Refusal
 from perdure._work.answers import Refused as Refused
+from perdure._work.answers import Standing as Standing
 from perdure._work.answers import Work as Work
 from perdure._work.answers import WorkerRecord as WorkerRecord
 from perdure._work.items import Batch as Batch
@@ -30,7 +31,9 @@ from perdure._work.items import NewInstance as NewInstance
 from perdure._work.items import NewTask as NewTask
 from perdure._work.items import OutMessage as OutMessage
 from perdure._work.items import StartInstance as StartInstance
+from perdure._work.items import TaskBeat as TaskBeat
 from perdure._work.items import TaskDone as TaskDone
+from perdure._work.items import TaskItem as TaskItem
 from perdure._work.items import TaskRelease as TaskRelease
 from perdure._work.items import TaskRetry as TaskRetry
 from perdure._work.items import Turn as Turn

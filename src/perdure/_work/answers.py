@@ -116,6 +116,20 @@ class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
     """When the schedule-to-start timeout ends; None without one."""
     last_error: bytes | None = None
     """What the last `TaskRetry` said; None before the first."""
+    details: bytes | None = None
+    """What the activity last said of its progress; None before the first."""
+    stopped: bool = False
+    """Whether a turn has stopped it: it shall not run, and its outcome is still wanted."""
+
+
+class Standing(StrEnum):
+    """How a task stands that a worker runs."""
+
+    WANTED = "wanted"
+    STOPPED = "stopped"
+    """A turn has stopped it (`Turn.tasks_stopped`)."""
+    GONE = "gone"
+    """The worker does not own it any more: whatever comes of it, nobody will hear."""
 
 
 class Work(Struct, frozen=True, gc=False, kw_only=True):

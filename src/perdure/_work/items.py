@@ -112,7 +112,8 @@ class Turn(Struct, frozen=True, gc=False, kw_only=True):
 
     A pending or held instance becomes running unless `change` says otherwise, and is held for no reason any more.
     `consumed` are messages of the instance, those that are gone are passed over. `tasks_gone` and `timers_gone` (fired
-    ones too) are events of this execution, also of this very turn; those that are gone are passed over.
+    ones too) are events of this execution, also of this very turn; those that are gone are passed over. The same holds
+    for `tasks_stopped`, whose outcome is still wanted: their total deadline is now, so one in line goes to any worker.
 
     A closing status deletes the instance's remaining messages, tasks and timers and clears its owner. `next_start` is
     the `Start` message of the next execution after a continue-as-new (`change.execution` names it; the instance's
@@ -129,6 +130,7 @@ class Turn(Struct, frozen=True, gc=False, kw_only=True):
     consumed: tuple[int, ...] = ()
     tasks: tuple[NewTask, ...] = ()
     tasks_gone: tuple[int, ...] = ()
+    tasks_stopped: tuple[int, ...] = ()
     timers: tuple[tuple[int, int], ...] = ()
     timers_gone: tuple[int, ...] = ()
     starts: tuple[ChildStart, ...] = ()
@@ -156,7 +158,7 @@ class Hold(Struct, frozen=True, gc=False, kw_only=True):
 class TaskDone(Struct, frozen=True, gc=False, kw_only=True):
     """An activity ended on a worker that does not own the instance: its outcome becomes a message row.
 
-    Refused, as are the next two: fenced; not_owner when this worker does not own the task.
+    Refused, as are the next three: fenced; not_owner when this worker does not own the task.
     """
 
     incarnation: int
@@ -165,8 +167,20 @@ class TaskDone(Struct, frozen=True, gc=False, kw_only=True):
     body: bytes
 
 
+class TaskBeat(Struct, frozen=True, gc=False, kw_only=True):
+    """An activity that runs says something of its progress, for whoever runs it next; None leaves what was said."""
+
+    incarnation: int
+    execution: int
+    event: int
+    details: bytes | None = None
+
+
 class TaskRetry(Struct, frozen=True, gc=False, kw_only=True):
-    """An attempt failed and another is due after `delay_us`; the row goes back to be claimed by anybody."""
+    """An attempt failed and another is due after `delay_us`; the row goes back to be claimed by anybody.
+
+    `details` are its last ones, where the store does not have them yet.
+    """
 
     incarnation: int
     execution: int
@@ -174,15 +188,20 @@ class TaskRetry(Struct, frozen=True, gc=False, kw_only=True):
     attempt: int
     delay_us: int
     last_error: bytes | None = None
+    details: bytes | None = None
 
 
 class TaskRelease(Struct, frozen=True, gc=False, kw_only=True):
-    """A claimed activity is handed back untouched (shutdown, unknown name); counts as no attempt and no delivery."""
+    """A claimed activity is handed back untouched (shutdown, unknown name); counts as no attempt and no delivery.
+
+    `details` as in `TaskRetry`.
+    """
 
     incarnation: int
     execution: int
     event: int
     delay_us: int = 0
+    details: bytes | None = None
 
 
 class InstanceRelease(Struct, frozen=True, gc=False, kw_only=True):
@@ -232,7 +251,10 @@ class Delete(Struct, frozen=True, gc=False, kw_only=True):
     force: bool = False
 
 
-Item: TypeAlias = Turn | Hold | TaskDone | TaskRetry | TaskRelease | InstanceRelease | StartInstance | Deliver | Delete
+TaskItem: TypeAlias = TaskDone | TaskBeat | TaskRetry | TaskRelease
+"""What a worker says of a task that it owns."""
+
+Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | StartInstance | Deliver | Delete
 
 
 class Claim(Struct, frozen=True, gc=False, kw_only=True):

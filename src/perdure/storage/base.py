@@ -31,7 +31,7 @@ Words that the contract uses:
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
 from perdure.errors import UsageError
 
 LEASE_US = 10_000_000
@@ -182,6 +182,10 @@ class Storage(Protocol):
 
     def applied(self, worker: int, token: bytes, /) -> bool:
         """Whether the worker's last commit was the one with this token; False when its row is gone."""
+        ...
+
+    def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
+        """How these tasks (incarnation, execution, event), which the worker runs, stand now; one answer for each."""
         ...
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:

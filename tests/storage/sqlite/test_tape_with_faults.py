@@ -18,7 +18,8 @@ from tests.folders import in_memory
 from tests.storage.sqlite.failing_disk import Disk
 
 ITEMS = (
-    "Delete", "Deliver", "Hold", "InstanceRelease", "StartInstance", "TaskDone", "TaskRelease", "TaskRetry", "Turn",
+    "Delete", "Deliver", "Hold", "InstanceRelease", "StartInstance", "TaskBeat", "TaskDone", "TaskRelease",
+    "TaskRetry", "Turn",
 )  # fmt: skip
 CALLS = ("Commit", "Heartbeat", "Reap", "Register", "Unregister")
 NEVER_REFUSED = {"Reap", "Register", "Unregister"}

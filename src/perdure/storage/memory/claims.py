@@ -115,6 +115,8 @@ def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
         deadline=task.deadline,
         start_by=task.start_by,
         last_error=task.last_error,
+        details=task.details,
+        stopped=task.stopped,
     )
 
 

@@ -24,7 +24,9 @@ from perdure._work import (
     Refusal,
     Refused,
     StartInstance,
+    TaskBeat,
     TaskDone,
+    TaskItem,
     TaskRelease,
     TaskRetry,
     Turn,
@@ -50,8 +52,8 @@ def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Out
             return _hold(tables, now, worker, item)
         case InstanceRelease():
             return _release_instance(tables, now, worker, item)
-        case TaskDone() | TaskRetry() | TaskRelease():
-            return _end_attempt(tables, now, worker, item)
+        case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
+            return _of_task(tables, now, worker, item)
         case _:
             assert_never(item)
 
@@ -147,6 +149,8 @@ def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:
     for task in turn.tasks:
         tables.add_task(row, task, now, number)
     _drop_tasks(tables, row, turn.execution, turn.tasks_gone)
+    for event in turn.tasks_stopped:
+        tables.stop_task(row, turn.execution, event, now)
     for event, fire_at in turn.timers:
         tables.add_timer(row, event, fire_at)
     for event in turn.timers_gone:
@@ -297,16 +301,20 @@ def _release_instance(tables: Tables, now: int, worker: WorkerRow, item: Instanc
     return APPLIED
 
 
-def _end_attempt(tables: Tables, now: int, worker: WorkerRow, item: TaskDone | TaskRetry | TaskRelease) -> Outcome:
+def _of_task(tables: Tables, now: int, worker: WorkerRow, item: TaskItem) -> Outcome:
     task = _owned_task(tables, worker, item)
     if task is None:
         return Refused(reason=Refusal.NOT_OWNER)
     number = worker.record.worker
+    if not isinstance(item, TaskDone) and item.details is not None:
+        task.details = item.details
     match item:
         case TaskDone():
             tables.remove_task(task)
             row = tables.instances[item.incarnation]
             tables.add_message(row, item.body, now, execution=item.execution)
+        case TaskBeat():
+            pass
         case TaskRetry():
             task.attempt = item.attempt
             task.last_error = item.last_error
@@ -318,7 +326,7 @@ def _end_attempt(tables: Tables, now: int, worker: WorkerRow, item: TaskDone | T
     return APPLIED
 
 
-def _owned_task(tables: Tables, worker: WorkerRow, item: TaskDone | TaskRetry | TaskRelease) -> TaskRow | None:
+def _owned_task(tables: Tables, worker: WorkerRow, item: TaskItem) -> TaskRow | None:
     row = tables.instances.get(item.incarnation)
     task = None if row is None else row.tasks.get((item.execution, item.event))
     return task if task is not None and task.owner == worker.record.worker else None

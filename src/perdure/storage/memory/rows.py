@@ -48,6 +48,8 @@ class TaskRow(Struct, kw_only=True, eq=False):
     attempt: int = 1
     deliveries: int = 1
     last_error: bytes | None = None
+    details: bytes | None = None
+    stopped: bool = False
 
     @property
     def rank(self) -> Rank:
@@ -320,6 +322,18 @@ class Tables:
         else:
             del self.workers[task.owner].tasks[task.rank]
         del self.instances[task.incarnation].tasks[task.execution, task.new.event]
+
+    def stop_task(self, row: InstanceRow, execution: int, event: int, now: int) -> None:
+        """A task whose total deadline is now, whoever has it; one that is gone is passed over."""
+        task = row.tasks.get((execution, event))
+        if task is None:
+            return
+        if task.owner is None:
+            self.line.remove(task)
+        task.stopped = True
+        task.deadline = now if task.deadline is None else min(now, task.deadline)
+        if task.owner is None:
+            self.line.add(task)
 
     def own_task(self, task: TaskRow, worker: int) -> None:
         """Give a task that is in line to a worker."""

@@ -18,6 +18,7 @@ from perdure._work import (
     HistoryRow,
     InstanceRecord,
     Query,
+    Standing,
     WorkerRecord,
 )
 from perdure.storage.base import LEASE_US, page_key, parse_page_key
@@ -149,6 +150,18 @@ class MemoryStorage:
         with self._memory.lock:
             row = self._memory.tables.workers.get(worker)
             return row is not None and row.token == token
+
+    def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
+        """How these tasks, which the worker runs, stand now."""
+        with self._memory.lock:
+            return [self._standing(worker, *key) for key in tasks]
+
+    def _standing(self, worker: int, incarnation: int, execution: int, event: int) -> Standing:
+        row = self._memory.tables.instances.get(incarnation)
+        task = None if row is None else row.tasks.get((execution, event))
+        if task is None or task.owner != worker:
+            return Standing.GONE
+        return Standing.STOPPED if task.stopped else Standing.WANTED
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

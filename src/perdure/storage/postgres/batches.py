@@ -17,6 +17,7 @@ from perdure._work import (
     Item,
     Outcome,
     StartInstance,
+    TaskBeat,
     TaskDone,
     TaskRelease,
     TaskRetry,
@@ -40,7 +41,8 @@ class Plan:
     def __init__(self, items: Sequence[Item], worker: int | None) -> None:
         self._incarnations: set[int] = set()
         self._ids: set[str] = set()
-        self._turns: dict[int, int] = {}
+        self._turns: dict[tuple[int, int], None] = {}
+        """The executions that turns go on with, in order; not all of them need be those of their instances."""
         self._tasks: list[tuple[int, int, int]] = []
         self._keys: list[tuple[str, str]] = []
         self._worker = worker
@@ -55,7 +57,7 @@ class Plan:
         if turn.create is not None:
             self._ids.add(turn.create.id)
         else:
-            self._turns[turn.incarnation] = turn.execution
+            self._turns[turn.incarnation, turn.execution] = None
         for child in turn.starts:
             self._ids.add(child.new.id)
             self._incarnations.add(child.new.incarnation)
@@ -76,7 +78,7 @@ class Plan:
                     self._keys.append((to_id, key))
             case Delete(id=id_):
                 self._ids.add(id_)
-            case TaskDone() | TaskRetry() | TaskRelease():
+            case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
                 self._incarnations.add(item.incarnation)
                 self._tasks.append((item.incarnation, item.execution, item.event))
             case Hold(create=create) if create is not None:
@@ -96,7 +98,7 @@ class Plan:
         else:
             calls.append(("lock_instances_by_incarnation", (incarnations,)))
         if self._turns:
-            calls.append(("last_events", (bigints([*self._turns]), bigints([*self._turns.values()]))))
+            calls.append(("last_events", [bigints(each) for each in zip(*self._turns, strict=True)]))
         if self._tasks:
             keys = zip(*self._tasks, strict=True)
             calls.append(("judge_tasks", [*(bigints(each) for each in keys), bigint(self._worker)]))
@@ -115,9 +117,9 @@ class Plan:
             working.know(Row(row))
         if self._turns:
             by_incarnation = working.by_incarnation
-            for incarnation, (last,) in zip(self._turns, next(rest), strict=True):
+            for (incarnation, execution), (last,) in zip(self._turns, next(rest), strict=True):
                 known = by_incarnation.get(incarnation)
-                if known is not None:
+                if known is not None and known.execution == execution:
                     known.last_event = last
         if self._tasks:
             for incarnation, execution, event in next(rest):

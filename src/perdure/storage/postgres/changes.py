@@ -60,15 +60,7 @@ def _deletions(working: Working) -> list[Call]:
 
 def _updates(working: Working) -> list[Call]:
     calls: list[Call] = []
-    if working.retried:
-        inc, execution, event, attempt, due, delayed, error = _columns(working.retried)
-        calls.append((
-            "retry_tasks",
-            [*map(bigints, (inc, execution, event, attempt, due)), booleans(delayed), blobs(error)],
-        ))  # fmt: skip
-    if working.released:
-        inc, execution, event, due, delayed = _columns(working.released)
-        calls.append(("release_tasks", [*map(bigints, (inc, execution, event, due)), booleans(delayed)]))
+    calls += _put_back(working)
     rows = [row for row in working.by_incarnation.values() if row.new is None]
     changed = [row for row in rows if row.changed]
     if changed:
@@ -77,6 +69,25 @@ def _updates(working: Working) -> list[Call]:
     if moved:
         columns = _columns([(row.incarnation, row.owner, row.released_by, row.released_until) for row in moved])
         calls.append(("release_instances", [bigints(column) for column in columns]))
+    return calls
+
+
+def _put_back(working: Working) -> list[Call]:
+    """What becomes of tasks that the worker owns and that do not end."""
+    calls: list[Call] = []
+    if working.beats:
+        calls.append(("beat_tasks", [*_keys([*working.beats]), blobs([*working.beats.values()])]))
+    if working.retried:
+        inc, execution, event, attempt, due, delayed, error, details = _columns(working.retried)
+        calls.append((
+            "retry_tasks",
+            [*map(bigints, (inc, execution, event, attempt, due)), booleans(delayed), blobs(error), blobs(details)],
+        ))  # fmt: skip
+    if working.released:
+        inc, execution, event, due, delayed, details = _columns(working.released)
+        calls.append((
+            "release_tasks", [*map(bigints, (inc, execution, event, due)), booleans(delayed), blobs(details)]
+        ))  # fmt: skip
     return calls
 
 
@@ -145,6 +156,8 @@ def _additions(working: Working) -> list[Call]:
     if working.history:
         calls.append(("append_history", _history(working)))
     calls += _tasks(working)
+    if working.tasks_stopped:
+        calls.append(("stop_tasks", [*_keys(working.tasks_stopped), bigint(working.now)]))
     timers = [
         (incarnation, *name, due) for incarnation, timers in working.timers.items() for name, due in timers.items()
     ]

@@ -73,7 +73,7 @@ def _instance(row: tuple[Any, ...]) -> tuple[ClaimedInstance, bool]:
 def _task(row: tuple[Any, ...]) -> ClaimedTask:
     (
         _, incarnation, instance_id, orchestration, version, execution, event, name, input_, scheduled_at, attempt,
-        deliveries, retry, tag, session, priority, deadline, start_by, last_error,
+        deliveries, retry, tag, session, priority, deadline, start_by, last_error, details, stopped,
     ) = row  # fmt: skip
     return ClaimedTask(
         incarnation=incarnation,
@@ -94,4 +94,6 @@ def _task(row: tuple[Any, ...]) -> ClaimedTask:
         deadline=deadline,
         start_by=start_by,
         last_error=last_error,
+        details=details,
+        stopped=stopped,
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from perdure._types import Status
-from perdure._work import HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure._work import HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
 from perdure.storage.base import page_key, parse_page_key
-from perdure.storage.postgres.arrays import bigint, text, texts
+from perdure.storage.postgres.arrays import bigint, bigints, text, texts
 from perdure.storage.postgres.rows import history_of_row, record_of_row, worker_of_row
 from perdure.storage.postgres.session import Session
 from perdure.storage.postgres.wire import Call, Rows
@@ -17,6 +17,7 @@ READERS_IDLE_MAX = 2
 """How many connections are kept for readers that are not there."""
 
 _LAST = (1 << 63) - 1
+_STANDINGS = {None: Standing.GONE, False: Standing.WANTED, True: Standing.STOPPED}
 
 
 class Readers:
@@ -89,6 +90,15 @@ def read_history(readers: Readers, incarnation: int, execution: int) -> list[His
     """All rows of one execution, in order."""
     [rows] = readers.read([("history", (bigint(incarnation), bigint(execution)))])
     return [history_of_row(row) for row in rows]
+
+
+def read_standings(readers: Readers, worker: int, tasks: Sequence[tuple[int, int, int]]) -> list[Standing]:
+    """How these tasks of a worker stand."""
+    if not tasks:
+        return []
+    keys = [bigints(column) for column in zip(*tasks, strict=True)]
+    [rows] = readers.read([("task_standings", [*keys, bigint(worker)])])
+    return [_STANDINGS[stopped] for (stopped,) in rows]
 
 
 def read_workers(readers: Readers) -> list[WorkerRecord]:

@@ -23,7 +23,9 @@ from perdure._work import (
     Refusal,
     Refused,
     StartInstance,
+    TaskBeat,
     TaskDone,
+    TaskItem,
     TaskRelease,
     TaskRetry,
     Turn,
@@ -63,8 +65,8 @@ def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
             return _hold(transaction, working, item)
         case InstanceRelease():
             return _release_instance(working, item)
-        case TaskDone() | TaskRetry() | TaskRelease():
-            return _end_attempt(working, item)
+        case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
+            return _of_task(working, item)
         case _:
             raise TypeError(f"a {type(item).__name__} is applied alone, not with others")
 
@@ -181,6 +183,9 @@ def _write_turn(working: Working, row: Row, turn: Turn) -> None:
         _add_tasks(working, turn)
     if turn.tasks_gone:
         working.drop_tasks(incarnation, execution, turn.tasks_gone)
+    if turn.tasks_stopped:
+        working.tasks_stopped += [(incarnation, execution, event) for event in turn.tasks_stopped]
+        working.news = True
     if turn.timers:
         working.timers.setdefault(incarnation, {}).update({(execution, event): due for event, due in turn.timers})
     if turn.timers_gone:
@@ -293,7 +298,7 @@ def _release_instance(working: Working, item: InstanceRelease) -> Outcome:
     return APPLIED
 
 
-def _end_attempt(working: Working, item: TaskDone | TaskRetry | TaskRelease) -> Outcome:
+def _of_task(working: Working, item: TaskItem) -> Outcome:
     name = item.execution, item.event
     owned = working.owned_tasks.get(item.incarnation, ())
     if name not in owned:
@@ -306,11 +311,17 @@ def _end_attempt(working: Working, item: TaskDone | TaskRetry | TaskRelease) -> 
             working.drop_tasks(item.incarnation, item.execution, (item.event,))
             working.message(working.by_incarnation[item.incarnation], item.body, execution=item.execution)
             return APPLIED
+        case TaskBeat():
+            if item.details is not None:
+                working.beats[key] = item.details
+            return APPLIED
         case TaskRetry():
             due, delayed = working.now + item.delay_us, item.delay_us > 0
-            working.retried.append((*key, item.attempt, due, delayed, item.last_error))
+            details = working.beats.pop(key, None) if item.details is None else item.details
+            working.retried.append((*key, item.attempt, due, delayed, item.last_error, details))
         case TaskRelease():
-            working.released.append((*key, working.now + item.delay_us, item.delay_us > 0))
+            details = working.beats.pop(key, None) if item.details is None else item.details
+            working.released.append((*key, working.now + item.delay_us, item.delay_us > 0, details))
     working.owned_tasks[item.incarnation].discard(name)
     working.news = True
     return APPLIED

@@ -134,6 +134,14 @@ JOIN perdure.tasks AS t
     ON t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event
 WHERE t.owner = $4::bigint;
 
+-- name: task_standings
+-- For each of these tasks whether it was stopped, or null when worker $4 does not own it.
+SELECT t.stopped
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS j (incarnation, execution, event, place)
+LEFT JOIN perdure.tasks AS t
+    ON t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event AND t.owner = $4::bigint
+ORDER BY j.place;
+
 -- name: known_keys
 -- Of ids and the keys of deliveries to them: those that were there before.
 SELECT i.id, d.dedup_key
@@ -247,20 +255,28 @@ DELETE FROM perdure.timers AS t
 USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
+-- name: beat_tasks
+-- What activities say of their progress.
+UPDATE perdure.tasks AS t SET details = COALESCE(j.details, t.details)
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[]) AS j (incarnation, execution, event, details)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
+
 -- name: retry_tasks
 -- Put tasks back for another attempt.
 UPDATE perdure.tasks AS t SET
-    owner = NULL, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed, last_error = j.last_error
+    owner = NULL, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed,
+    last_error = j.last_error, details = COALESCE(j.details, t.details)
 FROM unnest(
-    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[]
-) AS j (incarnation, execution, event, attempt, due_at, delayed, last_error)
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[]
+) AS j (incarnation, execution, event, attempt, due_at, delayed, last_error, details)
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: release_tasks
 -- Put tasks back untouched.
-UPDATE perdure.tasks AS t SET owner = NULL, due_at = j.due_at, delayed = j.delayed
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[])
-    AS j (incarnation, execution, event, due_at, delayed)
+UPDATE perdure.tasks AS t SET
+    owner = NULL, due_at = j.due_at, delayed = j.delayed, details = COALESCE(j.details, t.details)
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bytea[])
+    AS j (incarnation, execution, event, due_at, delayed, details)
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: add_next_starts
@@ -334,6 +350,12 @@ FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], 
 ON CONFLICT (incarnation, execution, event) DO UPDATE SET
     owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
     scheduled_at = excluded.scheduled_at, due_at = excluded.due_at, delayed = false;
+
+-- name: stop_tasks
+-- Tasks that shall stop: their total deadline is now, $4.
+UPDATE perdure.tasks AS t SET stopped = true, deadline = LEAST(t.deadline, $4::bigint)
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
+WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: add_tasks
 -- Activities to run, due at once.
@@ -549,7 +571,8 @@ taken AS (
 SELECT
     (SELECT COUNT(*) FROM found),
     t.incarnation, i.id, i.name, COALESCE(i.version, ''), t.execution, t.event, t.name, t.input, t.scheduled_at,
-    t.attempt, t.deliveries, t.retry, t.tag, t.session, t.priority, t.deadline, t.start_by, t.last_error
+    t.attempt, t.deliveries, t.retry, t.tag, t.session, t.priority, t.deadline, t.start_by, t.last_error, t.details,
+    t.stopped
 FROM (SELECT 1) AS one
 LEFT JOIN taken AS t ON true
 LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
 from perdure.errors import ForkedError, StorageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -241,6 +241,11 @@ class PostgresStorage:
         self._refuse_fork()
         [rows] = self._writer.read([("is_last_token", (bigint(worker), bytea(token)))])
         return bool(rows) and bool(rows[0][0])
+
+    def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
+        """How these tasks, which the worker runs, stand now."""
+        self._refuse_fork()
+        return inspector.read_standings(self._readers, worker, tasks)
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

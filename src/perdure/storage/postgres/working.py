@@ -105,8 +105,10 @@ class Working:
         self.consumed: list[tuple[int, int]] = []
         self.tasks: dict[int, dict[TaskName, NewTask]] = {}
         self.tasks_gone: list[TaskKey] = []
-        self.retried: list[tuple[int, int, int, int, int, bool, bytes | None]] = []
-        self.released: list[tuple[int, int, int, int, bool]] = []
+        self.tasks_stopped: list[TaskKey] = []
+        self.beats: dict[TaskKey, bytes] = {}
+        self.retried: list[tuple[int, int, int, int, int, bool, bytes | None, bytes | None]] = []
+        self.released: list[tuple[int, int, int, int, bool, bytes | None]] = []
         self.timers: dict[int, dict[TaskName, int]] = {}
         self.timers_gone: list[TaskKey] = []
         self.ended: list[tuple[int, int]] = []

@@ -23,6 +23,7 @@ from perdure._work import (
     Refusal,
     Refused,
     StartInstance,
+    TaskBeat,
     TaskDone,
     TaskRelease,
     TaskRetry,
@@ -111,8 +112,8 @@ def _collect(changes: Changes, judgement: Judgement, place: int, item: Item) -> 
             changes.create(item.new)
         case Deliver():
             changes.deliver(judgement.receivers[place], item)
-        case TaskDone() | TaskRetry() | TaskRelease():
-            changes.end_attempt(item)
+        case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
+            changes.of_task(item)
         case InstanceRelease():
             changes.release(item)
 
@@ -195,7 +196,7 @@ def _keys(item: Item, ids: dict[str, int]) -> tuple[Sequence[Key], Sequence[Key]
         case Deliver():
             repeated = () if item.dedup_key is None else (("dedup", item.to_id, item.dedup_key),)
             return repeated, _keys_of_id(item.to_id, ids)
-        case TaskDone() | TaskRetry() | TaskRelease():
+        case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
             return ((item.incarnation, item.execution, item.event),), (item.incarnation,)
         case _:
             return (item.incarnation,) if isinstance(item, InstanceRelease | Hold) else (), ()

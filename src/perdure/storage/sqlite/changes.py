@@ -15,7 +15,9 @@ from perdure._work import (
     NewInstance,
     NewTask,
     OutMessage,
+    TaskBeat,
     TaskDone,
+    TaskItem,
     TaskRelease,
     TaskRetry,
     Turn,
@@ -31,17 +33,17 @@ _LEFTOVERS = STATEMENTS["leftovers"]
 _RECEIVERS = STATEMENTS["receivers"]
 _BEFORE_MESSAGES = (
     "create_instances", "append_history", "consume_messages", "add_plain_tasks", "add_tasks", "remove_tasks",
-    "add_timers", "remove_timers",
+    "stop_tasks", "add_timers", "remove_timers",
 )  # fmt: skip
 _AFTER_MESSAGES = (
     "add_messages", "add_dedup_keys", "end_executions_tasks", "end_executions_timers", "end_executions_messages",
     "add_next_starts", "change_instances",
 )  # fmt: skip
-_AT_LAST = ("release_instances", "retry_tasks", "release_tasks")
+_AT_LAST = ("release_instances", "beat_tasks", "retry_tasks", "release_tasks")
 _STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
 _TIMED = {
     "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
-    "change_instances", "release_instances", "retry_tasks", "release_tasks",
+    "change_instances", "release_instances", "retry_tasks", "release_tasks", "stop_tasks",
 }  # fmt: skip
 """The statements that take the store's time before their rows."""
 
@@ -100,17 +102,19 @@ class Changes:
             self._tables["add_dedup_keys"] += (incarnation, item.dedup_key)
         self.message(incarnation, item.body, control=item.control)
 
-    def end_attempt(self, item: TaskDone | TaskRetry | TaskRelease) -> None:
-        """What becomes of a task that this worker owned."""
+    def of_task(self, item: TaskItem) -> None:
+        """What becomes of a task that this worker owns."""
         key = item.incarnation, item.execution, item.event
         match item:
             case TaskDone():
                 self._tables["remove_tasks"] += key
                 self.message(item.incarnation, item.body, execution=item.execution)
+            case TaskBeat():
+                self._tables["beat_tasks"] += (*key, item.details)
             case TaskRetry():
-                self._tables["retry_tasks"] += (*key, item.attempt, item.delay_us, item.last_error)
+                self._tables["retry_tasks"] += (*key, item.attempt, item.delay_us, item.last_error, item.details)
             case TaskRelease():
-                self._tables["release_tasks"] += (*key, item.delay_us)
+                self._tables["release_tasks"] += (*key, item.delay_us, item.details)
 
     def release(self, item: InstanceRelease) -> None:
         """An instance is handed back."""
@@ -139,6 +143,8 @@ class Changes:
                     self._add_task(incarnation, execution, task)
             for event in turn.tasks_gone:
                 gone += (incarnation, execution, event)
+            for event in turn.tasks_stopped:
+                tables["stop_tasks"] += (incarnation, execution, event)
             for seq in turn.consumed:
                 tables["consume_messages"] += (incarnation, seq)
             for event, fire_at in turn.timers:

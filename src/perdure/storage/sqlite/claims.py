@@ -18,8 +18,8 @@ from perdure.storage.sqlite.transaction import Transaction
 
 _WAITING = STATEMENTS["waiting"]
 _PAGE_MIN = 16
-_PAYLOADS = 3
-"""How many payloads come with a task: its policy, its input, its last error."""
+_PAYLOADS = 4
+"""How many payloads come with a task: its policy, its input, its last error, its details."""
 
 Candidate: TypeAlias = tuple[int, int, int]
 """When something of an instance fell due, its incarnation, and whether the worker owns it already."""
@@ -176,8 +176,10 @@ def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[
             deadline=row[13],
             start_by=row[14],
             last_error=last_error,
+            details=details,
+            stopped=bool(row[15]),
         )
-        for row, retry, input_, last_error in zip(rows, pieces, pieces, pieces, strict=True)
+        for row, retry, input_, last_error, details in zip(rows, pieces, pieces, pieces, pieces, strict=True)
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from perdure._types import Status
-from perdure._work import HistoryRow, InstanceRecord, Query
+from perdure._work import HistoryRow, InstanceRecord, Query, Standing
 from perdure.storage.base import page_key, parse_page_key
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, record_of_row, records_of_json
@@ -17,6 +17,7 @@ _INCARNATIONS = STATEMENTS["incarnations"]
 _RECORDS = STATEMENTS["records"]
 _FIND = STATEMENTS["find_instances"]
 _BY_STATUS = STATEMENTS["find_by_status"]
+_STANDINGS = {None: Standing.GONE, 0: Standing.WANTED, 1: Standing.STOPPED}
 
 
 def get(connection: Connection, instance_id: str) -> InstanceRecord | None:
@@ -66,6 +67,13 @@ def _matching(connection: Connection, query: Query, most: int) -> list[int]:
 
 def _records(connection: Connection, incarnations: list[int]) -> list[InstanceRecord]:
     return records_of_json(connection.execute(_RECORDS, (encode_rows(incarnations),)).get)
+
+
+def read_standings(connection: Connection, worker: int, tasks: Sequence[tuple[int, int, int]]) -> list[Standing]:
+    """How these tasks of a worker stand."""
+    with connection.alone():
+        answer = connection.execute(STATEMENTS["task_standings"], (encode_rows(tasks), worker)).get
+    return [_STANDINGS[stopped] for stopped in decode_answer(answer)]
 
 
 def read_history(connection: Connection, incarnation: int, execution: int) -> list[HistoryRow]:

@@ -13,6 +13,7 @@ from perdure._work import (
     Refusal,
     Refused,
     StartInstance,
+    TaskBeat,
     TaskDone,
     TaskRelease,
     TaskRetry,
@@ -55,7 +56,7 @@ class Judgement:
             self._judge_owned()
         if Turn in kinds or StartInstance in kinds:
             self._judge_creations()
-        if not kinds.isdisjoint((TaskDone, TaskRetry, TaskRelease)):
+        if not kinds.isdisjoint((TaskDone, TaskBeat, TaskRetry, TaskRelease)):
             self._judge_tasks()
         if Deliver in kinds:
             self._judge_deliveries()
@@ -166,7 +167,7 @@ class Judgement:
         ends = [
             (place, (item.incarnation, item.execution, item.event))
             for place, item in self._items
-            if isinstance(item, TaskDone | TaskRetry | TaskRelease)
+            if isinstance(item, TaskDone | TaskBeat | TaskRetry | TaskRelease)
         ]
         for number in self._transaction.ask(_TASKS, encode_rows([row for _, row in ends]), self._transaction.worker):
             self.settled[ends[number][0]] = _NOT_OWNER

@@ -175,6 +175,16 @@ WHERE column1 IS NOT NULL;
 -- Tasks that have ended or are not wanted any more.
 DELETE FROM tasks WHERE (incarnation, execution, event) IN (VALUES (?1, ?2, ?3));
 
+-- name: stop_tasks
+-- Tasks that shall stop, of (incarnation, execution, event): their total deadline is now.
+UPDATE tasks SET
+    stopped = 1, deadline = min(ifnull(deadline, ?1), ?1), expires_at = min(ifnull(expires_at, ?1), ?1)
+FROM (
+    SELECT column1 AS incarnation, column2 AS execution, column3 AS event
+    FROM (VALUES (?2, ?3, ?4))
+) AS c
+WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
+
 -- name: add_timers
 -- Timers of turns.
 INSERT OR REPLACE INTO timers (incarnation, execution, event, fire_at)
@@ -292,25 +302,35 @@ FROM (
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
+-- name: beat_tasks
+-- What activities say of their progress, of (incarnation, execution, event, details).
+UPDATE tasks SET details = ifnull(c.details, tasks.details)
+FROM (
+    SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS details
+    FROM (VALUES (?1, ?2, ?3, ?4))
+) AS c
+WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
+
 -- name: retry_tasks
--- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error).
+-- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error, details).
 UPDATE tasks SET
     owner = NULL, attempt = c.attempt, start_by = NULL, expires_at = tasks.deadline, due_at = ?1 + c.delay,
-    delayed = c.delay > 0, last_error = c.error
+    delayed = c.delay > 0, last_error = c.error, details = ifnull(c.details, tasks.details)
 FROM (
     SELECT
         column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS attempt, column5 AS delay,
-        column6 AS error
-    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7))
+        column6 AS error, column7 AS details
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
 
 -- name: release_tasks
--- Put tasks back untouched, of (incarnation, execution, event, delay).
-UPDATE tasks SET owner = NULL, due_at = ?1 + c.delay, delayed = c.delay > 0
+-- Put tasks back untouched, of (incarnation, execution, event, delay, details).
+UPDATE tasks SET
+    owner = NULL, due_at = ?1 + c.delay, delayed = c.delay > 0, details = ifnull(c.details, tasks.details)
 FROM (
-    SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS delay
-    FROM (VALUES (?2, ?3, ?4, ?5))
+    SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS delay, column5 AS details
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
 
@@ -505,20 +525,32 @@ UPDATE tasks SET owner = ?2 WHERE (incarnation, execution, event) IN (
     SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
 );
 
+-- name: task_standings
+-- Of [incarnation, execution, event]: for each whether it was stopped, or null when the worker does not own it.
+SELECT json_group_array(stopped)
+FROM (
+    SELECT t.stopped
+    FROM jsonb_each(?1) AS j
+    LEFT JOIN tasks AS t
+        ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2 AND t.owner = ?2
+    ORDER BY j.key
+);
+
 -- name: claimed_tasks
--- Tasks in the order asked for, and their retry policies, inputs and last errors.
+-- Tasks in the order asked for, and their retry policies, inputs, last errors and details.
 SELECT
     json_group_array(json_array(
         incarnation, id, orchestration, version, execution, event, name, scheduled_at, attempt, deliveries, tag,
-        session, priority, deadline, start_by, retry_size, input_size, error_size
+        session, priority, deadline, start_by, stopped, retry_size, input_size, error_size, details_size
     )),
     CAST(group_concat(payload, '') AS BLOB)
 FROM (
     SELECT
         t.incarnation, i.id, i.name AS orchestration, ifnull(i.version, '') AS version, t.execution, t.event, t.name,
-        t.scheduled_at, t.attempt, t.deliveries, t.tag, t.session, t.priority, t.deadline, t.start_by,
+        t.scheduled_at, t.attempt, t.deliveries, t.tag, t.session, t.priority, t.deadline, t.start_by, t.stopped,
         length(t.retry) AS retry_size, length(t.input) AS input_size, length(t.last_error) AS error_size,
-        ifnull(t.retry, x'') || t.input || ifnull(t.last_error, x'') AS payload
+        length(t.details) AS details_size,
+        ifnull(t.retry, x'') || t.input || ifnull(t.last_error, x'') || ifnull(t.details, x'') AS payload
     FROM jsonb_each(?1) AS j
     CROSS JOIN tasks AS t
         ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2

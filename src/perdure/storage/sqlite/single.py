@@ -56,7 +56,7 @@ def _is_plain(turn: Turn) -> bool:
     return (
         turn.history is not None
         and turn.history.first == turn.base + 1
-        and not (turn.starts or turn.messages or turn.next_start is not None)
+        and not (turn.starts or turn.messages or turn.tasks_stopped or turn.next_start is not None)
         and len(turn.tasks) <= ROWS_MAX
         and len(turn.tasks_gone) <= ROWS_MAX
         and len(turn.timers) <= ROWS_MAX

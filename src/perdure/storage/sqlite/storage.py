@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, WorkerRecord
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
 from perdure.errors import StorageError, UsageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -200,6 +200,10 @@ class SqliteStorage:
             return False
         idle = self._idle_tokens.get(worker)
         return bool(found) if idle is None else idle == token
+
+    def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
+        """How these tasks, which the worker runs, stand now."""
+        return inspector.read_standings(self._ready(), worker, tasks)
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

@@ -261,6 +261,9 @@ class Checks:
         self.ledger.release(item.incarnation)
         touched.add(item.incarnation)
 
+    def _beaten(self, item: work.TaskBeat, _: work.Applied, worker: int | None, __: int, ___: set[int]) -> None:
+        self.ledger.check_task(worker, (item.incarnation, item.execution, item.event), "progress")
+
     def _attempt_over(
         self,
         item: work.TaskDone | work.TaskRetry | work.TaskRelease,
@@ -382,6 +385,7 @@ _APPLIED: dict[type, Any] = {
     work.Turn: Checks._turned,
     work.Hold: Checks._held,
     work.InstanceRelease: Checks._released,
+    work.TaskBeat: Checks._beaten,
     work.TaskDone: Checks._attempt_over,
     work.TaskRetry: Checks._attempt_over,
     work.TaskRelease: Checks._attempt_over,

@@ -103,6 +103,11 @@ class StorePort:
             return False
         return answer or fault == "wake-up for nothing"
 
+    def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[work.Standing]:
+        """How tasks stand."""
+        answer: list[work.Standing] = self._call("standings", lambda: self._store.standings(worker, tasks))
+        return answer
+
     def history(self, incarnation: int, execution: int, /) -> Any:
         """All rows of one execution."""
         return self._call("history", lambda: self._store.history(incarnation, execution))

@@ -25,6 +25,7 @@ from perdure.testing.storage_suite.inspection import CustomStatus, Finding, Read
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
+from perdure.testing.storage_suite.progress import Progress, Stopping
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.takeover import Takeover, Workers
 from perdure.testing.storage_suite.tasks import Deadlines, Outcomes, Tasks
@@ -55,8 +56,10 @@ class StorageSuite(
     Moments,
     Outcomes,
     Ownership,
+    Progress,
     Reading,
     RestartedParents,
+    Stopping,
     Takeover,
     Tasks,
     Timers,

@@ -29,9 +29,7 @@ from perdure._work import (
     Refusal,
     Refused,
     StartInstance,
-    TaskDone,
-    TaskRelease,
-    TaskRetry,
+    TaskItem,
     Turn,
     Work,
 )
@@ -43,7 +41,7 @@ NAME = "shop::orchestration::order"
 ORDER = f"{NAME}@1.0.0"
 CHARGE = "shop::activity::charge"
 
-TaskItem = TypeVar("TaskItem", TaskDone, TaskRetry, TaskRelease)
+T = TypeVar("T", bound=TaskItem)
 
 
 class StorageUnderTest(Storage, Inspector, Protocol):
@@ -234,6 +232,6 @@ class Worker:
         return Hold(incarnation=self.world.record(instance_id).incarnation, reason=reason, **fields)
 
 
-def about(kind: type[TaskItem], claimed: ClaimedTask, **fields: Any) -> TaskItem:
+def about(kind: type[T], claimed: ClaimedTask, **fields: Any) -> T:
     """What a worker says about a task that it was handed."""
     return kind(incarnation=claimed.incarnation, execution=claimed.execution, event=claimed.event, **fields)

@@ -100,6 +100,9 @@ CREATE TABLE perdure.tasks (
     retry bytea,
     input bytea NOT NULL,
     last_error bytea,
+    -- What the activity last said of its progress.
+    details bytea,
+    stopped boolean NOT NULL DEFAULT false,
     PRIMARY KEY (incarnation, execution, event)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX tasks_in_line ON perdure.tasks (priority DESC, scheduled_at, incarnation, execution, event)

@@ -102,6 +102,9 @@ CREATE TABLE tasks (
     retry BLOB,
     input BLOB NOT NULL,
     last_error BLOB,
+    -- What the activity last said of its progress.
+    details BLOB,
+    stopped INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (incarnation, execution, event)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)

@@ -27,6 +27,7 @@ from perdure.testing.storage_suite.tape.steps import (
     Move,
     Reap,
     Register,
+    Stand,
     Step,
     Unregister,
 )
@@ -50,6 +51,7 @@ USUAL = {
     "unregister": 1,
     "reap": 3,
     "ask": 2,
+    "stand": 3,
     "find": 3,
 }
 
@@ -99,6 +101,8 @@ class Author:
                 return Reap(label=label)
             case "ask":
                 return Ask(label=label, token=dice.pick(self._tokens[-3:]))
+            case "stand":
+                return Stand(label=label, tasks=dice.some(tuple(self._book.tasks), 8))
             case _:
                 return Move(us=dice.pick(MOVES_US))
 

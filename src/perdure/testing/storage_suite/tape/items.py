@@ -21,6 +21,7 @@ from perdure._work import (
     NewTask,
     OutMessage,
     StartInstance,
+    TaskBeat,
     TaskDone,
     TaskRelease,
     TaskRetry,
@@ -160,6 +161,8 @@ class Items:
         name: dict[str, Any] = {"incarnation": incarnation, "execution": execution, "event": event}
         if dice.chance(80):
             tasks[incarnation, execution, event] = None
+        if dice.chance(20):
+            return TaskBeat(**name, details=self._details())
         match dice.weighted({"done": 6, "retry": 3, "release": 2}):
             case "done":
                 return TaskDone(**name, body=self._book.body())
@@ -169,9 +172,13 @@ class Items:
                     attempt=2 + dice.below(3),
                     delay_us=dice.pick(DELAYS_US),
                     last_error=self._book.body() if dice.chance(70) else None,
+                    details=self._details(),
                 )
             case _:
-                return TaskRelease(**name, delay_us=dice.pick(DELAYS_US))
+                return TaskRelease(**name, delay_us=dice.pick(DELAYS_US), details=self._details())
+
+    def _details(self) -> bytes | None:
+        return self._book.body() if self._dice.chance(50) else None
 
     def _hold(self, record: InstanceRecord) -> Hold:
         dice, book = self._dice, self._book
@@ -213,6 +220,7 @@ class Items:
             base=base,
             history=_history(base + 1, base + written) if written else None,
             tasks_gone=self._tasks_of(record),
+            tasks_stopped=self._tasks_of(record),
             timers_gone=dice.some(sorted(self._book.timers[record.incarnation]), 4),
             messages=tuple(self._message(record) for _ in range(dice.below(3))),
             change=self._change(record, continued=bool(continued)),

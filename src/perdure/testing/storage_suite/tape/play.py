@@ -12,7 +12,18 @@ from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import ManualClock, SeededEntropy
 from perdure.testing.storage_suite.tape.author import Author
 from perdure.testing.storage_suite.tape.side import Side
-from perdure.testing.storage_suite.tape.steps import Ask, Call, Commit, Fault, Faulty, Find, Heartbeat, Move, Step
+from perdure.testing.storage_suite.tape.steps import (
+    Ask,
+    Call,
+    Commit,
+    Fault,
+    Faulty,
+    Find,
+    Heartbeat,
+    Move,
+    Stand,
+    Step,
+)
 from perdure.testing.storage_suite.tape.words import brief, differences
 from perdure.testing.storage_suite.world import StorageUnderTest
 
@@ -24,7 +35,7 @@ Make: TypeAlias = Callable[[Clock, Entropy], StorageUnderTest]
 
 STEPS = 60
 
-QUIET = (Ask, Find, Heartbeat, Move)
+QUIET = (Ask, Find, Heartbeat, Move, Stand)
 """What changes nothing that could be read afterwards."""
 
 

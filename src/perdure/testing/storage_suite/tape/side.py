@@ -27,6 +27,7 @@ from perdure.testing.storage_suite.tape.steps import (
     Move,
     Reap,
     Register,
+    Stand,
     Unregister,
 )
 from perdure.testing.storage_suite.world import StorageUnderTest
@@ -60,6 +61,8 @@ class Side:
                 return self.storage.reap(self._number(label))
             case Ask(label=label, token=token):
                 return self.storage.applied(self._number(label), token)
+            case Stand(label=label, tasks=tasks):
+                return self.storage.standings(self._number(label), tasks)
             case Move(us=us):
                 self._clock.set(self._clock.now_us() + us)
                 return self.storage.now()

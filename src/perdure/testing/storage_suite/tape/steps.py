@@ -56,6 +56,13 @@ class Ask(Struct, frozen=True, kw_only=True):
     token: bytes
 
 
+class Stand(Struct, frozen=True, kw_only=True):
+    """A worker asks how tasks stand."""
+
+    label: int
+    tasks: tuple[tuple[int, int, int], ...]
+
+
 class Move(Struct, frozen=True, kw_only=True):
     """The clock moves on by microseconds, or is set back if they are negative."""
 
@@ -68,7 +75,7 @@ class Find(Struct, frozen=True, kw_only=True):
     query: Query
 
 
-Call: TypeAlias = Register | Heartbeat | Unregister | Reap | Commit | Ask | Move | Find
+Call: TypeAlias = Register | Heartbeat | Unregister | Reap | Commit | Ask | Stand | Move | Find
 
 
 class Fault(StrEnum):
