@@ -92,6 +92,10 @@ def test_a_timed_out_attempt_is_a_failed_attempt():
     assert decide(RetryPolicy(attempt_timeout=1, backoff=Backoff.none()), TimeoutError()) == 0
 
 
+def test_a_timed_out_attempt_is_the_last_one_where_the_policy_says_so():
+    assert decide(RetryPolicy(attempt_timeout=1, never_retry=(TimeoutError,)), TimeoutError()) is None
+
+
 def test_what_is_stored_is_whole_microseconds_and_qualified_names():
     policy = RetryPolicy(
         5,
