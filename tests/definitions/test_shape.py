@@ -52,7 +52,9 @@ def test_options_are_kept():
     [
         ({"retry": 5}, "retry is 5: use a RetryPolicy, such as"),
         ({"on_unknown": "skip"}, "on_unknown is 'skip': use 'repeat' or 'hold'"),
-        ({"heartbeat_timeout": 10}, "heartbeat_timeout is not in this release"),
+        ({"heartbeat_timeout": 10}, "heartbeat_timeout and takes no ctx"),
+        ({"heartbeat_timeout": 0}, "heartbeat_timeout is 0: leave it out for no limit"),
+        ({"heartbeat_timeout": -1}, "heartbeat_timeout"),
         ({"on_unknown": "hold"}, "on_unknown='hold' is not in this release"),
     ],
 )

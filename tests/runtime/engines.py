@@ -30,6 +30,9 @@ class _NoHands:
     def cancel(self, keys):
         raise AssertionError(keys)
 
+    def stop(self, keys):
+        raise AssertionError(keys)
+
     def keep(self, waiting_max): ...
 
     def flush(self): ...

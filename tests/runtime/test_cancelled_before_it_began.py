@@ -4,7 +4,8 @@ import asyncio
 
 from perdure import Registry, activity
 from perdure._context import ActivityServices
-from perdure._runtime.activities import Activities, key_of
+from perdure._runtime.activities import Activities
+from perdure._runtime.attempts import key_of
 from perdure._runtime.inbox import GoesBack
 from perdure._work import ClaimedTask, TaskRelease
 from perdure.testing import ManualClock, SeededEntropy

@@ -6,6 +6,7 @@ Users annotate with these classes and type checkers read them.
 from perdure._context.activity import (
     ActivityContext,
     ActivityServices,
+    Progress,
     activity_context,
     current_activity_context,
     running_activity_context,
@@ -22,6 +23,7 @@ __all__ = [
     "DurableFuture",
     "ExternalEvent",
     "OrchestrationContext",
+    "Progress",
     "activity_context",
     "current_activity_context",
     "event_name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from perdure._context.trace import ContextLogger, Traces
 from perdure._types import from_us
@@ -33,6 +33,35 @@ class ActivityServices:
         self.logger = logger or logging.getLogger("perdure.activity")
 
 
+class Progress:
+    """What an activity says while it runs, and what an attempt before it has said: here of none, which nobody hears."""
+
+    __slots__ = ()
+
+    def beat(self, details: object) -> None:
+        """It lives, and this is how far it is."""
+
+    def last(self, type_: type[T]) -> T | None:  # noqa: ARG002 - of others
+        """What the attempt before this one said last."""
+        return None
+
+
+class Remembered(Progress):
+    """The progress of a stand-in, which was said beforehand."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self, said: object) -> None:
+        self._said = said
+
+    def last(self, type_: type[T]) -> T | None:  # noqa: ARG002 - it is of the type that the test gave it
+        """What the test says that an attempt before has said."""
+        return cast("T | None", self._said)
+
+
+_UNHEARD = Progress()
+
+
 def _never() -> bool:
     return False
 
@@ -55,6 +84,7 @@ class ActivityContext(Traces):
         "_idempotency_key",
         "_is_cancelled",
         "_logger",
+        "_progress",
         "_scheduled_at_us",
         "_services",
         "activity_name",
@@ -81,6 +111,7 @@ class ActivityContext(Traces):
         deadline_us: int | None,
         services: ActivityServices,
         is_cancelled: Callable[[], bool] = _never,
+        progress: Progress = _UNHEARD,
     ) -> None:
         self.instance_id: Final = instance_id
         self.execution_id: Final = execution_id
@@ -94,6 +125,7 @@ class ActivityContext(Traces):
         self._deadline_us = deadline_us
         self._services = services
         self._is_cancelled = is_cancelled
+        self._progress = progress
         self._logger: ContextLogger | None = None
 
     @property
@@ -132,6 +164,32 @@ class ActivityContext(Traces):
         """Raise `asyncio.CancelledError` if the outcome is no longer wanted. Call it between steps of long work."""
         if self._is_cancelled():
             raise asyncio.CancelledError(f"{self.activity_name} was cancelled")
+
+    def heartbeat(self, details: object = None) -> None:
+        """Say that the activity lives, and how far it is, for the attempt that comes after this one if need be.
+
+        Call it as often as you like, from the activity's own thread or task. `details` are any JSON of up to 65,536
+        bytes; None leaves what was said before. What was said last is written at most once a second, and when the
+        attempt fails or the worker shuts down: a worker that dies may lose the last second of it.
+
+        Raises:
+            PayloadError: The details can't be written as JSON.
+            PayloadTooLargeError: They are too large.
+
+        Example:
+            for place in range(ctx.last_heartbeat(int) or 0, len(rows)):
+                copy(rows[place])
+                ctx.heartbeat(place + 1)
+        """
+        self._progress.beat(details)
+
+    def last_heartbeat(self, type_: type[T], /) -> T | None:
+        """The details of the last heartbeat of an attempt before this one; None if there was none.
+
+        Raises:
+            PayloadError: They don't fit the type.
+        """
+        return self._progress.last(type_)
 
     def state(self, type_: type[T], /) -> T:
         """What the lifespan of the activity's registry yielded: a connection pool, settings, a client.
@@ -200,10 +258,12 @@ def activity_context(
     state: object = None,
     idempotency_key: str = "test",
     activity_name: str = "test::activity::test",
+    last_heartbeat: object = None,
 ) -> ActivityContext:
     """A stand-in context for calling an activity outside a worker, as unit tests do.
 
-    Its instance is "test", its times are 1 January 2000, and nothing ever cancels it.
+    Its instance is "test", its times are 1 January 2000, nothing ever cancels it, and nobody hears its heartbeats.
+    `last_heartbeat` is what an attempt before it said.
 
     Example:
         receipt = await charge.fn(activity_context(attempt=2, state=FakePool()), order)
@@ -220,4 +280,5 @@ def activity_context(
         scheduled_at_us=946_684_800_000_000,
         deadline_us=None,
         services=ActivityServices(state=state),
+        progress=Remembered(last_heartbeat),
     )

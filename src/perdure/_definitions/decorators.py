@@ -84,7 +84,8 @@ def activity(
         aliases: Former names, so that instances which asked for them go on.
         retry: The policy where the call gives none; default: one attempt.
         on_unknown: "repeat" (default), or "hold" if it must not run again when a worker died in it.
-        heartbeat_timeout: The longest silence, in seconds or as a timedelta; None for no limit.
+        heartbeat_timeout: How long it may run without `ctx.heartbeat()`, in seconds or as a timedelta, before it has
+            failed by timeout and is tried again as `retry` says; None for no limit.
         tag: Only workers that serve this tag run it.
 
     Raises:

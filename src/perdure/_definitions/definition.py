@@ -23,6 +23,7 @@ from typing import (
 from perdure._context import ActivityContext, activity_context, running_activity_context
 from perdure._definitions.naming import version_key
 from perdure._retry import RetryPolicy
+from perdure._types import duration_us
 from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Activity(_Definition, Generic[P, R_co]):
         fn: The function itself; for an activity of an instance, the bound method.
         retry: The policy where the call gives none.
         on_unknown: What may be done when a worker died and nobody knows the outcome: "repeat", or "hold" for a person.
-        heartbeat_timeout: The longest silence of a running activity, or None.
+        heartbeat_timeout: How long it may run without a heartbeat before it has failed, or None.
         tag: Only workers that serve this tag run it; None for any.
     """
 
@@ -263,11 +264,23 @@ class Activity(_Definition, Generic[P, R_co]):
                 "crash: make it idempotent by ctx.idempotency_key, and leave on_unknown out"
             )
         if self.heartbeat_timeout is not None:
-            raise RegistrationError(
-                f"{where}: heartbeat_timeout is not in this release: use RetryPolicy(attempt_timeout=...)"
-            )
+            self._check_silence(self.heartbeat_timeout)
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
+
+    def _check_silence(self, silence: Duration) -> None:
+        where = self._shape.where
+        try:
+            silence_us = duration_us(silence, "heartbeat_timeout")
+        except UsageError as error:
+            raise RegistrationError(f"{where}: {error}") from None
+        if silence_us == 0:
+            raise RegistrationError(f"{where}: heartbeat_timeout is {silence!r}: leave it out for no limit")
+        if not self.takes_ctx:
+            raise RegistrationError(
+                f"{where}: it has a heartbeat_timeout and takes no ctx: without ctx.heartbeat() it would always be too "
+                "silent"
+            )
 
 
 class Orchestration(_Definition, Generic[P, R_co]):

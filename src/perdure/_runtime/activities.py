@@ -7,26 +7,26 @@ policy, and never reaches history while attempts are left.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
-from perdure._context import ActivityContext, ActivityServices, current_activity_context
+from perdure._context import ActivityServices
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._retry import WirePolicy, from_wire
-from perdure._runtime.inbox import Ended, Entry, GoesBack
+from perdure._runtime.attempts import Attempt, Plan, TaskKey, key_of
+from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.line import Line
+from perdure._runtime.pulse import Pulse
 from perdure._runtime.threads import Threads
-from perdure._types import duration_us, idempotency_key
-from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
+from perdure._types import duration_us
+from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
-
-if TYPE_CHECKING:
-    from perdure._definitions import Activity
 
 _log = logging.getLogger("perdure.runtime")
 _encode = msgspec.json.Encoder().encode
@@ -34,92 +34,6 @@ _ONE_ATTEMPT = WirePolicy()
 
 UNKNOWN_DELAY_US = 1_000_000
 """How long an activity that this worker does not have is left to others before it is looked at again."""
-
-TaskKey = tuple[int, int, int]
-
-
-def key_of(task: ClaimedTask) -> TaskKey:
-    """What names a task."""
-    return (task.incarnation, task.execution, task.event)
-
-
-class Attempt:
-    """An activity that runs now."""
-
-    __slots__ = ("_context", "_plan", "cancelled", "deadline_us", "has_begun", "key", "limit", "runner", "task")
-
-    def __init__(self, task: ClaimedTask, key: TaskKey) -> None:
-        self.task = task
-        self.key = key
-        self.runner: asyncio.Task[None] | None = None
-        self.has_begun = False
-        self.cancelled = False
-        self.limit: asyncio.Timeout | None = None
-        self.deadline_us: int | None = None
-        self._context: ActivityContext | None = None
-
-    def is_wanted_no_more(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
-        """Whether a cancellation came from us or from its time limit; one of the activity's own making is a failure."""
-        return self.cancelled or closing or (self.limit is not None and self.limit.expired())
-
-    def interrupt(self, why: str) -> None:
-        """Cancel what runs. A task that is cancelled before its first step never runs: it sees for itself, then."""
-        if self.runner is not None and self.has_begun:
-            self.runner.cancel(why)
-
-    def is_cancelled(self) -> bool:
-        """Whether its outcome is no longer wanted."""
-        return self.cancelled
-
-    def idempotency_key(self) -> str:
-        """The same for every attempt and delivery of this task."""
-        task = self.task
-        return idempotency_key(task.incarnation, task.execution, task.event)
-
-    def follow(self, plan: "Plan") -> None:
-        """Make `context` the context of what is called from here on."""
-        self._plan = plan
-        current_activity_context.set(self.context)
-
-    def context(self) -> ActivityContext:
-        """What the activity is told; made when it is first asked for."""
-        if self._context is None:
-            task, plan = self.task, self._plan
-            self._context = ActivityContext(
-                instance_id=task.instance_id,
-                execution_id=task.execution,
-                orchestration_name=task.orchestration_name,
-                orchestration_version=task.orchestration_version,
-                activity_name=plan.name,
-                attempt=task.attempt,
-                deliveries=task.deliveries,
-                idempotency_key=self.idempotency_key,
-                scheduled_at_us=task.scheduled_at,
-                deadline_us=self.deadline_us,
-                services=plan.services,
-                is_cancelled=self.is_cancelled,
-            )
-        return self._context
-
-
-class Plan:
-    """What is known of an activity before it is called: looked up once, not at every call."""
-
-    __slots__ = ("decode", "encode", "invoke", "is_async", "name", "services", "takes_ctx", "what")
-
-    invoke: Callable[[Sequence[Any]], Any]
-
-    def __init__(self, activity: "Activity[..., Any]", services: ActivityServices) -> None:
-        self.name = activity.name
-        self.services = services
-        self.is_async = activity.is_async
-        self.takes_ctx = activity.takes_ctx
-        self.decode = activity.inputs_codec.decode
-        self.encode = activity.result_codec.encode
-        self.invoke: Callable[..., Any] = (
-            _directly(activity) if activity.is_async and not activity.needs_instance else activity.invoke
-        )
-        self.what = f"result of activity {activity.name}"
 
 
 class Activities:
@@ -147,10 +61,11 @@ class Activities:
         self._outbox: list[Entry] = []
         self._plans: dict[str, Plan] = {}
         self._unwanted: set[TaskKey] = set()
+        self._stopped: set[TaskKey] = set()
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self._loop = asyncio.get_running_loop()
+        self.loop = self._loop = asyncio.get_running_loop()
         # Each attempt gets a copy of its own: a slot that is passed on must not hand on what the last one has set.
         self._variables = contextvars.copy_context()
         self._threads = Threads(threads, "perdure-activity", self._loop)
@@ -180,7 +95,10 @@ class Activities:
                 self._unwanted.discard(key)
                 self._report(GoesBack(task, _release(task)))
                 continue
-            attempt = self._running[key] = Attempt(task, key)
+            attempt = self._running[key] = Attempt(task, key, self)
+            if self._stopped and key in self._stopped:
+                self._stopped.discard(key)
+                attempt.stopped = True
             runner = self._loop.create_task(self._run(attempt), name=task.name, context=self._variables.copy())
             attempt.runner = runner
         if not self._waiting and not self._running:
@@ -196,8 +114,24 @@ class Activities:
             attempt.cancelled = True
             attempt.interrupt("the orchestration no longer wants this activity")
         if self._unwanted:
-            waiting = {key_of(task) for task in self._waiting}
-            self._unwanted &= waiting
+            self._unwanted &= {key_of(task) for task in self._waiting}
+
+    def stop(self, keys: list[TaskKey]) -> None:
+        """These shall end, and their outcomes are wanted."""
+        for key in keys:
+            attempt = self._running.get(key)
+            if attempt is None:
+                self._stopped.add(key)
+            else:
+                attempt.stop()
+        if self._stopped:
+            self._stopped &= {key_of(task) for task in self._waiting}
+
+    def say(self, task: ClaimedTask, details: bytes) -> None:
+        """Have an activity's progress written."""
+        self._report(
+            Says(TaskBeat(incarnation=task.incarnation, execution=task.execution, event=task.event, details=details))
+        )
 
     def keep(self, waiting_max: int) -> None:
         """Give back what waits for a slot, but for so many: others may have one."""
@@ -217,18 +151,16 @@ class Activities:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
             if attempt.cancelled:
                 entry = GoesBack(task, _release(task))
+            elif attempt.stopped or task.stopped:
+                entry = _stopped(task, asyncio.CancelledError("it was stopped before it began"))
             elif plan is None:
                 entry = self._unknown(task)
-            elif task.retry is None and task.deadline is None and task.start_by is None:
+            elif task.retry is None and task.deadline is None and task.start_by is None and plan.silence_s is None:
                 entry = await self._attempt(attempt, plan)
             else:
                 entry = await self._limited(attempt, plan)
         except asyncio.CancelledError as error:
-            if attempt.cancelled or self._closed:
-                entry = GoesBack(task, _release(task))
-            else:
-                # By its own hand: handed back, it would do it again and again.
-                entry = self._failed(task, error, timed_out=False)
+            entry = self._cancelled(attempt, error)
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
             _log.exception("the engine failed to run %s", task.name)
             # A damaged row is as damaged at the next attempt, and so may be the policy that would ask for one.
@@ -236,11 +168,28 @@ class Activities:
         self._running.pop(attempt.key, None)
         # The task's variables lead to the attempt: without this only the garbage collector would part them.
         attempt.runner = None
+        if attempt.pulse is not None:
+            entry = _with_last_words(entry, attempt.unsaid())
+            attempt.pulse.end()
         self._report(entry)
         if self._waiting:
             self._fill()
         elif not self._running:
             self._idle.set()
+
+    def _cancelled(self, attempt: Attempt, error: BaseException) -> Entry:
+        """An activity that ended by a cancellation: whose it was decides what becomes of it."""
+        task = attempt.task
+        if attempt.cancelled:
+            return GoesBack(task, _release(task))
+        if attempt.stopped:
+            return _stopped(task, error)
+        if attempt.silent:
+            return self._failed(task, TimeoutError("it said nothing for its heartbeat_timeout"), timed_out=True)
+        if self._closed:
+            return GoesBack(task, _release(task))
+        # By its own hand: handed back, it would do it again and again.
+        return self._failed(task, error, timed_out=False)
 
     def _unknown(self, task: ClaimedTask) -> Entry:
         """An activity that this worker does not have: it was claimed because its time is over, or by mistake."""
@@ -262,12 +211,17 @@ class Activities:
         return plan
 
     async def _limited(self, attempt: Attempt, plan: "Plan") -> Entry:
-        """An attempt that has a policy or a deadline."""
+        """An attempt that has a policy, a deadline, or a limit to its silence."""
         task = attempt.task
         policy = _policy(task)
         limit_us, overdue = self._limit(task, policy)
         if overdue is not None:
             return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
+        if plan.silence_s is not None:
+            pulse = attempt.measured()
+            if plan.is_async:
+                pulse.beat(None)
+            pulse.limit_silence(plan.silence_s, attempt.fall_silent)
         if limit_us is None:
             return await self._attempt(attempt, plan)
         try:
@@ -289,10 +243,10 @@ class Activities:
             if plan.is_async:
                 value = await plan.invoke(arguments)
             else:
-                call = partial(contextvars.copy_context().run, _plain, plan.invoke, arguments)
+                call = partial(contextvars.copy_context().run, _plain, plan.invoke, arguments, attempt.pulse)
                 value = await self._threads.call(call)
         except asyncio.CancelledError as error:
-            if attempt.is_wanted_no_more(self._closed):
+            if attempt.is_to_end(self._closed):
                 raise
             return self._failed(task, error, timed_out=False)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is a failure of this attempt and of nothing else
@@ -398,18 +352,30 @@ class Activities:
         self._hurried.set()
 
 
-def _directly(activity: "Activity[..., Any]") -> Callable[[Sequence[Any]], Any]:
-    """What `activity.invoke` does for an `async def` that can run, without asking at every call whether it is one."""
-    fn = activity.fn
-    return lambda arguments: fn(*arguments)
-
-
-def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...], pulse: Pulse | None) -> Any:
+    if pulse is not None:
+        pulse.beat(None)
     # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
     try:
         return invoke(arguments)
     except (StopIteration, SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error
+
+
+def _stopped(task: ClaimedTask, error: BaseException) -> Entry:
+    """An activity that ended because it was asked to, and whose orchestration waits for that."""
+    info = error_info_from_exception(error, attempts=task.attempt)
+    outcome = ActivityOutcome(
+        execution=task.execution, source=task.event, error=info, attempts=task.attempt, stopped=True
+    )
+    return Ended(task, outcome)
+
+
+def _with_last_words(entry: Entry, details: bytes | None) -> Entry:
+    """The same, with what the activity said last, which whoever runs it next shall know."""
+    if details is None or not isinstance(entry, GoesBack):
+        return entry
+    return GoesBack(entry.task, replace(entry.item, details=details))
 
 
 def _policy(task: ClaimedTask) -> WirePolicy:

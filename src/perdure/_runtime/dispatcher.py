@@ -28,8 +28,9 @@ from perdure._runtime.after import (
 )
 from perdure._runtime.culprits import ChokedError, Culprits, Part, unknown
 from perdure._runtime.hands import Hands, Settings
-from perdure._runtime.inbox import Ended, Entry, GoesBack
+from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.live import Arrival, Live, Prepared
+from perdure._runtime.lookout import Lookout
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
 from perdure._runtime.watches import Watches
@@ -90,6 +91,7 @@ class Engine:
             holding=self._orchestrations,
         )
         self._watches = Watches(storage, self._orchestrations.by_id)
+        self._lookout = Lookout(storage, hands)
         self._claim_wanted = True
         self.next_due: int | None = None
         self.next_look = 0
@@ -228,7 +230,10 @@ class Engine:
             elif isinstance(entry, GoesBack):
                 self.busy -= 1
                 self._items.append(entry.item)
+                self._lookout.left(entry.task)
                 self._claim_wanted = True
+            elif isinstance(entry, Says):
+                self._items.append(entry.item)
             elif isinstance(entry, Request):
                 self._request(entry)
             elif isinstance(entry, Watch):
@@ -239,6 +244,8 @@ class Engine:
     def _ended(self, entry: Ended) -> None:
         self.busy -= 1
         task = entry.task
+        if self._lookout.tasks:
+            self._lookout.left(task)
         if self._orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
@@ -270,6 +277,7 @@ class Engine:
             if has_changed(self._storage):
                 self._claim_wanted = True
                 self._watches.look()
+                self._lookout.look(self._worker)
                 if self._watches:
                     self._fast_until = now + FAST_FOR_US
         if now >= self._next_safety or (self.next_due is not None and self._storage.now() >= self.next_due):
@@ -287,6 +295,7 @@ class Engine:
                 self._claim_wanted = True
             # Our own writes are no foreign change, and this one may have held an instance that somebody watches.
             self._watches.look()
+            self._lookout.look(self._worker)
             self._find_others()
         except StorageError as error:
             _log.warning("maintenance is put off: %s", error)
@@ -371,6 +380,7 @@ class Engine:
         if committed.work is not None:
             self._take_work(committed.work)
             tasks += committed.work.tasks
+            self._lookout.took(committed.work.tasks)
         if tasks:
             self.busy += len(tasks)
             self._hands.start(tasks)
@@ -388,6 +398,7 @@ class Engine:
         self._requests += requests
         self._requests += self._orchestrations.drop_all()
         self._items.clear()
+        self._lookout.tasks.clear()
         self._reserved = 0
         pause = RETRY_STORAGE_US
         while not self.leaving:
@@ -450,6 +461,9 @@ class Engine:
                 tasks.append(claimed(live, item, task, now))
         if gone:
             self._hands.cancel([(item.incarnation, item.execution, event) for event in gone])
+        if item.tasks_stopped:
+            self._hands.stop([(item.incarnation, item.execution, event) for event in item.tasks_stopped])
+            self._claim_wanted = True
         if item.timers:
             soonest = min(fire_at for _, fire_at in item.timers)
             self.next_due = soonest if self.next_due is None else min(self.next_due, soonest)

@@ -22,6 +22,10 @@ class Hands(Protocol):
         """Give back what waits for a slot, but for so many."""
         ...
 
+    def stop(self, keys: list[tuple[int, int, int]]) -> None:
+        """These shall end, and their outcomes are wanted."""
+        ...
+
     def flush(self) -> None:
         """The round is over: carry over what was said in it, to whoever waits for an answer too."""
         ...

@@ -5,7 +5,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from perdure._client.requests import Call, Request, Watch
-from perdure._work import ActivityOutcome, ClaimedTask, TaskRelease, TaskRetry
+from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry
 
 
 class Ended(Struct, frozen=True, eq=False, gc=False):
@@ -22,4 +22,10 @@ class GoesBack(Struct, frozen=True, eq=False, gc=False):
     item: TaskRetry | TaskRelease
 
 
-Entry: TypeAlias = Request | Watch | Call | Ended | GoesBack
+class Says(Struct, frozen=True, eq=False, gc=False):
+    """An activity that runs has said how far it is."""
+
+    item: TaskBeat
+
+
+Entry: TypeAlias = Request | Watch | Call | Ended | GoesBack | Says

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from perdure._client import Client, EngineClient
 from perdure._client.requests import Call, ThreadInbox
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
-from perdure._runtime.activities import Activities, TaskKey
+from perdure._runtime.activities import Activities
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from perdure._registry import Registry
+    from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
     from perdure._work import ClaimedTask
 
@@ -50,6 +51,9 @@ class _LoopHands:
 
     def cancel(self, keys: list[TaskKey]) -> None:
         self._bridge.post(self._activities.cancel, keys)
+
+    def stop(self, keys: list[TaskKey]) -> None:
+        self._bridge.post(self._activities.stop, keys)
 
     def keep(self, waiting_max: int) -> None:
         self._bridge.post(self._activities.keep, waiting_max)

@@ -25,7 +25,7 @@ class Start(Message, frozen=True, tag="start"):
 
 
 class ActivityOutcome(Message, frozen=True, tag="act"):
-    """An activity ended: with a result, or with an error and no attempts left."""
+    """An activity ended: with a result, with an error and no attempts left, or because it was stopped."""
 
     execution: int
     source: int
@@ -33,6 +33,7 @@ class ActivityOutcome(Message, frozen=True, tag="act"):
     error: ErrorInfo | None = None
     attempts: int = 1
     timed_out: bool = False
+    stopped: bool = False
 
 
 class TimerDue(Message, frozen=True, tag="tim"):

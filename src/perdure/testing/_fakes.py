@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._core.loop import timer_us
 from perdure._definitions import Activity
-from perdure._runtime.activities import Activities, Plan
+from perdure._runtime.activities import Activities
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from perdure._runtime.activities import Attempt, TaskKey
+    from perdure._runtime.attempts import Attempt, Plan, TaskKey
     from perdure.testing._clock import ManualClock
 
 _here: ContextVar[FakeTime | None] = ContextVar("perdure_fake_time", default=None)
@@ -140,6 +140,8 @@ class FakingActivities(Activities):
         if plan is not None and fake is not None:
             plan.takes_ctx = False
             plan.is_async = True
+            # It has no heart.
+            plan.silence_s = None
             plan.invoke = partial(_call_fake, fake)
         return plan
 

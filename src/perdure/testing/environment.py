@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from perdure._definitions import Activity, Orchestration
     from perdure._registry import Registry
-    from perdure._runtime.activities import Activities, TaskKey
+    from perdure._runtime.activities import Activities
+    from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
     from perdure._types import Duration
     from perdure._work import ClaimedTask
@@ -84,6 +85,9 @@ class _Hands:
 
     def cancel(self, keys: list[TaskKey]) -> None:
         self._activities.cancel(keys)
+
+    def stop(self, keys: list[TaskKey]) -> None:
+        self._activities.stop(keys)
 
     def keep(self, waiting_max: int) -> None:
         self._activities.keep(waiting_max)

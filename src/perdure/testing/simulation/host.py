@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure import _work as work
-    from perdure._runtime.activities import TaskKey
+    from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
     from perdure.testing.simulation.world import World
 
@@ -95,6 +95,9 @@ class _Hands:
 
     def cancel(self, keys: list[TaskKey]) -> None:
         self._orders.append((self._host.activities.cancel, keys))
+
+    def stop(self, keys: list[TaskKey]) -> None:
+        self._orders.append((self._host.activities.stop, keys))
 
     def keep(self, waiting_max: int) -> None:
         self._orders.append((self._host.activities.keep, waiting_max))

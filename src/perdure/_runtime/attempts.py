@@ -1,0 +1,158 @@
+"""One attempt of an activity, and what is known of its activity before it is called."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure._context import ActivityContext, ActivityServices, Progress, current_activity_context
+from perdure._runtime.pulse import Desk, Pulse, read_details
+from perdure._types import duration_us, idempotency_key
+from perdure._work import ClaimedTask
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from perdure._definitions import Activity
+
+TaskKey = tuple[int, int, int]
+
+
+def key_of(task: ClaimedTask) -> TaskKey:
+    """What names a task."""
+    return (task.incarnation, task.execution, task.event)
+
+
+class Plan:
+    """What is known of an activity before it is called: looked up once, not at every call."""
+
+    __slots__ = ("decode", "encode", "invoke", "is_async", "name", "services", "silence_s", "takes_ctx", "what")
+
+    invoke: Callable[[Sequence[Any]], Any]
+
+    def __init__(self, activity: "Activity[..., Any]", services: ActivityServices) -> None:
+        self.name = activity.name
+        self.services = services
+        self.is_async = activity.is_async
+        self.takes_ctx = activity.takes_ctx
+        self.decode = activity.inputs_codec.decode
+        self.encode = activity.result_codec.encode
+        self.invoke: Callable[..., Any] = (
+            _directly(activity) if activity.is_async and not activity.needs_instance else activity.invoke
+        )
+        self.what = f"result of activity {activity.name}"
+        silence = activity.heartbeat_timeout
+        self.silence_s = None if silence is None else duration_us(silence, "heartbeat_timeout") / 1e6
+
+
+def _directly(activity: "Activity[..., Any]") -> Callable[[Sequence[Any]], Any]:
+    """What `activity.invoke` does for an `async def` that can run, without asking at every call whether it is one."""
+    fn = activity.fn
+    return lambda arguments: fn(*arguments)
+
+
+class Attempt(Progress):
+    """An activity that runs now."""
+
+    __slots__ = (
+        "_context", "_desk", "_plan", "cancelled", "deadline_us", "has_begun", "key", "limit", "pulse", "runner",
+        "silent", "stopped", "task",
+    )  # fmt: skip
+
+    def __init__(self, task: ClaimedTask, key: TaskKey, desk: Desk) -> None:
+        self.task = task
+        self.key = key
+        self.runner: asyncio.Task[None] | None = None
+        self.has_begun = False
+        self.cancelled = False
+        """Its outcome is no longer wanted."""
+        self.stopped = False
+        """It shall end, and its outcome is wanted."""
+        self.silent = False
+        """It has said nothing for longer than it may."""
+        self.limit: asyncio.Timeout | None = None
+        self.deadline_us: int | None = None
+        self.pulse: Pulse | None = None
+        self._desk = desk
+        self._context: ActivityContext | None = None
+
+    def is_to_end(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
+        """Whether a cancellation came from us or from a time limit; one of the activity's own making is a failure."""
+        return (
+            self.cancelled
+            or self.stopped
+            or self.silent
+            or closing
+            or (self.limit is not None and self.limit.expired())
+        )
+
+    def interrupt(self, why: str) -> None:
+        """Cancel what runs. A task that is cancelled before its first step never runs: it sees for itself, then."""
+        if self.runner is not None and self.has_begun:
+            self.runner.cancel(why)
+
+    def stop(self) -> None:
+        """Let it hear that it shall end, and wait until it has: in a thread it hears when it asks."""
+        self.stopped = True
+        if self.has_begun and self._plan.is_async:
+            self.interrupt("the orchestration wants this activity to end")
+
+    def fall_silent(self) -> None:
+        """It has said nothing for too long."""
+        self.silent = True
+        self.interrupt("it has said nothing for longer than its heartbeat_timeout")
+
+    def is_cancelled(self) -> bool:
+        """Whether it shall end, or has ended for the engine, as a thread may have that goes on after its time limit."""
+        return self.cancelled or self.stopped or self.runner is None
+
+    def idempotency_key(self) -> str:
+        """The same for every attempt and delivery of this task."""
+        task = self.task
+        return idempotency_key(task.incarnation, task.execution, task.event)
+
+    # -- progress --------------------------------------------------------------------------------------------------
+
+    def beat(self, details: object) -> None:
+        """It lives, and this is how far it is; from any thread."""
+        self.measured().beat(details)
+
+    def last(self, type_: Any) -> Any:
+        """What the attempt before this one said last."""
+        return read_details(self.task.details, type_, self.task.name)
+
+    def measured(self) -> Pulse:
+        """Its pulse, made when it is first felt."""
+        if self.pulse is None:
+            self.pulse = Pulse(self.task, self._desk)
+        return self.pulse
+
+    def unsaid(self) -> bytes | None:
+        """What it has said last, if the store has not heard it."""
+        return None if self.pulse is None else self.pulse.take()
+
+    # -- context ---------------------------------------------------------------------------------------------------
+
+    def follow(self, plan: Plan) -> None:
+        """Make `context` the context of what is called from here on."""
+        self._plan = plan
+        current_activity_context.set(self.context)
+
+    def context(self) -> ActivityContext:
+        """What the activity is told; made when it is first asked for."""
+        if self._context is None:
+            task, plan = self.task, self._plan
+            self._context = ActivityContext(
+                instance_id=task.instance_id,
+                execution_id=task.execution,
+                orchestration_name=task.orchestration_name,
+                orchestration_version=task.orchestration_version,
+                activity_name=plan.name,
+                attempt=task.attempt,
+                deliveries=task.deliveries,
+                idempotency_key=self.idempotency_key,
+                scheduled_at_us=task.scheduled_at,
+                deadline_us=self.deadline_us,
+                services=plan.services,
+                is_cancelled=self.is_cancelled,
+                progress=self,
+            )
+        return self._context

@@ -1,0 +1,54 @@
+"""Activities that run here for orchestrations that may be elsewhere: what is decided of them there is heard here."""
+
+import logging
+from collections.abc import Iterable
+
+from perdure._runtime.attempts import TaskKey, key_of
+from perdure._runtime.hands import Hands
+from perdure._work import ClaimedTask, Standing
+from perdure.errors import StorageError
+from perdure.storage.base import Storage
+
+_log = logging.getLogger("perdure.runtime")
+
+
+class Lookout:
+    """The activities that this worker has claimed. Those that its own turns have born hear from these turns."""
+
+    def __init__(self, storage: Storage, hands: Hands) -> None:
+        self._storage = storage
+        self._hands = hands
+        self.tasks: dict[TaskKey, bool] = {}
+        """Whether each has been told to stop."""
+
+    def took(self, tasks: Iterable[ClaimedTask]) -> None:
+        """These run here now."""
+        self.tasks.update((key_of(task), task.stopped) for task in tasks)
+
+    def left(self, task: ClaimedTask) -> None:
+        """It runs here no more."""
+        self.tasks.pop(key_of(task), None)
+
+    def look(self, worker: int) -> None:
+        """Ask the store how they stand, and tell those that shall end."""
+        if not self.tasks:
+            return
+        keys = list(self.tasks)
+        try:
+            standings = self._storage.standings(worker, keys)
+        except StorageError as error:
+            _log.warning("could not look whether activities are still wanted: %s", error)
+            return
+        gone = [key for key, standing in zip(keys, standings, strict=True) if standing is Standing.GONE]
+        stopped = [
+            key
+            for key, standing in zip(keys, standings, strict=True)
+            if standing is Standing.STOPPED and not self.tasks[key]
+        ]
+        if gone:
+            self._hands.cancel(gone)
+        if stopped:
+            self._hands.stop(stopped)
+        for key in gone:
+            del self.tasks[key]
+        self.tasks.update(dict.fromkeys(stopped, True))
