@@ -11,6 +11,10 @@ from perdure.cli.store import Store
 ON_A_STORE = [
     ("list",),
     ("workers",),
+    ("tree", "a"),
+    ("executions", "a"),
+    ("count",),
+    ("queues",),
     ("show", "a"),
     ("history", "a"),
     ("wait", "a"),

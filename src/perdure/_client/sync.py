@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Coroutine, Iterator
     from types import TracebackType
+    from typing import Unpack
 
+    from perdure._client.figures import ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+    from perdure._client.filters import InstanceFilter
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
     from perdure._client.workers import WorkerStatus
@@ -162,9 +165,27 @@ class SyncClient:
         """Delete a closed instance and its descendants."""
         return self.call(self._client.delete(instance_id, force=force))
 
-    def list_instances(self, **filters: Any) -> Page[InstanceStatus[Any]]:
+    def list_instances(
+        self, *, limit: int = 100, after: str | None = None, **filters: Unpack[InstanceFilter]
+    ) -> Page[InstanceStatus[Any]]:
         """One page of instances."""
-        return self.call(self._client.list_instances(**filters))
+        return self.call(self._client.list_instances(limit=limit, after=after, **filters))
+
+    def count_instances(self, **filters: Unpack[InstanceFilter]) -> list[InstanceCount]:
+        """How many instances there are, by orchestration and status."""
+        return self.call(self._client.count_instances(**filters))
+
+    def get_tree(self, instance_id: str, /) -> InstanceTree:
+        """An instance and everything below it."""
+        return self.call(self._client.get_tree(instance_id))
+
+    def list_executions(self, instance_id: str, /) -> list[ExecutionStatus]:
+        """The executions of an instance."""
+        return self.call(self._client.list_executions(instance_id))
+
+    def get_queues(self) -> QueueDepths:
+        """What waits in the store."""
+        return self.call(self._client.get_queues())
 
     def list_workers(self) -> list[WorkerStatus]:
         """The workers of the store."""

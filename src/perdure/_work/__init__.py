@@ -11,7 +11,6 @@ from perdure._work.answers import ClaimedTask as ClaimedTask
 from perdure._work.answers import Committed as Committed
 from perdure._work.answers import InstanceRecord as InstanceRecord
 from perdure._work.answers import Outcome as Outcome
-from perdure._work.answers import Query as Query
 from perdure._work.answers import Refusal as Refusal
 from perdure._work.answers import Refused as Refused
 from perdure._work.answers import Standing as Standing
@@ -48,3 +47,8 @@ from perdure._work.messages import Terminate as Terminate
 from perdure._work.messages import TimerDue as TimerDue
 from perdure._work.messages import decode_message as decode_message
 from perdure._work.messages import encode_message as encode_message
+from perdure._work.overview import Depths as Depths
+from perdure._work.overview import ExecutionRecord as ExecutionRecord
+from perdure._work.overview import InstanceCount as InstanceCount
+from perdure._work.overview import Query as Query
+from perdure._work.overview import TaskDepth as TaskDepth

@@ -1,7 +1,7 @@
 """Answers: what comes back from storage, and what can be asked of it."""
 
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -164,14 +164,3 @@ class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     lease_until: int
     orchestrations: tuple[str, ...] = ()
     activities: tuple[str, ...] = ()
-
-
-class Query(Struct, frozen=True, kw_only=True):
-    """A filter for instances; every given field must match. Ordered by incarnation, newest first."""
-
-    statuses: tuple[Status, ...] = ()
-    name: str | None = None
-    version: str | None = None
-    attributes: dict[str, Any] = {}
-    limit: int = 100
-    after: str | None = None

@@ -31,7 +31,18 @@ Words that the contract uses:
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
+from perdure._work import (
+    Batch,
+    Committed,
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Query,
+    Standing,
+    WorkerRecord,
+)
 from perdure.errors import UsageError
 
 LEASE_US = 10_000_000
@@ -221,6 +232,25 @@ class Inspector(Protocol):
         Raises:
             UsageError: `after` is no key of a page.
         """
+        ...
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status, in that order; `limit` and `after` mean nothing here."""
+        ...
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, at most so many: those nearest to it first, then by incarnation.
+
+        Empty when there is no such instance.
+        """
+        ...
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions of an instance that have a history in the store, in order."""
+        ...
+
+    def depths(self) -> Depths:
+        """What waits in the store now. Reads all that waits, so it is not for a tight loop."""
         ...
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:

@@ -7,7 +7,18 @@ from functools import partial
 from typing import TypeVar
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
+from perdure._work import (
+    Batch,
+    Committed,
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Query,
+    Standing,
+    WorkerRecord,
+)
 from perdure.errors import ForkedError, StorageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -295,6 +306,26 @@ class PostgresStorage:
         """One page and the key of the next, None at the end."""
         self._refuse_fork()
         return inspector.find(self._readers, query)
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status."""
+        self._refuse_fork()
+        return inspector.count(self._readers, query)
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, those nearest to it first."""
+        self._refuse_fork()
+        return inspector.family(self._readers, instance_id, limit)
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions that have a history, in order."""
+        self._refuse_fork()
+        return inspector.executions(self._readers, incarnation)
+
+    def depths(self) -> Depths:
+        """What waits now."""
+        self._refuse_fork()
+        return inspector.depths(self._readers, self.now())
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

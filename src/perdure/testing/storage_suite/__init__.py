@@ -21,7 +21,7 @@ from perdure.testing.storage_suite.deletion import Deletion
 from perdure.testing.storage_suite.delivery import Delivery
 from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
-from perdure.testing.storage_suite.inspection import CustomStatus, Finding, Reading
+from perdure.testing.storage_suite.inspection import CustomStatus, Figures, Finding, Reading
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
@@ -50,6 +50,7 @@ class StorageSuite(
     Deletion,
     Delivery,
     Fencing,
+    Figures,
     Finding,
     Holds,
     Messages,
