@@ -30,7 +30,7 @@ class Refusal(StrEnum):
 
 
 class Applied(Struct, frozen=True, gc=False, kw_only=True):
-    """The item landed. `existing`: the start found this instance and used it; `count`: instances deleted."""
+    """The item landed. `existing`: the start found and used this instance; `count`: instances or executions gone."""
 
     existing: "InstanceRecord | None" = None
     skipped: tuple[str, ...] = ()

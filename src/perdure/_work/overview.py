@@ -77,3 +77,28 @@ class Depths(Struct, frozen=True, gc=False, kw_only=True):
     ready_since: int | None = None
     held_since: int | None = None
     tasks: tuple[TaskDepth, ...] = ()
+
+
+class Scan(Struct, frozen=True, gc=False, kw_only=True):
+    """A look at the `rows_max` instances behind incarnation `after`, for what need not be kept any more.
+
+    A root's time is over when it completed before `completed_before`, or failed or was ended before `ended_before`;
+    `executions` is how many executions of an instance are kept. None keeps all.
+    """
+
+    after: int
+    rows_max: int
+    completed_before: int | None = None
+    ended_before: int | None = None
+    executions: int | None = None
+
+
+class Lapsed(Struct, frozen=True, gc=False, kw_only=True):
+    """What such a look found, as (id, incarnation) in order of incarnation: roots, and instances with old executions.
+
+    `last` is the incarnation up to which it looked, None at the end of all instances.
+    """
+
+    roots: tuple[tuple[str, int], ...] = ()
+    overlong: tuple[tuple[str, int], ...] = ()
+    last: int | None = None

@@ -39,7 +39,9 @@ from perdure._work import (
     HistoryRow,
     InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
+    Scan,
     Standing,
     WorkerRecord,
 )
@@ -167,7 +169,7 @@ class Storage(Protocol):
         """Apply the items in order, then claim; all in one transaction. Durable when it returns.
 
         A worker without a row: its own items are refused as fenced and nothing is claimed (`work` is None); the items
-        of clients that came along (start, deliver, delete) are judged as always.
+        of clients that came along (`ClientItem`) are judged as always.
 
         Claimed are instances without owner, or owned by this worker, that have due messages or timers: pending and
         running ones whose name and version (or name alone while the version is open) this worker has; held ones of
@@ -201,6 +203,10 @@ class Storage(Protocol):
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order; none for what is unknown."""
+        ...
+
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances; whoever deletes it is judged then as always."""
         ...
 
     def changed(self) -> bool:

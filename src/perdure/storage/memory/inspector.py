@@ -1,6 +1,6 @@
 """Reading the reference storage: filters, counts, trees, and what waits."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from perdure._types import Status
-from perdure._work import Depths, ExecutionRecord, InstanceCount, InstanceRecord, Query, TaskDepth
+from perdure._work import Depths, ExecutionRecord, InstanceCount, InstanceRecord, Lapsed, Query, Scan, TaskDepth
 from perdure.storage.memory.rows import InstanceRow, Tables
 
 
@@ -131,3 +131,29 @@ def _task_depths(tables: Tables, now: int) -> tuple[TaskDepth, ...]:
         )
         for name in sorted(known)
     )
+
+
+def lapsed(tables: Tables, scan: Scan) -> Lapsed:
+    """What need not be kept any more, among a few instances."""
+    first = bisect_right(tables.incarnations, scan.after)
+    seen = tables.incarnations[first : first + scan.rows_max]
+    rows = [tables.instances[incarnation] for incarnation in seen]
+    return Lapsed(
+        roots=tuple(_name_of(row) for row in rows if _is_over(tables, row.record, scan)),
+        overlong=tuple(_name_of(row) for row in rows if _has_past(row, scan.executions)),
+        last=seen[-1] if len(seen) == scan.rows_max else None,
+    )
+
+
+def _name_of(row: InstanceRow) -> tuple[str, int]:
+    return row.record.id, row.record.incarnation
+
+
+def _is_over(tables: Tables, record: InstanceRecord, scan: Scan) -> bool:
+    end = scan.completed_before if record.status is Status.COMPLETED else scan.ended_before
+    is_child = record.parent is not None and record.parent.incarnation in tables.instances
+    return record.status.is_closed and not is_child and end is not None and record.updated_at < end
+
+
+def _has_past(row: InstanceRow, kept: int | None) -> bool:
+    return kept is not None and any(execution <= row.record.execution - kept for execution in row.history)

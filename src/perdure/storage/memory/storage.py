@@ -18,14 +18,16 @@ from perdure._work import (
     HistoryRow,
     InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
+    Scan,
     Standing,
     WorkerRecord,
 )
 from perdure.storage.base import LEASE_US, page_key, parse_page_key
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
-from perdure.storage.memory.inspector import count, depths, executions, family, matching
+from perdure.storage.memory.inspector import count, depths, executions, family, lapsed, matching
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
 from perdure.storage.memory.unknown import hold_unknown
@@ -170,6 +172,11 @@ class MemoryStorage:
         with self._memory.lock:
             row = self._memory.tables.instances.get(incarnation)
             return [] if row is None else list(row.history.get(execution, ()))
+
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances."""
+        with self._memory.lock:
+            return lapsed(self._memory.tables, scan)
 
     def changed(self) -> bool:
         """Whether another handle has committed since the last call of `changed`."""

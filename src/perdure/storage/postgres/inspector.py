@@ -13,7 +13,9 @@ from perdure._work import (
     HistoryRow,
     InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
+    Scan,
     Standing,
     TaskDepth,
     WorkerRecord,
@@ -151,6 +153,17 @@ def depths(readers: Readers, now: int) -> Depths:
             TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
             for name, waiting, delayed, running, since in tasks
         ),
+    )
+
+
+def lapsed(readers: Readers, scan: Scan) -> Lapsed:
+    """What need not be kept any more, among a few instances."""
+    values = (scan.after, scan.rows_max, scan.completed_before, scan.ended_before, scan.executions)
+    [rows] = readers.read([("lapsed", [bigint(value) for value in values])])
+    return Lapsed(
+        roots=tuple((id_, incarnation) for id_, incarnation, is_over, _ in rows if is_over),
+        overlong=tuple((id_, incarnation) for id_, incarnation, _, has_past in rows if has_past),
+        last=rows[-1][1] if len(rows) == scan.rows_max else None,
     )
 
 

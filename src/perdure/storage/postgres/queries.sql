@@ -207,6 +207,18 @@ DELETE FROM perdure.history WHERE incarnation = ANY($1::bigint[]);
 -- And the keys of what was sent to them.
 DELETE FROM perdure.dedup_keys WHERE incarnation = ANY($1::bigint[]);
 
+-- name: past_executions
+-- The executions of an instance up to $2 whose last turn was before $3, if that is given.
+SELECT execution FROM perdure.history
+WHERE incarnation = $1::bigint AND execution <= $2::bigint
+GROUP BY execution HAVING $3::bigint IS NULL OR MAX(at) < $3::bigint;
+
+-- name: delete_executions
+-- The histories of some executions.
+DELETE FROM perdure.history AS h
+USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
+WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
+
 -- name: clear_tasks
 -- The tasks of closed or deleted instances.
 DELETE FROM perdure.tasks WHERE incarnation = ANY($1::bigint[]);
@@ -923,6 +935,29 @@ SELECT r.*
 FROM (SELECT f.incarnation, f.depth FROM family AS f ORDER BY f.depth, f.incarnation LIMIT $2::bigint) AS p
 JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
 ORDER BY p.depth, p.incarnation;
+
+-- name: lapsed
+-- The $2 instances behind $1, each with whether it is a root that completed before $3 or ended otherwise before $4, and
+-- whether it has a history beyond $5 executions.
+SELECT
+    s.id, s.incarnation,
+    COALESCE(
+        (
+            (s.status = 'completed' AND s.changed_at < $3::bigint)
+            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < $4::bigint)
+        )
+        AND NOT EXISTS (SELECT 1 FROM perdure.instances AS p WHERE p.incarnation = s.parent_incarnation),
+        false
+    ),
+    s.execution > COALESCE($5::bigint, s.execution) AND EXISTS (
+        SELECT 1 FROM perdure.history AS h
+        WHERE h.incarnation = s.incarnation AND h.execution <= s.execution - $5::bigint
+    )
+FROM (
+    SELECT i.id, i.incarnation, i.status, i.changed_at, i.parent_incarnation, i.execution
+    FROM perdure.instances AS i WHERE i.incarnation > $1::bigint ORDER BY i.incarnation LIMIT $2::bigint
+) AS s
+ORDER BY s.incarnation;
 
 -- name: executions
 -- What is stored of each execution of an instance: execution, first at, last at, events, size.

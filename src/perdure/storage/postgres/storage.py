@@ -15,7 +15,9 @@ from perdure._work import (
     HistoryRow,
     InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
+    Scan,
     Standing,
     WorkerRecord,
 )
@@ -261,6 +263,11 @@ class PostgresStorage:
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return self.read_history(incarnation, execution)
+
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances."""
+        self._refuse_fork()
+        return inspector.lapsed(self._readers, scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`.

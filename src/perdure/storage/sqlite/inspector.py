@@ -12,7 +12,9 @@ from perdure._work import (
     HistoryRow,
     InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
+    Scan,
     Standing,
     TaskDepth,
 )
@@ -143,6 +145,18 @@ def read_standings(connection: Connection, worker: int, tasks: Sequence[tuple[in
     with connection.alone():
         answer = connection.execute(STATEMENTS["task_standings"], (encode_rows(tasks), worker)).get
     return [_STANDINGS[stopped] for stopped in decode_answer(answer)]
+
+
+def lapsed(connection: Connection, scan: Scan) -> Lapsed:
+    """What need not be kept any more, among a few instances."""
+    bindings = (scan.after, scan.rows_max, scan.completed_before, scan.ended_before, scan.executions)
+    with connection.alone():
+        count, last, roots, overlong = decode_answer(connection.execute(STATEMENTS["lapsed"], bindings).get)
+    return Lapsed(
+        roots=tuple(map(tuple, roots)),
+        overlong=tuple(map(tuple, overlong)),
+        last=last if count == scan.rows_max else None,
+    )
 
 
 def read_history(connection: Connection, incarnation: int, execution: int) -> list[HistoryRow]:

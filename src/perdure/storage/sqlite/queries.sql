@@ -372,6 +372,44 @@ FROM tree CROSS JOIN instances AS i ON i.incarnation = tree.incarnation;
 -- Instances, and by a trigger all that belongs to them.
 DELETE FROM instances WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 
+-- name: past_executions
+-- The executions of an instance up to ?2 whose last turn was before ?3, if that is given.
+SELECT json_group_array(execution)
+FROM (
+    SELECT execution FROM history WHERE incarnation = ?1 AND execution <= ?2
+    GROUP BY execution HAVING ?3 IS NULL OR max(at) < ?3
+);
+
+-- name: delete_executions
+-- The histories of some executions of an instance.
+DELETE FROM history WHERE incarnation = ?1 AND execution IN (SELECT value FROM jsonb_each(?2));
+
+-- name: lapsed
+-- Of the ?2 instances behind ?1: how many there are, the last of them, the roots that completed before ?3 or ended
+-- otherwise before ?4, and those that have a history beyond ?5 executions, as [id, incarnation].
+WITH seen AS MATERIALIZED (
+    SELECT incarnation, id, status, execution, parent_incarnation, changed_at
+    FROM instances WHERE incarnation > ?1 ORDER BY incarnation LIMIT ?2
+)
+SELECT json_array(
+    (SELECT count(*) FROM seen),
+    (SELECT max(incarnation) FROM seen),
+    json((
+        SELECT json_group_array(json_array(s.id, s.incarnation)) FROM seen AS s
+        WHERE (
+            (s.status = 'completed' AND s.changed_at < ?3)
+            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < ?4)
+        )
+        AND NOT EXISTS (SELECT 1 FROM instances AS p WHERE p.incarnation = s.parent_incarnation)
+    )),
+    json((
+        SELECT json_group_array(json_array(s.id, s.incarnation)) FROM seen AS s
+        WHERE s.execution > ?5 AND EXISTS (
+            SELECT 1 FROM history AS h WHERE h.incarnation = s.incarnation AND h.execution <= s.execution - ?5
+        )
+    ))
+);
+
 -- name: waiting
 -- The earliest message, timer, delayed task and deadline of a task, and whether a task is in line.
 SELECT json_array(

@@ -14,7 +14,9 @@ from perdure._work import (
     HistoryRow,
     InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
+    Scan,
     Standing,
     WorkerRecord,
 )
@@ -219,6 +221,10 @@ class SqliteStorage:
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return inspector.read_history(self._ready(), incarnation, execution)
+
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances."""
+        return inspector.lapsed(self._read(), scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`."""

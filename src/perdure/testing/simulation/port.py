@@ -144,6 +144,10 @@ class StorePort:
         """What waits."""
         return self._call("depths", self._store.depths)
 
+    def lapsed(self, scan: work.Scan, /) -> Any:
+        """What need not be kept."""
+        return self._call("lapsed", lambda: self._store.lapsed(scan))
+
     def workers(self) -> Any:
         """The registered workers."""
         return self._call("workers", self._store.workers)

@@ -17,7 +17,7 @@ The tests use pytest and no sleep; time is the `ManualClock` that `make` receive
 from perdure.testing.storage_suite.atomicity import Atomicity
 from perdure.testing.storage_suite.children import Children, RestartedParents
 from perdure.testing.storage_suite.creation import Conflicts, Creation
-from perdure.testing.storage_suite.deletion import Deletion
+from perdure.testing.storage_suite.deletion import Deletion, Lapsing, Pruning
 from perdure.testing.storage_suite.delivery import Delivery
 from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
@@ -53,11 +53,13 @@ class StorageSuite(
     Figures,
     Finding,
     Holds,
+    Lapsing,
     Messages,
     Moments,
     Outcomes,
     Ownership,
     Progress,
+    Pruning,
     Reading,
     RestartedParents,
     Stopping,
