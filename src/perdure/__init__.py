@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from perdure._client import (
         ActivityQueue,
         Client,
+        Deletion,
         Event,
         ExecutionStatus,
         InstanceCount,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
         WorkerStatus,
     )
     from perdure._client.sync import SyncClient
-    from perdure._runtime import Runtime
+    from perdure._runtime import Retention, Runtime
     from perdure._runtime.script import run
 
 __version__ = "0.1.0"
@@ -79,6 +80,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "ActivityQueue": "perdure._client",
     "Client": "perdure._client",
+    "Deletion": "perdure._client",
     "Event": "perdure._client",
     "ExecutionStatus": "perdure._client",
     "InstanceCount": "perdure._client",
@@ -88,6 +90,7 @@ _LAZY = {
     "OrchestrationHandle": "perdure._client",
     "Page": "perdure._client",
     "QueueDepths": "perdure._client",
+    "Retention": "perdure._runtime",
     "Runtime": "perdure._runtime",
     "SyncClient": "perdure._client.sync",
     "WorkerStatus": "perdure._client",
@@ -122,6 +125,7 @@ __all__ = [
     "ClientError",
     "ClosePolicy",
     "DatabaseCorruptError",
+    "Deletion",
     "DurableFuture",
     "Duration",
     "ErrorInfo",
@@ -163,6 +167,7 @@ __all__ = [
     "Registry",
     "ReplayMismatchError",
     "ResultTimeoutError",
+    "Retention",
     "RetryAfter",
     "RetryPolicy",
     "Runtime",

@@ -38,7 +38,13 @@ def test_a_document_has_the_fields_that_are_listed(perdure, worker, command):
 
 @pytest.mark.parametrize(
     "command",
-    [("raise", "open", "approved"), ("cancel", "open"), ("terminate", "open"), ("delete", "open", "--force")],
+    [
+        ("raise", "open", "approved"),
+        ("cancel", "open"),
+        ("terminate", "open"),
+        ("delete", "open", "--force"),
+        ("prune", "open", "--keep", "1"),
+    ],
     ids=lambda command: command[0],
 )
 def test_what_steers_lists_what_it_did(perdure, worker, command):

@@ -15,6 +15,8 @@ ON_A_STORE = [
     ("executions", "a"),
     ("count",),
     ("queues",),
+    ("purge", "--roots"),
+    ("prune", "a", "--keep", "1"),
     ("show", "a"),
     ("history", "a"),
     ("wait", "a"),

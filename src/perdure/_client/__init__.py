@@ -1,7 +1,7 @@
 """The client: starting, steering and reading instances. It knows no worker."""
 
 from perdure._client.client import Client, EngineClient
-from perdure._client.figures import ActivityQueue, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+from perdure._client.figures import ActivityQueue, Deletion, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
 from perdure._client.filters import InstanceFilter
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
@@ -10,6 +10,7 @@ from perdure._client.workers import WorkerStatus
 __all__ = [
     "ActivityQueue",
     "Client",
+    "Deletion",
     "EngineClient",
     "Event",
     "ExecutionStatus",

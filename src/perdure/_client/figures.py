@@ -96,6 +96,18 @@ class QueueDepths:
     activities: Sequence[ActivityQueue]
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a bulk delete did: root instances that went, instances in all, and roots that stayed.
+
+    A root stays when something below it is open, or when it had gone meanwhile.
+    """
+
+    roots: int
+    instances: int
+    skipped: int
+
+
 def counts_of(records: Sequence[work.InstanceCount]) -> list[InstanceCount]:
     """The counts as users see them."""
     return [InstanceCount(name=each.name, status=each.status, count=each.count) for each in records]

@@ -12,10 +12,11 @@ from perdure.errors import UsageError
 if TYPE_CHECKING:
     import os
     from collections.abc import Coroutine, Iterator
+    from datetime import datetime
     from types import TracebackType
     from typing import Unpack
 
-    from perdure._client.figures import ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+    from perdure._client.figures import Deletion, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
     from perdure._client.filters import InstanceFilter
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
@@ -164,6 +165,20 @@ class SyncClient:
     def delete(self, instance_id: str, /, *, force: bool = False) -> int:
         """Delete a closed instance and its descendants."""
         return self.call(self._client.delete(instance_id, force=force))
+
+    def delete_instances(self, *, force: bool = False, **filters: Unpack[InstanceFilter]) -> Deletion:
+        """Delete the root instances that match, with their descendants."""
+        return self.call(self._client.delete_instances(force=force, **filters))
+
+    def prune(self, instance_id: str, /, *, keep: int | None = None, before: datetime | None = None) -> int:
+        """Delete the histories of past executions of an instance."""
+        return self.call(self._client.prune(instance_id, keep=keep, before=before))
+
+    def prune_instances(
+        self, *, keep: int | None = None, before: datetime | None = None, **filters: Unpack[InstanceFilter]
+    ) -> int:
+        """The same for all instances that match."""
+        return self.call(self._client.prune_instances(keep=keep, before=before, **filters))
 
     def list_instances(
         self, *, limit: int = 100, after: str | None = None, **filters: Unpack[InstanceFilter]

@@ -32,6 +32,7 @@ from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.lookout import Lookout
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.retention import Retirement
 from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
 from perdure._runtime.watches import Watches
 from perdure.errors import ClientError, StorageError
@@ -67,6 +68,7 @@ class Engine:
         hands: Hands,
         settings: Settings,
         make_orchestrations: Callable[[Callable[[str], bool]], Orchestrations],
+        retirement: Retirement | None = None,
     ) -> None:
         self._storage = storage
         self._registry = registry
@@ -75,6 +77,7 @@ class Engine:
         self._inbox = inbox
         self._hands = hands
         self._settings = settings
+        self._retirement = retirement
         self._orchestrations = make_orchestrations(self._take_slot)
         self._worker = 0
         self.busy = 0
@@ -297,6 +300,8 @@ class Engine:
             self._watches.look()
             self._lookout.look(self._worker)
             self._find_others()
+            if self._retirement is not None:
+                self._items += self._retirement.next()
         except StorageError as error:
             _log.warning("maintenance is put off: %s", error)
 

@@ -61,7 +61,8 @@ class Retention(Struct, frozen=True):
             value = getattr(self, name)
             if value is not None:
                 duration_us(value, name)
-        if self.executions is not None and (not isinstance(self.executions, int) or self.executions < 1):
+        executions: object = self.executions
+        if executions is not None and (not isinstance(executions, int) or executions < 1):
             raise UsageError(f"executions is {self.executions!r}: use a whole number, 1 or more")
 
 

@@ -38,6 +38,8 @@ COMMANDS = {
     "cancel": ("steering:cancel", "Ask instances to cancel."),
     "terminate": ("steering:terminate", "End instances at once."),
     "delete": ("steering:delete", "Delete instances that have ended."),
+    "purge": ("removing:purge", "Delete all instances that match."),
+    "prune": ("removing:prune", "Delete past executions of instances."),
 }
 
 
