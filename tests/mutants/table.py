@@ -38,6 +38,7 @@ _SENDING = "_runtime/sending.py"
 _TURNS = "_runtime/turns.py"
 _ORCHESTRATIONS = "_runtime/orchestrations.py"
 _ACTIVITIES = "_runtime/activities.py"
+_ATTEMPTS = "_runtime/attempts.py"
 _ADMISSION = "_core/admission.py"
 _MAILBOXES = "_core/mailboxes.py"
 _EXECUTION = "_core/execution.py"
@@ -73,10 +74,10 @@ SIMULATED = (
     Mutant("the last commit is not remembered", _MEMORY, "                worker.token = batch.token\n", ""),
     # -- the engine
     Mutant("an answer before the commit", _ENGINE, "        requests, items, turns = part.requests, part.items, part.turns\n", "        requests, items, turns = part.requests, part.items, part.turns\n        for request in requests:\n            request.resolve(work.APPLIED)\n"),
-    Mutant("what landed unnoticed is sent again", _SENDING, "return bool(self._storage.applied(worker, token))", "return not self._storage.applied(worker, token)"),
+    Mutant("what landed unnoticed is sent again", _SENDING, "return self._storage.applied(worker, token)", "return not self._storage.applied(worker, token)"),
     Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_brought(turn)\n", ""),
     Mutant("a slot is never free again", _ENGINE, "                self.busy -= 1\n                self._items.append(entry.item)", "                self._items.append(entry.item)"),
-    Mutant("nobody looks for the dead", _ENGINE, "            buried = self._storage.reap(self._worker)", "            buried = 0"),
+    Mutant("nobody looks for the dead", _ENGINE, "            reaped = self._storage.reap(self._worker)", "            reaped = work.Reaped(workers=1)"),
     Mutant("others' work is never looked for", _ENGINE, "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining:", "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining or self.commits > 3:"),
     Mutant("a store that is away holds an instance", _ORCHESTRATIONS, "        except StorageUnavailableError:\n            # Infra", "        except ZeroDivisionError:\n            # Infra"),
     Mutant("messages come twice", "_runtime/live.py", "            elif key in self.seqs:\n                return\n", ""),
@@ -89,7 +90,7 @@ SIMULATED = (
     Mutant("a parent does not hear of its child's end", _TURNS, "        parent = self.owner.parent\n        if parent is not None:", "        parent = self.owner.parent\n        if parent is not None and self.owner.execution > 1:"),
     Mutant("an attempt is not counted", _ACTIVITIES, "                    attempt=task.attempt + 1,", "                    attempt=task.attempt,"),
     Mutant("activities are given up too early", _ACTIVITIES, "            attempt=task.attempt,\n            elapsed_us", "            attempt=task.attempt + 1,\n            elapsed_us"),
-    Mutant("a cancel before the first step loses the slot", _ACTIVITIES, "if self.runner is not None and self.has_begun:", "if self.runner is not None:"),
+    Mutant("a cancel before the first step loses the slot", _ATTEMPTS, "if self.runner is not None and self.has_begun:", "if self.runner is not None:"),
     # -- the core
     Mutant("a second cancel is an event", _ADMISSION, "    if execution.cancel_requested is not None:\n        return None\n", ""),
     Mutant("stale outcomes are taken", _ADMISSION, "    if message.execution != execution.execution_id or not isinstance(waits, ActivityFuture):\n        return None\n", ""),

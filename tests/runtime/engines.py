@@ -1,26 +1,34 @@
 """Engines that a test runs round by round, on a store and a clock of its own."""
 
 from msgspec import Raw
+from msgspec.json import encode
 
 from perdure import Registry
+from perdure._client.requests import Request
 from perdure._ports import Incarnations
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.hands import Settings
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TurnWatch
-from perdure._work import Batch, Deliver, NewInstance, Start, StartInstance, encode_message
+from perdure._work import Batch, Deliver, NewInstance, Raised, Start, StartInstance, encode_message
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock, SeededEntropy
 
 ROUNDS = 3
 
 
-class _NoInbox:
+class _Inbox:
+    """What a test puts in is there in the next round."""
+
+    def __init__(self):
+        self.entries = []
+
     def put(self, entries):
-        raise AssertionError(entries)
+        self.entries += entries
 
     def take(self, _wait_us):
-        return []
+        taken, self.entries = self.entries, []
+        return taken
 
 
 class _NoHands:
@@ -38,15 +46,17 @@ class _NoHands:
     def flush(self): ...
 
 
-def make_engine(registry: Registry, storage: MemoryStorage, clock: ManualClock, seed: int = 1) -> Engine:
-    """A worker that has registered and looked for work; it has no activities and no clients."""
+def make_engine(
+    registry: Registry, storage: MemoryStorage, clock: ManualClock, seed: int = 1, inbox: _Inbox | None = None
+) -> Engine:
+    """A worker that has registered and looked for work; it has no activities, and no clients but `ClientOf`."""
     entropy = SeededEntropy(seed)
     engine = Engine(
         storage=storage,
         registry=registry,
         clock=clock,
         entropy=entropy,
-        inbox=_NoInbox(),
+        inbox=inbox or _Inbox(),
         hands=_NoHands(),
         settings=Settings(slots=1, worker_name="test"),
         make_orchestrations=lambda take_slot: Orchestrations(
@@ -63,6 +73,20 @@ def make_engine(registry: Registry, storage: MemoryStorage, clock: ManualClock, 
     engine.register()
     run(engine)
     return engine
+
+
+class ClientOf:
+    """A client of a worker, through the worker's own inbox."""
+
+    def __init__(self):
+        self.inbox = _Inbox()
+
+    def raise_event(self, instance_id: str, name: str, data: str) -> list:
+        """Send an event without a dedup key; what the list gets is the answer."""
+        answers = []
+        body = encode_message(Raised(name=name, data=Raw(encode(data))))
+        self.inbox.put([Request(Deliver(to_id=instance_id, body=body), answers.append)])
+        return answers
 
 
 def run(engine: Engine) -> None:

@@ -65,6 +65,28 @@ async def test_many_instances_with_room_for_few(url, cached):
     assert len({key for key in keys if len(key) == 26}) == 12 * 9
 
 
+async def test_finally_blocks_that_never_end_when_it_is_dropped_are_interrupted_and_stop_no_other(database, caplog):
+    @orchestration(name="stays")
+    async def stays(ctx: OrchestrationContext) -> list[int]:
+        return list(await asyncio.gather(*(_spins_in_the_end(ctx) for _ in range(2))))
+
+    async with Runtime(database, Registry(stays, child, note), max_cached_instances=1, turn_limit=0.2) as runtime:
+        for number in range(2):
+            await runtime.client.start_orchestration(stays, instance_id=f"stays-{number}")
+        handle = await runtime.client.start_orchestration(child, 1)
+        assert shape([await handle.result()]) == ["1"]
+    assert "while stays was dropped from memory" in caplog.text
+    assert "test_eviction.py" in caplog.text
+
+
+async def _spins_in_the_end(ctx: OrchestrationContext) -> int:
+    try:
+        return await ctx.schedule_wait(GO)
+    finally:
+        while True:
+            pass
+
+
 async def test_code_that_clings_to_life_when_it_is_dropped_does_no_harm(database):
     @orchestration(name="clinging")
     async def clinging(ctx: OrchestrationContext) -> int:

@@ -18,6 +18,8 @@ KNOWN = (
     5880,  # an event came before the start of the next execution, where the store's clock had been set back
     6961,  # the same
     8941,  # the same
+    1004982,  # a cancel that was to come before the start held an instance at a worker without its code
+    1014017,  # a commit that landed for clients of a buried worker was sent again
     247684324279574,  # an activity elsewhere outlived its orchestration, which the judge took for a lost slot
 )
 

@@ -99,3 +99,19 @@ def ending(turn: Prepared) -> Ending | None:
     if change is None or change.status is None or not Status(change.status).is_closed:
         return None
     return Ending(change.status, change.output, change.error)
+
+
+def log_warnings(turn: Prepared, outcome: work.Applied) -> None:
+    """What the program and the store have to say of a turn that has landed."""
+    live = turn.live
+    for warning in turn.warnings:
+        _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
+    for skipped in outcome.skipped:
+        # A parent or a child that has ended meanwhile is no news; what the program addressed by name is.
+        if turn.draft is not None and skipped in turn.draft.addressed:
+            _log.warning(
+                "%s: an event or a detached start for %r was not delivered: there is no such open instance, or its "
+                "id is taken",
+                live.instance_id,
+                skipped,
+            )

@@ -22,6 +22,7 @@ from perdure._runtime.after import (
     is_fenced,
     is_own,
     is_work,
+    log_warnings,
     outcomes_brought,
     requests_of,
     starts_or_told,
@@ -32,7 +33,6 @@ from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.lookout import Lookout
 from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.retention import Retirement
 from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
 from perdure._runtime.watches import Watches
 from perdure.errors import ClientError, StorageError
@@ -68,7 +68,6 @@ class Engine:
         hands: Hands,
         settings: Settings,
         make_orchestrations: Callable[[Callable[[str], bool]], Orchestrations],
-        retirement: Retirement | None = None,
     ) -> None:
         self._storage = storage
         self._registry = registry
@@ -77,7 +76,6 @@ class Engine:
         self._inbox = inbox
         self._hands = hands
         self._settings = settings
-        self._retirement = retirement
         self._orchestrations = make_orchestrations(self._take_slot)
         self._worker = 0
         self.busy = 0
@@ -134,7 +132,7 @@ class Engine:
         )
         self._worker = record.worker
         self._claim_wanted = True
-        self._find_others()
+        self._count_others(len(self._storage.workers()))
 
     def run(self) -> None:
         """Run until stopped."""
@@ -283,6 +281,8 @@ class Engine:
                 self._lookout.look(self._worker)
                 if self._watches:
                     self._fast_until = now + FAST_FOR_US
+        if now >= self._next_safety:
+            self._watches.look()
         if now >= self._next_safety or (self.next_due is not None and self._storage.now() >= self.next_due):
             self._next_safety = now + SAFETY_CLAIM_US
             self._claim_wanted = True
@@ -292,21 +292,23 @@ class Engine:
 
     def _maintain(self) -> None:
         try:
-            buried = self._storage.reap(self._worker)
-            if buried:
-                _log.info("took over the work of %d worker(s) that had died", buried)
-                self._claim_wanted = True
-            # Our own writes are no foreign change, and this one may have held an instance that somebody watches.
-            self._watches.look()
+            reaped = self._storage.reap(self._worker)
             self._lookout.look(self._worker)
-            self._find_others()
-            if self._retirement is not None:
-                self._items += self._retirement.next()
         except StorageError as error:
             _log.warning("maintenance is put off: %s", error)
+            return
+        if reaped.buried:
+            _log.info("took over the work of %d worker(s) that had died", reaped.buried)
+            self._claim_wanted = True
+        for instance_id, reason in reaped.held:
+            _log.error("%s is held: %s", instance_id, reason)
+        if reaped.held:
+            # Our own writes are no foreign change, and somebody may watch one of these.
+            self._watches.look()
+        self._count_others(reaped.workers)
 
-    def _find_others(self) -> None:
-        was_alone, self._alone = self._alone, len(self._storage.workers()) <= 1
+    def _count_others(self, workers: int) -> None:
+        was_alone, self._alone = self._alone, workers <= 1
         if was_alone and not self._alone and self.busy > self._settings.slots:
             # What was kept here because nobody else was there would wait, while the newcomer has nothing to do.
             self._hands.keep(0)
@@ -427,17 +429,9 @@ class Engine:
             self._refused(turn, outcome)
             return
         self._requests += self._orchestrations.settle(turn)
-        for warning in turn.warnings:
-            _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
-        for skipped in outcome.skipped:
-            # A parent or a child that has ended meanwhile is no news; what the program addressed by name is.
-            if turn.draft is not None and skipped in turn.draft.addressed:
-                _log.warning(
-                    "%s: an event or a detached start for %r was not delivered: there is no such open instance, or its "
-                    "id is taken",
-                    live.instance_id,
-                    skipped,
-                )
+        log_warnings(turn, outcome)
+        if turn.goes_back:
+            self._items.append(work.InstanceRelease(incarnation=live.incarnation))
         if turn.held is not None:
             _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)
             self._claim_wanted = True

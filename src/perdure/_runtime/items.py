@@ -68,6 +68,29 @@ def beginning(
     return Prepared(live=live, item=turn, arrivals=arrivals)
 
 
+def passed_on(live: Live, arrivals: Sequence[Arrival]) -> Prepared | None:
+    """The commit of a worker that lacks the code of a running instance, and has it for the sake of a cancel.
+
+    One that was sent while the start was not due needs no code, so it goes to anybody; meanwhile the instance has begun
+    elsewhere. As an ordinary message it goes to whoever has the code. None when there is no cancel.
+    """
+    cancels = [arrival for arrival in arrivals if arrival.seq and type(arrival.message) is work.Cancel]
+    if not cancels:
+        return None
+    live.pending.extend(arrival for arrival in arrivals if arrival.request is not None)
+    turn = work.Turn(
+        incarnation=live.incarnation,
+        execution=live.execution_id,
+        base=live.base,
+        consumed=tuple(arrival.seq for arrival in cancels),
+        messages=tuple(
+            work.OutMessage(body=work.encode_message(arrival.message), to_incarnation=live.incarnation)
+            for arrival in cancels
+        ),
+    )
+    return Prepared(live=live, item=turn, arrivals=cancels, goes_back=True)
+
+
 def _row(base: int, events: list[Any], at: int) -> work.HistoryRow:
     data = encode_events(events)
     return work.HistoryRow(first=base + 1, last=base + _TWO, at=at, data=data, crc=checksum(data))

@@ -153,4 +153,6 @@ class Prepared(Struct, eq=False, kw_only=True, gc=False):
     draft: Draft | None = None
     """What else the events say, if it did more."""
     warnings: Sequence[str] = ()
+    goes_back: bool = False
+    """Whether this worker lacks the code, and has only sent on what had brought the instance here all the same."""
     held: str | None = None

@@ -15,12 +15,11 @@ from perdure import _work as work
 from perdure._client.requests import Request
 from perdure._core.execution import Execution
 from perdure._core.history import read_rows
-from perdure._core.loop import where_suspended
 from perdure._core.stage import Stage
-from perdure._core.unwinding import graveyard
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
-from perdure._runtime.items import beginning, going_on, hold_of
+from perdure._runtime.dropping import drop
+from perdure._runtime.items import beginning, going_on, hold_of, passed_on
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.loading import Loader
 from perdure._runtime.turns import Draft, Owner, history_row
@@ -251,6 +250,10 @@ class Orchestrations:
                 cancel = self._cancel_unstarted(live, arrivals)
                 if cancel is not None:
                     return self._end(live, arrivals, cancel, now)
+            elif live.execution is None and self._registry.orchestration(live.name, live.version) is None:
+                turn = passed_on(live, arrivals)
+                if turn is not None:
+                    return turn
             return self._run(live, arrivals, now)
         except StorageUnavailableError:
             # Infrastructure never holds an instance: its messages wait, and the next round tries again.
@@ -357,8 +360,7 @@ class Orchestrations:
     def _end(self, live: Live, arrivals: list[Arrival], by: Arrival, now: int) -> Prepared:
         """End an instance without running its code: a terminate, or a cancel before the start was due."""
         reason = by.message.reason if isinstance(by.message, work.Cancel | work.Terminate) else ""
-        with suppress(TurnInterrupted):
-            self.drop(live)
+        self.drop(live)
         stored: list[Any] = []
         if live.base:
             # A history that can't be read must not keep an instance from ending; what it had asked for goes on, then.
@@ -390,8 +392,7 @@ class Orchestrations:
 
     def _hold(self, live: Live, arrivals: Sequence[Arrival], error: BaseException) -> Prepared:
         reason = error_info_from_exception(error).summary
-        with suppress(TurnInterrupted):
-            self.drop(live)
+        self.drop(live)
         everything = [*arrivals, *live.pending]
         hold = hold_of(live, everything, reason)
         live.pending.clear()
@@ -415,7 +416,7 @@ class Orchestrations:
         live = turn.live
         late: list[Request] = []
         live.create = None
-        if turn.held is not None:
+        if turn.held is not None or turn.goes_back:
             self.forget(live)
         elif isinstance(turn.item, work.Turn):
             if turn.item.history is not None:
@@ -450,20 +451,7 @@ class Orchestrations:
 
     def drop(self, live: Live) -> None:
         """Let go of a live execution; replay will rebuild it."""
-        execution, live.execution = live.execution, None
-        if execution is not None:
-            with self._stage.on(execution):
-                stubborn = execution.drop()
-            if stubborn:
-                self.stubborn += stubborn
-                _log.warning(
-                    "%s: %d coroutine(s) of %s swallow GeneratorExit and could not be closed; they stay in memory, "
-                    "at %s. Let it pass: catch Exception, or raise it again",
-                    live.instance_id,
-                    stubborn,
-                    live.name,
-                    ", ".join(where_suspended(coroutine, "an unknown line") for coroutine in graveyard[-stubborn:]),
-                )
+        self.stubborn += drop(live, self._stage, self._watch)
 
     def forget(self, live: Live) -> None:
         """The instance is no longer this worker's to keep."""

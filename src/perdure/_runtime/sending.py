@@ -32,7 +32,7 @@ class Sender:
         self._leaving = leaving
 
     def send(self, worker: int, batch: work.Batch, requests: list[Request]) -> work.Committed | None:
-        """Commit, however long it takes; None when it landed but its answer was lost, so that nothing is known."""
+        """Commit, however long it takes; None when it landed, or may have, and its answer is lost."""
         pause = RETRY_STORAGE_US
         while True:
             try:
@@ -44,7 +44,7 @@ class Sender:
                     batch = replace(batch, items=batch.items[len(requests) :])
                     requests.clear()
             except (ChokedError, OutcomeUnknownError) as error:
-                if self._landed(worker, batch.token, error):
+                if self._landed(worker, batch.token, error) is not False:
                     Part(requests=requests).tell(unknown(error))
                     return None
                 if isinstance(error, ChokedError):
@@ -56,12 +56,12 @@ class Sender:
             self._pause(pause)
             pause = min(2 * pause, RETRY_STORAGE_US_MAX)
 
-    def _landed(self, worker: int, token: bytes, error: Exception) -> bool:
-        """Ask whether a commit of unknown outcome was applied, until the store answers."""
+    def _landed(self, worker: int, token: bytes, error: Exception) -> bool | None:
+        """Ask whether a commit of unknown outcome was applied, until the store answers; None: it does not know."""
         pause = RETRY_STORAGE_US
         while True:
             try:
-                return bool(self._storage.applied(worker, token))
+                return self._storage.applied(worker, token)
             except StorageError:
                 _log.warning("a commit's outcome is unknown (%s); asking for it again", error)
             if self._leaving():

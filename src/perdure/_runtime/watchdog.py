@@ -106,19 +106,21 @@ class TurnWatch:
         turn, since = self._seen
         if turn != self._turn:
             self._seen = (self._turn, now)
-        elif now - since > self._limit_us and self._stack is None:
+        elif now - since > self._limit_us:
             if _is_debugged(sys._current_frames().get(self._thread)):
                 # Whoever has stepped through it may go on for as long as any turn.
                 self._seen = (turn, now)
                 return
             with self._lock:
                 self._strike(turn)
+            # What goes on all the same, in another `finally` block perhaps, is interrupted again.
+            self._seen = (turn, now)
 
     def _strike(self, turn: int) -> None:
         self._striking = True
         try:
             if self._instance is not None and self._turn == turn:
-                self._stack = self._sample()
+                self._stack = self._stack or self._sample()
                 _raise_in_thread(self._thread)
         finally:
             self._striking = False

@@ -1,7 +1,7 @@
 """Answers: what comes back from storage, and what can be asked of it."""
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -30,7 +30,7 @@ class Refusal(StrEnum):
 
 
 class Applied(Struct, frozen=True, gc=False, kw_only=True):
-    """The item landed. `existing`: the start found and used this instance; `count`: instances or executions gone."""
+    """The item landed. `existing`: the start found this instance and used it; `count`: instances deleted."""
 
     existing: "InstanceRecord | None" = None
     skipped: tuple[str, ...] = ()
@@ -150,6 +150,17 @@ class Committed(Struct, frozen=True, gc=False, kw_only=True):
     work: Work | None = None
 
 
+class Reaped(Struct, frozen=True, gc=False, kw_only=True):
+    """What a worker found that looked after the others."""
+
+    buried: int = 0
+    """Workers that were dead, whose work is anybody's now."""
+    held: tuple[tuple[str, str], ...] = ()
+    """Instances that are held from now on, as nobody has their code: id and reason, in order of the ids."""
+    workers: int = 0
+    """Workers that are left, the caller included; 0 when it has no row itself."""
+
+
 class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included).
 
@@ -164,3 +175,14 @@ class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     lease_until: int
     orchestrations: tuple[str, ...] = ()
     activities: tuple[str, ...] = ()
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """A filter for instances; every given field must match. Ordered by incarnation, newest first."""
+
+    statuses: tuple[Status, ...] = ()
+    name: str | None = None
+    version: str | None = None
+    attributes: dict[str, Any] = {}
+    limit: int = 100
+    after: str | None = None

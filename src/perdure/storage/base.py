@@ -31,20 +31,7 @@ Words that the contract uses:
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from perdure._work import (
-    Batch,
-    Committed,
-    Depths,
-    ExecutionRecord,
-    HistoryRow,
-    InstanceCount,
-    InstanceRecord,
-    Lapsed,
-    Query,
-    Scan,
-    Standing,
-    WorkerRecord,
-)
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Reaped, Standing, WorkerRecord
 from perdure.errors import UsageError
 
 LEASE_US = 10_000_000
@@ -141,7 +128,7 @@ class Storage(Protocol):
         """
         ...
 
-    def reap(self, worker: int, /) -> int:
+    def reap(self, worker: int, /) -> Reaped:
         """Take away the work of workers that are dead (lease over, or proven dead) for anybody to claim.
 
         Dead is who has `lease_until` at or before now, the caller excepted. Instances lose their owner; tasks lose
@@ -161,7 +148,7 @@ class Storage(Protocol):
         has of it in memory. The instance's tasks that it runs are still its own, so it sends the outcomes that the
         refused turn was to take in as `TaskDone`.
 
-        Returns how many workers it buried; does nothing for a caller without a row.
+        Does nothing for a caller without a row.
         """
         ...
 
@@ -169,15 +156,16 @@ class Storage(Protocol):
         """Apply the items in order, then claim; all in one transaction. Durable when it returns.
 
         A worker without a row: its own items are refused as fenced and nothing is claimed (`work` is None); the items
-        of clients that came along (`ClientItem`) are judged as always.
+        of clients that came along (start, deliver, delete) are judged as always.
 
         Claimed are instances without owner, or owned by this worker, that have due messages or timers: pending and
         running ones whose name and version (or name alone while the version is open) this worker has; held ones of
-        those only if they were held before (not at) this worker's `started_at`; any open instance with a due control
-        message whatever its name or status. At most `instances_max` instances, owned ones included, in order of their
-        earliest due row, then of incarnation. Of messages all that are due come along, in order of due time, then
-        arrival, timers before messages of the same due time and among themselves by event; at most `MESSAGES_MAX` per
-        instance. Messages of an owned instance that were handed out and not yet consumed come again.
+        those only if this worker registered after the one that held it, or after all that were there when `reap` did,
+        whatever any clock says; any open instance with a due control message whatever its name or status. At most
+        `instances_max` instances, owned ones included, in order of their earliest due row, then of incarnation. Of
+        messages all that are due come along, in order of due time, then arrival, timers before messages of the same due
+        time and among themselves by event; at most `MESSAGES_MAX` per instance. Messages of an owned instance that were
+        handed out and not yet consumed come again.
 
         Claimed are tasks without owner that are due and whose activity this worker has; also tasks of whatever activity
         whose total or schedule-to-start deadline is over, due or not. At most `tasks_max`: highest priority first, then
@@ -193,8 +181,12 @@ class Storage(Protocol):
         """
         ...
 
-    def applied(self, worker: int, token: bytes, /) -> bool:
-        """Whether the worker's last commit was the one with this token; False when its row is gone."""
+    def applied(self, worker: int, token: bytes, /) -> bool | None:
+        """Whether the worker's last commit was the one with this token.
+
+        None when its row is gone, and with it all that was known: of a commit that came after its burial the items of
+        clients may have been applied.
+        """
         ...
 
     def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
@@ -203,10 +195,6 @@ class Storage(Protocol):
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order; none for what is unknown."""
-        ...
-
-    def lapsed(self, scan: Scan, /) -> Lapsed:
-        """What need not be kept any more, among a few instances; whoever deletes it is judged then as always."""
         ...
 
     def changed(self) -> bool:
@@ -238,25 +226,6 @@ class Inspector(Protocol):
         Raises:
             UsageError: `after` is no key of a page.
         """
-        ...
-
-    def count(self, query: Query, /) -> list[InstanceCount]:
-        """How many instances match, by name and status, in that order; `limit` and `after` mean nothing here."""
-        ...
-
-    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
-        """The instance and everything below it, at most so many: those nearest to it first, then by incarnation.
-
-        Empty when there is no such instance.
-        """
-        ...
-
-    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
-        """The executions of an instance that have a history in the store, in order."""
-        ...
-
-    def depths(self) -> Depths:
-        """What waits in the store now. Reads all that waits, so it is not for a tight loop."""
         ...
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:

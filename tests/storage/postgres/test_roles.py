@@ -36,7 +36,7 @@ def test_who_runs_can_do_all_that_a_worker_does(roles):
     assert storage.commit(batch(start("order"), worker=worker)).outcomes == (APPLIED,)
     assert storage.commit(batch(worker=worker, claim=True)).work.instances
     assert storage.heartbeat(worker)
-    assert storage.reap(worker) == 0
+    assert storage.reap(worker).buried == 0
     storage.changed()
     storage.unregister(worker)
     storage.close()

@@ -49,7 +49,7 @@ def test_what_a_killed_process_owned_is_taken_over(storage, url):
         survivor = register(storage, "survivor")
         assert storage.commit(batch(worker=survivor, claim=True)).work.instances == ()
         os.kill(victim.pid, signal.SIGKILL)
-        while not storage.reap(survivor):
+        while not storage.reap(survivor).buried:
             pass
     [claimed] = storage.commit(batch(worker=survivor, claim=True)).work.instances
     assert claimed.record.id == "order"

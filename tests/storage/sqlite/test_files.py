@@ -236,5 +236,5 @@ def test_a_file_system_on_which_locks_do_not_hold_is_refused_unless_allowed(path
     assert not path.exists()
     storage = SqliteStorage(path, allow_shared=True)
     worker = storage.register(name="w", orchestrations=[], activities=[])
-    assert storage.reap(worker.worker) == 0
+    assert storage.reap(worker.worker).buried == 0
     storage.close()

@@ -72,6 +72,6 @@ def test_a_child_that_leaves_takes_neither_the_lock_nor_the_log_of_its_parent(tm
         clock = ManualClock()
         storage = SqliteStorage(path, clock=clock)
         worker = World(storage, clock, lambda: storage).worker()
-        assert storage.reap(worker.number) == 0
+        assert storage.reap(worker.number).buried == 0
         assert int(number) in [row.worker for row in storage.workers()]
         storage.close()

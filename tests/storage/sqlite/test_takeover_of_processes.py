@@ -48,10 +48,10 @@ def test_a_killed_process_loses_its_work_at_the_next_reap(world):
     with Program(OWNING, world.storage.path, "close") as other:
         number, *owned = other.hear().split()
         assert owned == ["order"]
-        assert (mine.storage.reap(mine.number), ids(mine.claim())) == (0, [])
+        assert (mine.storage.reap(mine.number).buried, ids(mine.claim())) == (0, [])
         assert locks(world) == sorted([number, str(mine.number)])
         other.kill()
-        assert mine.storage.reap(mine.number) == 1
+        assert mine.storage.reap(mine.number).buried == 1
     assert ids(mine.claim()) == ["order"]
     assert locks(world) == [str(mine.number)]
 
@@ -82,7 +82,7 @@ def test_a_store_that_is_closed_with_its_worker_still_registered_counts_as_dead(
         assert other.hear()
         other.say()
         assert other.hear() == "left"
-        assert mine.storage.reap(mine.number) == 1
+        assert mine.storage.reap(mine.number).buried == 1
     assert ids(mine.claim()) == ["order"]
 
 
@@ -94,7 +94,7 @@ def test_a_worker_that_unregisters_leaves_no_lock(world):
         other.say()
         assert other.hear() == "left"
         assert locks(world) == [str(mine.number)]
-        assert mine.storage.reap(mine.number) == 0
+        assert mine.storage.reap(mine.number).buried == 0
     assert ids(mine.claim()) == ["order"]
 
 
@@ -108,7 +108,7 @@ def test_two_workers_of_one_process_do_not_take_each_other_for_dead(world):
     mine = world.worker()
     second = SqliteStorage(world.storage.path, clock=world.clock)
     theirs = second.register(name="w", orchestrations=[], activities=[]).worker
-    assert (mine.storage.reap(mine.number), second.reap(theirs)) == (0, 0)
+    assert (mine.storage.reap(mine.number).buried, second.reap(theirs).buried) == (0, 0)
     # Nor has testing them dropped their locks: another process still finds both alive.
     assert in_fork(lambda: _reap_anew(world.storage.path)) == "0"
     second.close()

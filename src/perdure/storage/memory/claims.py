@@ -63,7 +63,7 @@ def _suits(worker: WorkerRow, row: InstanceRow) -> bool:
         case Status.PENDING | Status.RUNNING:
             return worker.knows(row.record)
         case Status.HELD:
-            return row.held_at < worker.record.started_at and worker.knows(row.record)
+            return row.held_after < worker.joined and worker.knows(row.record)
         case _:
             return False
 

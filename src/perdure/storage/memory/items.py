@@ -21,7 +21,6 @@ from perdure._work import (
     NewInstance,
     Outcome,
     OutMessage,
-    Prune,
     Refusal,
     Refused,
     StartInstance,
@@ -44,8 +43,6 @@ def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Out
             return _deliver(tables, now, item)
         case Delete():
             return _delete(tables, item)
-        case Prune():
-            return _prune(tables, item)
     if worker is None:
         return Refused(reason=Refusal.FENCED)
     match item:
@@ -119,7 +116,7 @@ def _deliver(tables: Tables, now: int, item: Deliver) -> Outcome:
 
 
 def _delete(tables: Tables, item: Delete) -> Outcome:
-    root = _named(tables, item)
+    root = tables.by_id.get(item.id)
     if root is None:
         return Refused(reason=Refusal.NOT_FOUND)
     if _parent(tables, root) is not None:
@@ -132,27 +129,6 @@ def _delete(tables: Tables, item: Delete) -> Outcome:
     for row in tree:
         tables.remove_instance(row)
     return Applied(count=len(tree))
-
-
-def _named(tables: Tables, item: Delete | Prune) -> InstanceRow | None:
-    """The instance that an item names, unless it means an earlier one of that id."""
-    row = tables.by_id.get(item.id)
-    return row if row is not None and item.incarnation in (None, row.record.incarnation) else None
-
-
-def _prune(tables: Tables, item: Prune) -> Outcome:
-    row = _named(tables, item)
-    if row is None:
-        return Refused(reason=Refusal.NOT_FOUND)
-    past = [
-        execution
-        for execution, rows in row.history.items()
-        if execution <= row.record.execution - max(item.keep, 1)
-        and (item.before is None or max(each.at for each in rows) < item.before)
-    ]
-    for execution in past:
-        del row.history[execution]
-    return Applied(count=len(past))
 
 
 def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:
@@ -305,15 +281,15 @@ def _hold(tables: Tables, now: int, worker: WorkerRow, hold: Hold) -> Outcome:
     _drop_tasks(tables, row, hold.execution, hold.tasks_gone)
     for body in hold.messages:
         tables.add_message(row, body, now, execution=hold.execution)
-    set_held(tables, now, row, hold.reason)
+    set_held(tables, now, row, hold.reason, worker.joined)
     return APPLIED
 
 
-def set_held(tables: Tables, now: int, row: InstanceRow, reason: str) -> None:
-    """Set an instance aside, without owner."""
+def set_held(tables: Tables, now: int, row: InstanceRow, reason: str, held_after: int) -> None:
+    """Set an instance aside, without owner, for those that registered behind `held_after`."""
     tables.own_instance(row, None)
     row.record = replace(row.record, status=Status.HELD, held_because=reason, updated_at=now)
-    row.held_at = now
+    row.held_after = held_after
 
 
 def _release_instance(tables: Tables, now: int, worker: WorkerRow, item: InstanceRelease) -> Outcome:

@@ -77,7 +77,8 @@ class InstanceRow:
     def __init__(self, record: InstanceRecord, *, ready_at: int) -> None:
         self.record = record
         self.ready_at = ready_at
-        self.held_at = 0
+        self.held_after = 0
+        """Held, it goes to whoever registered behind this place."""
         self.rested_by: int | None = None
         self.rested_until = 0
         self.messages: dict[int, MessageRow] = {}
@@ -101,9 +102,10 @@ class InstanceRow:
 class WorkerRow:
     """A worker, what it can run and what it owns."""
 
-    def __init__(self, record: WorkerRecord, *, lease_us: int) -> None:
+    def __init__(self, record: WorkerRecord, *, lease_us: int, joined: int) -> None:
         self.record = record
         self.lease_us = lease_us
+        self.joined = joined
         self.token: bytes | None = None
         self.versions = frozenset(record.orchestrations)
         self.names = frozenset(known.rpartition("@")[0] for known in record.orchestrations)
@@ -177,6 +179,8 @@ class Tables:
         self.incarnations: list[int] = []
         self.children: dict[int, set[int]] = {}
         self.workers: dict[int, WorkerRow] = {}
+        self.joined = 0
+        """The place in the order of registrations of the last worker that registered."""
         self.agenda: list[tuple[int, int, int, int]] = []
         """(due, incarnation, seq, event) of all messages and timers."""
         self.resting: dict[int, InstanceRow] = {}

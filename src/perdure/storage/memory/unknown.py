@@ -10,12 +10,12 @@ from perdure.storage.memory.items import set_held
 from perdure.storage.memory.rows import Tables, TaskRow
 
 
-def hold_unknown(tables: Tables, now: int) -> bool:
-    """Hold what has waited too long for a worker that has its code; whether there was any."""
+def hold_unknown(tables: Tables, now: int) -> tuple[tuple[str, str], ...]:
+    """Hold what has waited too long for a worker that has its code: ids and reasons, in order of the ids."""
     reasons = _unknown_activities(tables, now) | _unknown_orchestrations(tables, now)
     for incarnation, reason in reasons.items():
-        set_held(tables, now, tables.instances[incarnation], reason)
-    return bool(reasons)
+        set_held(tables, now, tables.instances[incarnation], reason, tables.joined)
+    return tuple(sorted((tables.instances[incarnation].record.id, reason) for incarnation, reason in reasons.items()))
 
 
 def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:

@@ -49,8 +49,6 @@ def _deletions(working: Working) -> list[Call]:
     if working.ended:
         ended = _keys(working.ended)
         calls += [(f"end_executions_{kind}", ended) for kind in ("tasks", "timers", "messages")]
-    if working.pruned:
-        calls.append(("delete_executions", _keys(working.pruned)))
     if working.consumed:
         calls.append(("consume_messages", _keys(working.consumed)))
     if working.tasks_gone:
@@ -101,7 +99,7 @@ def _changed(rows: list[Row], now: int) -> list[bytes | None]:
         bigints([row.execution for row in rows]),
         texts([row.version for row in rows]),
         bigints([row.ready_at for row in rows]),
-        bigints([row.held_at for row in rows]),
+        bigints([row.held_after for row in rows]),
         texts([row.held_because for row in rows]),
         bigints([row.released_by for row in rows]),
         bigints([row.released_until for row in rows]),
@@ -140,7 +138,7 @@ def _creations(working: Working) -> list[Call]:
             bigints([None if each is None else each.event for each in parents]),
             booleans([row.cancel_requested for row in rows]),
             bigints([row.custom_status_version for row in rows]),
-            bigints([row.held_at for row in rows]),
+            bigints([row.held_after for row in rows]),
             texts([row.held_because for row in rows]),
             bigints([row.released_by for row in rows]),
             bigints([row.released_until for row in rows]),

@@ -22,14 +22,14 @@ CLAIMS = 3
 
 def claims(transaction: Transaction, claim: Claim) -> list[Call]:
     """The statements that give the worker what it may take, up to the limits."""
-    now, worker, started_at = bigint(transaction.now), bigint(transaction.worker), bigint(transaction.started_at)
+    now, worker, joined = bigint(transaction.now), bigint(transaction.worker), bigint(transaction.joined)
     return [
         (
             "claim_instances",
-            (now, worker, started_at, bigint(claim.instances_max), bigint(MESSAGES_MAX + 1), bigint(_BYTES_MAX)),
+            (now, worker, joined, bigint(claim.instances_max), bigint(MESSAGES_MAX + 1), bigint(_BYTES_MAX)),
         ),
         ("claim_tasks", (now, worker, bigint(claim.tasks_max))),
-        ("next_due", (now, worker, started_at)),
+        ("next_due", (now, worker, joined)),
     ]
 
 

@@ -276,7 +276,7 @@ def _hold(transaction: Transaction, working: Working, hold: Hold) -> Outcome:
     row.owner = None
     row.status = Status.HELD
     row.held_because = storable(hold.reason)
-    row.held_at = working.now
+    row.held_after = transaction.joined
     row.touched = row.changed = working.news = True
     return APPLIED
 

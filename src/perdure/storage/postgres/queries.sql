@@ -85,8 +85,8 @@ SELECT pg_catalog.nextval('perdure.changes');
 SELECT pg_catalog.pg_notify(c, '') FROM unnest($1::text[]) AS c;
 
 -- name: worker
--- When the worker registered; no row when somebody buried it. Until this transaction ends, nobody can.
-SELECT started_at FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
+-- The worker's place among registrations; no row when somebody buried it. Until this transaction ends, nobody can.
+SELECT joined FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
 
 -- name: remember_token
 -- What the worker's last commit was.
@@ -101,7 +101,7 @@ WHERE w.number = $1::bigint FOR UPDATE OF w;
 -- name: lock_instances
 -- The instances of these incarnations and ids, and nobody else's until the end of the transaction.
 SELECT
-    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_at, held_because,
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
     released_by, released_until, cancel_requested, custom_status_version
 FROM perdure.instances
 WHERE incarnation = ANY($1::bigint[]) OR id = ANY($2::text[])
@@ -110,7 +110,7 @@ ORDER BY incarnation FOR NO KEY UPDATE;
 -- name: lock_instances_by_incarnation
 -- The same where no ids are asked for.
 SELECT
-    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_at, held_because,
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
     released_by, released_until, cancel_requested, custom_status_version
 FROM perdure.instances
 WHERE incarnation = ANY($1::bigint[])
@@ -166,7 +166,7 @@ SELECT p.incarnation FROM perdure.instances AS p WHERE p.incarnation = $1::bigin
 -- name: open_children
 -- The open children of an instance, locked; with the columns of `lock_instances`.
 SELECT
-    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_at, held_because,
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
     released_by, released_until, cancel_requested, custom_status_version
 FROM perdure.instances
 WHERE parent_incarnation = $1::bigint AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
@@ -206,18 +206,6 @@ DELETE FROM perdure.history WHERE incarnation = ANY($1::bigint[]);
 -- name: delete_keys
 -- And the keys of what was sent to them.
 DELETE FROM perdure.dedup_keys WHERE incarnation = ANY($1::bigint[]);
-
--- name: past_executions
--- The executions of an instance up to $2 whose last turn was before $3, if that is given.
-SELECT execution FROM perdure.history
-WHERE incarnation = $1::bigint AND execution <= $2::bigint
-GROUP BY execution HAVING $3::bigint IS NULL OR MAX(at) < $3::bigint;
-
--- name: delete_executions
--- The histories of some executions.
-DELETE FROM perdure.history AS h
-USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
-WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
 
 -- name: clear_tasks
 -- The tasks of closed or deleted instances.
@@ -309,7 +297,7 @@ FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS j (incarnation, waiting,
 -- What has become of instances; payloads that are NULL stay as they are.
 UPDATE perdure.instances AS i SET
     changed_at = $15::bigint, status = j.status, owner = j.owner, execution = j.execution, version = j.version,
-    ready_at = j.ready_at, held_at = j.held_at, held_because = j.held_because, released_by = j.released_by,
+    ready_at = j.ready_at, held_after = j.held_after, held_because = j.held_because, released_by = j.released_by,
     released_until = j.released_until, cancel_requested = j.cancel_requested,
     custom_status_version = j.custom_status_version, custom_status = COALESCE(j.custom_status, i.custom_status),
     output = COALESCE(j.output, i.output), error = COALESCE(j.error, i.error)
@@ -317,7 +305,7 @@ FROM unnest(
     $1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
     $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $16::bytea[]
 ) AS j (
-    incarnation, status, owner, execution, version, ready_at, held_at, held_because, released_by, released_until,
+    incarnation, status, owner, execution, version, ready_at, held_after, held_because, released_by, released_until,
     cancel_requested, custom_status_version, custom_status, output, error
 )
 WHERE i.incarnation = j.incarnation;
@@ -333,7 +321,7 @@ WHERE i.incarnation = j.incarnation;
 -- New instances; their start messages are added with the others.
 INSERT INTO perdure.instances (
     incarnation, id, name, version, status, owner, execution, ready_at, root, slot, parent_id, parent_incarnation,
-    parent_execution, parent_event, cancel_requested, custom_status_version, held_at, held_because, released_by,
+    parent_execution, parent_event, cancel_requested, custom_status_version, held_after, held_because, released_by,
     released_until, attributes, custom_status, output, error, created_at, changed_at
 )
 SELECT j.*, $25::bigint, $25::bigint
@@ -407,7 +395,7 @@ INSERT INTO perdure.dedup_keys (incarnation, dedup_key)
 SELECT j.* FROM unnest($1::bigint[], $2::text[]) AS j;
 
 -- name: claim_instances
--- Give the worker $2, there since $3, at time $1 up to $4 instances for which something is due: how many there are, the
+-- Give the worker $2, registered in place $3, at time $1 up to $4 instances for which something is due: how many there are, the
 -- record of each, and its messages and timers, up to $5 of each kind and $6 bytes. An instance that has changed since we
 -- looked is not taken: what we saw of its messages need not be there any more.
 WITH due AS MATERIALIZED (
@@ -425,7 +413,7 @@ WITH due AS MATERIALIZED (
         )
         AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
             (
-                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
                 AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint)
                 AND EXISTS (
                     SELECT 1 FROM perdure.abilities AS a
@@ -456,7 +444,7 @@ WITH due AS MATERIALIZED (
         )
         AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
             (
-                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
                 AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint)
                 AND EXISTS (
                     SELECT 1 FROM perdure.abilities AS a
@@ -591,7 +579,7 @@ LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
 ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
 
 -- name: next_due
--- The earliest moment after $1 at which something may become claimable by worker $2, there since $3.
+-- The earliest moment after $1 at which something may become claimable by worker $2, registered in place $3.
 -- Of messages and timers only the next hundred are looked at: where none of them is for this worker, it looks again
 -- when the last of them is due. So no plan can begin with all that there are, of which there may be millions.
 WITH messages_ahead AS MATERIALIZED (
@@ -614,7 +602,7 @@ SELECT LEAST(
             WHERE (i.owner IS NULL OR i.owner = $2::bigint) AND (
                 m.control
                 OR (
-                    (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+                    (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
                     AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at)
                     AND EXISTS (
                         SELECT 1 FROM perdure.abilities AS a
@@ -634,7 +622,7 @@ SELECT LEAST(
                 SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
             ) AS i
             WHERE (i.owner IS NULL OR i.owner = $2::bigint)
-            AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+            AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
             AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at)
             AND EXISTS (
                 SELECT 1 FROM perdure.abilities AS a
@@ -648,7 +636,7 @@ SELECT LEAST(
         SELECT i.released_until
         FROM perdure.instances AS i
         WHERE i.released_by = $2::bigint AND i.released_until > $1::bigint AND i.owner IS NULL
-        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_at < $3::bigint))
+        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
         AND EXISTS (
             SELECT 1 FROM perdure.abilities AS a
             WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
@@ -721,10 +709,11 @@ SELECT number, name, pid, host, started_at, lease_until, orchestrations, activit
 FROM perdure.workers ORDER BY joined;
 
 -- name: there_are_dead
--- Whether there is work for a reaper.
+-- Whether there is work for a reaper: whether it has a row, whether somebody else is dead, and who has a row.
 SELECT
     EXISTS (SELECT 1 FROM perdure.workers WHERE number = $1::bigint),
-    EXISTS (SELECT 1 FROM perdure.workers WHERE lease_until <= $2::bigint AND number <> $1::bigint);
+    EXISTS (SELECT 1 FROM perdure.workers WHERE lease_until <= $2::bigint AND number <> $1::bigint),
+    ARRAY(SELECT number FROM perdure.workers);
 
 -- name: lock_dead
 -- The workers whose lease is over, the spared one excepted; who is in the middle of a commit lives.
@@ -770,7 +759,7 @@ DELETE FROM perdure.workers WHERE number = ANY($1::bigint[]);
 
 -- name: unknown_waiting
 -- Instances that nobody owns and for which something has been due since $1, while no worker has their code.
-SELECT i.incarnation, i.name, i.version
+SELECT i.incarnation, i.id, i.name, i.version
 FROM perdure.instances AS i
 WHERE i.incarnation IN (
     SELECT m.incarnation FROM perdure.messages AS m WHERE m.due_at <= $1::bigint
@@ -799,7 +788,7 @@ missing (name) AS MATERIALIZED (
         WHERE a.kind = 'activity' AND a.name = n.name
     )
 )
-SELECT t.incarnation, t.name
+SELECT t.incarnation, i.id, t.name
 FROM missing AS u
 JOIN perdure.tasks AS t ON t.owner IS NULL AND t.name = u.name AND t.due_at <= $1::bigint
 JOIN perdure.instances AS i ON i.incarnation = t.incarnation
@@ -818,9 +807,10 @@ WHERE incarnation = ANY($1::bigint[]) AND status IN ('pending', 'running')
 ORDER BY incarnation FOR NO KEY UPDATE;
 
 -- name: hold_instances
--- Set instances aside.
+-- Set instances aside, for those that register after all that are there.
 UPDATE perdure.instances AS i SET
-    status = 'held', owner = NULL, held_at = $3::bigint, changed_at = $3::bigint, held_because = j.reason
+    status = 'held', owner = NULL, changed_at = $3::bigint, held_because = j.reason,
+    held_after = (SELECT MAX(w.joined) FROM perdure.workers AS w)
 FROM unnest($1::bigint[], $2::text[]) AS j (incarnation, reason)
 WHERE i.incarnation = j.incarnation;
 
@@ -828,49 +818,29 @@ WHERE i.incarnation = j.incarnation;
 -- Instances by id.
 SELECT r.* FROM perdure.instance_records AS r WHERE r.id = ANY($1::text[]);
 
--- name: part_matching
--- What the instances i of a query have in common, beside their status and their parent; the members of $5 must be among
--- their attributes and equal.
-($2::text IS NULL OR i.name = $2::text)
-AND ($3::text IS NULL OR i.version = $3::text)
-AND ($7::bigint IS NULL OR i.created_at >= $7::bigint)
-AND ($8::bigint IS NULL OR i.created_at < $8::bigint)
-AND (
-    $9::bigint IS NULL
-    OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) >= $9::bigint
-)
-AND (
-    $10::bigint IS NULL
-    OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) < $10::bigint
-)
-AND ($11::text IS NULL OR i.root = $11::text)
-AND (
-    NOT $12::boolean
-    OR NOT EXISTS (SELECT 1 FROM perdure.instances AS f WHERE f.incarnation = i.parent_incarnation)
-)
-AND (
-    $5::jsonb IS NULL
-    OR NOT EXISTS (
-        SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
-        WHERE w.value IS DISTINCT FROM
-            (
-                -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
-                pg_catalog.replace(
-                    pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
-                )::jsonb -> w.key
-            )
-    )
-);
-
 -- name: find_by_creation
--- A page of instances behind $1, newest first.
+-- A page of instances behind $1, newest first; the members of $5 must be among their attributes and equal.
 SELECT r.*
 FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
+    AND ($2::text IS NULL OR i.name = $2::text)
+    AND ($3::text IS NULL OR i.version = $3::text)
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
+    AND (
+        $5::jsonb IS NULL
+        OR NOT EXISTS (
+            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
+            WHERE w.value IS DISTINCT FROM
+                (
+                    -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
+                    pg_catalog.replace(
+                        pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
+                    )::jsonb -> w.key
+                )
+        )
+    )
     ORDER BY i.incarnation DESC
     LIMIT $6::bigint
 ) AS p
@@ -884,112 +854,27 @@ FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
+    AND ($2::text IS NULL OR i.name = $2::text)
+    AND ($3::text IS NULL OR i.version = $3::text)
     AND i.status = $4::text AND i.status <> 'completed'
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
-
--- name: find_children
--- The same of the children of the instance with the id $13.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint
-    AND i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
-
--- name: count_instances
--- How many instances match: name, status, count. $1 and $6 are as in the statements above, and mean nothing.
-SELECT i.name, i.status, COUNT(*)
-FROM perdure.instances AS i
-WHERE i.incarnation <= $1::bigint
-AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-AND (
-    $13::text IS NULL
-    OR i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
-)
-AND {{part_matching}}
-AND ($6::bigint IS NULL OR true)
-GROUP BY i.name, i.status
-ORDER BY i.name, i.status;
-
--- name: family
--- The instance and everything below it, at most $2: those nearest to it first.
-WITH RECURSIVE family (incarnation, depth) AS (
-    SELECT i.incarnation, 0 FROM perdure.instances AS i WHERE i.id = $1::text
-    UNION ALL
-    SELECT c.incarnation, family.depth + 1
-    FROM family JOIN perdure.instances AS c ON c.parent_incarnation = family.incarnation
-)
-SELECT r.*
-FROM (SELECT f.incarnation, f.depth FROM family AS f ORDER BY f.depth, f.incarnation LIMIT $2::bigint) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.depth, p.incarnation;
-
--- name: lapsed
--- The $2 instances behind $1, each with whether it is a root that completed before $3 or ended otherwise before $4, and
--- whether it has a history beyond $5 executions.
-SELECT
-    s.id, s.incarnation,
-    COALESCE(
-        (
-            (s.status = 'completed' AND s.changed_at < $3::bigint)
-            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < $4::bigint)
+    AND (
+        $5::jsonb IS NULL
+        OR NOT EXISTS (
+            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
+            WHERE w.value IS DISTINCT FROM
+                (
+                    -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
+                    pg_catalog.replace(
+                        pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
+                    )::jsonb -> w.key
+                )
         )
-        AND NOT EXISTS (SELECT 1 FROM perdure.instances AS p WHERE p.incarnation = s.parent_incarnation),
-        false
-    ),
-    s.execution > COALESCE($5::bigint, s.execution) AND EXISTS (
-        SELECT 1 FROM perdure.history AS h
-        WHERE h.incarnation = s.incarnation AND h.execution <= s.execution - $5::bigint
     )
-FROM (
-    SELECT i.id, i.incarnation, i.status, i.changed_at, i.parent_incarnation, i.execution
-    FROM perdure.instances AS i WHERE i.incarnation > $1::bigint ORDER BY i.incarnation LIMIT $2::bigint
-) AS s
-ORDER BY s.incarnation;
-
--- name: executions
--- What is stored of each execution of an instance: execution, first at, last at, events, size.
-SELECT execution, MIN(at), MAX(at), MAX(last_event), SUM(pg_catalog.octet_length(data))
-FROM perdure.history WHERE incarnation = $1::bigint GROUP BY execution ORDER BY execution;
-
--- name: depths
--- What waits at $1: ready instances, since when, messages, timers, held instances, since when.
-SELECT
-    COUNT(DISTINCT d.incarnation), MIN(d.due),
-    (SELECT COUNT(*) FROM perdure.messages), (SELECT COUNT(*) FROM perdure.timers),
-    (SELECT COUNT(*) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed'),
-    (SELECT MIN(h.held_at) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed')
-FROM (
-    SELECT m.incarnation, m.due_at AS due
-    FROM perdure.messages AS m JOIN perdure.instances AS i ON i.incarnation = m.incarnation
-    WHERE m.due_at <= $1::bigint AND i.owner IS NULL AND i.status IN ('pending', 'running')
-    UNION ALL
-    SELECT t.incarnation, t.fire_at
-    FROM perdure.timers AS t JOIN perdure.instances AS i ON i.incarnation = t.incarnation
-    WHERE t.fire_at <= $1::bigint AND i.owner IS NULL AND i.status IN ('pending', 'running')
-) AS d;
-
--- name: task_depths
--- The tasks of each activity at $1: name, waiting, delayed, running, waiting since.
-SELECT
-    t.name,
-    COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint),
-    COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at > $1::bigint),
-    COUNT(*) FILTER (WHERE t.owner IS NOT NULL),
-    MIN(t.scheduled_at) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint)
-FROM perdure.tasks AS t GROUP BY t.name ORDER BY t.name;
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
 
 -- name: history
 -- The rows of one execution in order.

@@ -7,20 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import (
-    Batch,
-    Committed,
-    Depths,
-    ExecutionRecord,
-    HistoryRow,
-    InstanceCount,
-    InstanceRecord,
-    Lapsed,
-    Query,
-    Scan,
-    Standing,
-    WorkerRecord,
-)
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Reaped, Standing, WorkerRecord
 from perdure.errors import ForkedError, StorageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -191,29 +178,32 @@ class PostgresStorage:
         self._write(work)
         self._workers.discard(worker)
 
-    def reap(self, worker: int, /) -> int:
-        """Bury dead workers, and hold what waits in vain for code; returns how many were buried."""
+    def reap(self, worker: int, /) -> Reaped:
+        """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
         now = self.now()
-        [[(is_there, there_are_dead)], waiting, tasks, _] = self._readers.read([
+        [[(is_there, there_are_dead, workers)], waiting, tasks, _] = self._readers.read([
             ("there_are_dead", (bigint(worker), bigint(now))),
             *look_for_unknown(now),
         ])  # fmt: skip
-        if not is_there or not (there_are_dead or waiting or tasks):
-            return 0
+        if not is_there:
+            return Reaped()
+        self._is_alone = self._workers.issuperset(workers)
+        if not (there_are_dead or waiting or tasks):
+            return Reaped(workers=len(workers))
 
-        def work(wire: Wire) -> int:
+        def work(wire: Wire) -> Reaped:
             transaction = self._begin(wire, [("worker", (bigint(worker),))])
             if transaction.worker is None:
                 wire.run([("rollback", ())])
-                return 0
+                return Reaped()
             buried, calls = bury(transaction, spared=worker)
             if calls:
                 transaction.run(calls)
-            held = hold_unknown(transaction)
-            commit(wire, held, self.place, self._tell() if calls or held else ())
+            held, holding = hold_unknown(transaction)
+            commit(wire, holding, self.place, self._tell() if calls or held else ())
             self._own_changes += bool(calls or held)
-            return buried
+            return Reaped(buried=buried, held=held, workers=len(workers) - buried)
 
         return self._write(work)
 
@@ -228,17 +218,17 @@ class PostgresStorage:
         opening = self._opening(wire)
         answers = wire.run([*opening, *fence, *looks, ("clock", ())])[len(opening) :]
         now = self._moment(answers[-1][0][0])
-        started_at = answers[0][0][0] if fence and answers[0] else None
+        joined = answers[0][0][0] if fence and answers[0] else None
         transaction = Transaction(
             wire=wire,
             now=now,
-            worker=None if started_at is None else batch.worker,
-            started_at=started_at or 0,
+            worker=None if joined is None else batch.worker,
+            joined=joined or 0,
         )
         calls = batches.finish(transaction, answers[len(fence) : -1])
-        if started_at is not None:
+        if joined is not None:
             calls.append(("remember_token", (bigint(batch.worker), bytea(batch.token))))
-        claim = batch.claim if started_at is not None else None
+        claim = batch.claim if joined is not None else None
         if claim is not None:
             calls += claims(transaction, claim)
         tell = self._tell(batches.woken, news=batches.news) if batches.wrote else ()
@@ -249,11 +239,11 @@ class PostgresStorage:
             work = decode(transaction, claim, [wire.rows(each) for each in last[-CLAIMS:] if each is not None])
         return Committed(now=now, outcomes=batches.outcomes, work=work)
 
-    def applied(self, worker: int, token: bytes, /) -> bool:
-        """Whether the worker's last commit was the one with this token; False when its row is gone."""
+    def applied(self, worker: int, token: bytes, /) -> bool | None:
+        """Whether the worker's last commit was the one with this token; None when its row is gone."""
         self._refuse_fork()
         [rows] = self._writer.read([("is_last_token", (bigint(worker), bytea(token)))])
-        return bool(rows) and bool(rows[0][0])
+        return bool(rows[0][0]) if rows else None
 
     def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
         """How these tasks, which the worker runs, stand now."""
@@ -263,11 +253,6 @@ class PostgresStorage:
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return self.read_history(incarnation, execution)
-
-    def lapsed(self, scan: Scan, /) -> Lapsed:
-        """What need not be kept any more, among a few instances."""
-        self._refuse_fork()
-        return inspector.lapsed(self._readers, scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`.
@@ -313,26 +298,6 @@ class PostgresStorage:
         """One page and the key of the next, None at the end."""
         self._refuse_fork()
         return inspector.find(self._readers, query)
-
-    def count(self, query: Query, /) -> list[InstanceCount]:
-        """How many instances match, by name and status."""
-        self._refuse_fork()
-        return inspector.count(self._readers, query)
-
-    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
-        """The instance and everything below it, those nearest to it first."""
-        self._refuse_fork()
-        return inspector.family(self._readers, instance_id, limit)
-
-    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
-        """The executions that have a history, in order."""
-        self._refuse_fork()
-        return inspector.executions(self._readers, incarnation)
-
-    def depths(self) -> Depths:
-        """What waits now."""
-        self._refuse_fork()
-        return inspector.depths(self._readers, self.now())
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

@@ -11,12 +11,15 @@ from perdure.storage.postgres.wire import Call, Rows, Wire
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
-    """An open transaction. `worker` is None for a client, and for a worker that somebody has buried."""
+    """An open transaction. `worker` is None for a client, and for a worker that somebody has buried.
+
+    `joined` is the worker's place in the order of registrations.
+    """
 
     wire: Wire
     now: int
     worker: int | None = None
-    started_at: int = 0
+    joined: int = 0
 
     def run(self, calls: Sequence[Call]) -> list[Rows]:
         """The answers of statements, in one round trip."""

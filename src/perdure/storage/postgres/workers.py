@@ -82,15 +82,16 @@ def look_for_unknown(now: int) -> list[Call]:
     return [("unknown_waiting", (since,)), ("unknown_tasks", (since, bigint(now))), ("known_names", ())]
 
 
-def hold_unknown(transaction: Transaction) -> list[Call]:
-    """The statements that hold instances whose code, or that of whose activities, no worker has.
+def hold_unknown(transaction: Transaction) -> tuple[tuple[tuple[str, str], ...], list[Call]]:
+    """Which instances to hold, as no worker has their code or that of their activities, and the statements that do.
 
+    Of each the id and the reason, in order of the ids.
     Whoever has a row has it: who is dead was buried just before, and the caller lives.
     """
     waiting, tasks, _ = transaction.run(look_for_unknown(transaction.now))
     found = sorted({row[0] for row in (*waiting, *tasks)})
     if not found:
-        return []
+        return (), []
     # Once more with their rows locked: a worker that has the code may have come meanwhile.
     locked, waiting, tasks, known = transaction.run(
         [
@@ -101,17 +102,18 @@ def hold_unknown(transaction: Transaction) -> list[Call]:
     kept = {incarnation for incarnation, _ in locked}
     orchestrations = {f"{name}@{version}" for kind, name, version in known if kind == "orchestration"}
     activities = {name for kind, name, _ in known if kind == "activity"}
-    of_activity = {name: unknown_activity_reason(name, activities) for name in {name for _, name in tasks}}
+    of_activity = {name: unknown_activity_reason(name, activities) for name in {name for *_, name in tasks}}
     # From the last to the first, so that the first task of an instance is the one that is told.
-    reasons = {incarnation: of_activity[name] for incarnation, name in reversed(tasks)}
+    reasons = {incarnation: of_activity[name] for incarnation, _, name in reversed(tasks)}
     of_orchestration = {
-        wanted: unknown_reason(*wanted, orchestrations) for wanted in {(name, version) for _, name, version in waiting}
+        wanted: unknown_reason(*wanted, orchestrations) for wanted in {(name, version) for *_, name, version in waiting}
     }
-    reasons |= {incarnation: of_orchestration[name, version] for incarnation, name, version in waiting}
+    reasons |= {incarnation: of_orchestration[name, version] for incarnation, _, name, version in waiting}
+    ids = {incarnation: id_ for incarnation, id_, *_ in (*waiting, *tasks)}
     held = [(incarnation, storable(reason)) for incarnation, reason in reasons.items() if incarnation in kept]
     if not held:
-        return []
-    return [
+        return (), []
+    return tuple(sorted((ids[incarnation], reason) for incarnation, reason in held)), [
         (
             "hold_instances",
             (

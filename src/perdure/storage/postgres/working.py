@@ -37,7 +37,7 @@ class Row:
 
     __slots__ = (
         "added", "cancel_requested", "changed", "custom_status", "custom_status_version", "error", "execution",
-        "held_at", "held_because", "id", "incarnation", "last_event", "moved", "new", "output", "owner",
+        "held_after", "held_because", "id", "incarnation", "last_event", "moved", "new", "output", "owner",
         "parent_incarnation", "ready_at", "released_by", "released_until", "sealed", "status", "touched", "version",
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ class Row:
         """A row with the columns of the statement `lock_instances`."""
         (
             self.incarnation, self.id, self.status, self.owner, self.execution, self.version, self.parent_incarnation,
-            self.ready_at, self.held_at, self.held_because, self.released_by, self.released_until,
+            self.ready_at, self.held_after, self.held_because, self.released_by, self.released_until,
             self.cancel_requested, self.custom_status_version,
         ) = columns  # fmt: skip
         self.custom_status: bytes | None = None
@@ -114,7 +114,6 @@ class Working:
         self.ended: list[tuple[int, int]] = []
         self.cleared: list[int] = []
         self.removed: list[int] = []
-        self.pruned: list[tuple[int, int]] = []
         self.woken: set[int] = set()
         """Workers for whose instances there is something new."""
         self.news = False

@@ -6,20 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import (
-    Batch,
-    Committed,
-    Depths,
-    ExecutionRecord,
-    HistoryRow,
-    InstanceCount,
-    InstanceRecord,
-    Lapsed,
-    Query,
-    Scan,
-    Standing,
-    WorkerRecord,
-)
+from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Reaped, Standing, WorkerRecord
 from perdure.errors import StorageError, UsageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -164,18 +151,20 @@ class SqliteStorage:
         if self._locks is not None:
             self._locks.drop(worker, remove=True)
 
-    def reap(self, worker: int, /) -> int:
-        """Bury dead workers, and hold what waits in vain for code; returns how many were buried."""
+    def reap(self, worker: int, /) -> Reaped:
+        """Bury dead workers, and hold what waits in vain for code."""
         writer = self._ready()
         dead = proven_dead(writer, self._locks)
-        buried: list[int] = []
+        reaped, buried = Reaped(), list[int]()
         with writer.writing():
             if writer.execute(STATEMENTS["worker"], (worker,)).get is not None:
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
                 buried = bury(transaction, dead, spared=worker)
-                hold_unknown(transaction)
+                held = hold_unknown(transaction)
+                left = len(transaction.ask(STATEMENTS["worker_leases"]))
+                reaped = Reaped(buried=len(buried), held=held, workers=left)
         self._forget(buried)
-        return len(buried)
+        return reaped
 
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim; all in one transaction. Durable when it returns."""
@@ -204,13 +193,13 @@ class SqliteStorage:
                 self._idle_tokens[worker] = batch.token
         return Committed(now=now, outcomes=tuple(outcomes), work=work)
 
-    def applied(self, worker: int, token: bytes, /) -> bool:
-        """Whether the worker's last commit was the one with this token; False when its row is gone."""
+    def applied(self, worker: int, token: bytes, /) -> bool | None:
+        """Whether the worker's last commit was the one with this token; None when its row is gone."""
         writer = self._ready()
         with writer.alone():
             found = writer.execute(STATEMENTS["is_last_token"], (worker, token)).get
         if found is None:
-            return False
+            return None
         idle = self._idle_tokens.get(worker)
         return bool(found) if idle is None else idle == token
 
@@ -221,10 +210,6 @@ class SqliteStorage:
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return inspector.read_history(self._ready(), incarnation, execution)
-
-    def lapsed(self, scan: Scan, /) -> Lapsed:
-        """What need not be kept any more, among a few instances."""
-        return inspector.lapsed(self._read(), scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`."""
@@ -260,22 +245,6 @@ class SqliteStorage:
     def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
         """One page and the key of the next, None at the end."""
         return inspector.find(self._read(), query)
-
-    def count(self, query: Query, /) -> list[InstanceCount]:
-        """How many instances match, by name and status."""
-        return inspector.count(self._read(), query)
-
-    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
-        """The instance and everything below it, those nearest to it first."""
-        return inspector.family(self._read(), instance_id, limit)
-
-    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
-        """The executions that have a history, in order."""
-        return inspector.executions(self._read(), incarnation)
-
-    def depths(self) -> Depths:
-        """What waits now."""
-        return inspector.depths(self._read(), self.now())
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

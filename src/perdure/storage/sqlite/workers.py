@@ -15,7 +15,7 @@ from perdure._ports import Entropy
 from perdure._work import WorkerRecord
 from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.storage.sqlite.connection import Connection
-from perdure.storage.sqlite.far_items import hold_instances
+from perdure.storage.sqlite.far_items import hold_instances, storable
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.rows import decode_answer, encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
@@ -86,24 +86,27 @@ def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) 
     transaction.execute(STATEMENTS["remove_workers"], (rows,))
 
 
-def hold_unknown(transaction: Transaction) -> None:
+def hold_unknown(transaction: Transaction) -> tuple[tuple[str, str], ...]:
     """Hold the instances that have waited too long for a worker that has their code, or that of their activities.
 
+    Returns their ids and the reasons, in order of the ids.
     Whoever has a row has it: who is dead was buried just before, and the caller lives.
     """
     since = transaction.now - UNKNOWN_GRACE_US
     instances = transaction.ask(STATEMENTS["unknown_waiting"], since)
     tasks = transaction.ask(STATEMENTS["unknown_tasks"], since, transaction.now)
     if not instances and not tasks:
-        return
+        return ()
     orchestrations, activities = transaction.ask(STATEMENTS["known_names"])
-    of_activity = {name: unknown_activity_reason(name, activities) for name in {name for _, name in tasks}}
+    of_activity = {name: unknown_activity_reason(name, activities) for name in {name for *_, name in tasks}}
     # From the last to the first, so that the first task of an instance is the one that is told.
-    reasons = {incarnation: of_activity[name] for incarnation, name in reversed(tasks)}
-    wanted = {(name, version) for _, name, version in instances}
+    reasons = {incarnation: of_activity[name] for incarnation, _, name in reversed(tasks)}
+    wanted = {(name, version) for *_, name, version in instances}
     of_orchestration = {each: unknown_reason(*each, orchestrations) for each in wanted}
-    reasons |= {incarnation: of_orchestration[name, version] for incarnation, name, version in instances}
+    reasons |= {incarnation: of_orchestration[name, version] for incarnation, _, name, version in instances}
     hold_instances(transaction, list(reasons.items()))
+    ids = {incarnation: id_ for incarnation, id_, *_ in (*instances, *tasks)}
+    return tuple(sorted((ids[incarnation], storable(reason)) for incarnation, reason in reasons.items()))
 
 
 def read_workers(connection: Connection) -> list[WorkerRecord]:

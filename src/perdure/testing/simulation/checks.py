@@ -46,17 +46,13 @@ class Checks:
 
     def committed(self, batch: work.Batch, answer: work.Committed) -> None:
         """A batch was applied."""
-        worker, ledger = batch.worker, self.ledger
-        is_alive = worker is not None and worker in ledger.workers
+        worker = batch.worker
+        is_alive = worker is not None and worker in self.ledger.workers
         if len(answer.outcomes) != len(batch.items):
             raise Violation(f"{len(batch.items)} items had {len(answer.outcomes)} outcomes")
         touched: set[int] = set()
-        with self._stage:
-            for item, outcome in zip(batch.items, answer.outcomes, strict=True):
-                if isinstance(outcome, work.Applied):
-                    _APPLIED[type(item)](self, item, outcome, worker, answer.now, touched)
-                elif outcome.reason is work.Refusal.FENCED and is_alive:
-                    raise Violation(f"{type(item).__name__} of worker {worker} was fenced, and it has a row")
+        if batch.items:
+            self._judge(batch, answer, touched, is_alive=is_alive)
         if answer.work is not None:
             self._claimed(worker, answer.work, touched)
         elif batch.claim is not None and is_alive:
@@ -64,9 +60,24 @@ class Checks:
         for incarnation in touched:
             self._conserved(incarnation)
 
-    def reaped(self, worker: int, now: int, count: int) -> None:
+    def _judge(self, batch: work.Batch, answer: work.Committed, touched: set[int], *, is_alive: bool) -> None:
+        worker = batch.worker
+        with self._stage:
+            for item, outcome in zip(batch.items, answer.outcomes, strict=True):
+                if isinstance(outcome, work.Applied):
+                    _APPLIED[type(item)](self, item, outcome, worker, answer.now, touched)
+                elif outcome.reason is work.Refusal.FENCED and is_alive:
+                    raise Violation(f"{type(item).__name__} of worker {worker} was fenced, and it has a row")
+
+    def reaped(self, worker: int, now: int, answer: work.Reaped) -> None:
         """Dead workers were buried, and what nobody can run was held."""
-        self.ledger.reaped(worker, now, count)
+        self.ledger.reaped(worker, now, answer.buried)
+        if answer.workers != (len(self.ledger.workers) if worker in self.ledger.workers else 0):
+            raise Violation(f"there are said to be {answer.workers} workers, of {list(self.ledger.workers)}")
+        for instance_id, _ in answer.held:
+            row = self._tables.by_id.get(instance_id)
+            if row is None or row.record.status is not Status.HELD:
+                raise Violation(f"{instance_id} was said to be held, and is not")
         for incarnation in list(self.ledger.owner):
             row = self._tables.instances.get(incarnation)
             if row is not None and row.record.status is Status.HELD and row.record.owner is None:

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 EPOCH_US = 1_767_225_600_000_000
 BEAT_US = LEASE_US // BEATS_PER_LEASE
-IDLE_US = 100_000
-IDLE_US_MAX = 5_000_000
+IDLE_US = (100_000, 5_000_000)
+"""How long an idle process sleeps at first, and at most."""
+IDLE_HEALED_US = (2_000_000, 30_000_000)
+"""The same in a world that has healed: no wake-up gets lost there, so looking without one is in vain."""
 HANG_US_MAX = 3_000_000
 GRACE_US = 1_000_000
 
@@ -131,7 +133,7 @@ class Host:
         self._in_round = False
         self._in_beat = False
         self._wake_at: int | None = None
-        self._idle_us = IDLE_US
+        self._idle_us = IDLE_US[0]
         self.has_worked = False
         self._store_now = 0
         self._make(SeededEntropy(dice.below(1 << 60)))
@@ -346,7 +348,8 @@ class Host:
     def _idle(self, store_now: int) -> int:
         """How long only polls happen that find nothing: a store whose time stands still lets nothing fall due."""
         engine = self.engine
-        self._idle_us = IDLE_US if self.has_worked else min(3 * self._idle_us, IDLE_US_MAX)
+        first, most = IDLE_HEALED_US if self.world.faults.healed else IDLE_US
+        self._idle_us = first if self.has_worked else min(3 * self._idle_us, most)
         self.has_worked = False
         stands_still, self._store_now = store_now == self._store_now, store_now
         if engine.next_due is None or engine.draining or stands_still:

@@ -78,16 +78,13 @@ def lived(seed: int, allowed: frozenset[str] | None = None, roots: frozenset[int
 
 def _told(world: World) -> Life:
     failure = world.failure
-    digest = blake2b(digest_size=16)
-    for entry in world.trace:
-        digest.update(repr(entry).encode())
     return Life(
         seed=world.seed,
         found=None if failure is None else f"{type(failure).__name__}: {failure}",
         faults=world.faults.happened,
         steps=world.timeline.steps,
         virtual_us=world.timeline.now,
-        trace=digest.hexdigest(),
+        trace=blake2b(repr(world.trace).encode(), digest_size=16).hexdigest(),
     )
 
 

@@ -67,17 +67,18 @@ class StorePort:
 
         self._call("unregister", apply)
 
-    def reap(self, worker: int, /) -> int:
+    def reap(self, worker: int, /) -> work.Reaped:
         """Bury the dead."""
 
-        def apply() -> int:
-            answer: int = self._store.reap(worker)
+        def apply() -> work.Reaped:
+            answer: work.Reaped = self._store.reap(worker)
             self._world.checks.reaped(worker, self._store.now(), answer)
-            if answer:
+            if answer.buried or answer.held:
                 self._world.others_see_change(self._host)
             return answer
 
-        return int(self._call("reap", apply))
+        answer: work.Reaped = self._call("reap", apply)
+        return answer
 
     def commit(self, batch: work.Batch, /) -> work.Committed:
         """Apply a batch."""
@@ -91,9 +92,10 @@ class StorePort:
         answer: work.Committed = self._call("commit", apply)
         return answer
 
-    def applied(self, worker: int, token: bytes, /) -> bool:
+    def applied(self, worker: int, token: bytes, /) -> bool | None:
         """Whether the last commit was this one."""
-        return bool(self._call("applied", lambda: self._store.applied(worker, token)))
+        answer: bool | None = self._call("applied", lambda: self._store.applied(worker, token))
+        return answer
 
     def changed(self) -> bool:
         """Whether others have written; a wake-up that may get lost."""
@@ -127,26 +129,6 @@ class StorePort:
     def find(self, query: work.Query, /) -> Any:
         """One page."""
         return self._call("find", lambda: self._store.find(query))
-
-    def count(self, query: work.Query, /) -> Any:
-        """How many match."""
-        return self._call("count", lambda: self._store.count(query))
-
-    def family(self, instance_id: str, limit: int, /) -> Any:
-        """An instance and what is below it."""
-        return self._call("family", lambda: self._store.family(instance_id, limit))
-
-    def executions(self, incarnation: int, /) -> Any:
-        """The executions of an instance."""
-        return self._call("executions", lambda: self._store.executions(incarnation))
-
-    def depths(self) -> Any:
-        """What waits."""
-        return self._call("depths", self._store.depths)
-
-    def lapsed(self, scan: work.Scan, /) -> Any:
-        """What need not be kept."""
-        return self._call("lapsed", lambda: self._store.lapsed(scan))
 
     def workers(self) -> Any:
         """The registered workers."""

@@ -14,6 +14,7 @@ import msgspec
 
 from perdure import _work as work
 from perdure._types import Status
+from perdure.errors import _record
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import SeededEntropy
 from perdure.testing._dice import Dice
@@ -38,6 +39,12 @@ SETTLE_US_MAX = 2 * HOUR_US
 NUDGE_US = 5_000_000
 REST_US = 8_000_000
 """How long a world goes on after the last instance has ended: what still runs then runs for ever."""
+HEALED_HOSTS = 2
+"""Processes of a world that has healed: with more of them, more would look in vain for what another does."""
+LOOK_US = 100_000
+"""Within this time a process finds out that another has written."""
+LOOK_HEALED_US = 500_000
+"""The same in a world that has healed, where it is time to get done."""
 _NESTED_MAX = 12
 
 
@@ -143,9 +150,9 @@ class World:
         host.boot()
 
     def died(self, host: Host) -> None:
-        """A process is gone; another is started in its place."""
+        """A process is gone; another is started in its place, unless it was asked to leave a world that has healed."""
         self._hosts.remove(host)
-        if self.failure is None:
+        if self.failure is None and (not self.faults.healed or len(self._hosts) < HEALED_HOSTS):
             self.timeline.after(1_000 + self.dice.below(3_000_000), self._boot)
 
     def some_host(self) -> Host | None:
@@ -155,23 +162,28 @@ class World:
 
     def others_see_change(self, author: Host) -> None:
         """Somebody has written: the others find out when they look next, which a fault may put off."""
+        within = LOOK_HEALED_US if self.faults.healed else LOOK_US
         for host in self._hosts:
             if host is not author and host.has_booted:
                 fault = self.faults.of_wake_up()
                 if fault == "wake-up lost":
                     continue
                 late = 2_000_000 if fault == "wake-up late" else 0
-                host.wake(self.timeline.now + late + self.dice.below(100_000))
+                host.wake(self.timeline.now + late + self.dice.below(within))
 
     def committed(self, host: Host, batch: work.Batch, answer: work.Committed) -> None:
         """A batch was applied and is as it should be."""
+        taken = answer.work
+        has_taken = taken is not None and bool(taken.instances or taken.tasks)
+        if not batch.items and not has_taken:
+            # An idle process has looked for work in vain: no news.
+            return
         outcomes = list(zip(batch.items, answer.outcomes, strict=True))
         applied = [type(item).__name__ for item, outcome in outcomes if isinstance(outcome, work.Applied)]
         refused = [outcome.reason.value for outcome in answer.outcomes if isinstance(outcome, work.Refused)]
-        taken = answer.work
         claimed = () if taken is None else (len(taken.instances), len(taken.tasks))
         self.note(host.name, "commits", applied, refused, claimed)
-        if applied or (taken is not None and (taken.instances or taken.tasks)):
+        if applied or has_taken:
             host.has_worked = True
             self.others_see_change(host)
 
@@ -208,8 +220,9 @@ class World:
     def _heal(self, _: Any) -> None:
         self.note("world", "heals")
         self.faults.heal()
+        stays = next((host for host in self._hosts if host.kit == "all"), None)
         for host in list(self._hosts):
-            if host.kit != "all":
+            if host is not stays:
                 host.leave()
         # What was held for want of code goes on with a worker that comes later.
         self._boot(None)
@@ -297,14 +310,16 @@ class World:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of a seed is logged or collected while it runs."""
+    """Nothing of a seed is logged or collected while it runs, and of tracebacks, which nobody reads, little is kept."""
     logger = logging.getLogger("perdure")
     level, was_enabled = logger.level, gc.isenabled()
     logger.setLevel(logging.CRITICAL + 1)
+    frames, _record.TRACEBACK_FRAMES_MAX = _record.TRACEBACK_FRAMES_MAX, 1
     gc.disable()
     try:
         yield
     finally:
+        _record.TRACEBACK_FRAMES_MAX = frames
         logger.setLevel(level)
         if was_enabled:
             gc.enable()

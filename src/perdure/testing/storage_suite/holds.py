@@ -1,7 +1,7 @@
 """What can't go on is set aside, visible, with everything that waits for it, until somebody can run it."""
 
 from perdure._types import Status
-from perdure._work import APPLIED, InstanceChange, Refusal, Refused, TaskDone
+from perdure._work import APPLIED, Batch, Claim, InstanceChange, Refusal, Refused, TaskDone
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import NAME, SECOND, Worker, about, applied, bodies, events, ids, refused, task
 
@@ -28,9 +28,46 @@ class Holds(Topic):
         work = worker.claim()
         assert (ids(work), work.more, work.next_due) == ([], False, None)
 
-    def test_a_worker_of_the_same_moment_leaves_it_alone(self) -> None:
+    def test_a_worker_that_registers_in_the_same_moment_takes_it(self) -> None:
         self._held()
-        assert ids(self.world.worker("mended").claim()) == []
+        assert ids(self.world.worker("mended").claim()) == ["order"]
+
+    def test_a_worker_that_came_after_the_one_that_held_it_takes_it(self) -> None:
+        world = self.world
+        worker, mended = world.worker("old"), world.worker("mended")
+        worker.own("order")
+        world.deliver("order", b"news")
+        applied(worker.do(worker.hold("order")))
+        assert ids(worker.claim()) == []
+        assert bodies(mended.take("order")) == [b"news"]
+
+    def test_it_goes_from_one_to_the_next_and_never_back(self) -> None:
+        world = self.world
+        workers = [world.worker(f"worker {number}") for number in range(3)]
+        workers[0].own("order")
+        world.deliver("order", b"news")
+        for place, worker in enumerate(workers):
+            applied(worker.do(worker.hold("order")))
+            takers = [other for other in workers if ids(other.claim())]
+            assert takers == workers[place + 1 : place + 2]
+
+    def test_a_clock_that_is_set_back_keeps_nobody_from_taking_it(self) -> None:
+        world = self.world
+        self._held()
+        world.clock.set(world.clock.now_us() - 100 * SECOND)
+        mended = world.connect()
+        record = mended.register(name="mended", orchestrations=[f"{NAME}@1.0.0"], activities=[])
+        world.clock.set(world.clock.now_us() + 200 * SECOND)
+        work = mended.commit(
+            Batch(token=world.token(), items=(), worker=record.worker, claim=Claim(instances_max=9, tasks_max=9))
+        ).work
+        assert work is not None
+        assert ids(work) == ["order"]
+
+    def test_who_comes_when_all_others_have_gone_takes_it(self) -> None:
+        worker = self._held()
+        self.world.storage.unregister(worker.number)
+        assert ids(self.world.worker("mended").claim()) == ["order"]
 
     def test_a_worker_that_comes_later_takes_it_with_its_messages(self) -> None:
         world = self.world

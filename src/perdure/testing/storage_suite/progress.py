@@ -113,7 +113,7 @@ class Stopping(Topic):
         other.take_task(2)
         owner.run("order", tasks_stopped=(2,))
         world.clock.advance(SECOND)
-        assert world.storage.reap(owner.number) == 1
+        assert world.storage.reap(owner.number).buried == 1
         claimed = owner.take_task(2)
         assert (claimed.stopped, claimed.deliveries) == (True, 2)
 

@@ -82,15 +82,15 @@ class Takeover(Topic):
         worker.own("order")
         other = world.worker("other", lease_us=2 * LEASE_US)
         world.clock.advance(LEASE_US - 1)
-        assert world.storage.reap(other.number) == 0
+        assert world.storage.reap(other.number).buried == 0
         world.clock.advance(1)
-        assert world.storage.reap(other.number) == 1
+        assert world.storage.reap(other.number).buried == 1
 
     def test_reap_frees_the_work_of_the_dead(self) -> None:
         world = self.world
         survivor = world.worker("survivor", lease_us=2 * LEASE_US)
         dead = self._dead()
-        assert world.storage.reap(survivor.number) == 1
+        assert world.storage.reap(survivor.number).buried == 1
         assert [each.worker for each in world.storage.workers()] == [survivor.number]
         work = survivor.claim()
         assert bodies(work.instances[0]) == [b"news"]
@@ -114,12 +114,12 @@ class Takeover(Topic):
         assert ids(survivor.claim()) == []
         late.run("order")
         assert world.storage.heartbeat(late.number) is True
-        assert world.storage.reap(survivor.number) == 0
+        assert world.storage.reap(survivor.number).buried == 0
 
     def test_a_reaper_does_not_bury_itself(self) -> None:
         world = self.world
         late = self._dead()
-        assert world.storage.reap(late.number) == 0
+        assert world.storage.reap(late.number).buried == 0
         late.run("order")
 
     def test_every_death_counts_a_delivery(self) -> None:
@@ -152,7 +152,7 @@ class Takeover(Topic):
         for name in ("a", "b", "c"):
             world.deliver(name, b"news")
         world.clock.advance(LEASE_US)
-        assert world.storage.reap(survivor.number) == 3
+        assert world.storage.reap(survivor.number).buried == 3
         assert ids(survivor.claim()) == ["a", "b", "c"]
 
     def test_an_outcome_of_the_dead_is_refused_and_the_task_runs_elsewhere(self) -> None:

@@ -32,14 +32,17 @@ class Tokens(Topic):
         world.storage.commit(Batch(token=b"first 16 bytes !", items=(), worker=first.number))
         assert world.storage.applied(second.number, b"first 16 bytes !") is False
 
-    def test_a_worker_without_a_row_has_applied_nothing(self) -> None:
+    def test_of_a_worker_without_a_row_nothing_is_known(self) -> None:
         world = self.world
         worker = world.worker()
         world.storage.commit(Batch(token=b"first 16 bytes !", items=(), worker=worker.number))
         world.storage.unregister(worker.number)
-        assert world.storage.applied(worker.number, b"first 16 bytes !") is False
-        world.storage.commit(Batch(token=b"other 16 bytes !", items=(), worker=worker.number))
-        assert world.storage.applied(worker.number, b"other 16 bytes !") is False
+        assert world.storage.applied(worker.number, b"first 16 bytes !") is None
+        # What a client sent along has landed all the same.
+        start = StartInstance(new=world.new("order"))
+        world.storage.commit(Batch(token=b"other 16 bytes !", items=(start,), worker=worker.number))
+        assert world.storage.applied(worker.number, b"other 16 bytes !") is None
+        assert world.storage.get("order") is not None
 
     def test_other_calls_leave_the_token_alone(self) -> None:
         world = self.world

@@ -1,7 +1,7 @@
 """What waits for code that no live worker has is held by `reap`, with a reason that helps."""
 
 from perdure._types import Status
-from perdure._work import APPLIED, InstanceChange, Refusal, TaskDone, TaskRelease, TaskRetry
+from perdure._work import APPLIED, InstanceChange, Reaped, Refusal, TaskDone, TaskRelease, TaskRetry
 from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import (
@@ -30,14 +30,16 @@ class UnknownOrchestrations(Topic):
         world.start("order")
         world.start("open", version=None)
         world.clock.advance(UNKNOWN_GRACE_US - 1)
-        assert world.storage.reap(worker.number) == 0
+        assert world.storage.reap(worker.number).buried == 0
         assert world.record("order").status is Status.PENDING
         world.clock.advance(1)
-        assert world.storage.reap(worker.number) == 0
+        reasons = {"open": unknown_reason(NAME, None, []), "order": unknown_reason(NAME, "1.0.0", [])}
+        assert world.storage.reap(worker.number) == Reaped(held=tuple(reasons.items()), workers=1)
         record = world.record("order")
-        assert (record.status, record.held_because) == (Status.HELD, unknown_reason(NAME, "1.0.0", []))
+        assert (record.status, record.held_because) == (Status.HELD, reasons["order"])
         assert record.updated_at == world.clock.now_us()
-        assert world.record("open").held_because == unknown_reason(NAME, None, [])
+        assert world.record("open").held_because == reasons["open"]
+        assert world.storage.reap(worker.number) == Reaped(workers=1)
 
     def test_the_reason_tells_the_near_names_of_live_workers(self) -> None:
         world = self.world
@@ -47,7 +49,8 @@ class UnknownOrchestrations(Topic):
         world.start("order")
         world.start("open", name=f"{NAME}ly", version=None)
         world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(worker.number) == 1
+        reaped = world.storage.reap(worker.number)
+        assert (reaped.buried, reaped.workers, [name for name, _ in reaped.held]) == (1, 1, ["open", "order"])
         assert world.record("order").held_because == unknown_reason(NAME, "1.0.0", known)
         assert world.record("open").held_because == unknown_reason(f"{NAME}ly", None, known)
 
@@ -66,7 +69,7 @@ class UnknownOrchestrations(Topic):
         worker = world.worker(lease_us=1)
         world.start("order")
         world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(worker.number) == 0
+        assert world.storage.reap(worker.number).buried == 0
         assert bodies(worker.take("order")) == [b"start order"]
 
     def test_a_dead_worker_does_not_count(self) -> None:
@@ -75,7 +78,7 @@ class UnknownOrchestrations(Topic):
         reaper = world.worker("reaper", orchestrations=[], lease_us=LONG_US)
         world.worker("able", lease_us=UNKNOWN_GRACE_US)
         world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(reaper.number) == 1
+        assert world.storage.reap(reaper.number).buried == 1
         assert world.record("order").status is Status.HELD
 
     def test_what_is_owned_closed_asleep_or_held_is_left_as_it_is(self) -> None:
@@ -90,7 +93,7 @@ class UnknownOrchestrations(Topic):
         worker.do(worker.hold("held", "another reason", messages=(b"kept",)))
         reaper = world.worker("reaper", orchestrations=[], lease_us=LONG_US)
         world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(reaper.number) == 1
+        assert world.storage.reap(reaper.number).buried == 1
         assert world.record("owned").status is Status.RUNNING
         assert world.record("asleep").status is Status.RUNNING
         assert world.record("held").held_because == "another reason"
@@ -109,7 +112,7 @@ class UnknownOrchestrations(Topic):
         world.worker("dead", lease_us=1)
         world.start("order")
         world.clock.advance(UNKNOWN_GRACE_US)
-        assert world.storage.reap(4_711) == 0
+        assert world.storage.reap(4_711).buried == 0
         assert world.record("order").status is Status.PENDING
         assert len(world.storage.workers()) == 1
 

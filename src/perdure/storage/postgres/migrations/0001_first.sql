@@ -22,7 +22,7 @@ CREATE TABLE perdure.instances (
     min_reader integer NOT NULL DEFAULT 1,
     cancel_requested boolean NOT NULL DEFAULT false,
     custom_status_version bigint NOT NULL DEFAULT 0,
-    held_at bigint,
+    held_after bigint,
     held_because text COLLATE "C",
     released_by bigint,
     released_until bigint,

@@ -21,7 +21,7 @@ CREATE TABLE instances (
     min_reader INTEGER NOT NULL DEFAULT 1,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     custom_status_version INTEGER NOT NULL DEFAULT 0,
-    held_at INTEGER,
+    held_after INTEGER,
     held_because TEXT,
     released_by INTEGER,
     released_until INTEGER,
