@@ -55,20 +55,42 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
-    from perdure._client import Client, Event, InstanceStatus, OrchestrationHandle, Page, WorkerStatus
+    from perdure._client import (
+        ActivityQueue,
+        Client,
+        Deletion,
+        Event,
+        ExecutionStatus,
+        InstanceCount,
+        InstanceFilter,
+        InstanceStatus,
+        InstanceTree,
+        OrchestrationHandle,
+        Page,
+        QueueDepths,
+        WorkerStatus,
+    )
     from perdure._client.sync import SyncClient
-    from perdure._runtime import Runtime
+    from perdure._runtime import Retention, Runtime
     from perdure._runtime.script import run
 
 __version__ = "0.1.0"
 
 # Loaded when they are first named: a module that only defines orchestrations pays for no worker and no client.
 _LAZY = {
+    "ActivityQueue": "perdure._client",
     "Client": "perdure._client",
+    "Deletion": "perdure._client",
     "Event": "perdure._client",
+    "ExecutionStatus": "perdure._client",
+    "InstanceCount": "perdure._client",
+    "InstanceFilter": "perdure._client",
     "InstanceStatus": "perdure._client",
+    "InstanceTree": "perdure._client",
     "OrchestrationHandle": "perdure._client",
     "Page": "perdure._client",
+    "QueueDepths": "perdure._client",
+    "Retention": "perdure._runtime",
     "Runtime": "perdure._runtime",
     "SyncClient": "perdure._client.sync",
     "WorkerStatus": "perdure._client",
@@ -95,6 +117,7 @@ __all__ = [
     "Activity",
     "ActivityContext",
     "ActivityError",
+    "ActivityQueue",
     "ActivityTimeoutError",
     "Backoff",
     "ChildFuture",
@@ -102,10 +125,12 @@ __all__ = [
     "ClientError",
     "ClosePolicy",
     "DatabaseCorruptError",
+    "Deletion",
     "DurableFuture",
     "Duration",
     "ErrorInfo",
     "Event",
+    "ExecutionStatus",
     "ExternalEvent",
     "FencedError",
     "ForbiddenCallError",
@@ -114,10 +139,13 @@ __all__ = [
     "HeldError",
     "HistoryCorruptError",
     "InstanceClosedError",
+    "InstanceCount",
     "InstanceExistsError",
+    "InstanceFilter",
     "InstanceNotFoundError",
     "InstanceOpenError",
     "InstanceStatus",
+    "InstanceTree",
     "LimitError",
     "NonRetryableError",
     "OnConflict",
@@ -134,10 +162,12 @@ __all__ = [
     "PayloadTooLargeError",
     "PerdureError",
     "PoisonedError",
+    "QueueDepths",
     "RegistrationError",
     "Registry",
     "ReplayMismatchError",
     "ResultTimeoutError",
+    "Retention",
     "RetryAfter",
     "RetryPolicy",
     "Runtime",

@@ -11,6 +11,14 @@ from typing import Protocol
 _EPOCH_2020_MS = 1_577_836_800_000
 _SEQUENCE_BITS = 22
 _CHANCE_MASK = (1 << 62) - 1
+_TOKEN_BYTES = 16
+_TOKENS_AT_ONCE = 256
+
+# Whoever asks the operating system lets go of the interpreter's lock, and has to wait for it if another thread wants it
+# too: the engine and the event loop would take turns at every start of an orchestration. So many are drawn at once;
+# `pop` gives each to one thread only, and a child that was forked begins with none.
+_tokens: list[bytes] = []
+os.register_at_fork(after_in_child=_tokens.clear)
 
 
 class Clock(Protocol):
@@ -54,7 +62,13 @@ class SystemEntropy:
 
     def token(self) -> bytes:
         """Sixteen bytes that nobody can guess."""
-        return os.urandom(16)
+        try:
+            return _tokens.pop()
+        except IndexError:
+            drawn = os.urandom(_TOKENS_AT_ONCE * _TOKEN_BYTES)
+            first, *others = [drawn[at : at + _TOKEN_BYTES] for at in range(0, len(drawn), _TOKEN_BYTES)]
+            _tokens.extend(others)
+            return first
 
     def fraction(self) -> float:
         """A number in [0, 1), for jitter."""

@@ -16,7 +16,16 @@ LISTED = {
 
 @pytest.mark.parametrize(
     "command",
-    [("list",), ("show", "open"), ("history", "open"), ("workers",), ("new", "shop")],
+    [
+        ("list",),
+        ("show", "open"),
+        ("history", "open"),
+        ("executions", "open"),
+        ("count",),
+        ("queues",),
+        ("workers",),
+        ("new", "shop"),
+    ],
     ids=lambda command: command[0],
 )
 def test_a_document_has_the_fields_that_are_listed(perdure, worker, command):
@@ -29,7 +38,13 @@ def test_a_document_has_the_fields_that_are_listed(perdure, worker, command):
 
 @pytest.mark.parametrize(
     "command",
-    [("raise", "open", "approved"), ("cancel", "open"), ("terminate", "open"), ("delete", "open", "--force")],
+    [
+        ("raise", "open", "approved"),
+        ("cancel", "open"),
+        ("terminate", "open"),
+        ("delete", "open", "--force"),
+        ("prune", "open", "--keep", "1"),
+    ],
     ids=lambda command: command[0],
 )
 def test_what_steers_lists_what_it_did(perdure, worker, command):

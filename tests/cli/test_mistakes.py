@@ -11,6 +11,12 @@ from perdure.cli.store import Store
 ON_A_STORE = [
     ("list",),
     ("workers",),
+    ("tree", "a"),
+    ("executions", "a"),
+    ("count",),
+    ("queues",),
+    ("purge", "--roots"),
+    ("prune", "a", "--keep", "1"),
     ("show", "a"),
     ("history", "a"),
     ("wait", "a"),
@@ -83,7 +89,7 @@ def test_a_url_that_is_none_of_ours_is_refused(perdure, url, status, expected):
 
 
 @pytest.mark.parametrize(
-    "command", [each for each in ON_A_STORE if each[1:] and each[0] != "start"], ids=lambda e: e[0]
+    "command", [each for each in ON_A_STORE if each[1:] and each[0] not in {"start", "purge"}], ids=lambda e: e[0]
 )
 def test_an_unknown_id_is_told_with_near_ones(perdure, worker, command):
     perdure("start", "approval", "--id", "order-1")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from perdure import ErrorInfo, Event, InstanceStatus, WorkerStatus
+from perdure import ActivityQueue, ErrorInfo, Event, ExecutionStatus, InstanceCount, InstanceStatus, WorkerStatus
 from perdure._events import Event as Stored
 from perdure.cli import exits
 from perdure.cli.app import COMMANDS, cli
@@ -61,6 +61,9 @@ def test_every_command_on_a_store_takes_the_same_two_options():
         ("Event", Event, set()),
         ("Step", Step, {"duration_s"}),
         ("Worker", WorkerStatus, {"is_alive"}),
+        ("Execution", ExecutionStatus, set()),
+        ("Count", InstanceCount, set()),
+        ("Queue", ActivityQueue, set()),
     ],
 )
 def test_every_field_is_listed(heading, cls, more):

@@ -1,8 +1,25 @@
 """The client: starting, steering and reading instances. It knows no worker."""
 
 from perdure._client.client import Client, EngineClient
+from perdure._client.figures import ActivityQueue, Deletion, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+from perdure._client.filters import InstanceFilter
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
 from perdure._client.workers import WorkerStatus
 
-__all__ = ["Client", "EngineClient", "Event", "InstanceStatus", "OrchestrationHandle", "Page", "WorkerStatus"]
+__all__ = [
+    "ActivityQueue",
+    "Client",
+    "Deletion",
+    "EngineClient",
+    "Event",
+    "ExecutionStatus",
+    "InstanceCount",
+    "InstanceFilter",
+    "InstanceStatus",
+    "InstanceTree",
+    "OrchestrationHandle",
+    "Page",
+    "QueueDepths",
+    "WorkerStatus",
+]

@@ -10,20 +10,18 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure import _work as work
-from perdure._client.attributes import Attribute, encode_attributes
-from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page, status_of
+from perdure._client.handle import InstanceStatus, OrchestrationHandle
 from perdure._client.history import Event, read_events
+from perdure._client.management import Management
 from perdure._client.starts import new_instance, pairs_of, refuse_another
-from perdure._client.workers import WorkerStatus, worker_status_of
 from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, Status, check_name
-from perdure.codec import codec_for, decode_any, encode_any
+from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
     InstanceExistsError,
     InstanceNotFoundError,
-    InstanceOpenError,
     OutcomeUnknownError,
     StorageUnavailableError,
     UsageError,
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from perdure._client.attributes import Attribute
     from perdure._client.requests import Gateway
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
 
@@ -44,13 +43,12 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 
-PAGE_MAX = 1_000
 STARTS_PER_BATCH_MAX = 10_000
 _UNKNOWN_RETRIES_MAX = 3
 _CANCEL_REPLACED = work.encode_message(work.Cancel(reason="its parent was replaced"))
 
 
-class Client:
+class Client(Management):
     """Starts orchestrations, sends them events, and reads them, in a store that workers share.
 
     Args:
@@ -372,25 +370,6 @@ class Client:
                 raise InstanceClosedError(instance_id, (await self.get_status(instance_id)).status)
             raise InstanceNotFoundError(instance_id)
 
-    async def delete(self, instance_id: str, /, *, force: bool = False) -> int:
-        """Delete a closed instance with all its descendants and histories; returns how many instances went.
-
-        Raises:
-            InstanceNotFoundError: There is no such instance.
-            InstanceOpenError: It, or a descendant, is open, and `force` is not set.
-            UsageError: It is a child: delete its root.
-        """
-        check_name("instance id", instance_id)
-        outcome = await self._opened().submit(work.Delete(id=instance_id, force=bool(force)))
-        if isinstance(outcome, work.Applied):
-            return outcome.count
-        if outcome.reason is work.Refusal.NOT_FOUND:
-            raise InstanceNotFoundError(instance_id)
-        if outcome.reason is work.Refusal.NOT_ROOT:
-            raise UsageError(f"instance {instance_id!r} is a child: delete the root instance that it belongs to")
-        status = (await self.get_status(instance_id)).status
-        raise InstanceOpenError(instance_id, "a descendant is open" if status.is_closed else status)
-
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def get_status(self, instance_id: str, /) -> InstanceStatus[Any]:
@@ -400,42 +379,6 @@ class Client:
             InstanceNotFoundError: There is no such instance.
         """
         return await self.get_handle(instance_id).status()
-
-    async def list_instances(
-        self,
-        *,
-        status: Status | Iterable[Status] | None = None,
-        name: str | None = None,
-        version: str | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        limit: int = 100,
-        after: str | None = None,
-    ) -> Page[InstanceStatus[Any]]:
-        """One page of instances, the newest first; every given filter must match.
-
-        Raises:
-            UsageError: `limit` is not within 1 to 1,000, or `after` is no page key.
-        """
-        if not 1 <= limit <= PAGE_MAX:
-            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
-        statuses = _statuses(status)
-        wanted = {} if not attributes else decode_any(encode_attributes(attributes))
-        query = work.Query(statuses=statuses, name=name, version=version, attributes=wanted, limit=limit, after=after)
-        gateway = self._opened()
-        try:
-            records, key = await gateway.read(gateway.inspector.find, query)
-        except ValueError as error:
-            raise UsageError(f"after is {after!r}, which is no key of a page: pass `page.next` unchanged") from error
-        codec = codec_for(Any)
-        return Page([status_of(record, codec) for record in records], key)
-
-    async def list_workers(self) -> list[WorkerStatus]:
-        """The workers of the store, in the order in which they came.
-
-        One whose `lease_until` is over is dead, or silent for too long, and nobody has noticed yet.
-        """
-        gateway = self._opened()
-        return [worker_status_of(record) for record in await gateway.read(gateway.inspector.workers)]
 
     async def history(self, instance_id: str, /, *, execution_id: int | None = None) -> AsyncGenerator[Event, None]:
         """The events of an execution (default: the current one), in order.
@@ -452,15 +395,6 @@ class Client:
         rows = await gateway.read(gateway.inspector.read_history, record.incarnation, execution)
         for event in read_events(rows):
             yield event
-
-
-def _statuses(status: Status | Iterable[Status] | None) -> tuple[Status, ...]:
-    if status is None:
-        return ()
-    try:
-        return tuple(map(Status, [status] if isinstance(status, str) else status))
-    except ValueError as error:
-        raise UsageError(f"status is {status!r}: use {', '.join(Status)}, or several of them") from error
 
 
 class EngineClient(Client):

@@ -12,8 +12,12 @@ from perdure.errors import UsageError
 if TYPE_CHECKING:
     import os
     from collections.abc import Coroutine, Iterator
+    from datetime import datetime
     from types import TracebackType
+    from typing import Unpack
 
+    from perdure._client.figures import Deletion, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+    from perdure._client.filters import InstanceFilter
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
     from perdure._client.workers import WorkerStatus
@@ -162,9 +166,41 @@ class SyncClient:
         """Delete a closed instance and its descendants."""
         return self.call(self._client.delete(instance_id, force=force))
 
-    def list_instances(self, **filters: Any) -> Page[InstanceStatus[Any]]:
+    def delete_instances(self, *, force: bool = False, **filters: Unpack[InstanceFilter]) -> Deletion:
+        """Delete the root instances that match, with their descendants."""
+        return self.call(self._client.delete_instances(force=force, **filters))
+
+    def prune(self, instance_id: str, /, *, keep: int | None = None, before: datetime | None = None) -> int:
+        """Delete the histories of past executions of an instance."""
+        return self.call(self._client.prune(instance_id, keep=keep, before=before))
+
+    def prune_instances(
+        self, *, keep: int | None = None, before: datetime | None = None, **filters: Unpack[InstanceFilter]
+    ) -> int:
+        """The same for all instances that match."""
+        return self.call(self._client.prune_instances(keep=keep, before=before, **filters))
+
+    def list_instances(
+        self, *, limit: int = 100, after: str | None = None, **filters: Unpack[InstanceFilter]
+    ) -> Page[InstanceStatus[Any]]:
         """One page of instances."""
-        return self.call(self._client.list_instances(**filters))
+        return self.call(self._client.list_instances(limit=limit, after=after, **filters))
+
+    def count_instances(self, **filters: Unpack[InstanceFilter]) -> list[InstanceCount]:
+        """How many instances there are, by orchestration and status."""
+        return self.call(self._client.count_instances(**filters))
+
+    def get_tree(self, instance_id: str, /) -> InstanceTree:
+        """An instance and everything below it."""
+        return self.call(self._client.get_tree(instance_id))
+
+    def list_executions(self, instance_id: str, /) -> list[ExecutionStatus]:
+        """The executions of an instance."""
+        return self.call(self._client.list_executions(instance_id))
+
+    def get_queues(self) -> QueueDepths:
+        """What waits in the store."""
+        return self.call(self._client.get_queues())
 
     def list_workers(self) -> list[WorkerStatus]:
         """The workers of the store."""

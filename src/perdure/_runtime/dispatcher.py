@@ -33,6 +33,7 @@ from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.lookout import Lookout
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.retention import Retirement
 from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
 from perdure._runtime.watches import Watches
 from perdure.errors import ClientError, StorageError
@@ -68,6 +69,7 @@ class Engine:
         hands: Hands,
         settings: Settings,
         make_orchestrations: Callable[[Callable[[str], bool]], Orchestrations],
+        retirement: Retirement | None = None,
     ) -> None:
         self._storage = storage
         self._registry = registry
@@ -76,6 +78,7 @@ class Engine:
         self._inbox = inbox
         self._hands = hands
         self._settings = settings
+        self._retirement = retirement
         self._orchestrations = make_orchestrations(self._take_slot)
         self._worker = 0
         self.busy = 0
@@ -294,6 +297,8 @@ class Engine:
         try:
             reaped = self._storage.reap(self._worker)
             self._lookout.look(self._worker)
+            if self._retirement is not None:
+                self._items += self._retirement.next()
         except StorageError as error:
             _log.warning("maintenance is put off: %s", error)
             return

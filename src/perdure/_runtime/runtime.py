@@ -21,6 +21,7 @@ from perdure._runtime.hands import Settings
 from perdure._runtime.heartbeat import Heartbeat
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.retention import Retention, Retirement
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
 from perdure.errors import UsageError
@@ -73,6 +74,7 @@ class Runtime:
         durability: "full" syncs every commit to the disk; "normal" may lose the last commits at a power failure.
         turn_limit: How long one turn may take; None for no limit.
         worker_name: Shown in listings; default host and process id.
+        retention: What this worker removes from the store when its time is over: see `Retention`. Nothing by default.
 
     Example:
         async with Runtime("sqlite:///shop.db", Registry(charge, checkout)) as runtime:
@@ -93,6 +95,7 @@ class Runtime:
         durability: Literal["full", "normal"] = "full",
         turn_limit: Duration | None = 2.0,
         worker_name: str | None = None,
+        retention: Retention | None = None,
     ) -> None:
         if not hasattr(registry, "lifespans"):
             raise UsageError(f"Runtime takes a Registry, not {registry!r}: write Runtime(url, Registry(...))")
@@ -106,6 +109,9 @@ class Runtime:
                 raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
         if durability not in {"full", "normal"}:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
+        if retention is not None and not isinstance(retention, Retention):
+            raise UsageError(f"retention is {retention!r}: use Retention(after=..., executions=...)")
+        self._retention = retention
         self._url = url
         self._registry = registry
         self._slots = max_activities
@@ -199,6 +205,7 @@ class Runtime:
             hands=_LoopHands(self._gateway, self._activities),
             settings=Settings(slots=self._slots, worker_name=self._worker_name),
             make_orchestrations=make_orchestrations,
+            retirement=None if self._retention is None else Retirement(storage, self._clock, self._retention),
         )
         await loop.run_in_executor(None, self._engine.register)
         if hasattr(storage, "wake_by"):

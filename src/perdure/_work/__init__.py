@@ -11,7 +11,6 @@ from perdure._work.answers import ClaimedTask as ClaimedTask
 from perdure._work.answers import Committed as Committed
 from perdure._work.answers import InstanceRecord as InstanceRecord
 from perdure._work.answers import Outcome as Outcome
-from perdure._work.answers import Query as Query
 from perdure._work.answers import Reaped as Reaped
 from perdure._work.answers import Refusal as Refusal
 from perdure._work.answers import Refused as Refused
@@ -21,6 +20,7 @@ from perdure._work.answers import WorkerRecord as WorkerRecord
 from perdure._work.items import Batch as Batch
 from perdure._work.items import ChildStart as ChildStart
 from perdure._work.items import Claim as Claim
+from perdure._work.items import ClientItem as ClientItem
 from perdure._work.items import Delete as Delete
 from perdure._work.items import Deliver as Deliver
 from perdure._work.items import HistoryRow as HistoryRow
@@ -31,6 +31,7 @@ from perdure._work.items import Item as Item
 from perdure._work.items import NewInstance as NewInstance
 from perdure._work.items import NewTask as NewTask
 from perdure._work.items import OutMessage as OutMessage
+from perdure._work.items import Prune as Prune
 from perdure._work.items import StartInstance as StartInstance
 from perdure._work.items import TaskBeat as TaskBeat
 from perdure._work.items import TaskDone as TaskDone
@@ -49,3 +50,10 @@ from perdure._work.messages import Terminate as Terminate
 from perdure._work.messages import TimerDue as TimerDue
 from perdure._work.messages import decode_message as decode_message
 from perdure._work.messages import encode_message as encode_message
+from perdure._work.overview import Depths as Depths
+from perdure._work.overview import ExecutionRecord as ExecutionRecord
+from perdure._work.overview import InstanceCount as InstanceCount
+from perdure._work.overview import Lapsed as Lapsed
+from perdure._work.overview import Query as Query
+from perdure._work.overview import Scan as Scan
+from perdure._work.overview import TaskDepth as TaskDepth

@@ -1,7 +1,7 @@
 """Answers: what comes back from storage, and what can be asked of it."""
 
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -30,7 +30,7 @@ class Refusal(StrEnum):
 
 
 class Applied(Struct, frozen=True, gc=False, kw_only=True):
-    """The item landed. `existing`: the start found this instance and used it; `count`: instances deleted."""
+    """The item landed. `existing`: the start found and used this instance; `count`: instances or executions gone."""
 
     existing: "InstanceRecord | None" = None
     skipped: tuple[str, ...] = ()
@@ -175,14 +175,3 @@ class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     lease_until: int
     orchestrations: tuple[str, ...] = ()
     activities: tuple[str, ...] = ()
-
-
-class Query(Struct, frozen=True, kw_only=True):
-    """A filter for instances; every given field must match. Ordered by incarnation, newest first."""
-
-    statuses: tuple[Status, ...] = ()
-    name: str | None = None
-    version: str | None = None
-    attributes: dict[str, Any] = {}
-    limit: int = 100
-    after: str | None = None

@@ -244,17 +244,35 @@ class Deliver(Struct, frozen=True, gc=False, kw_only=True):
 class Delete(Struct, frozen=True, gc=False, kw_only=True):
     """Delete a closed root instance and everything below it (children, their children ...).
 
-    Refused, in this order: not_found; not_root for a child; not_closed when any of the tree is open, unless `force`.
+    Refused, in this order: not_found, also when `incarnation` is given and is not the instance's; not_root for a child;
+    not_closed when any of the tree is open, unless `force`.
     """
 
     id: str
     force: bool = False
+    incarnation: int | None = None
+
+
+class Prune(Struct, frozen=True, gc=False, kw_only=True):
+    """Remove the histories of past executions of an instance; never that of the current one.
+
+    Removed are those beyond the newest `keep` executions (1 or more; the current one is the first of them) whose last
+    turn was before `before` (None: whenever). Refused: not_found, as for a delete.
+    """
+
+    id: str
+    keep: int = 1
+    before: int | None = None
+    incarnation: int | None = None
 
 
 TaskItem: TypeAlias = TaskDone | TaskBeat | TaskRetry | TaskRelease
 """What a worker says of a task that it owns."""
 
-Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | StartInstance | Deliver | Delete
+ClientItem: TypeAlias = StartInstance | Deliver | Delete | Prune
+"""What a client sends, which needs no worker."""
+
+Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | ClientItem
 
 
 class Claim(Struct, frozen=True, gc=False, kw_only=True):

@@ -29,11 +29,17 @@ COMMANDS = {
     "list": ("listing:list_", "List instances, the newest first."),
     "show": ("showing:show", "Where an instance stands, and what happened."),
     "history": ("showing:history", "The events of an instance as they are stored."),
+    "tree": ("overview:tree", "An instance and everything below it."),
+    "executions": ("overview:executions", "The executions of an instance."),
+    "count": ("overview:count", "How many instances there are, by status."),
+    "queues": ("overview:queues", "What waits, and for how long."),
     "workers": ("listing:workers", "List the workers and what they can run."),
     "raise": ("steering:raise_", "Raise an external event in an instance."),
     "cancel": ("steering:cancel", "Ask instances to cancel."),
     "terminate": ("steering:terminate", "End instances at once."),
     "delete": ("steering:delete", "Delete instances that have ended."),
+    "purge": ("removing:purge", "Delete all instances that match."),
+    "prune": ("removing:prune", "Delete past executions of instances."),
 }
 
 

@@ -9,11 +9,11 @@ import click
 
 from perdure import Status
 from perdure.cli.exits import DONE
+from perdure.cli.filters import filter_of, filter_options, is_filter
 from perdure.cli.output import STYLES, Line, is_drawn, json_option, note, write_json, write_table
 from perdure.cli.records import instance_document, worker_document
-from perdure.cli.store import Store, full_name, short_name, store_option
+from perdure.cli.store import Store, short_name, store_option
 from perdure.cli.text import ago, cut, moment, now, plain, safe, shown
-from perdure.cli.values import Attribute
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,47 +27,19 @@ REASON_CHARS_SHOWN = 200
 @click.command("list")
 @store_option
 @json_option
-@click.option(
-    "--status",
-    "statuses",
-    type=click.Choice([status.value for status in Status]),
-    multiple=True,
-    help="Only instances of this status; may be repeated.",
-)
-@click.option("--name", metavar="NAME", help="Only those of this orchestration.")
-@click.option("--version", metavar="VERSION", help="Only those of this version.")
-@click.option(
-    "--attribute", "attributes", type=Attribute(), multiple=True, help="Only those with this value; may be repeated."
-)
+@filter_options
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many.")
 @click.option("--after", metavar="KEY", help="The page behind the one that gave this key.")
-def list_(
-    *,
-    store: Store,
-    as_json: bool,
-    statuses: tuple[str, ...],
-    name: str | None,
-    version: str | None,
-    attributes: tuple[tuple[str, Any], ...],
-    limit: int,
-    after: str | None,
-) -> int:
+def list_(*, store: Store, as_json: bool, limit: int, after: str | None, **options: Any) -> int:
     """List instances, the newest first."""
 
     async def collect() -> tuple[list[InstanceStatus[Any]], str | None]:
         found: list[InstanceStatus[Any]] = []
         key = after
         async with store.opened() as client:
-            wanted = None if name is None else await full_name(client, name)
+            filters = await filter_of(client, options)
             while True:
-                page = await client.list_instances(
-                    status=[Status(each) for each in statuses] or None,
-                    name=wanted,
-                    version=version,
-                    attributes=dict(attributes),
-                    limit=min(limit - len(found), PAGE),
-                    after=key,
-                )
+                page = await client.list_instances(limit=min(limit - len(found), PAGE), after=key, **filters)
                 found += page.items
                 key = page.next
                 if key is None or len(found) >= limit:
@@ -81,7 +53,7 @@ def list_(
         at = now()
         write_table(["ID", "ORCHESTRATION", "STATUS", "CHANGED", ""], [_row(each, at) for each in found])
     else:
-        only = " that matches" if name or statuses or version or attributes else ""
+        only = " that matches" if is_filter(options) else ""
         note(f"There is no instance{only} in {store.label}.")
     if key is not None:
         note(f"There are more: --after {key}, or a higher --limit.")

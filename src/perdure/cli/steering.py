@@ -203,7 +203,7 @@ def cancel(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, reason
         await client.cancel(instance_id, reason)
         return {"request": "cancel"}
 
-    return _each(store, instance_ids, ask, "asked to cancel:", as_json=as_json)
+    return act_on_each(store, instance_ids, ask, "asked to cancel:", as_json=as_json)
 
 
 @click.command()
@@ -218,7 +218,7 @@ def terminate(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, rea
         await client.terminate(instance_id, reason)
         return {"request": "terminate"}
 
-    return _each(store, instance_ids, end, "asked to terminate:", as_json=as_json)
+    return act_on_each(store, instance_ids, end, "asked to terminate:", as_json=as_json)
 
 
 @click.command()
@@ -238,10 +238,10 @@ def delete(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, force:
                 "with --force"
             ) from error
 
-    return _each(store, instance_ids, remove, "deleted", as_json=as_json)
+    return act_on_each(store, instance_ids, remove, "deleted", as_json=as_json)
 
 
-def _each(
+def act_on_each(
     store: Store,
     instance_ids: tuple[str, ...],
     act: Callable[[Client, str], Awaitable[dict[str, Any]]],

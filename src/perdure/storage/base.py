@@ -31,7 +31,21 @@ Words that the contract uses:
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Reaped, Standing, WorkerRecord
+from perdure._work import (
+    Batch,
+    Committed,
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Lapsed,
+    Query,
+    Reaped,
+    Scan,
+    Standing,
+    WorkerRecord,
+)
 from perdure.errors import UsageError
 
 LEASE_US = 10_000_000
@@ -156,7 +170,7 @@ class Storage(Protocol):
         """Apply the items in order, then claim; all in one transaction. Durable when it returns.
 
         A worker without a row: its own items are refused as fenced and nothing is claimed (`work` is None); the items
-        of clients that came along (start, deliver, delete) are judged as always.
+        of clients that came along (`ClientItem`) are judged as always.
 
         Claimed are instances without owner, or owned by this worker, that have due messages or timers: pending and
         running ones whose name and version (or name alone while the version is open) this worker has; held ones of
@@ -197,6 +211,10 @@ class Storage(Protocol):
         """All rows of one execution, in order; none for what is unknown."""
         ...
 
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances; whoever deletes it is judged then as always."""
+        ...
+
     def changed(self) -> bool:
         """Whether anybody else may have committed since the last call of `changed`; cheap enough to poll."""
         ...
@@ -226,6 +244,25 @@ class Inspector(Protocol):
         Raises:
             UsageError: `after` is no key of a page.
         """
+        ...
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status, in that order; `limit` and `after` mean nothing here."""
+        ...
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, at most so many: those nearest to it first, then by incarnation.
+
+        Empty when there is no such instance.
+        """
+        ...
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions of an instance that have a history in the store, in order."""
+        ...
+
+    def depths(self) -> Depths:
+        """What waits in the store now. Reads all that waits, so it is not for a tight loop."""
         ...
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:

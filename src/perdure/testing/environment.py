@@ -16,6 +16,7 @@ from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
 from perdure._runtime.lifespans import enter_lifespans
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.retention import Retention, Retirement
 from perdure._types import Status, duration_us
 from perdure._work import Query
 from perdure.errors import HeldError, UsageError
@@ -106,6 +107,7 @@ class Environment:
         seed: Repeats the ids, the secrets and the jitter of a run.
         turn_limit: How long one turn may take in real time before it is interrupted and its instance held, as in a
             worker; None for no limit. There is none under a debugger.
+        retention: As for a worker; old instances and executions go as test time passes.
 
     Example:
         async with Environment(Registry(charge, refund, checkout)) as env:
@@ -113,8 +115,17 @@ class Environment:
             assert await env.run(checkout, Order("o-1", 4200)) == "receipt-1"
     """
 
-    def __init__(self, registry: Registry, /, *, seed: int = 0, turn_limit: Duration | None = 2.0) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        /,
+        *,
+        seed: int = 0,
+        turn_limit: Duration | None = 2.0,
+        retention: Retention | None = None,
+    ) -> None:
         self._registry = registry
+        self._retention = retention
         self._turns = OwnTurns(None if turn_limit is None else duration_us(turn_limit, "turn_limit"))
         self._clock = ManualClock()
         self._entropy = SeededEntropy(seed)
@@ -246,6 +257,7 @@ class Environment:
             hands=_Hands(activities, self._gateway),
             settings=Settings(slots=SLOTS, worker_name="test"),
             make_orchestrations=partial(self._make_orchestrations, incarnations),
+            retirement=None if self._retention is None else Retirement(storage, self._clock, self._retention),
         )
         self._engine.register()
         self._pump = loop.create_task(self._run(), name="perdure-environment")

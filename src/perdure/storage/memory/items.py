@@ -21,6 +21,7 @@ from perdure._work import (
     NewInstance,
     Outcome,
     OutMessage,
+    Prune,
     Refusal,
     Refused,
     StartInstance,
@@ -43,6 +44,8 @@ def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Out
             return _deliver(tables, now, item)
         case Delete():
             return _delete(tables, item)
+        case Prune():
+            return _prune(tables, item)
     if worker is None:
         return Refused(reason=Refusal.FENCED)
     match item:
@@ -116,7 +119,7 @@ def _deliver(tables: Tables, now: int, item: Deliver) -> Outcome:
 
 
 def _delete(tables: Tables, item: Delete) -> Outcome:
-    root = tables.by_id.get(item.id)
+    root = _named(tables, item)
     if root is None:
         return Refused(reason=Refusal.NOT_FOUND)
     if _parent(tables, root) is not None:
@@ -129,6 +132,27 @@ def _delete(tables: Tables, item: Delete) -> Outcome:
     for row in tree:
         tables.remove_instance(row)
     return Applied(count=len(tree))
+
+
+def _named(tables: Tables, item: Delete | Prune) -> InstanceRow | None:
+    """The instance that an item names, unless it means an earlier one of that id."""
+    row = tables.by_id.get(item.id)
+    return row if row is not None and item.incarnation in (None, row.record.incarnation) else None
+
+
+def _prune(tables: Tables, item: Prune) -> Outcome:
+    row = _named(tables, item)
+    if row is None:
+        return Refused(reason=Refusal.NOT_FOUND)
+    past = [
+        execution
+        for execution, rows in row.history.items()
+        if execution <= row.record.execution - max(item.keep, 1)
+        and (item.before is None or max(each.at for each in rows) < item.before)
+    ]
+    for execution in past:
+        del row.history[execution]
+    return Applied(count=len(past))
 
 
 def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:

@@ -3,10 +3,8 @@
 import os
 import socket
 import threading
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
 
 import msgspec
 
@@ -15,16 +13,22 @@ from perdure._work import (
     Applied,
     Batch,
     Committed,
+    Depths,
+    ExecutionRecord,
     HistoryRow,
+    InstanceCount,
     InstanceRecord,
+    Lapsed,
     Query,
     Reaped,
+    Scan,
     Standing,
     WorkerRecord,
 )
 from perdure.storage.base import LEASE_US, page_key, parse_page_key
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
+from perdure.storage.memory.inspector import count, depths, executions, family, lapsed, matching
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
 from perdure.storage.memory.unknown import hold_unknown
@@ -171,6 +175,11 @@ class MemoryStorage:
             row = self._memory.tables.instances.get(incarnation)
             return [] if row is None else list(row.history.get(execution, ()))
 
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances."""
+        with self._memory.lock:
+            return lapsed(self._memory.tables, scan)
+
     def changed(self) -> bool:
         """Whether another handle has committed since the last call of `changed`."""
         with self._memory.lock:
@@ -195,9 +204,29 @@ class MemoryStorage:
         """One page and the key of the next, None at the end."""
         before = None if query.after is None else parse_page_key(query.after)
         with self._memory.lock:
-            found = list(islice(self._matching(query, before), query.limit + 1))
+            found = list(islice(matching(self._memory.tables, query, before), query.limit + 1))
         page = found[: query.limit]
         return page, page_key(page[-1]) if len(found) > len(page) else None
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status."""
+        with self._memory.lock:
+            return count(self._memory.tables, query)
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, those nearest to it first."""
+        with self._memory.lock:
+            return family(self._memory.tables, instance_id)[:limit]
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions that have a history, in order."""
+        with self._memory.lock:
+            return executions(self._memory.tables, incarnation)
+
+    def depths(self) -> Depths:
+        """What waits now."""
+        with self._memory.lock:
+            return depths(self._memory.tables, self.now())
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
@@ -225,32 +254,3 @@ class MemoryStorage:
         for row in dead:
             tables.remove_worker(row, now, died=True)
         return len(dead)
-
-    def _matching(self, query: Query, before: int | None) -> Iterator[InstanceRecord]:
-        """The instances that the query wants, newest first."""
-        tables = self._memory.tables
-        end = len(tables.incarnations) if before is None else bisect_left(tables.incarnations, before)
-        for place in reversed(range(end)):
-            record = tables.instances[tables.incarnations[place]].record
-            if _matches(record, query):
-                yield record
-
-
-def _matches(record: InstanceRecord, query: Query) -> bool:
-    return (
-        (not query.statuses or record.status in query.statuses)
-        and query.name in (None, record.name)
-        and query.version in (None, record.version)
-        and (not query.attributes or _has_attributes(record, query.attributes))
-    )
-
-
-def _has_attributes(record: InstanceRecord, wanted: dict[str, Any]) -> bool:
-    attributes = {} if record.attributes is None else msgspec.json.decode(record.attributes)
-    wanted = msgspec.to_builtins(wanted)
-    return all(key in attributes and _same_json(attributes[key], value) for key, value in wanted.items())
-
-
-def _same_json(left: object, right: object) -> bool:
-    """Equal as JSON: 1 is 1.0, but true is not 1."""
-    return left == right and isinstance(left, bool) == isinstance(right, bool)

@@ -16,6 +16,7 @@ from perdure._work import (
     Hold,
     Item,
     Outcome,
+    Prune,
     StartInstance,
     TaskBeat,
     TaskDone,
@@ -76,7 +77,7 @@ class Plan:
                 self._ids.add(to_id)
                 if key is not None:
                     self._keys.append((to_id, key))
-            case Delete(id=id_):
+            case Delete(id=id_) | Prune(id=id_):
                 self._ids.add(id_)
             case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
                 self._incarnations.add(item.incarnation)

@@ -49,6 +49,8 @@ def _deletions(working: Working) -> list[Call]:
     if working.ended:
         ended = _keys(working.ended)
         calls += [(f"end_executions_{kind}", ended) for kind in ("tasks", "timers", "messages")]
+    if working.pruned:
+        calls.append(("delete_executions", _keys(working.pruned)))
     if working.consumed:
         calls.append(("consume_messages", _keys(working.consumed)))
     if working.tasks_gone:

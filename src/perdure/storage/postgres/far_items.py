@@ -1,6 +1,6 @@
-"""The items that go alone: a delete, and a start that replaces the instance that has its id."""
+"""The items that go alone: a delete, a prune, and a start that replaces the instance that has its id."""
 
-from perdure._work import APPLIED, Applied, Delete, Item, Outcome, Refusal, Refused, StartInstance
+from perdure._work import APPLIED, Applied, Delete, Item, Outcome, Prune, Refusal, Refused, StartInstance
 from perdure.storage.postgres.arrays import bigint
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.working import Row, Working
@@ -11,13 +11,15 @@ def reaches_far(working: Working, item: Item) -> bool:
     if isinstance(item, StartInstance):
         present = working.by_id.get(item.new.id)
         return present is not None and item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Delete)
+    return isinstance(item, Delete | Prune)
 
 
 def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
     """Apply one item, or refuse it and leave everything as it was."""
     if isinstance(item, Delete):
         return _delete(transaction, working, item)
+    if isinstance(item, Prune):
+        return _prune(transaction, working, item)
     if isinstance(item, StartInstance):
         return _restart(transaction, working, item, working.by_id[item.new.id])
     raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
@@ -53,7 +55,7 @@ def _cancel_children(transaction: Transaction, working: Working, parent: int, ca
 
 
 def _delete(transaction: Transaction, working: Working, item: Delete) -> Outcome:
-    root = working.by_id.get(item.id)
+    root = _named(working, item)
     if root is None:
         return Refused(reason=Refusal.NOT_FOUND)
     if root.parent_incarnation is not None:
@@ -70,3 +72,19 @@ def _delete(transaction: Transaction, working: Working, item: Delete) -> Outcome
     for incarnation, _ in tree:
         working.remove(incarnation)
     return Applied(count=len(tree))
+
+
+def _named(working: Working, item: Delete | Prune) -> Row | None:
+    """The instance that an item names, unless it means an earlier one of that id."""
+    row = working.by_id.get(item.id)
+    return row if row is not None and item.incarnation in (None, row.incarnation) else None
+
+
+def _prune(transaction: Transaction, working: Working, item: Prune) -> Outcome:
+    row = _named(working, item)
+    if row is None:
+        return Refused(reason=Refusal.NOT_FOUND)
+    last = row.execution - max(item.keep, 1)
+    [past] = transaction.run([("past_executions", (bigint(row.incarnation), bigint(last), bigint(item.before)))])
+    working.pruned += [(row.incarnation, execution) for (execution,) in past]
+    return Applied(count=len(past))

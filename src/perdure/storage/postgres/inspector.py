@@ -4,11 +4,33 @@ import threading
 from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from perdure._types import Status
-from perdure._work import HistoryRow, InstanceRecord, Query, Standing, WorkerRecord
-from perdure.storage.base import page_key, parse_page_key
-from perdure.storage.postgres.arrays import bigint, bigints, text, texts
+from perdure._work import (
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Lapsed,
+    Query,
+    Scan,
+    Standing,
+    TaskDepth,
+    WorkerRecord,
+)
+from perdure.storage.base import (
+    page_key,
+    parse_page_key,
+)
+from perdure.storage.postgres.arrays import (
+    bigint,
+    bigints,
+    boolean,
+    text,
+    texts,
+)
 from perdure.storage.postgres.rows import history_of_row, record_of_row, worker_of_row
 from perdure.storage.postgres.session import Session
 from perdure.storage.postgres.wire import Call, Rows
@@ -64,26 +86,85 @@ def get_many(readers: Readers, instance_ids: Sequence[str]) -> dict[str, Instanc
 def find(readers: Readers, query: Query) -> tuple[list[InstanceRecord], str | None]:
     """One page and the key of the next, None at the end."""
     limit = max(query.limit, 0)
-    behind = _LAST if query.after is None else parse_page_key(query.after)
-    attributes = None
-    if query.attributes:
-        # jsonb's binary form is its text behind a version.
-        attributes = b"\x01" + msgspec.json.encode(query.attributes).replace(b"\\u0000", b"\\ufffd")
-
-    def page_of(statement: str, statuses: bytes | None) -> Call:
-        return statement, (
-            bigint(behind), text(query.name), text(query.version), statuses, attributes, bigint(limit + 1),
-        )  # fmt: skip
-
-    if query.statuses and Status.COMPLETED not in query.statuses:
+    statuses = texts(query.statuses) if query.statuses else None
+    if query.parent is not None:
+        calls = [("find_children", _bindings(query, statuses, limit + 1))]
+    elif query.statuses and Status.COMPLETED not in query.statuses:
         # Rare among the completed, so each has an index of its own.
-        calls = [page_of("find_by_status", text(status)) for status in sorted(set(query.statuses))]
+        calls = [
+            ("find_by_status", _bindings(query, text(status), limit + 1)[:-1]) for status in sorted(set(query.statuses))
+        ]
     else:
-        calls = [page_of("find_by_creation", texts(query.statuses) if query.statuses else None)]
+        calls = [("find_by_creation", _bindings(query, statuses, limit + 1)[:-1])]
     records = [record_of_row(row) for rows in readers.read(calls) for row in rows]
     records.sort(key=lambda record: record.incarnation, reverse=True)
     page = records[:limit]
     return page, page_key(page[-1]) if page and len(records) > limit else None
+
+
+def _bindings(query: Query, statuses: bytes | None, most: int | None) -> tuple[bytes | None, ...]:
+    attributes = None
+    if query.attributes:
+        # jsonb's binary form is its text behind a version.
+        attributes = b"\x01" + msgspec.json.encode(query.attributes).replace(b"\\u0000", b"\\ufffd")
+    return (
+        bigint(_LAST if query.after is None else parse_page_key(query.after)),
+        text(query.name), text(query.version), statuses, attributes, bigint(most), bigint(query.created_from),
+        bigint(query.created_before), bigint(query.updated_from), bigint(query.updated_before), text(query.root),
+        boolean(value=query.roots_only), text(query.parent),
+    )  # fmt: skip
+
+
+def count(readers: Readers, query: Query) -> list[InstanceCount]:
+    """How many instances match, by name and status."""
+    statuses = texts(query.statuses) if query.statuses else None
+    [rows] = readers.read([("count_instances", _bindings(replace(query, after=None), statuses, None))])
+    return [InstanceCount(name=name, status=Status(status), count=many) for name, status, many in rows]
+
+
+def family(readers: Readers, instance_id: str, limit: int) -> list[InstanceRecord]:
+    """The instance and everything below it, those nearest to it first."""
+    [rows] = readers.read([("family", (text(instance_id), bigint(limit)))])
+    return [record_of_row(row) for row in rows]
+
+
+def executions(readers: Readers, incarnation: int) -> list[ExecutionRecord]:
+    """The executions that have a history, in order."""
+    [rows] = readers.read([("executions", (bigint(incarnation),))])
+    return [
+        ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
+        for execution, first_at, last_at, events, size in rows
+    ]
+
+
+def depths(readers: Readers, now: int) -> Depths:
+    """What waits at this moment."""
+    [counts], tasks = readers.read([("depths", (bigint(now),)), ("task_depths", (bigint(now),))])
+    ready, ready_since, messages, timers, held, held_since = counts
+    return Depths(
+        now=now,
+        ready=ready,
+        ready_since=ready_since,
+        messages=messages,
+        timers=timers,
+        held=held,
+        held_since=held_since,
+        tasks=tuple(
+            TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
+            for name, waiting, delayed, running, since in tasks
+        ),
+    )
+
+
+def lapsed(readers: Readers, scan: Scan) -> Lapsed:
+    """What need not be kept any more, among a few instances."""
+    values = (scan.after, scan.rows_max, scan.completed_before, scan.ended_before, scan.executions)
+    [rows] = readers.read([("lapsed", [bigint(value) for value in values])])
+    return Lapsed(
+        roots=tuple((id_, incarnation) for id_, incarnation, is_over, _ in rows if is_over),
+        overlong=tuple((id_, incarnation) for id_, incarnation, _, has_past in rows if has_past),
+        last=rows[-1][1] if len(rows) == scan.rows_max else None,
+    )
 
 
 def read_history(readers: Readers, incarnation: int, execution: int) -> list[HistoryRow]:

@@ -207,6 +207,18 @@ DELETE FROM perdure.history WHERE incarnation = ANY($1::bigint[]);
 -- And the keys of what was sent to them.
 DELETE FROM perdure.dedup_keys WHERE incarnation = ANY($1::bigint[]);
 
+-- name: past_executions
+-- The executions of an instance up to $2 whose last turn was before $3, if that is given.
+SELECT execution FROM perdure.history
+WHERE incarnation = $1::bigint AND execution <= $2::bigint
+GROUP BY execution HAVING $3::bigint IS NULL OR MAX(at) < $3::bigint;
+
+-- name: delete_executions
+-- The histories of some executions.
+DELETE FROM perdure.history AS h
+USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
+WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
+
 -- name: clear_tasks
 -- The tasks of closed or deleted instances.
 DELETE FROM perdure.tasks WHERE incarnation = ANY($1::bigint[]);
@@ -818,29 +830,49 @@ WHERE i.incarnation = j.incarnation;
 -- Instances by id.
 SELECT r.* FROM perdure.instance_records AS r WHERE r.id = ANY($1::text[]);
 
+-- name: part_matching
+-- What the instances i of a query have in common, beside their status and their parent; the members of $5 must be among
+-- their attributes and equal.
+($2::text IS NULL OR i.name = $2::text)
+AND ($3::text IS NULL OR i.version = $3::text)
+AND ($7::bigint IS NULL OR i.created_at >= $7::bigint)
+AND ($8::bigint IS NULL OR i.created_at < $8::bigint)
+AND (
+    $9::bigint IS NULL
+    OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) >= $9::bigint
+)
+AND (
+    $10::bigint IS NULL
+    OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) < $10::bigint
+)
+AND ($11::text IS NULL OR i.root = $11::text)
+AND (
+    NOT $12::boolean
+    OR NOT EXISTS (SELECT 1 FROM perdure.instances AS f WHERE f.incarnation = i.parent_incarnation)
+)
+AND (
+    $5::jsonb IS NULL
+    OR NOT EXISTS (
+        SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
+        WHERE w.value IS DISTINCT FROM
+            (
+                -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
+                pg_catalog.replace(
+                    pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
+                )::jsonb -> w.key
+            )
+    )
+);
+
 -- name: find_by_creation
--- A page of instances behind $1, newest first; the members of $5 must be among their attributes and equal.
+-- A page of instances behind $1, newest first.
 SELECT r.*
 FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
-    AND ($2::text IS NULL OR i.name = $2::text)
-    AND ($3::text IS NULL OR i.version = $3::text)
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND (
-        $5::jsonb IS NULL
-        OR NOT EXISTS (
-            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
-            WHERE w.value IS DISTINCT FROM
-                (
-                    -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
-                    pg_catalog.replace(
-                        pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
-                    )::jsonb -> w.key
-                )
-        )
-    )
+    AND {{part_matching}}
     ORDER BY i.incarnation DESC
     LIMIT $6::bigint
 ) AS p
@@ -854,27 +886,112 @@ FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
-    AND ($2::text IS NULL OR i.name = $2::text)
-    AND ($3::text IS NULL OR i.version = $3::text)
     AND i.status = $4::text AND i.status <> 'completed'
-    AND (
-        $5::jsonb IS NULL
-        OR NOT EXISTS (
-            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
-            WHERE w.value IS DISTINCT FROM
-                (
-                    -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
-                    pg_catalog.replace(
-                        pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
-                    )::jsonb -> w.key
-                )
-        )
-    )
+    AND {{part_matching}}
     ORDER BY i.incarnation DESC
     LIMIT $6::bigint
 ) AS p
 JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
 ORDER BY p.incarnation DESC;
+
+-- name: find_children
+-- The same of the children of the instance with the id $13.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM perdure.instances AS i
+    WHERE i.incarnation < $1::bigint
+    AND i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
+-- name: count_instances
+-- How many instances match: name, status, count. $1 and $6 are as in the statements above, and mean nothing.
+SELECT i.name, i.status, COUNT(*)
+FROM perdure.instances AS i
+WHERE i.incarnation <= $1::bigint
+AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+AND (
+    $13::text IS NULL
+    OR i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
+)
+AND {{part_matching}}
+AND ($6::bigint IS NULL OR true)
+GROUP BY i.name, i.status
+ORDER BY i.name, i.status;
+
+-- name: family
+-- The instance and everything below it, at most $2: those nearest to it first.
+WITH RECURSIVE family (incarnation, depth) AS (
+    SELECT i.incarnation, 0 FROM perdure.instances AS i WHERE i.id = $1::text
+    UNION ALL
+    SELECT c.incarnation, family.depth + 1
+    FROM family JOIN perdure.instances AS c ON c.parent_incarnation = family.incarnation
+)
+SELECT r.*
+FROM (SELECT f.incarnation, f.depth FROM family AS f ORDER BY f.depth, f.incarnation LIMIT $2::bigint) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.depth, p.incarnation;
+
+-- name: lapsed
+-- The $2 instances behind $1, each with whether it is a root that completed before $3 or ended otherwise before $4, and
+-- whether it has a history beyond $5 executions.
+SELECT
+    s.id, s.incarnation,
+    COALESCE(
+        (
+            (s.status = 'completed' AND s.changed_at < $3::bigint)
+            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < $4::bigint)
+        )
+        AND NOT EXISTS (SELECT 1 FROM perdure.instances AS p WHERE p.incarnation = s.parent_incarnation),
+        false
+    ),
+    s.execution > COALESCE($5::bigint, s.execution) AND EXISTS (
+        SELECT 1 FROM perdure.history AS h
+        WHERE h.incarnation = s.incarnation AND h.execution <= s.execution - $5::bigint
+    )
+FROM (
+    SELECT i.id, i.incarnation, i.status, i.changed_at, i.parent_incarnation, i.execution
+    FROM perdure.instances AS i WHERE i.incarnation > $1::bigint ORDER BY i.incarnation LIMIT $2::bigint
+) AS s
+ORDER BY s.incarnation;
+
+-- name: executions
+-- What is stored of each execution of an instance: execution, first at, last at, events, size.
+SELECT execution, MIN(at), MAX(at), MAX(last_event), SUM(pg_catalog.octet_length(data))
+FROM perdure.history WHERE incarnation = $1::bigint GROUP BY execution ORDER BY execution;
+
+-- name: depths
+-- What waits at $1: ready instances, since when, messages, timers, held instances, since when.
+SELECT
+    COUNT(DISTINCT d.incarnation), MIN(d.due),
+    (SELECT COUNT(*) FROM perdure.messages), (SELECT COUNT(*) FROM perdure.timers),
+    (SELECT COUNT(*) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed'),
+    (SELECT MIN(h.changed_at) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed')
+FROM (
+    SELECT m.incarnation, m.due_at AS due
+    FROM perdure.messages AS m JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+    WHERE m.due_at <= $1::bigint AND i.owner IS NULL AND i.status IN ('pending', 'running')
+    UNION ALL
+    SELECT t.incarnation, t.fire_at
+    FROM perdure.timers AS t JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+    WHERE t.fire_at <= $1::bigint AND i.owner IS NULL AND i.status IN ('pending', 'running')
+) AS d;
+
+-- name: task_depths
+-- The tasks of each activity at $1: name, waiting, delayed, running, waiting since.
+SELECT
+    t.name,
+    COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint),
+    COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at > $1::bigint),
+    COUNT(*) FILTER (WHERE t.owner IS NOT NULL),
+    MIN(t.scheduled_at) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint)
+FROM perdure.tasks AS t GROUP BY t.name ORDER BY t.name;
 
 -- name: history
 -- The rows of one execution in order.

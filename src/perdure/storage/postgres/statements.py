@@ -17,6 +17,7 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _QUALIFIER = re.compile(r"\bperdure\.")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_PART = re.compile(r"\{\{(\w+)\}\}")
 _QUERIES = Path(__file__).with_name("queries.sql").read_text(encoding="utf-8")
 
 
@@ -42,8 +43,11 @@ def qualified(sql: str, schema: str) -> str:
 def read_statements(schema: str) -> Mapping[str, str]:
     """All statements of the storage; in the file, "-- name: x" and a line of purpose stand above each.
 
+    One whose name begins with "part_" is what later statements have in common: it stands where they say {{part_x}}.
+
     Raises:
         ValueError: A name occurs twice, or a statement has no line of purpose.
+        KeyError: A part is used above its own place.
     """
     statements: dict[str, str] = {}
     pieces = _NAME.split(_QUERIES)[1:]
@@ -52,5 +56,6 @@ def read_statements(schema: str) -> Mapping[str, str]:
             raise ValueError(f"two statements are called {name!r}")
         if not body.startswith("\n-- "):
             raise ValueError(f"the statement {name!r} has no line of purpose under its name")
-        statements[name] = qualified(_COMMENT.sub("", body).strip().removesuffix(";"), schema)
-    return statements
+        text = _PART.sub(lambda part: statements[part[1]], _COMMENT.sub("", body))
+        statements[name] = qualified(text.strip().removesuffix(";"), schema)
+    return {name: text for name, text in statements.items() if not name.startswith("part_")}

@@ -7,7 +7,21 @@ from functools import partial
 from typing import TypeVar
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Reaped, Standing, WorkerRecord
+from perdure._work import (
+    Batch,
+    Committed,
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Lapsed,
+    Query,
+    Reaped,
+    Scan,
+    Standing,
+    WorkerRecord,
+)
 from perdure.errors import ForkedError, StorageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -254,6 +268,11 @@ class PostgresStorage:
         """All rows of one execution, in order."""
         return self.read_history(incarnation, execution)
 
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances."""
+        self._refuse_fork()
+        return inspector.lapsed(self._readers, scan)
+
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`.
 
@@ -298,6 +317,26 @@ class PostgresStorage:
         """One page and the key of the next, None at the end."""
         self._refuse_fork()
         return inspector.find(self._readers, query)
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status."""
+        self._refuse_fork()
+        return inspector.count(self._readers, query)
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, those nearest to it first."""
+        self._refuse_fork()
+        return inspector.family(self._readers, instance_id, limit)
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions that have a history, in order."""
+        self._refuse_fork()
+        return inspector.executions(self._readers, incarnation)
+
+    def depths(self) -> Depths:
+        """What waits now."""
+        self._refuse_fork()
+        return inspector.depths(self._readers, self.now())
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

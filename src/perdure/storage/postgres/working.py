@@ -114,6 +114,7 @@ class Working:
         self.ended: list[tuple[int, int]] = []
         self.cleared: list[int] = []
         self.removed: list[int] = []
+        self.pruned: list[tuple[int, int]] = []
         self.woken: set[int] = set()
         """Workers for whose instances there is something new."""
         self.news = False

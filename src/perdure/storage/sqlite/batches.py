@@ -13,6 +13,7 @@ from typing import TypeAlias
 from perdure._work import (
     APPLIED,
     Applied,
+    ClientItem,
     Delete,
     Deliver,
     Hold,
@@ -20,6 +21,7 @@ from perdure._work import (
     Item,
     NewInstance,
     Outcome,
+    Prune,
     Refusal,
     Refused,
     StartInstance,
@@ -57,7 +59,7 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
     for place, item in enumerate(items):
         if isinstance(item, Turn) and transaction.worker is not None:
             places.append(place)
-        elif transaction.worker is None and not isinstance(item, StartInstance | Deliver | Delete):
+        elif transaction.worker is None and not isinstance(item, ClientItem):
             outcomes[place] = _FENCED
         elif _reaches_far(item):
             _apply_near(transaction, items, places, outcomes)
@@ -72,7 +74,7 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
 def _reaches_far(item: Item) -> bool:
     if isinstance(item, StartInstance):
         return item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Hold | Delete)
+    return isinstance(item, Hold | Delete | Prune)
 
 
 def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[int], outcomes: list[Outcome]) -> None:

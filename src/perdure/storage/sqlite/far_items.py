@@ -1,4 +1,4 @@
-"""The items that go alone: a hold, a restart, a delete."""
+"""The items that go alone: a hold, a restart, a delete, a prune."""
 
 from perdure._work import (
     APPLIED,
@@ -8,6 +8,7 @@ from perdure._work import (
     Item,
     NewInstance,
     Outcome,
+    Prune,
     Refusal,
     Refused,
     StartInstance,
@@ -29,6 +30,8 @@ def apply(transaction: Transaction, item: Item) -> Outcome:
             return _hold(transaction, item)
         case Delete():
             return _delete(transaction, item)
+        case Prune():
+            return _prune(transaction, item)
         case StartInstance():
             return _start(transaction, item)
         case _:
@@ -117,13 +120,32 @@ def _meet(transaction: Transaction, item: StartInstance, holder: int) -> Outcome
 
 
 def _delete(transaction: Transaction, item: Delete) -> Outcome:
-    found = transaction.ask(STATEMENTS["incarnations"], encode_rows([item.id]))
-    if item.id not in found:
+    incarnation = _named(transaction, item)
+    if incarnation is None:
         return Refused(reason=Refusal.NOT_FOUND)
-    count, still_open, has_parent, incarnations = transaction.ask(STATEMENTS["tree"], found[item.id])
+    count, still_open, has_parent, incarnations = transaction.ask(STATEMENTS["tree"], incarnation)
     if has_parent:
         return Refused(reason=Refusal.NOT_ROOT)
     if still_open and not item.force:
         return Refused(reason=Refusal.NOT_CLOSED)
     transaction.execute(STATEMENTS["delete_instances"], (encode_rows(incarnations),))
     return Applied(count=count)
+
+
+def _named(transaction: Transaction, item: Delete | Prune) -> int | None:
+    """The incarnation of the instance that an item names, unless it means an earlier one of that id."""
+    found: dict[str, int] = transaction.ask(STATEMENTS["incarnations"], encode_rows([item.id]))
+    incarnation = found.get(item.id)
+    return incarnation if item.incarnation in (None, incarnation) else None
+
+
+def _prune(transaction: Transaction, item: Prune) -> Outcome:
+    incarnation = _named(transaction, item)
+    if incarnation is None:
+        return Refused(reason=Refusal.NOT_FOUND)
+    [record] = transaction.records([incarnation])
+    last = record.execution - max(item.keep, 1)
+    past = transaction.ask(STATEMENTS["past_executions"], incarnation, last, item.before)
+    if past:
+        transaction.execute(STATEMENTS["delete_executions"], (incarnation, encode_rows(past)))
+    return Applied(count=len(past))

@@ -3,9 +3,21 @@
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from perdure._types import Status
-from perdure._work import HistoryRow, InstanceRecord, Query, Standing
+from perdure._work import (
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Lapsed,
+    Query,
+    Scan,
+    Standing,
+    TaskDepth,
+)
 from perdure.storage.base import page_key, parse_page_key
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, record_of_row, records_of_json
@@ -18,6 +30,8 @@ _RECORDS = STATEMENTS["records"]
 _FIND = STATEMENTS["find_instances"]
 _BY_STATUS = STATEMENTS["find_by_status"]
 _STANDINGS = {None: Standing.GONE, 0: Standing.WANTED, 1: Standing.STOPPED}
+_CHILDREN = STATEMENTS["find_children"]
+_COUNT = STATEMENTS["count_instances"]
 
 
 def get(connection: Connection, instance_id: str) -> InstanceRecord | None:
@@ -47,15 +61,17 @@ def find(connection: Connection, query: Query) -> tuple[list[InstanceRecord], st
 
 def _matching(connection: Connection, query: Query, most: int) -> list[int]:
     """The incarnations of what the query wants, newest first."""
-    attributes = None if not query.attributes else str(msgspec.json.encode(query.attributes), "utf-8")
-    # No incarnation is the highest number there is.
-    before = _LAST if query.after is None else parse_page_key(query.after)
 
-    def ask(statement: str, status: str | None) -> list[int]:
-        bindings = (before, query.name, query.version, status, attributes, most)
-        page: list[int] = decode_answer(connection.execute(statement, bindings).get)
+    def ask(statement: str, statuses: str | None) -> list[int]:
+        bindings = _bindings(query, statuses, most)
+        # Only the children have to do with a parent, which is the last.
+        page: list[int] = decode_answer(
+            connection.execute(statement, bindings if statement is _CHILDREN else bindings[:-1]).get
+        )
         return page
 
+    if query.parent is not None:
+        return ask(_CHILDREN, encode_rows(query.statuses) if query.statuses else None)
     if not query.statuses:
         return ask(_FIND, None)
     if Status.COMPLETED in query.statuses:
@@ -63,6 +79,61 @@ def _matching(connection: Connection, query: Query, most: int) -> list[int]:
     # Rare among the completed, so each has a place of its own in the index.
     pages = [ask(_BY_STATUS, status) for status in sorted(set(query.statuses))]
     return sorted((incarnation for page in pages for incarnation in page), reverse=True)[:most]
+
+
+def _bindings(query: Query, statuses: str | None, most: int | None) -> tuple[object, ...]:
+    attributes = None if not query.attributes else str(msgspec.json.encode(query.attributes), "utf-8")
+    return (
+        # No incarnation is the highest number there is.
+        _LAST if query.after is None else parse_page_key(query.after),
+        query.name, query.version, statuses, attributes, most, query.created_from, query.created_before,
+        query.updated_from, query.updated_before, query.root, query.roots_only, query.parent,
+    )  # fmt: skip
+
+
+def count(connection: Connection, query: Query) -> list[InstanceCount]:
+    """How many instances match, by name and status."""
+    statuses = encode_rows(query.statuses) if query.statuses else None
+    with connection.alone():
+        rows = decode_answer(connection.execute(_COUNT, _bindings(replace(query, after=None), statuses, None)).get)
+    return [InstanceCount(name=name, status=Status(status), count=many) for name, status, many in rows]
+
+
+def family(connection: Connection, instance_id: str, limit: int) -> list[InstanceRecord]:
+    """The instance and everything below it, those nearest to it first."""
+    with connection.reading():
+        return _records(connection, decode_answer(connection.execute(STATEMENTS["family"], (instance_id, limit)).get))
+
+
+def executions(connection: Connection, incarnation: int) -> list[ExecutionRecord]:
+    """The executions that have a history, in order."""
+    with connection.alone():
+        rows = decode_answer(connection.execute(STATEMENTS["executions"], (incarnation,)).get)
+    return [
+        ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
+        for execution, first_at, last_at, events, size in rows
+    ]
+
+
+def depths(connection: Connection, now: int) -> Depths:
+    """What waits at this moment."""
+    with connection.reading():
+        counts = decode_answer(connection.execute(STATEMENTS["depths"], (now,)).get)
+        tasks = decode_answer(connection.execute(STATEMENTS["task_depths"], (now,)).get)
+    ready, ready_since, messages, timers, held, held_since = counts
+    return Depths(
+        now=now,
+        ready=ready,
+        ready_since=ready_since,
+        messages=messages,
+        timers=timers,
+        held=held,
+        held_since=held_since,
+        tasks=tuple(
+            TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
+            for name, waiting, delayed, running, since in tasks
+        ),
+    )
 
 
 def _records(connection: Connection, incarnations: list[int]) -> list[InstanceRecord]:
@@ -74,6 +145,18 @@ def read_standings(connection: Connection, worker: int, tasks: Sequence[tuple[in
     with connection.alone():
         answer = connection.execute(STATEMENTS["task_standings"], (encode_rows(tasks), worker)).get
     return [_STANDINGS[stopped] for stopped in decode_answer(answer)]
+
+
+def lapsed(connection: Connection, scan: Scan) -> Lapsed:
+    """What need not be kept any more, among a few instances."""
+    bindings = (scan.after, scan.rows_max, scan.completed_before, scan.ended_before, scan.executions)
+    with connection.alone():
+        count, last, roots, overlong = decode_answer(connection.execute(STATEMENTS["lapsed"], bindings).get)
+    return Lapsed(
+        roots=tuple(map(tuple, roots)),
+        overlong=tuple(map(tuple, overlong)),
+        last=last if count == scan.rows_max else None,
+    )
 
 
 def read_history(connection: Connection, incarnation: int, execution: int) -> list[HistoryRow]:

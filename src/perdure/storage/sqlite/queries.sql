@@ -376,6 +376,44 @@ FROM tree CROSS JOIN instances AS i ON i.incarnation = tree.incarnation;
 -- Instances, and by a trigger all that belongs to them.
 DELETE FROM instances WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 
+-- name: past_executions
+-- The executions of an instance up to ?2 whose last turn was before ?3, if that is given.
+SELECT json_group_array(execution)
+FROM (
+    SELECT execution FROM history WHERE incarnation = ?1 AND execution <= ?2
+    GROUP BY execution HAVING ?3 IS NULL OR max(at) < ?3
+);
+
+-- name: delete_executions
+-- The histories of some executions of an instance.
+DELETE FROM history WHERE incarnation = ?1 AND execution IN (SELECT value FROM jsonb_each(?2));
+
+-- name: lapsed
+-- Of the ?2 instances behind ?1: how many there are, the last of them, the roots that completed before ?3 or ended
+-- otherwise before ?4, and those that have a history beyond ?5 executions, as [id, incarnation].
+WITH seen AS MATERIALIZED (
+    SELECT incarnation, id, status, execution, parent_incarnation, changed_at
+    FROM instances WHERE incarnation > ?1 ORDER BY incarnation LIMIT ?2
+)
+SELECT json_array(
+    (SELECT count(*) FROM seen),
+    (SELECT max(incarnation) FROM seen),
+    json((
+        SELECT json_group_array(json_array(s.id, s.incarnation)) FROM seen AS s
+        WHERE (
+            (s.status = 'completed' AND s.changed_at < ?3)
+            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < ?4)
+        )
+        AND NOT EXISTS (SELECT 1 FROM instances AS p WHERE p.incarnation = s.parent_incarnation)
+    )),
+    json((
+        SELECT json_group_array(json_array(s.id, s.incarnation)) FROM seen AS s
+        WHERE s.execution > ?5 AND EXISTS (
+            SELECT 1 FROM history AS h WHERE h.incarnation = s.incarnation AND h.execution <= s.execution - ?5
+        )
+    ))
+);
+
 -- name: waiting
 -- The earliest message, timer, delayed task and deadline of a task, and whether a task is in line.
 SELECT json_array(
@@ -781,24 +819,34 @@ SELECT
     attributes, custom_status, output, error
 FROM instance_records WHERE id = ?1;
 
+-- name: part_matching
+-- What the instances i of a query have in common, beside their status and their parent; the members of ?5 must be among
+-- their attributes and equal.
+(?2 IS NULL OR i.name = ?2)
+AND (?3 IS NULL OR i.version = ?3)
+AND (?7 IS NULL OR i.created_at >= ?7)
+AND (?8 IS NULL OR i.created_at < ?8)
+AND (?9 IS NULL OR (SELECT r.updated_at FROM instance_records AS r WHERE r.incarnation = i.incarnation) >= ?9)
+AND (?10 IS NULL OR (SELECT r.updated_at FROM instance_records AS r WHERE r.incarnation = i.incarnation) < ?10)
+AND (?11 IS NULL OR i.root = ?11)
+AND (?12 = 0 OR NOT EXISTS (SELECT 1 FROM instances AS p WHERE p.incarnation = i.parent_incarnation))
+AND (?5 IS NULL OR NOT EXISTS (
+    SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
+        SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
+        WHERE a.key = w.key AND a.value IS w.value
+        AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
+    )
+));
+
 -- name: find_instances
--- A page of instances before ?1, newest first, as incarnations; the members of ?5 must be among their attributes and
--- equal.
+-- A page of instances before ?1, newest first, as incarnations.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
     WHERE i.incarnation < ?1
-    AND (?2 IS NULL OR i.name = ?2)
-    AND (?3 IS NULL OR i.version = ?3)
     AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND (?5 IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
-            SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
-            WHERE a.key = w.key AND a.value IS w.value
-            AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
-        )
-    ))
+    AND {{part_matching}}
     ORDER BY i.incarnation DESC
     LIMIT ?6
 );
@@ -810,18 +858,89 @@ FROM (
     SELECT i.incarnation
     FROM instances AS i
     WHERE i.incarnation < ?1
-    AND (?2 IS NULL OR i.name = ?2)
-    AND (?3 IS NULL OR i.version = ?3)
     AND i.status = ?4 AND i.status <> 'completed'
-    AND (?5 IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
-            SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
-            WHERE a.key = w.key AND a.value IS w.value
-            AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
-        )
-    ))
+    AND {{part_matching}}
     ORDER BY i.incarnation DESC
     LIMIT ?6
+);
+
+-- name: find_children
+-- The same of the children of the instance with the id ?13.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM instances AS i
+    WHERE i.incarnation < ?1
+    AND i.parent_incarnation = (SELECT f.incarnation FROM instances AS f WHERE f.id = ?13)
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
+);
+
+-- name: count_instances
+-- How many instances match, as [name, status, count].
+SELECT json_group_array(json_array(name, status, many))
+FROM (
+    SELECT i.name, i.status, count(*) AS many
+    FROM instances AS i
+    WHERE i.incarnation <= ?1
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND (?13 IS NULL OR i.parent_incarnation = (SELECT f.incarnation FROM instances AS f WHERE f.id = ?13))
+    AND {{part_matching}}
+    GROUP BY i.name, i.status
+    ORDER BY i.name, i.status
+);
+
+-- name: family
+-- The instance and everything below it, at most ?2, as incarnations: those nearest to it first.
+WITH RECURSIVE family (incarnation, depth) AS (
+    SELECT incarnation, 0 FROM instances WHERE id = ?1
+    UNION ALL
+    SELECT c.incarnation, family.depth + 1
+    FROM family CROSS JOIN instances AS c ON c.parent_incarnation = family.incarnation
+)
+SELECT json_group_array(incarnation)
+FROM (SELECT incarnation FROM family ORDER BY depth, incarnation LIMIT ?2);
+
+-- name: executions
+-- What is stored of each execution of an instance: [execution, first at, last at, events, size].
+SELECT json_group_array(json_array(execution, first_at, last_at, events, size))
+FROM (
+    SELECT
+        execution, min(at) AS first_at, max(at) AS last_at, max(last_event) AS events, sum(length(data)) AS size
+    FROM history WHERE incarnation = ?1 GROUP BY execution ORDER BY execution
+);
+
+-- name: depths
+-- What waits at ?1: ready instances, since when, messages, timers, held instances, since when.
+SELECT json_array(
+    count(DISTINCT incarnation), min(due),
+    (SELECT count(*) FROM messages), (SELECT count(*) FROM timers),
+    (SELECT count(*) FROM instances WHERE status = 'held' AND status <> 'completed'),
+    (SELECT min(changed_at) FROM instances WHERE status = 'held' AND status <> 'completed')
+)
+FROM (
+    SELECT m.incarnation, m.due_at AS due
+    FROM messages AS m CROSS JOIN instances AS i ON i.incarnation = m.incarnation
+    WHERE m.due_at <= ?1 AND i.owner IS NULL AND i.status IN ('pending', 'running')
+    UNION ALL
+    SELECT t.incarnation, t.fire_at
+    FROM timers AS t CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    WHERE t.fire_at <= ?1 AND i.owner IS NULL AND i.status IN ('pending', 'running')
+);
+
+-- name: task_depths
+-- The tasks of each activity at ?1: [name, waiting, delayed, running, waiting since].
+SELECT json_group_array(json_array(name, waiting, delayed, running, since))
+FROM (
+    SELECT
+        name,
+        sum(owner IS NULL AND due_at <= ?1) AS waiting,
+        sum(owner IS NULL AND due_at > ?1) AS delayed,
+        sum(owner IS NOT NULL) AS running,
+        min(CASE WHEN owner IS NULL AND due_at <= ?1 THEN scheduled_at END) AS since
+    FROM tasks GROUP BY name ORDER BY name
 );
 
 -- name: history

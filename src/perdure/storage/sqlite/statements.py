@@ -12,6 +12,7 @@ from msgspec import json
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_PART = re.compile(r"\{\{(\w+)\}\}")
 _SPACE = re.compile(r"\s+")
 _ROW = re.compile(r"\(\s*VALUES \(([?\d, ]+)\)\s*\)")
 
@@ -22,8 +23,11 @@ _TEXT_MAX = 16_000
 def parse_statements(text: str) -> Mapping[str, str]:
     """The statements of a file in which "-- name: x" and a line of purpose stand above each.
 
+    One whose name begins with "part_" is what later statements have in common: it stands where they say {{part_x}}.
+
     Raises:
         ValueError: A name occurs twice, or a statement has no line of purpose.
+        KeyError: A part is used above its own place.
     """
     statements: dict[str, str] = {}
     pieces = _NAME.split(text)[1:]
@@ -33,8 +37,9 @@ def parse_statements(text: str) -> Mapping[str, str]:
         if not body.startswith("\n-- "):
             raise ValueError(f"the statement {name!r} has no line of purpose under its name")
         # In one line: apsw looks at every character each time to find the statement that it has prepared.
-        statements[name] = _SPACE.sub(" ", _COMMENT.sub("", body)).strip().removesuffix(";")
-    return statements
+        text = _PART.sub(lambda part: statements[part[1]], _COMMENT.sub("", body))
+        statements[name] = _SPACE.sub(" ", text).strip().removesuffix(";")
+    return {name: text for name, text in statements.items() if not name.startswith("part_")}
 
 
 STATEMENTS = parse_statements(Path(__file__).with_name("queries.sql").read_text(encoding="utf-8"))

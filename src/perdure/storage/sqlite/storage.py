@@ -6,7 +6,21 @@ from collections.abc import Sequence
 from functools import partial
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
-from perdure._work import Batch, Committed, HistoryRow, InstanceRecord, Query, Reaped, Standing, WorkerRecord
+from perdure._work import (
+    Batch,
+    Committed,
+    Depths,
+    ExecutionRecord,
+    HistoryRow,
+    InstanceCount,
+    InstanceRecord,
+    Lapsed,
+    Query,
+    Reaped,
+    Scan,
+    Standing,
+    WorkerRecord,
+)
 from perdure.errors import StorageError, UsageError
 from perdure.storage.base import LEASE_US
 from perdure.storage.clock import ForwardClock
@@ -211,6 +225,10 @@ class SqliteStorage:
         """All rows of one execution, in order."""
         return inspector.read_history(self._ready(), incarnation, execution)
 
+    def lapsed(self, scan: Scan, /) -> Lapsed:
+        """What need not be kept any more, among a few instances."""
+        return inspector.lapsed(self._read(), scan)
+
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`."""
         self._ready()
@@ -245,6 +263,22 @@ class SqliteStorage:
     def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
         """One page and the key of the next, None at the end."""
         return inspector.find(self._read(), query)
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status."""
+        return inspector.count(self._read(), query)
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, those nearest to it first."""
+        return inspector.family(self._read(), instance_id, limit)
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions that have a history, in order."""
+        return inspector.executions(self._read(), incarnation)
+
+    def depths(self) -> Depths:
+        """What waits now."""
+        return inspector.depths(self._read(), self.now())
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

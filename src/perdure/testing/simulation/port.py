@@ -130,6 +130,26 @@ class StorePort:
         """One page."""
         return self._call("find", lambda: self._store.find(query))
 
+    def count(self, query: work.Query, /) -> Any:
+        """How many match."""
+        return self._call("count", lambda: self._store.count(query))
+
+    def family(self, instance_id: str, limit: int, /) -> Any:
+        """An instance and what is below it."""
+        return self._call("family", lambda: self._store.family(instance_id, limit))
+
+    def executions(self, incarnation: int, /) -> Any:
+        """The executions of an instance."""
+        return self._call("executions", lambda: self._store.executions(incarnation))
+
+    def depths(self) -> Any:
+        """What waits."""
+        return self._call("depths", self._store.depths)
+
+    def lapsed(self, scan: work.Scan, /) -> Any:
+        """What need not be kept."""
+        return self._call("lapsed", lambda: self._store.lapsed(scan))
+
     def workers(self) -> Any:
         """The registered workers."""
         return self._call("workers", self._store.workers)

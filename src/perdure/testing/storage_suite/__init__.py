@@ -17,11 +17,11 @@ The tests use pytest and no sleep; time is the `ManualClock` that `make` receive
 from perdure.testing.storage_suite.atomicity import Atomicity
 from perdure.testing.storage_suite.children import Children, RestartedParents
 from perdure.testing.storage_suite.creation import Conflicts, Creation
-from perdure.testing.storage_suite.deletion import Deletion
+from perdure.testing.storage_suite.deletion import Deletion, Lapsing, Pruning
 from perdure.testing.storage_suite.delivery import Delivery
 from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
-from perdure.testing.storage_suite.inspection import CustomStatus, Finding, Reading
+from perdure.testing.storage_suite.inspection import CustomStatus, Figures, Finding, Reading
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
@@ -50,13 +50,16 @@ class StorageSuite(
     Deletion,
     Delivery,
     Fencing,
+    Figures,
     Finding,
     Holds,
+    Lapsing,
     Messages,
     Moments,
     Outcomes,
     Ownership,
     Progress,
+    Pruning,
     Reading,
     RestartedParents,
     Stopping,

@@ -3,10 +3,10 @@
 from typing import Any
 
 from perdure._types import Status
-from perdure._work import InstanceChange, Query
+from perdure._work import ChildStart, InstanceChange, Query, StartInstance, TaskRetry
 from perdure.errors import UsageError
 from perdure.testing.storage_suite.suite import Topic
-from perdure.testing.storage_suite.world import NAME, World
+from perdure.testing.storage_suite.world import CHARGE, NAME, SECOND, World, about, row, task
 
 
 def _found(world: World, **query: Any) -> list[str]:
@@ -164,6 +164,44 @@ class Finding(Topic):
         assert _found(world, version="2.0.0") == []
         assert _found(world, name=NAME, statuses=(Status.FAILED,)) == []
 
+    def test_spans_of_time_begin_at_their_first_instant_and_end_before_their_last(self) -> None:
+        world = self._some()
+        began = world.record("order-0").created_at
+        assert _found(world, created_from=began + 5) == ["other", "order-6", "order-5"]
+        assert _found(world, created_before=began + 2) == ["order-1", "order-0"]
+        assert _found(world, created_from=began + 2, created_before=began + 4, limit=1) == ["order-3", "order-2"]
+        turned = world.record("order-4").updated_at
+        assert _found(world, updated_from=turned) == ["other", "order-4", "order-3"]
+        assert _found(world, updated_before=began + 1) == ["order-0"]
+        assert _found(world, updated_from=turned, statuses=(Status.RUNNING,)) == ["order-3"]
+
+    def test_a_family_is_found_by_its_root_and_children_by_their_parent(self) -> None:
+        world = self.world
+        worker = world.worker()
+        for name in ("root", "neighbour"):
+            worker.own(name)
+        for parent, name in (("root", "left"), ("root", "right"), ("left", "below")):
+            worker.run(parent, starts=(ChildStart(new=world.child(world.record(parent), name)),))
+            worker.take(name)
+            worker.run(name)
+        worker.run("left", change=InstanceChange(status=Status.COMPLETED))
+        assert _found(world, root="root") == ["below", "right", "left", "root"]
+        assert _found(world, parent="root", limit=1) == ["right", "left"]
+        assert _found(world, parent="root", statuses=(Status.RUNNING,)) == ["right"]
+        assert _found(world, parent="below") == _found(world, parent="nobody") == []
+        assert _found(world, roots_only=True) == ["neighbour", "root"]
+        assert _found(world, roots_only=True, statuses=(Status.RUNNING,)) == ["neighbour", "root"]
+
+    def test_the_child_of_a_replaced_parent_is_a_root_and_no_child_of_the_new_one(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("root")
+        worker.run("root", starts=(ChildStart(new=world.child(world.record("root"), "child")),))
+        worker.run("root", change=InstanceChange(status=Status.COMPLETED))
+        world.client(StartInstance(new=world.new("root"), on_conflict="restart_if_closed"))
+        assert _found(world, roots_only=True) == ["root", "child"]
+        assert _found(world, parent="root") == []
+
     def test_attributes_are_compared_as_json(self) -> None:
         world = self._some()
         world.start("rich", attributes='{"text":"ä\'\\"%","one":1,"true":true,"half":0.5,"none":null,"a.b":2}'.encode())
@@ -181,3 +219,81 @@ class Finding(Topic):
         world = self._some()
         for after in ("", "nonsense", "1:2", "-1", "1.0", str(1 << 63), "1" * 5_000):
             assert "page key" in _complaint(world, after)
+
+
+class Figures(Topic):
+    """What is told of a store as a whole, of a family, and of the executions of an instance."""
+
+    def test_instances_are_counted_by_name_and_status(self) -> None:
+        world = self.world
+        worker = world.worker()
+        for name in ("a", "b", "c"):
+            world.start(name, attributes=b'{"vip":true}' if name == "b" else None)
+        world.start("other", name="other")
+        worker.take("a")
+        worker.run("a", change=InstanceChange(status=Status.COMPLETED))
+        counts = [(each.name, each.status, each.count) for each in world.storage.count(Query(limit=1))]
+        assert counts == [("other", Status.PENDING, 1), (NAME, Status.COMPLETED, 1), (NAME, Status.PENDING, 2)]
+        [vips] = world.storage.count(Query(attributes={"vip": True}, after="1"))
+        assert (vips.name, vips.count) == (NAME, 1)
+        assert world.storage.count(Query(statuses=(Status.FAILED,))) == []
+        assert world.storage.count(Query(parent="a")) == []
+
+    def test_a_family_is_told_generation_by_generation(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("root")
+        for parent, name in (("root", "left"), ("left", "below"), ("root", "right")):
+            worker.run(parent, starts=(ChildStart(new=world.child(world.record(parent), name)),))
+            worker.take(name)
+            worker.run(name)
+        family = [each.id for each in world.storage.family("root", 10)]
+        assert family == ["root", "left", "right", "below"]
+        assert world.storage.family("left", 10) == [world.record("left"), world.record("below")]
+        assert [each.id for each in world.storage.family("root", 3)] == family[:3]
+        assert world.storage.family("nobody", 10) == []
+
+    def test_the_executions_of_an_instance_are_those_that_have_a_history(self) -> None:
+        world = self.world
+        worker = world.worker()
+        incarnation = worker.own("order").incarnation
+        worker.run("order", history=row(2, 4, data=b"12345"))
+        size = sum(len(each.data) for each in world.storage.read_history(incarnation, 1))
+        worker.run("order", change=InstanceChange(execution=2), next_start=b"next")
+        [first] = world.storage.executions(incarnation)
+        assert (first.execution, first.first_at, first.last_at, first.events) == (1, 1, 1, 5)
+        assert first.size > size >= 5
+        worker.take("order")
+        worker.run("order")
+        assert [each.execution for each in world.storage.executions(incarnation)] == [1, 2]
+        assert world.storage.executions(4_711) == []
+
+    def test_what_waits_is_told_with_its_age(self) -> None:
+        world = self.world
+        began = world.clock.now_us()
+        world.start("ready", version="9.0.0")
+        world.clock.advance(SECOND)
+        worker = world.worker(activities=[])
+        for name in ("busy", "held", "later"):
+            worker.own(name)
+        worker.run("busy", tasks=(task(3), task(4, local=True), task(5, name="other")), timers=((6, began),))
+        worker.run("later", tasks=(task(7),), timers=((8, began + 60 * SECOND),))
+        world.client(StartInstance(new=world.new("not yet", start_at=began + 60 * SECOND)))
+        runner = world.worker("runner", orchestrations=[])
+        runner.do(about(TaskRetry, runner.claim(tasks=1).tasks[0], attempt=2, delay_us=SECOND))
+        worker.do(worker.hold("held"))
+        now = world.clock.now_us()
+
+        depths = world.storage.depths()
+
+        assert (depths.now, depths.held, depths.held_since, depths.timers) == (now, 1, now, 2)
+        assert (depths.ready, depths.ready_since, depths.messages) == (1, began, 2)
+        assert [(each.name, each.waiting, each.delayed, each.running, each.waiting_since) for each in depths.tasks] == [
+            ("other", 1, 0, 0, now),
+            (CHARGE, 1, 1, 1, now),
+        ]
+
+    def test_in_an_empty_store_nothing_waits(self) -> None:
+        depths = self.world.storage.depths()
+        assert (depths.ready, depths.ready_since, depths.messages, depths.timers) == (0, None, 0, 0)
+        assert (depths.held, depths.held_since, depths.tasks) == (0, None, ())

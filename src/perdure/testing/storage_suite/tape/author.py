@@ -15,7 +15,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.testing._dice import Dice
-from perdure.testing.storage_suite.tape.items import Book, Items
+from perdure.testing.storage_suite.tape.items import IDS, Book, Items
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
     Call,
@@ -42,6 +42,7 @@ VERSIONS = ("red@1.0.0", "red@2.0.0", "blue@1.0.0")
 ACTIVITIES = ("x", "y", "z")
 LEASES_US = (1_000_000, 5_000_000, 60_000_000, 600_000_000)
 MOVES_US = (0, 1, 1, 700, 100_000, 1_000_000, 2_000_000, 6_000_000, 11_000_000, 61_000_000, -1, -500_000, -4_000_000)
+SPANS_US = (0, 700_000, 2_000_000, 12_000_000)
 USUAL = {
     "work": 60,
     "client": 20,
@@ -170,6 +171,13 @@ class Author:
             name=dice.pick(("red", "blue")) if dice.chance(30) else None,
             version=dice.pick(("1.0.0", "2.0.0")) if dice.chance(30) else None,
             attributes={"size": dice.below(3)} if dice.chance(30) else {},
+            created_from=self._book.now - dice.pick(SPANS_US) if dice.chance(15) else None,
+            created_before=self._book.now - dice.pick(SPANS_US) if dice.chance(15) else None,
+            updated_from=self._book.now - dice.pick(SPANS_US) if dice.chance(15) else None,
+            updated_before=self._book.now - dice.pick(SPANS_US) if dice.chance(15) else None,
+            parent=dice.pick(IDS) if dice.chance(15) else None,
+            root=dice.pick(IDS) if dice.chance(15) else None,
+            roots_only=dice.chance(20),
             limit=dice.pick((1, 2, 5, 100)),
         )
         return Find(query=query)

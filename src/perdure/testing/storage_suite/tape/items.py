@@ -20,6 +20,7 @@ from perdure._work import (
     NewInstance,
     NewTask,
     OutMessage,
+    Prune,
     StartInstance,
     TaskBeat,
     TaskDone,
@@ -89,7 +90,7 @@ class Items:
     def of_client(self) -> Item:
         """A start, a message or a delete."""
         dice, book = self._dice, self._book
-        match dice.weighted({"start": 10, "deliver": 12, "delete": 2}):
+        match dice.weighted({"start": 10, "deliver": 12, "delete": 2, "prune": 2}):
             case "start":
                 return StartInstance(
                     new=self._new(),
@@ -103,8 +104,18 @@ class Items:
                     control=dice.chance(15),
                     dedup_key=f"key {dice.below(3)}" if dice.chance(30) else None,
                 )
+            case "prune":
+                before = dice.below(30) if dice.chance(30) else None
+                return Prune(
+                    id=self._receiver(), keep=dice.below(3), before=before, incarnation=self._guess_incarnation()
+                )
             case _:
-                return Delete(id=self._receiver(), force=dice.chance(50))
+                incarnation = self._guess_incarnation()
+                return Delete(id=self._receiver(), force=dice.chance(50), incarnation=incarnation)
+
+    def _guess_incarnation(self) -> int | None:
+        """Mostly none, so that whoever has the id is meant."""
+        return self._dice.pick(self._book.incarnations[-8:]) if self._dice.chance(15) else None
 
     def of_worker(self, label: int) -> tuple[Item, tuple[bytes, ...]]:
         """What a worker sends, with the bodies of the messages that it consumes."""

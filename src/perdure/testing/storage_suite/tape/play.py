@@ -168,6 +168,7 @@ class _Pair:
             ("instances", self.records, self._other.records()),
             ("workers", self.workers, self._other.workers()),
             ("histories", self._model.histories(changed), self._other.histories(changed)),
+            ("figures", self._model.figures(changed), self._other.figures(changed)),
         ):
             found = _found(what, left, right)
             if found is not None:

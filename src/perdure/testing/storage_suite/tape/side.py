@@ -33,6 +33,7 @@ from perdure.testing.storage_suite.tape.steps import (
 from perdure.testing.storage_suite.world import StorageUnderTest
 
 PAGE = 200
+FAMILY = 5
 
 
 class Side:
@@ -67,7 +68,7 @@ class Side:
                 self._clock.set(self._clock.now_us() + us)
                 return self.storage.now()
             case Find(query=query):
-                return self._pages(query)
+                return self._pages(query), self.storage.count(query)
             case _:
                 assert_never(step)
 
@@ -91,6 +92,14 @@ class Side:
             for each in records
             for execution in range(1, each.execution + 1)
         }
+
+    def figures(self, records: list[InstanceRecord]) -> object:
+        """What is told of the store as a whole, of families and of executions."""
+        return (
+            self.storage.depths(),
+            [[self._record(member) for member in self.storage.family(each.id, FAMILY)] for each in records],
+            [self.storage.executions(each.incarnation) for each in records],
+        )
 
     def _number(self, label: int) -> int:
         # A label whose registration was cut out of the tape names a worker without a row.

@@ -1,0 +1,162 @@
+"""What the client tells of families, executions and of the store as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from perdure._client.handle import InstanceStatus, status_of
+from perdure._types import Status, from_us
+from perdure.codec import codec_for
+
+if TYPE_CHECKING:
+    from perdure import _work as work
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceCount:
+    """How many instances of one orchestration have one status."""
+
+    name: str
+    status: Status
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceTree:
+    """An instance and what is below it: `children`, in the order in which they were started."""
+
+    instance: InstanceStatus[Any]
+    children: list[InstanceTree] = field(default_factory=list)
+
+    def walk(self) -> Iterator[tuple[int, InstanceStatus[Any]]]:
+        """Every instance of the tree with its depth, each parent before its children.
+
+        Example:
+            for depth, instance in (await client.get_tree("order-1")).walk():
+                print("  " * depth, instance.instance_id, instance.status)
+        """
+        waiting = [(0, self)]
+        while waiting:
+            depth, tree = waiting.pop()
+            yield depth, tree.instance
+            waiting += [(depth + 1, child) for child in reversed(tree.children)]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionStatus:
+    """One execution of an instance. `status` is None for one that went on as the next.
+
+    `events` and `size_bytes` are those of its history; one that no worker has begun has none, and no times.
+    """
+
+    execution_id: int
+    status: Status | None
+    started_at: datetime | None
+    updated_at: datetime | None
+    events: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityQueue:
+    """The activities of one name that wait for a worker, that wait for their next attempt, and that run."""
+
+    name: str
+    waiting: int
+    delayed: int
+    running: int
+    oldest_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepths:
+    """What waits in a store. An age is that of whatever has waited longest, None where nothing waits.
+
+    Attributes:
+        at: The store's time.
+        ready_instances: Instances for which something is due and that no worker has taken.
+        ready_age: How long the first of them has waited.
+        messages: All messages that wait, due or not.
+        timers: All timers that run.
+        held_instances: Instances that are held.
+        held_age: How long the first of them has been held.
+        activities: The queues of activities, by name.
+    """
+
+    at: datetime
+    ready_instances: int
+    ready_age: timedelta | None
+    messages: int
+    timers: int
+    held_instances: int
+    held_age: timedelta | None
+    activities: Sequence[ActivityQueue]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What a bulk delete did: root instances that went, instances in all, and roots that stayed.
+
+    A root stays when something below it is open, or when it had gone meanwhile.
+    """
+
+    roots: int
+    instances: int
+    skipped: int
+
+
+def counts_of(records: Sequence[work.InstanceCount]) -> list[InstanceCount]:
+    """The counts as users see them."""
+    return [InstanceCount(name=each.name, status=each.status, count=each.count) for each in records]
+
+
+def tree_of(records: Sequence[work.InstanceRecord]) -> InstanceTree:
+    """The tree of a family, whose first member is its root and whose parents come before their children."""
+    codec = codec_for(Any)
+    trees = {record.incarnation: InstanceTree(status_of(record, codec)) for record in records}
+    for record in records[1:]:
+        if record.parent is not None:
+            trees[record.parent.incarnation].children.append(trees[record.incarnation])
+    return trees[records[0].incarnation]
+
+
+def executions_of(record: work.InstanceRecord, stored: Sequence[work.ExecutionRecord]) -> list[ExecutionStatus]:
+    """The executions of an instance that have a history, and the current one, which may have none yet."""
+    found = [
+        ExecutionStatus(
+            execution_id=each.execution,
+            status=record.status if each.execution == record.execution else None,
+            started_at=from_us(each.first_at),
+            updated_at=from_us(each.last_at),
+            events=each.events,
+            size_bytes=each.size,
+        )
+        for each in stored
+    ]
+    if not found or found[-1].execution_id != record.execution:
+        found.append(ExecutionStatus(record.execution, record.status, None, None, 0, 0))
+    return found
+
+
+def depths_of(depths: work.Depths) -> QueueDepths:
+    """What waits, as users see it."""
+
+    def age(since: int | None) -> timedelta | None:
+        return None if since is None else timedelta(microseconds=max(0, depths.now - since))
+
+    return QueueDepths(
+        at=from_us(depths.now),
+        ready_instances=depths.ready,
+        ready_age=age(depths.ready_since),
+        messages=depths.messages,
+        timers=depths.timers,
+        held_instances=depths.held,
+        held_age=age(depths.held_since),
+        activities=[
+            ActivityQueue(each.name, each.waiting, each.delayed, each.running, age(each.waiting_since))
+            for each in depths.tasks
+        ],
+    )

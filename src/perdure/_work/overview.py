@@ -1,0 +1,104 @@
+"""What is asked of the read side of a store, and what it tells beyond single instances.
+
+All times are microseconds UTC. Nothing here decides a turn.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from perdure._types import Status
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """A filter for instances; every given field must match. Ordered by incarnation, newest first.
+
+    `parent` is an id: its instance's children are meant. `root` is the root that the instance was started under;
+    `roots_only` leaves out whoever is a child. Spans of time begin at their first instant and end before their last.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    name: str | None = None
+    version: str | None = None
+    attributes: dict[str, Any] = {}
+    created_from: int | None = None
+    created_before: int | None = None
+    updated_from: int | None = None
+    updated_before: int | None = None
+    parent: str | None = None
+    root: str | None = None
+    roots_only: bool = False
+    limit: int = 100
+    after: str | None = None
+
+
+class InstanceCount(Struct, frozen=True, gc=False, kw_only=True):
+    """How many instances of one orchestration have one status."""
+
+    name: str
+    status: Status
+    count: int
+
+
+class ExecutionRecord(Struct, frozen=True, gc=False, kw_only=True):
+    """What is stored of one execution's history: its events, their bytes, and the times of its first and last turn."""
+
+    execution: int
+    first_at: int
+    last_at: int
+    events: int
+    size: int
+
+
+class TaskDepth(Struct, frozen=True, gc=False, kw_only=True):
+    """The tasks of one activity: due and without owner, not yet due, and owned by a worker."""
+
+    name: str
+    waiting: int
+    delayed: int
+    running: int
+    waiting_since: int | None = None
+    """When the oldest of those that wait was scheduled."""
+
+
+class Depths(Struct, frozen=True, gc=False, kw_only=True):
+    """What waits in a store at `now`.
+
+    `ready` are pending and running instances without owner for which a message or timer is due, since `ready_since`;
+    `messages` and `timers` are all rows, due or not; `held` are held instances, the first of them since `held_since`.
+    `tasks` is in order of names.
+    """
+
+    now: int
+    ready: int
+    messages: int
+    timers: int
+    held: int
+    ready_since: int | None = None
+    held_since: int | None = None
+    tasks: tuple[TaskDepth, ...] = ()
+
+
+class Scan(Struct, frozen=True, gc=False, kw_only=True):
+    """A look at the `rows_max` instances behind incarnation `after`, for what need not be kept any more.
+
+    A root's time is over when it completed before `completed_before`, or failed or was ended before `ended_before`;
+    `executions` is how many executions of an instance are kept. None keeps all.
+    """
+
+    after: int
+    rows_max: int
+    completed_before: int | None = None
+    ended_before: int | None = None
+    executions: int | None = None
+
+
+class Lapsed(Struct, frozen=True, gc=False, kw_only=True):
+    """What such a look found, as (id, incarnation) in order of incarnation: roots, and instances with old executions.
+
+    `last` is the incarnation up to which it looked, None at the end of all instances.
+    """
+
+    roots: tuple[tuple[str, int], ...] = ()
+    overlong: tuple[tuple[str, int], ...] = ()
+    last: int | None = None

@@ -1,0 +1,162 @@
+"""The commands about more than one instance at a glance: tree, executions, count, queues."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perdure.cli.exits import DONE
+from perdure.cli.filters import filter_of, filter_options
+from perdure.cli.output import STYLES, Line, is_drawn, json_option, note, write_json, write_table
+from perdure.cli.records import instance_document
+from perdure.cli.store import Store, short_name, store_option
+from perdure.cli.text import ago, moment, now, plain, safe, span
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from perdure import ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+
+_LEVEL = "  "
+
+
+@click.command()
+@click.argument("instance_id", metavar="ID")
+@store_option
+@json_option
+def tree(*, instance_id: str, store: Store, as_json: bool) -> int:
+    """Show an instance and everything below it: its children, their children, and so on."""
+
+    async def collect() -> InstanceTree:
+        async with store.opened() as client:
+            return await client.get_tree(instance_id)
+
+    found, at = asyncio.run(collect()), now()
+    if as_json:
+        items = [{"depth": depth, **instance_document(each)} for depth, each in found.walk()]
+        write_json({"items": items})
+        return DONE
+    rows: list[Line] = [
+        [
+            (_LEVEL * depth + safe(each.instance_id), ""),
+            (safe(short_name(each.name) if is_drawn() else each.name), ""),
+            (each.status.value, STYLES[each.status.value]),
+            (ago(each.updated_at, at) if is_drawn() else plain(each.updated_at), "dim"),
+        ]
+        for depth, each in found.walk()
+    ]
+    write_table(["ID", "ORCHESTRATION", "STATUS", "CHANGED"], rows)
+    return DONE
+
+
+@click.command()
+@click.argument("instance_id", metavar="ID")
+@store_option
+@json_option
+def executions(*, instance_id: str, store: Store, as_json: bool) -> int:
+    """List the executions of an instance whose histories are in the store; the last is the current one."""
+
+    async def collect() -> list[ExecutionStatus]:
+        async with store.opened() as client:
+            return await client.list_executions(instance_id)
+
+    found = asyncio.run(collect())
+    if as_json:
+        write_json({"instance_id": instance_id, "items": [plain(each) for each in found]})
+        return DONE
+    rows: list[Line] = [
+        [
+            (str(each.execution_id), ""),
+            ("continued" if each.status is None else each.status.value, STYLES.get(each.status or "", "dim")),
+            (_instant(each.started_at), "dim"),
+            (_instant(each.updated_at), "dim"),
+            (f"{each.events}", ""),
+            (f"{each.size_bytes}", ""),
+        ]
+        for each in found
+    ]
+    write_table(["EXECUTION", "STATUS", "BEGAN", "CHANGED", "EVENTS", "BYTES"], rows)
+    return DONE
+
+
+def _instant(at: Any) -> str:
+    if at is None:
+        return ""
+    return moment(at) if is_drawn() else str(plain(at))
+
+
+@click.command()
+@store_option
+@json_option
+@filter_options
+def count(*, store: Store, as_json: bool, **options: Any) -> int:
+    """Count instances by orchestration and status."""
+
+    async def collect() -> list[InstanceCount]:
+        async with store.opened() as client:
+            return await client.count_instances(**await filter_of(client, options))
+
+    found = asyncio.run(collect())
+    if as_json:
+        write_json({"items": [plain(each) for each in found], "total": sum(each.count for each in found)})
+        return DONE
+    rows: list[Line] = [
+        [
+            (safe(short_name(each.name) if is_drawn() else each.name), ""),
+            (each.status.value, STYLES[each.status.value]),
+            (str(each.count), ""),
+        ]
+        for each in found
+    ]
+    if rows:
+        write_table(["ORCHESTRATION", "STATUS", "INSTANCES"], rows)
+    else:
+        note(f"There is no such instance in {store.label}.")
+    return DONE
+
+
+@click.command()
+@store_option
+@json_option
+def queues(*, store: Store, as_json: bool) -> int:
+    """Show what waits in the store, and for how long: instances, activities by name, timers, what is held."""
+
+    async def collect() -> QueueDepths:
+        async with store.opened() as client:
+            return await client.get_queues()
+
+    found = asyncio.run(collect())
+    if as_json:
+        write_json(found)
+        return DONE
+    waiting: list[Line] = [
+        [(what, ""), (str(many), ""), (_age(age), "dim")]
+        for what, many, age in (
+            ("ready instances", found.ready_instances, found.ready_age),
+            ("held instances", found.held_instances, found.held_age),
+            ("messages", found.messages, None),
+            ("timers", found.timers, None),
+        )
+    ]
+    write_table(["", "WAITING", "OLDEST"], waiting)
+    rows: list[Line] = [
+        [
+            (safe(each.name), ""),
+            (str(each.waiting), ""),
+            (str(each.delayed), ""),
+            (str(each.running), ""),
+            (_age(each.oldest_age), "dim"),
+        ]
+        for each in found.activities
+    ]
+    if rows:
+        write_table(["ACTIVITY", "WAITING", "DELAYED", "RUNNING", "OLDEST"], rows)
+    return DONE
+
+
+def _age(age: timedelta | None) -> str:
+    if age is None:
+        return ""
+    return span(age) if is_drawn() else str(plain(age))
