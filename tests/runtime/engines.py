@@ -4,10 +4,10 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from perdure import Registry
-from perdure._client.requests import Request
+from perdure._client.requests import Inbox, Request
 from perdure._ports import Incarnations
 from perdure._runtime.dispatcher import Engine
-from perdure._runtime.hands import Settings
+from perdure._runtime.hands import Hands, Settings
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TurnWatch
 from perdure._work import Batch, Deliver, NewInstance, Raised, Start, StartInstance, encode_message
@@ -31,7 +31,7 @@ class _Inbox:
         return taken
 
 
-class _NoHands:
+class NoHands:
     def start(self, tasks):
         raise AssertionError(tasks)
 
@@ -47,9 +47,15 @@ class _NoHands:
 
 
 def make_engine(
-    registry: Registry, storage: MemoryStorage, clock: ManualClock, seed: int = 1, inbox: _Inbox | None = None
+    registry: Registry,
+    storage: MemoryStorage,
+    clock: ManualClock,
+    seed: int = 1,
+    *,
+    inbox: Inbox | None = None,
+    hands: Hands | None = None,
 ) -> Engine:
-    """A worker that has registered and looked for work; it has no activities, and no clients but `ClientOf`."""
+    """A worker that has registered and looked for work; its client is `ClientOf`, its activities are the hands'."""
     entropy = SeededEntropy(seed)
     engine = Engine(
         storage=storage,
@@ -57,7 +63,7 @@ def make_engine(
         clock=clock,
         entropy=entropy,
         inbox=inbox or _Inbox(),
-        hands=_NoHands(),
+        hands=hands or NoHands(),
         settings=Settings(slots=1, worker_name="test"),
         make_orchestrations=lambda take_slot: Orchestrations(
             storage=storage,
@@ -104,7 +110,12 @@ def start(storage: MemoryStorage, instance_id: str, name: str, start_at: int | N
 
 def deliver(storage: MemoryStorage, instance_id: str, message, *, control: bool = False) -> None:
     """A client sends an instance something."""
-    _commit(storage, Deliver(to_id=instance_id, body=encode_message(message), control=control))
+    deliver_bytes(storage, instance_id, encode_message(message), control=control)
+
+
+def deliver_bytes(storage: MemoryStorage, instance_id: str, body: bytes, *, control: bool = False) -> None:
+    """The same, of something that need not be a message."""
+    _commit(storage, Deliver(to_id=instance_id, body=body, control=control))
 
 
 def _commit(storage: MemoryStorage, item) -> None:

@@ -1,11 +1,11 @@
 """What follows from a commit, as plain functions: which activities start, which instances ended, whom to ask again."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from perdure import _work as work
 from perdure._client.requests import Ending, Request
-from perdure._runtime.live import Live, Prepared
+from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._types import Status
 from perdure.errors import OutcomeUnknownError, StorageError
 from perdure.storage.base import Storage
@@ -13,10 +13,9 @@ from perdure.storage.base import Storage
 _log = logging.getLogger("perdure.runtime")
 
 
-def outcomes_brought(turn: Prepared) -> list[work.TaskDone]:
+def outcomes_among(live: Live, arrivals: Iterable[Arrival]) -> list[work.TaskDone]:
     """What activities have brought an instance, and only this worker's memory has, for whoever owns it now."""
-    live = turn.live
-    outcomes = [arrival.message for arrival in (*turn.arrivals, *live.pending) if arrival.seq == 0]
+    outcomes = [arrival.message for arrival in arrivals if arrival.seq == 0]
     return [
         work.TaskDone(
             incarnation=live.incarnation,

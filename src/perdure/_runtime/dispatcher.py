@@ -23,7 +23,7 @@ from perdure._runtime.after import (
     is_own,
     is_work,
     log_warnings,
-    outcomes_brought,
+    outcomes_among,
     requests_of,
     starts_or_told,
 )
@@ -439,6 +439,8 @@ class Engine:
             self._items.append(work.InstanceRelease(incarnation=live.incarnation))
         if turn.held is not None:
             _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)
+            # It kept what it had when it was set aside; the store may have been away since, while activities went on.
+            self._items += outcomes_among(live, live.pending)
             self._claim_wanted = True
         if isinstance(turn.item, work.Turn):
             self._publish(turn.item, turn, now, tasks)
@@ -476,7 +478,7 @@ class Engine:
 
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
         # The instance is another's now; what its activities brought here still is for it.
-        self._items += outcomes_brought(turn)
+        self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))
         requests = self._orchestrations.refuse(turn)
         self._watches.look_again(turn.live.instance_id)
         for request in requests:
