@@ -6,7 +6,15 @@ in `__all__` is the public surface; everything else is private.
 
 from typing import TYPE_CHECKING
 
-from perdure._context import ActivityContext, ChildFuture, DurableFuture, ExternalEvent, OrchestrationContext
+from perdure._context import (
+    ActivityContext,
+    ChildFuture,
+    DurableFuture,
+    ExternalEvent,
+    Key,
+    KeyValueStore,
+    OrchestrationContext,
+)
 from perdure._definitions import Activity, Orchestration, activity, orchestration
 from perdure._registry import Registry
 from perdure._retry import Backoff, RetryPolicy
@@ -146,6 +154,8 @@ __all__ = [
     "InstanceOpenError",
     "InstanceStatus",
     "InstanceTree",
+    "Key",
+    "KeyValueStore",
     "LimitError",
     "NonRetryableError",
     "OnConflict",

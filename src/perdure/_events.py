@@ -41,6 +41,14 @@ class Carried(Struct, frozen=True, gc=False, array_like=True):
     data: Raw
 
 
+class KeptValue(Struct, frozen=True, gc=False, array_like=True):
+    """A value of the KV store that a continue-as-new takes along, with the time at which it was set."""
+
+    key: str
+    at: int
+    value: Raw
+
+
 class Inbound(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="t"):
     """An event that tells the orchestration something; made from exactly one message."""
 
@@ -62,6 +70,8 @@ class Started(Inbound, frozen=True, tag="start"):
     carried: tuple[Carried, ...] = ()
     fingerprint: str | None = None
     min_reader: int = MIN_READER
+    values: tuple[KeptValue, ...] = ()
+    status: Raw = ABSENT
 
 
 class ActivityCompleted(Inbound, frozen=True, tag="act+"):
@@ -216,6 +226,19 @@ class StatusSet(Asked, frozen=True, tag="status"):
     value: Raw
 
 
+class ValueSet(Asked, frozen=True, tag="kv"):
+    """A value of the KV store was set."""
+
+    key: str
+    value: Raw
+
+
+class ValuesCleared(Asked, frozen=True, tag="kv!"):
+    """Values of the KV store were removed."""
+
+    keys: tuple[str, ...]
+
+
 class Ended(Asked, frozen=True):
     """A terminal event: nothing follows it in its execution."""
 
@@ -244,6 +267,8 @@ class ContinuedAsNew(Ended, frozen=True, tag="can"):
     input: Raw
     version: str | None = None
     carried: tuple[Carried, ...] = ()
+    values: tuple[KeptValue, ...] = ()
+    status: Raw = ABSENT
 
 
 Event: TypeAlias = (
@@ -267,6 +292,8 @@ Event: TypeAlias = (
     | DetachedStarted
     | EventSent
     | StatusSet
+    | ValueSet
+    | ValuesCleared
     | Completed
     | Failed
     | Cancelled

@@ -9,6 +9,7 @@ from perdure import (
     ExternalEvent,
     InstanceExistsError,
     InstanceNotFoundError,
+    Key,
     OrchestrationCancelledError,
     OrchestrationContext,
     OrchestrationTerminatedError,
@@ -21,6 +22,7 @@ from perdure import (
     orchestration,
 )
 
+SINCE = Key[int]("since")
 GO = ExternalEvent[str]("go")
 
 
@@ -32,6 +34,7 @@ async def echo(ctx: OrchestrationContext, text: str) -> str:
 @orchestration(name="wait")
 async def wait(ctx: OrchestrationContext) -> str:
     ctx.set_custom_status("waiting")
+    ctx.kv.set(SINCE, 7)
     return await ctx.schedule_wait(GO)
 
 
@@ -63,6 +66,9 @@ def test_every_verb(worker):
             client.start_orchestration(wait, instance_id="i")
         with pytest.raises(ResultTimeoutError):
             handle.result(timeout=timedelta(milliseconds=10))
+        assert handle.wait_for_status_change(timeout=20).custom_status == "waiting"
+        assert handle.wait_for_kv(SINCE) == handle.kv(SINCE) == 7
+        assert handle.kv_all() == {"since": 7}
         client.raise_event("i", GO, "on")
         assert handle.result() == "on"
         assert client.get_handle("i", wait).result() == "on"

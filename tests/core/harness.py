@@ -89,6 +89,10 @@ def _in_words(event: Any) -> str:
             return f"{tag} {failure.type.removeprefix('builtins.')}"
         case ev.StatusSet(value=value):
             return f"{tag} {bytes(value).decode()}"
+        case ev.ValueSet(key=key, value=value):
+            return f"{tag} {key}={bytes(value).decode()}"
+        case ev.ValuesCleared(keys=keys):
+            return f"{tag} {' '.join(keys)}"
         case ev.TimerCreated() | ev.Started() | ev.CancelRequested() | ev.Cancelled() | ev.ContinuedAsNew():
             return str(tag)
         case _:
@@ -223,4 +227,5 @@ def _position(execution: Execution) -> dict[str, Any]:
         "asked": execution.asked,
         "next hash": execution._sequence,  # noqa: SLF001 - equal only if the same objects were made
         "cancel requested": execution.cancel_requested,
+        "shown": None if execution.state is None else (execution.state.status, execution.state.values),
     }

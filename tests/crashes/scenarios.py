@@ -84,6 +84,12 @@ SCENARIOS = [
     Scenario("sequence", _runs(p.sequence), [*_steps("step {}", 4)], _steps("step {}", 4)),
     Scenario("fan-out", _runs(p.fan_out), [*_steps("part {}", 5)], _steps("part {}", 5)),
     Scenario("sync activities", _runs(p.in_threads), [*_steps("thread {}", 3)], _steps("thread {}", 3)),
+    Scenario(
+        "kv store",
+        _runs(p.bookkeeping, 1),
+        [4, None, "generation 2", "total", "page 2"],
+        _steps("total {}", 5)[1:],
+    ),
     Scenario("race", _runs(p.race), "1 first after the race", ("first", "after the race")),
     Scenario("timer", _runs(p.timer), "in the morning", ("in the morning",)),
     Scenario("timeout", _runs(p.timeout), "too late", ("too late",)),

@@ -10,8 +10,10 @@ from perdure import (
     OrchestrationContext,
     PayloadTooLargeError,
     Registry,
+    ResultTimeoutError,
     Runtime,
     Status,
+    UsageError,
     orchestration,
 )
 from perdure.testing import Environment
@@ -105,3 +107,45 @@ async def test_one_that_is_too_large_is_refused_at_the_line_that_sets_it():
 
     async with Environment(Registry(huge)) as env:
         assert "custom status" in await env.run(huge)
+
+
+async def test_each_change_is_waited_for_by_its_version(url):
+    async with Runtime(url, Registry(progress)) as runtime:
+        handle = await runtime.client.start_orchestration(progress, 2)
+        status = await handle.wait_for_status_change()
+        assert (status.custom_status_version, status.custom_status) == (1, {"step": 1, "of": 2})
+        next_one = asyncio.create_task(handle.wait_for_status_change(1))
+        await handle.raise_event(GO, None)
+        assert (await next_one).custom_status == {"step": 2, "of": 2}
+        assert (await handle.wait_for_status_change(1)).custom_status_version == 2
+        last = asyncio.create_task(handle.wait_for_status_change(2))
+        await handle.raise_event(GO, None)
+        assert (await last).is_closed
+
+
+async def test_waiting_for_a_change_has_a_limit_and_needs_an_instance(url):
+    async with Runtime(url, Registry(progress)) as runtime:
+        handle = await runtime.client.start_orchestration(progress, 1)
+        with pytest.raises(ResultTimeoutError, match="did not set its custom status within 0.01 s"):
+            await handle.wait_for_status_change(1, timeout=0.01)
+        with pytest.raises(UsageError, match="timeout"):
+            await handle.wait_for_status_change(1, timeout=-1)
+        with pytest.raises(InstanceNotFoundError):
+            await runtime.client.get_handle("nobody").wait_for_status_change()
+
+
+async def test_every_setting_counts_and_the_program_reads_it_in_every_execution():
+    @orchestration
+    async def loud(ctx: OrchestrationContext, generation: int) -> list[object]:
+        before = ctx.custom_status
+        for number in range(3):
+            ctx.set_custom_status([generation, number])
+        await ctx.schedule_timer(1)
+        if generation == 1:
+            ctx.continue_as_new(2)
+        return [before, ctx.custom_status]
+
+    async with Environment(Registry(loud)) as env:
+        handle = await env.client.start_orchestration(loud, 1)
+        assert await handle.result() == [[1, 2], [2, 2]]
+        assert (await handle.status()).custom_status_version == 6

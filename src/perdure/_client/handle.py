@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import msgspec
 
 from perdure._types import Duration, Status, duration_us, from_us
-from perdure.codec import codec_for, encode_any
+from perdure._work import VALUES
+from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import (
     ErrorInfo,
     HeldError,
     HistoryCorruptError,
+    InstanceClosedError,
     InstanceNotFoundError,
     OrchestrationCancelledError,
     OrchestrationError,
@@ -25,11 +28,12 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from perdure._client.client import Client
     from perdure._client.requests import Gateway
     from perdure._context import ExternalEvent
+    from perdure._context.state import ReadableKey
     from perdure._work import InstanceRecord
 
 T = TypeVar("T")
@@ -152,15 +156,7 @@ class OrchestrationHandle(Generic[R_co]):
             InstanceNotFoundError: There is no such instance.
             PayloadError: The result does not fit the annotation.
         """
-        if timeout is None:
-            ending = await self._gateway.ending(self._instance_id, self._incarnation)
-        else:
-            seconds = duration_us(timeout, what="timeout") / 1e6
-            try:
-                async with asyncio.timeout(seconds):
-                    ending = await self._gateway.ending(self._instance_id, self._incarnation)
-            except TimeoutError:
-                raise ResultTimeoutError(self._instance_id, seconds) from None
+        ending = await self._within(timeout, partial(self._gateway.ending, self._instance_id, self._incarnation), "end")
         if ending.status is Status.COMPLETED:
             result: R_co = self._codec.decode(ending.output or b"null", what=f"result of {self._instance_id}")
             return result
@@ -177,10 +173,7 @@ class OrchestrationHandle(Generic[R_co]):
         Raises:
             InstanceNotFoundError: There is no such instance.
         """
-        record = await self._gateway.read(self._gateway.inspector.get, self._instance_id)
-        if record is None:
-            raise InstanceNotFoundError(self._instance_id)
-        return status_of(record, self._codec)
+        return status_of(await self._record(), self._codec)
 
     async def watch(self) -> AsyncGenerator[InstanceStatus[Any], None]:
         """The instance's status now and at every change of it; ends when the instance has ended.
@@ -192,20 +185,118 @@ class OrchestrationHandle(Generic[R_co]):
                 print(status.status, status.custom_status)
         """
         last: InstanceStatus[Any] | None = None
+        async with aclosing(self._news()) as statuses:
+            async for status in statuses:
+                if last is None or _differs(status, last):
+                    last = status
+                    yield status
+
+    async def _news(self) -> AsyncGenerator[InstanceStatus[Any], None]:
+        """The instance's status now and whenever something may have happened; ends when the instance has ended."""
         while True:
             # Asked before reading, so that nothing which happens in between is missed.
             news = await self._gateway.news(self._instance_id)
             try:
                 status = await self.status()
-                if last is None or _differs(status, last):
-                    last = status
-                    yield status
+                yield status
                 if status.is_closed:
                     return
                 await news
             finally:
                 if not news.cancel():
                     news.exception()
+
+    async def wait_for_status_change(
+        self, after: int = 0, /, *, timeout: Duration | None = None
+    ) -> InstanceStatus[Any]:
+        """The status, once the custom status has a version above `after`, or the instance has ended.
+
+        In the process whose worker has the instance it is pushed as soon as the turn is durable; elsewhere the store's
+        own signal of a change says when to look.
+
+        Args:
+            after: The `custom_status_version` that was seen last; 0 waits for the first.
+            timeout: Seconds or a timedelta; None (the default) waits for ever.
+
+        Raises:
+            ResultTimeoutError: Neither came in time.
+            InstanceNotFoundError: There is no such instance.
+
+        Example:
+            status = await handle.status()
+            while not status.is_closed:
+                status = await handle.wait_for_status_change(status.custom_status_version)
+        """
+
+        async def change() -> InstanceStatus[Any]:
+            async with aclosing(self._news()) as statuses:
+                status = await anext(statuses)
+                while status.custom_status_version <= after and not status.is_closed:
+                    status = await anext(statuses)
+            return status
+
+        return await self._within(timeout, change, "set its custom status")
+
+    async def kv(self, key: ReadableKey[T], /) -> T | None:
+        """The value under a key of the instance's KV store, as the last durable turn left it; None without one.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            PayloadError: The value that is there does not fit the key's type.
+        """
+        found = await self._values([key.name])
+        return _value_of(key, found) if found else None
+
+    async def kv_all(self) -> dict[str, Any]:
+        """All values of the instance's KV store, as JSON, in order of their keys.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+        """
+        return {name: decode_any(data) for name, data in (await self._values(None)).items()}
+
+    async def wait_for_kv(self, key: ReadableKey[T], /, *, timeout: Duration | None = None) -> T:
+        """The value under a key of the instance's KV store, once there is one.
+
+        Raises:
+            ResultTimeoutError: It did not come in time.
+            InstanceClosedError: The instance ended without it.
+            InstanceNotFoundError: There is no such instance.
+            PayloadError: The value does not fit the key's type.
+        """
+
+        async def value() -> T:
+            async with aclosing(self._news()) as statuses:
+                status = await anext(statuses)
+                # Read after the status: an instance that had ended by then has left all that it will.
+                while not (found := await self._values([key.name])):
+                    if status.is_closed:
+                        raise InstanceClosedError(self._instance_id, status.status)
+                    status = await anext(statuses)
+            return _value_of(key, found)
+
+        return await self._within(timeout, value, f"set {key.name!r}")
+
+    async def _values(self, keys: Sequence[str] | None) -> dict[str, bytes]:
+        gateway = self._gateway
+        return await gateway.read(gateway.inspector.entries, (await self._record()).incarnation, VALUES, keys)
+
+    async def _within(self, timeout: Duration | None, wait: Callable[[], Awaitable[T]], what: str) -> T:
+        """What comes of waiting for the instance to do something."""
+        if timeout is None:
+            return await wait()
+        seconds = duration_us(timeout, what="timeout") / 1e6
+        try:
+            async with asyncio.timeout(seconds):
+                return await wait()
+        except TimeoutError:
+            raise ResultTimeoutError(self._instance_id, seconds, what) from None
+
+    async def _record(self) -> InstanceRecord:
+        record = await self._gateway.read(self._gateway.inspector.get, self._instance_id)
+        if record is None:
+            raise InstanceNotFoundError(self._instance_id)
+        return record
 
     @overload
     async def raise_event(self, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None) -> None: ...
@@ -249,6 +340,11 @@ async def _why_held(handle: OrchestrationHandle[Any]) -> str | None:
             if status.status is Status.HELD:
                 return status.held_because
     return None
+
+
+def _value_of(key: ReadableKey[T], found: dict[str, bytes]) -> T:
+    value: T = codec_for(key.type_).decode(found[key.name], what=f"value of {key.name!r}")
+    return value
 
 
 def _differs(one: InstanceStatus[Any], other: InstanceStatus[Any]) -> bool:

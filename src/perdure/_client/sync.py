@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
     from perdure._client.workers import WorkerStatus
+    from perdure._context.state import ReadableKey
     from perdure._types import Duration
 
 T = TypeVar("T")
@@ -54,6 +55,22 @@ class SyncHandle(Generic[R]):
     def status(self) -> InstanceStatus[Any]:
         """Where the instance stands now."""
         return self._portal.call(self._handle.status())
+
+    def wait_for_status_change(self, after: int = 0, /, *, timeout: Duration | None = None) -> InstanceStatus[Any]:
+        """The status, once the custom status has a version above `after`, or the instance has ended."""
+        return self._portal.call(self._handle.wait_for_status_change(after, timeout=timeout))
+
+    def kv(self, key: ReadableKey[T], /) -> T | None:
+        """The value under a key of the instance's KV store."""
+        return self._portal.call(self._handle.kv(key))
+
+    def kv_all(self) -> dict[str, Any]:
+        """All values of the instance's KV store, in order of their keys."""
+        return self._portal.call(self._handle.kv_all())
+
+    def wait_for_kv(self, key: ReadableKey[T], /, *, timeout: Duration | None = None) -> T:
+        """The value under a key of the instance's KV store, once there is one."""
+        return self._portal.call(self._handle.wait_for_kv(key, timeout=timeout))
 
     def raise_event(self, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
         """Send it an external event."""

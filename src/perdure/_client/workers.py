@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from perdure._definitions import BUILT_IN
 from perdure._types import from_us
 from perdure._work import WorkerRecord
 
@@ -11,7 +12,8 @@ from perdure._work import WorkerRecord
 class WorkerStatus:
     """A worker, and what it can run: orchestrations as "name@version", activities by name, former names included.
 
-    It is believed alive until `lease_until`, which its heartbeat moves on. `name` is the runtime's `worker_name`.
+    What every worker can run is left out. The worker is believed alive until `lease_until`, which its heartbeat moves
+    on. `name` is the runtime's `worker_name`.
     """
 
     name: str
@@ -32,5 +34,5 @@ def worker_status_of(record: WorkerRecord) -> WorkerStatus:
         started_at=from_us(record.started_at),
         lease_until=from_us(record.lease_until),
         orchestrations=record.orchestrations,
-        activities=record.activities,
+        activities=tuple(name for name in record.activities if name not in BUILT_IN),
     )

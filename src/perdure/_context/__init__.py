@@ -13,6 +13,7 @@ from perdure._context.activity import (
 )
 from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent, event_name
 from perdure._context.orchestration import OrchestrationContext
+from perdure._context.state import Key, KeyValueStore
 from perdure._context.trace import ContextLogger
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "ContextLogger",
     "DurableFuture",
     "ExternalEvent",
+    "Key",
+    "KeyValueStore",
     "OrchestrationContext",
     "Progress",
     "activity_context",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Orchestration2,
         Orchestration3,
     )
+    from perdure._context.state import KeyValueStore, ReadableKey
     from perdure._types import Duration
 
 T = TypeVar("T")
@@ -96,13 +97,27 @@ class OrchestrationContext(Traces, ABC):
     def new_guid(self) -> uuid.UUID:
         """A fresh random UUID, the same on replay; needs no await."""
 
+    @property
+    @abstractmethod
+    def custom_status(self) -> Any:
+        """What was last given to `set_custom_status`, as JSON; also by an earlier execution. None before that."""
+
     @abstractmethod
     def set_custom_status(self, status: object, /) -> None:
-        """Publish `status`, any JSON-able value, for `handle.status()` and `handle.watch()`.
+        """Publish `status`, any JSON-able value, for `handle.status()`, `watch()` and `wait_for_status_change()`.
+
+        It stays when the instance ends, and when it continues as new. None resets it. Each call counts the version of
+        the custom status up by one, also when the value is the same.
 
         Raises:
             PayloadError: The value can't be encoded.
+            PayloadTooLargeError: It has more than 262,144 bytes of JSON.
         """
+
+    @property
+    @abstractmethod
+    def kv(self) -> KeyValueStore:
+        """The instance's KV store: values under keys, which others may read at any time."""
 
     @overload
     def schedule_activity(self, activity: Activity0[R], /, **options: Unpack[ActivityOptions]) -> DurableFuture[R]: ...
@@ -255,6 +270,18 @@ class OrchestrationContext(Traces, ABC):
         Raises:
             PayloadError: The data does not fit the event's type.
             UsageError: The instance id or the event is none.
+        """
+
+    @abstractmethod
+    def read_value(self, instance_id: str, key: ReadableKey[T], /) -> DurableFuture[T | None]:
+        """The value under a key of another instance's KV store; None without one, or without such an instance.
+
+        A worker reads it once, as it is then, and history keeps the answer.
+
+        Raises (at the call):
+            UsageError: The instance id or the key is none.
+        Raises (when awaited):
+            PayloadError: The value does not fit the key's type.
         """
 
     @abstractmethod

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from msgspec import Raw
 
-from perdure._context import ExternalEvent, OrchestrationContext, event_name
+from perdure._context import ExternalEvent, KeyValueStore, OrchestrationContext, event_name
 from perdure._context.determined import guid, orchestration_logger, seeded_random
+from perdure._context.state import ReadableKey
 from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
 from perdure._core.callsite import where_asked
 from perdure._core.options import (
@@ -22,11 +23,20 @@ from perdure._core.options import (
     scheduling,
 )
 from perdure._core.races import Race
-from perdure._definitions import Activity, Orchestration
+from perdure._core.state import Found, Store, name_of
+from perdure._definitions import WHILE_STORE_IS_AWAY, Activity, Orchestration, read_value
 from perdure._events import ABSENT, ActivityScheduled, DetachedStarted, EventSent, StatusSet
-from perdure._types import Duration, check_instance_id, check_name, child_id, duration_us, instant_us
-from perdure.codec import codec_for, encode_any
-from perdure.errors import UsageError
+from perdure._types import (
+    CUSTOM_STATUS_BYTES_MAX,
+    Duration,
+    check_instance_id,
+    check_name,
+    child_id,
+    duration_us,
+    instant_us,
+)
+from perdure.codec import codec_for, decode_any, encode_any
+from perdure.errors import PayloadTooLargeError, UsageError
 
 if TYPE_CHECKING:
     from random import Random
@@ -121,10 +131,27 @@ class Context(OrchestrationContext):
         self._guids += 1
         return guid(self._secret, self._guids)
 
+    @property
+    def custom_status(self) -> Any:
+        state = self._execution.state
+        return None if state is None or state.status is None else decode_any(state.status)
+
+    @property
+    def kv(self) -> KeyValueStore:
+        return Store(self._execution)
+
     def set_custom_status(self, status: object, /) -> None:
         execution = self._execution
         execution.gate("ctx.set_custom_status")
         value = encode_any(status, what="custom status")
+        if len(value) > CUSTOM_STATUS_BYTES_MAX:
+            raise PayloadTooLargeError(
+                f"the custom status has {len(value):,} bytes of JSON; at most {CUSTOM_STATUS_BYTES_MAX:,} are allowed: "
+                "keep large data elsewhere and a reference to it here",
+                size_bytes=len(value),
+                limit_bytes=CUSTOM_STATUS_BYTES_MAX,
+            )
+        execution.shown.status = value
         execution.ask(Note(StatusSet(id=0, where=where_asked(), value=Raw(value))))
 
     def schedule_activity(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
@@ -285,6 +312,26 @@ class Context(OrchestrationContext):
                 )
             )
         )
+
+    def read_value(self, instance_id: str, key: ReadableKey[T], /) -> DurableFuture[T | None]:
+        execution = self._execution
+        if not execution.admits("ctx.read_value"):
+            return execution.refused(DurableFuture)
+        future: ActivityFuture[T | None] = _new(ActivityFuture, execution)
+        future.name = read_value.name
+        future.aliases = ()
+        future.decoder = Found(key)
+        data = read_value.inputs_codec.encode((check_name("instance id", instance_id), name_of(key)))
+        where = future.where = where_asked()
+        future.wanted = ActivityScheduled(
+            id=execution.next_event,
+            where=where,
+            name=future.name,
+            input=Raw(data),
+            retry=Raw(WHILE_STORE_IS_AWAY.wire_json),
+        )
+        execution.ask(future)
+        return future
 
     def select2(
         self, first: Awaitable[A], second: Awaitable[B], /

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from perdure import _events as ev
 from perdure._core.admission import ADMISSIONS
@@ -25,6 +26,7 @@ from perdure._core.ending import failed, left_over, raised, returned, stuck, unr
 from perdure._core.loop import OrchestrationLoop, TurnEndlessError
 from perdure._core.mailboxes import Mailboxes
 from perdure._core.matching import match
+from perdure._core.state import State
 from perdure._core.unwinding import Unwind
 from perdure._core.waiting import Waiting
 from perdure.errors import (
@@ -64,6 +66,7 @@ class Execution(OrchestrationLoop):
         version: The version of the definition that the execution keeps.
         python: The version of Python that began it.
         root: The id of the instance at the root of the tree of children.
+        state: Its custom status and KV store; None while it has neither.
 
     Very many executions wait in memory: what most of them don't need is None until they do.
     """
@@ -92,6 +95,7 @@ class Execution(OrchestrationLoop):
         "python",
         "replaying",
         "root",
+        "state",
         "version",
     )
     timer_type = LoopTimer
@@ -114,6 +118,7 @@ class Execution(OrchestrationLoop):
         self.cancel_requested: str | None = None
         self.asked = 0
         self.asks: list[Ask] | None = None
+        self.state: State | None = None
         self._given_up: list[Any] | None = None
         self._mailboxes: Mailboxes | None = None
         self._warnings: list[str] | None = None
@@ -138,6 +143,13 @@ class Execution(OrchestrationLoop):
         if self._mailboxes is None:
             self._mailboxes = Mailboxes()
         return self._mailboxes
+
+    @property
+    def shown(self) -> State:
+        """The custom status and the KV store, to be changed."""
+        if self.state is None:
+            self.state = State()
+        return self.state
 
     def apply(self, message: work.AnyMessage, now: int, started: ev.Started | None = None) -> bool:
         """Apply one message live; its event and what was asked behind it are appended to `events`.
@@ -259,6 +271,8 @@ class Execution(OrchestrationLoop):
         self.salt = int.from_bytes(blake2b(secret, digest_size=8, person=b"perdure-hash").digest(), "big")
         if started.carried:
             self.mailboxes.carry_in(started.carried)
+        if started.values or started.status:
+            self.state = State.of(started)
         self.variables = ContextVariables()
         self._start = (Context(self, secret), started.input)
         self.create_task(self._main(), name="root", context=self.variables)
@@ -343,9 +357,8 @@ class Execution(OrchestrationLoop):
         self.run_ready()
         self._warn()
         self._give_up_everything()
-        self.ending = ev.ContinuedAsNew(
-            id=0, where=ending.where, input=ending.input, version=ending.version, carried=self.mailboxes.unread()
-        )
+        values, status = ((), ev.ABSENT) if self.state is None else self.state.left()
+        self.ending = replace(ending, carried=self.mailboxes.unread(), values=values, status=status)
         self.drop()
 
     def _overflow(self) -> None:

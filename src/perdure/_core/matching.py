@@ -125,6 +125,8 @@ _CONTENTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     ),
     ev.EventSent: lambda event: ("event", event.instance_id, event.name, bytes(event.data)),
     ev.StatusSet: lambda event: ("status", bytes(event.value)),
+    ev.ValueSet: lambda event: ("value", event.key, bytes(event.value)),
+    ev.ValuesCleared: lambda event: ("values cleared", event.keys),
     ev.Completed: lambda event: ("completed", bytes(event.output)),
     # Not the message: it may hold what differs from run to run, such as an address.
     ev.Failed: lambda event: ("failed", event.error.type),
@@ -182,6 +184,8 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     ),
     ev.EventSent: lambda event: f"external event {event.name!r} to {event.instance_id!r} with {_shown(event.data)}",
     ev.StatusSet: lambda event: f"custom status {_shown(event.value)}",
+    ev.ValueSet: lambda event: f"to set {event.key!r} to {_shown(event.value)}",
+    ev.ValuesCleared: lambda event: f"to clear {', '.join(map(repr, event.keys))}",
     ev.Completed: lambda event: f"the end, with result {_shown(event.output)}",
     ev.Failed: lambda event: f"the end, by {event.error.type}: {event.error.message}",
     ev.Cancelled: lambda _: "the end, cancelled",

@@ -48,6 +48,8 @@ class Loader:
             parent=start.parent,
             carried=start.carried,
             fingerprint=definition.fingerprint,
+            values=start.values,
+            status=start.status,
         )
 
     def load(self, live: Live, first: Any) -> Execution:

@@ -331,6 +331,7 @@ class Orchestrations:
             messages=tuple(draft.messages),
             change=draft.instance_change(),
             next_start=draft.next_start,
+            entries=tuple(draft.entries.values()),
         )
         warnings, execution.warnings = execution.warnings, []
         return Prepared(live=live, item=turn, arrivals=taken, draft=draft, warnings=warnings)

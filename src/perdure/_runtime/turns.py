@@ -49,6 +49,7 @@ class Draft:
         "children",
         "draw_incarnation",
         "ended",
+        "entries",
         "messages",
         "next_start",
         "owner",
@@ -81,6 +82,7 @@ class Draft:
         self.change: dict[str, Any] = {}
         self.next_start: bytes | None = None
         self.children: dict[int, str] = {} if children is None else children
+        self.entries: dict[tuple[str, str], work.Entry] = {}
         self.ended: Any = None
 
     def read(self, events: Sequence[Any]) -> None:
@@ -173,6 +175,18 @@ class Draft:
 
     def _status(self, event: ev.StatusSet) -> None:
         self.change["custom_status"] = bytes(event.value)
+        self.change["custom_status_sets"] = self.change.get("custom_status_sets", 0) + 1
+
+    def _value_set(self, event: ev.ValueSet) -> None:
+        self._keep(work.Entry(shelf=work.VALUES, key=event.key, value=bytes(event.value)))
+
+    def _values_cleared(self, event: ev.ValuesCleared) -> None:
+        for key in event.keys:
+            self._keep(work.Entry(shelf=work.VALUES, key=key))
+
+    def _keep(self, entry: work.Entry) -> None:
+        # Only the last of a turn is ever seen.
+        self.entries[entry.shelf, entry.key] = entry
 
     def _cancel_asked(self, _: ev.CancelRequested) -> None:
         self.change["cancel_requested"] = True
@@ -186,6 +200,8 @@ class Draft:
             root=owner.root,
             parent=owner.parent,
             carried=event.carried,
+            values=event.values,
+            status=event.status,
         )
         self.next_start = work.encode_message(start)
         self.change["execution"] = owner.execution + 1
@@ -254,6 +270,8 @@ _READERS: dict[type, Callable[[Draft, Any], None]] = {
     ev.DetachedStarted: Draft._detached,
     ev.EventSent: Draft._sent,
     ev.StatusSet: Draft._status,
+    ev.ValueSet: Draft._value_set,
+    ev.ValuesCleared: Draft._values_cleared,
     ev.CancelRequested: Draft._cancel_asked,
     ev.ContinuedAsNew: Draft._continued,
     ev.Completed: Draft._ended,

@@ -17,12 +17,15 @@ from perdure._work.answers import Refused as Refused
 from perdure._work.answers import Standing as Standing
 from perdure._work.answers import Work as Work
 from perdure._work.answers import WorkerRecord as WorkerRecord
+from perdure._work.items import ANSWERS as ANSWERS
+from perdure._work.items import VALUES as VALUES
 from perdure._work.items import Batch as Batch
 from perdure._work.items import ChildStart as ChildStart
 from perdure._work.items import Claim as Claim
 from perdure._work.items import ClientItem as ClientItem
 from perdure._work.items import Delete as Delete
 from perdure._work.items import Deliver as Deliver
+from perdure._work.items import Entry as Entry
 from perdure._work.items import HistoryRow as HistoryRow
 from perdure._work.items import Hold as Hold
 from perdure._work.items import InstanceChange as InstanceChange

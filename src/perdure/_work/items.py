@@ -86,11 +86,30 @@ class OutMessage(Struct, frozen=True, gc=False, kw_only=True):
     control: bool = False
 
 
+VALUES = "value"
+"""The shelf of the KV store."""
+
+ANSWERS = "answer"
+"""The shelf of what clients have asked."""
+
+
+class Entry(Struct, frozen=True, gc=False, kw_only=True):
+    """What an instance keeps under a key for others to read, until it is deleted; None as the value removes it.
+
+    The `shelf` says of what kind it is (`VALUES`, `ANSWERS`). A `passing` one may go `PASSING_US` after it was written.
+    """
+
+    shelf: str
+    key: str
+    value: bytes | None = None
+    passing: bool = False
+
+
 class InstanceChange(Struct, frozen=True, gc=False, kw_only=True):
     """What a turn changes on its instance's row. None leaves a column as it is.
 
-    A custom status counts `custom_status_version` up, also when it is the same. Another `execution` ends the present
-    one.
+    A custom status counts `custom_status_version` up by `custom_status_sets`: the turn has set it so often, and this is
+    the last. Another `execution` ends the present one.
     """
 
     status: Status | None = None
@@ -99,7 +118,13 @@ class InstanceChange(Struct, frozen=True, gc=False, kw_only=True):
     output: bytes | None = None
     error: bytes | None = None
     custom_status: bytes | None = None
+    custom_status_sets: int = 1
     cancel_requested: bool = False
+
+    @property
+    def custom_status_steps(self) -> int:
+        """By how much the version of the custom status rises."""
+        return 0 if self.custom_status is None else self.custom_status_sets
 
 
 class Turn(Struct, frozen=True, gc=False, kw_only=True):
@@ -120,6 +145,9 @@ class Turn(Struct, frozen=True, gc=False, kw_only=True):
     version becomes `change.version`, so None leaves it open): it falls due now or
     just before the earliest message that waits, so that it comes first. Waiting messages stay, except those that
     `TaskDone` or `Hold` made for the execution that has ended; its tasks and timers are deleted.
+
+    `entries` take the place of those with the same shelf and key; no two of a turn have both in common. They stay when
+    an execution or the instance ends.
     """
 
     incarnation: int
@@ -137,6 +165,7 @@ class Turn(Struct, frozen=True, gc=False, kw_only=True):
     messages: tuple[OutMessage, ...] = ()
     change: InstanceChange | None = None
     next_start: bytes | None = None
+    entries: tuple[Entry, ...] = ()
 
 
 class Hold(Struct, frozen=True, gc=False, kw_only=True):

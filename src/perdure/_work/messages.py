@@ -5,7 +5,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from perdure._events import ABSENT, Carried, Parent
+from perdure._events import ABSENT, Carried, KeptValue, Parent
 from perdure.errors import ErrorInfo
 
 
@@ -22,6 +22,8 @@ class Start(Message, frozen=True, tag="start"):
     root: str = ""
     parent: Parent | None = None
     carried: tuple[Carried, ...] = ()
+    values: tuple[KeptValue, ...] = ()
+    status: Raw = ABSENT
 
 
 class ActivityOutcome(Message, frozen=True, tag="act"):

@@ -25,6 +25,10 @@ _NOT_BEGUN = (
 _GOOD = {"completed", "fired", "received", "started", "sent", "set"}
 
 
+VALUES_SHOWN = 10
+"""Keys of the KV store, unless everything is wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """An instance and all that is said of it, at one moment."""
@@ -35,6 +39,8 @@ class View:
     at: datetime
     execution_id: int
     children: Mapping[str, InstanceStatus[Any]] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """The KV store."""
     trouble: str | None = None
     """Why the history could not be read."""
     flag: str = ""
@@ -131,6 +137,11 @@ def _outcome(view: View, *, full: bool) -> Iterator[Line]:
     status = view.status
     if status.custom_status is not None:
         yield _row("custom status", shown(status.custom_status, full=full))
+    for place, (key, value) in enumerate(view.values.items()):
+        if place == VALUES_SHOWN and not full:
+            yield _row("", f"and {len(view.values) - place} more keys; --full shows them", "dim")
+            break
+        yield _row("" if place else "kv", f"{safe(key)} = {shown(value, full=full)}")
     if status.status is Status.COMPLETED:
         yield _row("result", shown(status.output, full=full))
     if status.error is not None:

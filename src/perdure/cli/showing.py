@@ -45,6 +45,7 @@ def show(*, instance_id: str, store: Store, as_json: bool, execution_id: int | N
         write_json(
             {
                 "instance": instance_document(view.status),
+                "kv": view.values,
                 "execution_id": view.execution_id,
                 "waits_for": [step_document(step) for step in view.waits_for],
                 "unread_events": [step_document(step) for step in view.timeline.unread.values()],
@@ -73,6 +74,7 @@ async def _look(store: Store, instance_id: str, execution_id: int | None) -> Vie
             execution_id=execution,
             children=await _children(client, [step.instance_id for step in timeline.waits_for if step.kind == "child"]),
             trouble=trouble,
+            values=await client.get_handle(instance_id).kv_all(),
             flag=store.flag,
         )
 

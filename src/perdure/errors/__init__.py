@@ -340,14 +340,15 @@ class InstanceOpenError(_InstanceError):
 
 
 class ResultTimeoutError(_InstanceError, TimeoutError):
-    """The instance did not end within the time that `result(timeout=...)` allowed; it goes on."""
+    """The instance did not end, or do what was waited for, within the time that a `timeout` allowed; it goes on."""
 
-    def __init__(self, instance_id: str, timeout_s: float) -> None:
-        super().__init__(instance_id, timeout_s)
+    def __init__(self, instance_id: str, timeout_s: float, what: str = "end") -> None:
+        super().__init__(instance_id, timeout_s, what)
         self.timeout_s = timeout_s
+        self.what = what
 
     def __str__(self) -> str:
-        return f"instance {self.instance_id!r} did not end within {self.timeout_s:g} s; it goes on, ask again"
+        return f"instance {self.instance_id!r} did not {self.what} within {self.timeout_s:g} s; it goes on, ask again"
 
 
 class StorageError(PerdureError):

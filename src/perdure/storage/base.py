@@ -54,6 +54,9 @@ LEASE_US = 10_000_000
 UNKNOWN_GRACE_US = 5_000_000
 """How long work waits for a live worker that has its code before `reap` holds the instance, in microseconds."""
 
+PASSING_US = 3_600_000_000
+"""How long a passing entry is kept at least, in microseconds."""
+
 NEAR_NAMES_MAX = 3
 """How many near names a reason tells."""
 
@@ -162,6 +165,8 @@ class Storage(Protocol):
         has of it in memory. The instance's tasks that it runs are still its own, so it sends the outcomes that the
         refused turn was to take in as `TaskDone`.
 
+        Also removes the passing entries that were written `PASSING_US` ago or before.
+
         Does nothing for a caller without a row.
         """
         ...
@@ -267,6 +272,13 @@ class Inspector(Protocol):
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
+        ...
+
+    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
+        """What an instance keeps on a shelf: all, or those of these keys that are there; in order of the keys' bytes.
+
+        None for an incarnation that is unknown.
+        """
         ...
 
     def workers(self) -> list[WorkerRecord]:

@@ -17,7 +17,7 @@ from examples.toygres.cluster.programs import Programs
 from tests.folders import MEMORY
 
 TABLES = (
-    "abilities", "dedup_keys", "history", "instances", "messages", "tasks", "timers", "tokens", "workers",
+    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "tasks", "timers", "tokens", "workers",
 )  # fmt: skip
 
 _SETTINGS = (

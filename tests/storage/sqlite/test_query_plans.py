@@ -10,7 +10,7 @@ import perdure.storage.sqlite
 from perdure.storage.sqlite.migrations import MIGRATIONS
 from perdure.storage.sqlite.statements import STATEMENTS, parse_statements
 
-TABLES = {"instances", "history", "messages", "timers", "tasks", "dedup_keys", "workers", "abilities"}
+TABLES = {"instances", "history", "messages", "timers", "tasks", "dedup_keys", "entries", "workers", "abilities"}
 
 # (statement, what it walks through): why it may.
 SCANS_ALLOWED = {

@@ -179,6 +179,8 @@ def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:
         tables.add_timer(row, event, fire_at)
     for event in turn.timers_gone:
         tables.remove_timer(row, event)
+    for entry in turn.entries:
+        row.put(entry, now)
     skipped = [*_start_children(tables, now, row, turn), *_send(tables, now, turn.messages)]
     _change(tables, now, row, turn)
     return Applied(skipped=tuple(skipped)) if skipped else APPLIED
@@ -284,7 +286,7 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
         output=record.output if change.output is None else change.output,
         error=record.error if change.error is None else change.error,
         custom_status=record.custom_status if change.custom_status is None else change.custom_status,
-        custom_status_version=record.custom_status_version + (change.custom_status is not None),
+        custom_status_version=record.custom_status_version + change.custom_status_steps,
         cancel_requested=record.cancel_requested or change.cancel_requested,
     )
     if status.is_closed:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perdure._types import Status
-from perdure._work import HistoryRow, InstanceRecord, NewInstance, NewTask, WorkerRecord
+from perdure._work import Entry, HistoryRow, InstanceRecord, NewInstance, NewTask, WorkerRecord
 
 Rank: TypeAlias = tuple[int, int, int, int, int]
 """Where a task stands in line: minus its priority, when it was scheduled, incarnation, execution, event."""
@@ -88,11 +88,27 @@ class InstanceRow:
         self.tasks: dict[tuple[int, int], TaskRow] = {}
         self.history: dict[int, list[HistoryRow]] = {}
         self.dedup_keys: set[str] = set()
+        self.entries: dict[tuple[str, str], tuple[bytes, int | None]] = {}
+        """By shelf and key: the value, and when it was written if it is a passing one."""
 
     @property
     def closed(self) -> bool:
         """Whether it has ended."""
         return self.record.status.is_closed
+
+    def put(self, entry: Entry, now: int) -> None:
+        """Keep an entry in place of the one that is there, or remove that."""
+        if entry.value is None:
+            self.entries.pop((entry.shelf, entry.key), None)
+        else:
+            self.entries[entry.shelf, entry.key] = (entry.value, now if entry.passing else None)
+
+    def forget_passing(self, until: int) -> int:
+        """Remove the passing entries that were written until then; returns how many."""
+        gone = [key for key, (_, written) in self.entries.items() if written is not None and written <= until]
+        for key in gone:
+            del self.entries[key]
+        return len(gone)
 
     def rests_until(self, worker: int) -> int:
         """Until when this worker leaves it alone, having released it with a delay; 0: it need not."""

@@ -25,7 +25,7 @@ from perdure._work import (
     Standing,
     WorkerRecord,
 )
-from perdure.storage.base import LEASE_US, page_key, parse_page_key
+from perdure.storage.base import LEASE_US, PASSING_US, page_key, parse_page_key
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
 from perdure.storage.memory.inspector import count, depths, executions, family, lapsed, matching
@@ -132,7 +132,8 @@ class MemoryStorage:
             buried = self._bury(now, spared=worker)
             # The caller counts too: if its lease is over, it proves by calling that it lives.
             held = hold_unknown(self._memory.tables, now)
-            if buried or held:
+            gone = sum(row.forget_passing(now - PASSING_US) for row in self._memory.tables.instances.values())
+            if buried or held or gone:
                 self._count_commit()
             return Reaped(buried=buried, held=held, workers=len(self._memory.tables.workers))
 
@@ -231,6 +232,14 @@ class MemoryStorage:
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return self.history(incarnation, execution)
+
+    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
+        """What an instance keeps on a shelf."""
+        with self._memory.lock:
+            row = self._memory.tables.instances.get(incarnation)
+            found = {} if row is None else {key: each for (of, key), (each, _) in row.entries.items() if of == shelf}
+        wanted = found if keys is None else found.keys() & set(keys)
+        return {key: found[key] for key in sorted(wanted, key=str.encode)}
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""

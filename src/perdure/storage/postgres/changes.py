@@ -36,7 +36,7 @@ def _removals(working: Working) -> list[Call]:
     calls: list[Call] = []
     if working.removed:
         removed = (bigints(working.removed),)
-        calls += [("delete_instances", removed), ("delete_history", removed), ("delete_keys", removed)]
+        calls += [(f"delete_{kind}", removed) for kind in ("instances", "history", "keys", "entries")]
     cleared = [*working.removed, *working.cleared]
     if cleared:
         gone = (bigints(cleared),)
@@ -57,6 +57,10 @@ def _deletions(working: Working) -> list[Call]:
         calls.append(("remove_tasks", _keys(working.tasks_gone)))
     if working.timers_gone:
         calls.append(("remove_timers", _keys(working.timers_gone)))
+    gone = [key for key, entry in working.entries.items() if entry.value is None]
+    if gone:
+        incarnations, shelves, keys = _columns(gone)
+        calls.append(("remove_entries", [bigints(incarnations), texts(shelves), texts(keys)]))
     return calls
 
 
@@ -178,10 +182,22 @@ def _additions(working: Working) -> list[Call]:
             blobs([each.body for each in messages]),
         ]
         calls.append(("add_messages", columns))
+    calls += _entries(working)
     if working.new_keys:
         inc, keys = _columns(working.new_keys)
         calls.append(("add_dedup_keys", [bigints(inc), texts(keys)]))
     return calls
+
+
+def _entries(working: Working) -> list[Call]:
+    # In the order of their keys, as everything that may meet the same rows elsewhere.
+    kept = sorted((key, entry) for key, entry in working.entries.items() if entry.value is not None)
+    if not kept:
+        return []
+    incarnations, shelves, keys = _columns([key for key, _ in kept])
+    since = [working.now if entry.passing else None for _, entry in kept]
+    values = [entry.value for _, entry in kept]
+    return [("put_entries", [bigints(incarnations), texts(shelves), texts(keys), bigints(since), blobs(values)])]
 
 
 def _history(working: Working) -> list[bytes | None]:

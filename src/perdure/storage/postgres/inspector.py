@@ -182,6 +182,16 @@ def read_standings(readers: Readers, worker: int, tasks: Sequence[tuple[int, int
     return [_STANDINGS[stopped] for (stopped,) in rows]
 
 
+def entries(readers: Readers, incarnation: int, shelf: str, keys: Sequence[str] | None) -> dict[str, bytes]:
+    """What an instance keeps on a shelf."""
+    place = bigint(incarnation), text(shelf)
+    call: Call = ("entries", place)
+    if keys is not None:
+        call = ("entries_of_keys", (*place, texts([key for key in keys if "\0" not in key])))
+    [rows] = readers.read([call])
+    return dict(rows)
+
+
 def read_workers(readers: Readers) -> list[WorkerRecord]:
     """All workers, in order of registration."""
     [rows] = readers.read([("workers", ())])

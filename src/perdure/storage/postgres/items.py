@@ -179,6 +179,8 @@ def _write_turn(working: Working, row: Row, turn: Turn) -> None:
         row.last_event = turn.history.last
     for seq in turn.consumed:
         working.consumed.append((incarnation, seq))
+    for entry in turn.entries:
+        working.entries[incarnation, entry.shelf, entry.key] = entry
     if turn.tasks:
         _add_tasks(working, turn)
     if turn.tasks_gone:

@@ -219,6 +219,10 @@ DELETE FROM perdure.history AS h
 USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
 WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
 
+-- name: delete_entries
+-- And what they kept.
+DELETE FROM perdure.entries WHERE incarnation = ANY($1::bigint[]);
+
 -- name: clear_tasks
 -- The tasks of closed or deleted instances.
 DELETE FROM perdure.tasks WHERE incarnation = ANY($1::bigint[]);
@@ -230,6 +234,37 @@ DELETE FROM perdure.timers WHERE incarnation = ANY($1::bigint[]);
 -- name: clear_messages
 -- Their messages.
 DELETE FROM perdure.messages WHERE incarnation = ANY($1::bigint[]);
+
+-- name: put_entries
+-- What instances keep under keys.
+INSERT INTO perdure.entries (incarnation, shelf, key, passing_since, value)
+SELECT j.* FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bytea[]) AS j
+ON CONFLICT (incarnation, shelf, key) DO UPDATE SET
+    passing_since = excluded.passing_since, value = excluded.value;
+
+-- name: remove_entries
+-- What they keep no more.
+DELETE FROM perdure.entries AS e
+USING unnest($1::bigint[], $2::text[], $3::text[]) AS j (incarnation, shelf, key)
+WHERE e.incarnation = j.incarnation AND e.shelf = j.shelf AND e.key = j.key;
+
+-- name: there_are_passing_entries
+-- Whether something was kept for a while only, and long enough.
+SELECT EXISTS (SELECT 1 FROM perdure.entries WHERE passing_since <= $1::bigint);
+
+-- name: remove_passing_entries
+-- What was kept for a while only, and long enough.
+DELETE FROM perdure.entries WHERE passing_since <= $1::bigint;
+
+-- name: entries
+-- What an instance keeps on a shelf, in order of keys.
+SELECT key, value FROM perdure.entries WHERE incarnation = $1::bigint AND shelf = $2::text ORDER BY key;
+
+-- name: entries_of_keys
+-- The same of these keys.
+SELECT key, value FROM perdure.entries
+WHERE incarnation = $1::bigint AND shelf = $2::text AND key = ANY($3::text[])
+ORDER BY key;
 
 -- name: end_executions_tasks
 -- Tasks of executions that end by a continue-as-new.

@@ -10,8 +10,8 @@ from perdure.storage.postgres.wire import Wire
 _RUN = """
 GRANT USAGE ON SCHEMA perdure_schema TO perdure_role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
-    perdure.instances, perdure.history, perdure.messages, perdure.dedup_keys, perdure.timers, perdure.tasks,
-    perdure.workers, perdure.tokens, perdure.abilities
+    perdure.instances, perdure.history, perdure.messages, perdure.dedup_keys, perdure.entries, perdure.timers,
+    perdure.tasks, perdure.workers, perdure.tokens, perdure.abilities
 TO perdure_role;
 GRANT SELECT ON perdure.instance_records, perdure.schema_versions TO perdure_role;
 GRANT SELECT, USAGE ON SEQUENCE perdure.changes TO perdure_role;
@@ -21,8 +21,8 @@ GRANT EXECUTE ON FUNCTION perdure.clock_us() TO perdure_role;
 _VIEW = """
 GRANT USAGE ON SCHEMA perdure_schema TO perdure_role;
 GRANT SELECT ON
-    perdure.instances, perdure.history, perdure.messages, perdure.timers, perdure.tasks, perdure.workers,
-    perdure.abilities, perdure.instance_records, perdure.schema_versions
+    perdure.instances, perdure.history, perdure.messages, perdure.entries, perdure.timers, perdure.tasks,
+    perdure.workers, perdure.abilities, perdure.instance_records, perdure.schema_versions
 TO perdure_role;
 GRANT SELECT ON SEQUENCE perdure.changes TO perdure_role;
 GRANT EXECUTE ON FUNCTION perdure.clock_us() TO perdure_role;

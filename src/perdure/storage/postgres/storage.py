@@ -23,7 +23,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.errors import ForkedError, StorageError
-from perdure.storage.base import LEASE_US
+from perdure.storage.base import LEASE_US, PASSING_US
 from perdure.storage.clock import ForwardClock
 from perdure.storage.postgres import inspector, migrations
 from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
@@ -196,14 +196,15 @@ class PostgresStorage:
         """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
         now = self.now()
-        [[(is_there, there_are_dead, workers)], waiting, tasks, _] = self._readers.read([
+        [[(is_there, there_are_dead, workers)], waiting, tasks, _, [(passing,)]] = self._readers.read([
             ("there_are_dead", (bigint(worker), bigint(now))),
             *look_for_unknown(now),
+            ("there_are_passing_entries", (bigint(now - PASSING_US),)),
         ])  # fmt: skip
         if not is_there:
             return Reaped()
         self._is_alone = self._workers.issuperset(workers)
-        if not (there_are_dead or waiting or tasks):
+        if not (there_are_dead or waiting or tasks or passing):
             return Reaped(workers=len(workers))
 
         def work(wire: Wire) -> Reaped:
@@ -212,6 +213,8 @@ class PostgresStorage:
                 wire.run([("rollback", ())])
                 return Reaped()
             buried, calls = bury(transaction, spared=worker)
+            if passing:
+                calls = [*calls, ("remove_passing_entries", (bigint(transaction.now - PASSING_US),))]
             if calls:
                 transaction.run(calls)
             held, holding = hold_unknown(transaction)
@@ -342,6 +345,11 @@ class PostgresStorage:
         """All rows of one execution, in order."""
         self._refuse_fork()
         return inspector.read_history(self._readers, incarnation, execution)
+
+    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
+        """What an instance keeps on a shelf."""
+        self._refuse_fork()
+        return inspector.entries(self._readers, incarnation, shelf, keys)
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""

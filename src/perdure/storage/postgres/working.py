@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from perdure._types import Status
-from perdure._work import HistoryRow, InstanceChange, NewInstance, NewTask
+from perdure._work import Entry, HistoryRow, InstanceChange, NewInstance, NewTask
 
 CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
@@ -85,7 +85,7 @@ class Row:
             self.error = change.error
         if change.custom_status is not None:
             self.custom_status = change.custom_status
-            self.custom_status_version += 1
+            self.custom_status_version += change.custom_status_sets
 
 
 class Working:
@@ -109,6 +109,7 @@ class Working:
         self.beats: dict[TaskKey, bytes] = {}
         self.retried: list[tuple[int, int, int, int, int, bool, bytes | None, bytes | None]] = []
         self.released: list[tuple[int, int, int, int, bool, bytes | None]] = []
+        self.entries: dict[tuple[int, str, str], Entry] = {}
         self.timers: dict[int, dict[TaskName, int]] = {}
         self.timers_gone: list[TaskKey] = []
         self.ended: list[tuple[int, int]] = []
@@ -211,4 +212,5 @@ class Working:
         row = self.by_incarnation.pop(incarnation, None)
         if row is not None:
             del self.by_id[row.id]
+        self.entries = {key: entry for key, entry in self.entries.items() if key[0] != incarnation}
         self.removed.append(incarnation)

@@ -33,7 +33,7 @@ _LEFTOVERS = STATEMENTS["leftovers"]
 _RECEIVERS = STATEMENTS["receivers"]
 _BEFORE_MESSAGES = (
     "create_instances", "append_history", "consume_messages", "add_plain_tasks", "add_tasks", "remove_tasks",
-    "stop_tasks", "add_timers", "remove_timers",
+    "stop_tasks", "add_timers", "remove_timers", "put_entries", "remove_entries",
 )  # fmt: skip
 _AFTER_MESSAGES = (
     "add_messages", "add_dedup_keys", "end_executions_tasks", "end_executions_timers", "end_executions_messages",
@@ -43,7 +43,7 @@ _AT_LAST = ("release_instances", "beat_tasks", "retry_tasks", "release_tasks")
 _STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
 _TIMED = {
     "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
-    "change_instances", "release_instances", "retry_tasks", "release_tasks", "stop_tasks",
+    "change_instances", "put_entries", "release_instances", "retry_tasks", "release_tasks", "stop_tasks",
 }  # fmt: skip
 """The statements that take the store's time before their rows."""
 
@@ -151,6 +151,16 @@ class Changes:
                 tables["add_timers"] += (incarnation, execution, event, fire_at)
             for event in turn.timers_gone:
                 tables["remove_timers"] += (incarnation, execution, event)
+            if turn.entries:
+                self._keep(turn)
+
+    def _keep(self, turn: Turn) -> None:
+        tables, incarnation = self._tables, turn.incarnation
+        for entry in turn.entries:
+            if entry.value is None:
+                tables["remove_entries"] += (incarnation, entry.shelf, entry.key)
+            else:
+                tables["put_entries"] += (incarnation, entry.shelf, entry.key, entry.passing, entry.value)
 
     def turn(self, place: int, turn: Turn, taken: frozenset[str], *, wakes: bool) -> None:
         """The rest of a turn. `taken`: ids of children that others have; `wakes`: it was pending or held."""
@@ -204,7 +214,7 @@ class Changes:
             family = parent.instance_id, parent.incarnation, parent.execution, parent.event
         self._tables["create_instances"] += (
             new.incarnation, new.id, new.name, change.version or new.version, status, owner, start_at, new.root,
-            new.slot, *family, change.cancel_requested, int(change.custom_status is not None), new.attributes,
+            new.slot, *family, change.cancel_requested, change.custom_status_steps, new.attributes,
             change.custom_status,
         )  # fmt: skip
 
@@ -250,7 +260,7 @@ class Changes:
         incarnation = turn.incarnation
         self._tables["change_instances"] += (
             incarnation, change.status, change.version, change.execution, change.cancel_requested, change.output,
-            change.error, change.custom_status, turn.next_start is not None,
+            change.error, change.custom_status, turn.next_start is not None, change.custom_status_steps,
         )  # fmt: skip
         if change.status in CLOSED:
             self._closed.append(incarnation)

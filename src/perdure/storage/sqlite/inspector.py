@@ -1,6 +1,7 @@
 """Reading the store: short snapshots on a connection that never writes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -169,3 +170,15 @@ def read_history(connection: Connection, incarnation: int, execution: int) -> li
         HistoryRow(first=first, last=last, at=at, data=data or b"", crc=crc, format=format_, encoding=encoding)
         for (first, last, at, crc, format_, encoding, _), data in zip(rows, pieces, strict=True)
     ]
+
+
+def entries(connection: Connection, incarnation: int, shelf: str, keys: Sequence[str] | None) -> dict[str, bytes]:
+    """What an instance keeps on a shelf."""
+    bindings: list[Any] = [incarnation, shelf]
+    statement = STATEMENTS["entries"]
+    if keys is not None:
+        statement = STATEMENTS["entries_of_keys"]
+        bindings.append(encode_rows(list(keys)))
+    with connection.alone():
+        rows: list[Any] = connection.execute(statement, bindings).fetchall()
+    return dict(rows)

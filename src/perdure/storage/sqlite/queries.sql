@@ -210,6 +210,17 @@ SELECT column1, column2
 FROM (VALUES (?1, ?2))
 WHERE column1 IS NOT NULL;
 
+-- name: put_entries
+-- What instances keep under keys.
+INSERT OR REPLACE INTO entries (incarnation, shelf, key, passing_since, value)
+SELECT column1, column2, column3, CASE WHEN column4 THEN ?1 END, column5
+FROM (VALUES (?2, ?3, ?4, ?5, ?6))
+WHERE column1 IS NOT NULL;
+
+-- name: remove_entries
+-- What they keep no more.
+DELETE FROM entries WHERE (incarnation, shelf, key) IN (VALUES (?1, ?2, ?3));
+
 -- name: end_executions_tasks
 -- Tasks of executions that end by a continue-as-new.
 DELETE FROM tasks WHERE (incarnation, execution) IN (VALUES (?1, ?2));
@@ -255,13 +266,13 @@ UPDATE instances SET
     output = ifnull(c.output, instances.output),
     error = ifnull(c.error, instances.error),
     custom_status = ifnull(c.custom_status, instances.custom_status),
-    custom_status_version = instances.custom_status_version + (c.custom_status IS NOT NULL)
+    custom_status_version = instances.custom_status_version + c.custom_status_steps
 FROM (
     SELECT
         column1 AS incarnation, column2 AS status, column3 AS version, column4 AS execution,
         column5 AS cancel_requested, column6 AS output, column7 AS error, column8 AS custom_status,
-        column9 AS restarts
-    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))
+        column9 AS restarts, column10 AS custom_status_steps
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11))
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
@@ -413,6 +424,20 @@ SELECT json_array(
         )
     ))
 );
+
+-- name: remove_passing_entries
+-- What was kept for a while only, and long enough.
+DELETE FROM entries WHERE passing_since <= ?1;
+
+-- name: entries
+-- What an instance keeps on a shelf, in order of keys.
+SELECT key, value FROM entries WHERE incarnation = ?1 AND shelf = ?2 ORDER BY key;
+
+-- name: entries_of_keys
+-- The same of these keys.
+SELECT key, value FROM entries
+WHERE incarnation = ?1 AND shelf = ?2 AND key IN (SELECT j.value FROM jsonb_each(?3) AS j)
+ORDER BY key;
 
 -- name: waiting
 -- The earliest message, timer, delayed task and deadline of a task, and whether a task is in line.
@@ -1014,7 +1039,7 @@ DELETE FROM messages WHERE seq = ?1 AND incarnation = ?2;
 UPDATE instances SET
     changed_at = ?2, held_because = NULL, status = ?3, owner = NULL, version = ifnull(?4, version),
     cancel_requested = cancel_requested OR ?5, output = ifnull(?6, output), error = ifnull(?7, error),
-    custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + (?8 IS NOT NULL)
+    custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + ?9
 WHERE incarnation = ?1;
 
 -- name: single_clear_tasks

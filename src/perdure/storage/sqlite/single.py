@@ -56,7 +56,7 @@ def _is_plain(turn: Turn) -> bool:
     return (
         turn.history is not None
         and turn.history.first == turn.base + 1
-        and not (turn.starts or turn.messages or turn.tasks_stopped or turn.next_start is not None)
+        and not (turn.starts or turn.messages or turn.tasks_stopped or turn.entries or turn.next_start is not None)
         and len(turn.tasks) <= ROWS_MAX
         and len(turn.tasks_gone) <= ROWS_MAX
         and len(turn.timers) <= ROWS_MAX
@@ -126,7 +126,7 @@ def _create(transaction: Transaction, new: NewInstance, change: InstanceChange) 
         _CREATE,
         (
             new.incarnation, new.id, new.name, change.version or new.version, transaction.worker, transaction.now,
-            new.root, new.slot, change.cancel_requested, int(change.custom_status is not None), new.attributes,
+            new.root, new.slot, change.cancel_requested, change.custom_status_steps, new.attributes,
             change.custom_status,
         ),
     )  # fmt: skip
@@ -137,7 +137,7 @@ def _close(transaction: Transaction, incarnation: int, change: InstanceChange, *
         _CLOSE,
         (
             incarnation, transaction.now, change.status, change.version, change.cancel_requested, change.output,
-            change.error, change.custom_status,
+            change.error, change.custom_status, change.custom_status_steps,
         ),
     )  # fmt: skip
     transaction.execute(_CLEAR_TASKS, (incarnation,))

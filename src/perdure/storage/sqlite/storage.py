@@ -22,7 +22,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.errors import StorageError, UsageError
-from perdure.storage.base import LEASE_US
+from perdure.storage.base import LEASE_US, PASSING_US
 from perdure.storage.clock import ForwardClock
 from perdure.storage.sqlite import inspector
 from perdure.storage.sqlite.batches import apply_items
@@ -175,6 +175,7 @@ class SqliteStorage:
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
                 buried = bury(transaction, dead, spared=worker)
                 held = hold_unknown(transaction)
+                transaction.execute(STATEMENTS["remove_passing_entries"], (transaction.now - PASSING_US,))
                 left = len(transaction.ask(STATEMENTS["worker_leases"]))
                 reaped = Reaped(buried=len(buried), held=held, workers=left)
         self._forget(buried)
@@ -283,6 +284,10 @@ class SqliteStorage:
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return inspector.read_history(self._read(), incarnation, execution)
+
+    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
+        """What an instance keeps on a shelf."""
+        return inspector.entries(self._read(), incarnation, shelf, keys)
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""

@@ -320,6 +320,7 @@ class Checks:
         if facts != books:
             raise Violation(f"the row of {record.id} says {facts}, what was accepted is {books}")
         self._check_rows(chronicle, row)
+        _check_shown(chronicle, row)
 
     def _check_gone(self, incarnation: int, row: InstanceRow | None) -> None:
         closed = self.closed.get(incarnation)
@@ -331,6 +332,7 @@ class Checks:
             raise Violation(f"{closed.instance_id} ({incarnation}), which has ended, was lost")
         if row.messages or row.timers or row.tasks or row.record.owner is not None or not row.closed:
             raise Violation(f"{closed.instance_id} has ended, and has still rows")
+        _check_shown(closed, row)
 
     def _check_rows(self, chronicle: Chronicle, row: InstanceRow) -> None:
         outcomes: set[int] = set()
@@ -387,6 +389,16 @@ class Checks:
         with self._stage:
             for chronicle in [*self.chronicles.values(), *self.closed.values()]:
                 chronicle.drop(self._stage)
+
+
+def _check_shown(chronicle: Chronicle, row: InstanceRow) -> None:
+    """What others can read of an instance is what its history says."""
+    record = row.record
+    kept = {key: value for (shelf, key), (value, _) in row.entries.items() if shelf == work.VALUES}
+    shown = (kept, record.custom_status, record.custom_status_version)
+    said = (chronicle.values, chronicle.status, chronicle.status_version)
+    if shown != said:
+        raise Violation(f"{chronicle.instance_id} shows {shown}; its history says {said}")
 
 
 _APPLIED: dict[type, Any] = {

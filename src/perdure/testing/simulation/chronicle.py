@@ -48,6 +48,9 @@ class Chronicle:
         self.timers: dict[int, int] = {}
         self.children: dict[int, ev.ChildScheduled] = {}
         self.waits: dict[int, str] = {}
+        self.values: dict[str, bytes] = {}
+        self.status: bytes | None = None
+        self.status_version = 0
         self._unread: dict[int, tuple[str, bytes]] = {}
         self._given: dict[int, tuple[int, str, bytes]] = {}
         self._carried: tuple[ev.Carried, ...] | None = None
@@ -117,6 +120,9 @@ class Chronicle:
             raise self._wrong(f"execution {event.execution} was not given what the one before it had not read")
         self.version = event.version
         self.input = event.input
+        given = {kept.key: bytes(kept.value) for kept in event.values}
+        if given != self.values or (bytes(event.status) or None) != self.status:
+            raise self._wrong(f"execution {event.execution} does not begin with what the one before it showed")
         for number, entry in enumerate(event.carried, start=-len(event.carried)):
             self._unread[number] = (entry.name, bytes(entry.data))
         if self.execution == 1:
@@ -162,6 +168,18 @@ class Chronicle:
         if self.waits.pop(wait, None) != given[1]:
             raise self._wrong(f"event {event_id} gives {given[0]} to {wait}, which is no open wait for {given[1]}")
         self._given[wait] = given
+
+    def _set_status(self, event: ev.StatusSet) -> None:
+        self.status = bytes(event.value)
+        self.status_version += 1
+
+    def _set_value(self, event: ev.ValueSet) -> None:
+        self.values[event.key] = bytes(event.value)
+
+    def _clear_values(self, event: ev.ValuesCleared) -> None:
+        for key in event.keys:
+            if self.values.pop(key, None) is None:
+                raise self._wrong(f"event {event.id} clears {key!r}, which is not there")
 
     def _cancel(self, event: ev.CancelRequested) -> None:
         if self.cancel_requested:
@@ -230,4 +248,7 @@ _TAKERS: dict[type, Any] = {
     ev.WaitCancelled: Chronicle._cancelled_wait,
     ev.EventRaised: Chronicle._raised,
     ev.CancelRequested: Chronicle._cancel,
+    ev.StatusSet: Chronicle._set_status,
+    ev.ValueSet: Chronicle._set_value,
+    ev.ValuesCleared: Chronicle._clear_values,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._client.requests import Call, Request, Watch
@@ -137,8 +139,31 @@ class HostGateway:
         return news
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a method of the inspector."""
-        return function(*arguments)
+        """Call a method of the inspector; for an activity beside its loop, as on a thread of the process."""
+        loop = asyncio._get_running_loop()
+        if loop is None or asyncio.current_task(loop) is None:
+            return function(*arguments)
+        answer: asyncio.Future[T] = loop.create_future()
+        reading = answer, partial(function, *arguments)
+        self._host.world.timeline.after(self._host.world.dice.below(300), self._read, reading)
+        return await answer
+
+    def _read(self, reading: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
+        answer, call = reading
+        timeline = self._host.world.timeline
+        if timeline.now < self._host.paused_until:
+            timeline.at(self._host.paused_until, self._read, reading)
+            return
+        if not self._host.alive or answer.done():
+            return
+        try:
+            settle = partial(answer.set_result, call())
+        except Dead:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever the store says
+            settle = partial(answer.set_exception, error)
+        if not answer.done():
+            settle()
 
     def _put(self, entries: list[Any]) -> None:
         if self._closed:

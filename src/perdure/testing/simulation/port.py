@@ -118,6 +118,10 @@ class StorePort:
         """All rows of one execution."""
         return self._call("read_history", lambda: self._store.read_history(incarnation, execution))
 
+    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> Any:
+        """What an instance keeps on a shelf."""
+        return self._call("entries", lambda: self._store.entries(incarnation, shelf, keys))
+
     def get(self, instance_id: str, /) -> Any:
         """One instance."""
         return self._call("get", lambda: self._store.get(instance_id))

@@ -8,11 +8,13 @@ ways are allowed. What activities do is in their input: how long they take, how 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure import (
     ActivityContext,
     Backoff,
+    Key,
     NonRetryableError,
     OrchestrationContext,
     Registry,
@@ -31,6 +33,7 @@ Node: TypeAlias = list[Any]
 Program: TypeAlias = list[Node]
 
 MAILBOXES = ("a", "b")
+SHOWN = (Key[str]("x"), Key[str]("y"))
 NAME = "simulated"
 ATTEMPTS = 3
 ATTEMPT_S = 4.0
@@ -219,8 +222,17 @@ async def _sleep(_: OrchestrationContext, __: int, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def _status(ctx: OrchestrationContext, number: int) -> None:
+async def _status(ctx: OrchestrationContext, number: int) -> list[Any]:
+    """Show something of oneself: what is shown is read back, and cleared or pruned by the number of the node."""
+    ctx.set_custom_status("soon")
     ctx.set_custom_status(number)
+    key = SHOWN[number % len(SHOWN)]
+    if number % 5 == 0:
+        ctx.kv.prune(ctx.utc_now() - timedelta(seconds=2))
+    if number % 7 == 0:
+        ctx.kv.clear()
+    ctx.kv.set(key, f"{ctx.instance_id}/{number}")
+    return [ctx.custom_status, ctx.kv.get(key)]
 
 
 async def _chance(ctx: OrchestrationContext, _: int) -> str:
@@ -231,8 +243,10 @@ async def _detach(ctx: OrchestrationContext, _: int, parts: Program) -> None:
     ctx.schedule_orchestration(first, parts, [])
 
 
-async def _send(ctx: OrchestrationContext, number: int, target: int, mailbox: str) -> None:
+async def _send(ctx: OrchestrationContext, number: int, target: int, mailbox: str) -> str | None:
+    """Send an event; every second one looks at its receiver, too."""
     ctx.raise_event(f"root-{target}", mailbox, f"{ctx.instance_id}/{ctx.execution_id}/{number}")
+    return await ctx.read_value(f"root-{target}", SHOWN[number % len(SHOWN)]) if number % 2 else None
 
 
 async def _raise(_: OrchestrationContext, number: int) -> None:

@@ -61,6 +61,15 @@ class Verdict:
     def _chance(self, number: int, value: Any) -> str | None:
         return None if isinstance(value, str) else f"{number} yielded {value!r}"
 
+    def _status(self, number: int, value: Any) -> str | None:
+        status, shown = value
+        own = status == number and shown.endswith(f"/{number}")
+        return None if own else f"{number} showed something of itself, and read back {value!r}"
+
+    def _send(self, number: int, value: Any, target: int, _: str) -> str | None:
+        fits = value is None or (number % 2 and value.startswith(f"root-{target}/"))
+        return None if fits else f"{number} looked at root-{target}, and saw {value!r}"
+
     def _seq(self, number: int, value: Any, nodes: list[Node]) -> str | None:
         if not isinstance(value, list) or len(value) != len(nodes):
             return f"{number} of {len(nodes)} nodes yielded {value!r}"

@@ -6,7 +6,7 @@ from perdure._types import Status
 from perdure._work import ChildStart, InstanceChange, Query, StartInstance, TaskRetry
 from perdure.errors import UsageError
 from perdure.testing.storage_suite.suite import Topic
-from perdure.testing.storage_suite.world import CHARGE, NAME, SECOND, World, about, row, task
+from perdure.testing.storage_suite.world import CHARGE, NAME, SECOND, World, about, applied, row, task
 
 
 def _found(world: World, **query: Any) -> list[str]:
@@ -83,6 +83,23 @@ class CustomStatus(Topic):
             record = world.record("order")
             seen.append((record.custom_status, record.custom_status_version))
         assert seen == [(None, 0), (b"1", 1), (b"1", 1), (b"1", 2), (b"2", 3)]
+
+    def test_each_setting_of_a_turn_is_counted(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", change=InstanceChange(custom_status=b"3", custom_status_sets=3))
+        assert (world.record("order").custom_status, world.record("order").custom_status_version) == (b"3", 3)
+        closing = InstanceChange(status=Status.COMPLETED, custom_status=b"5", custom_status_sets=2)
+        worker.run("order", change=closing)
+        assert (world.record("order").custom_status, world.record("order").custom_status_version) == (b"5", 5)
+
+    def test_a_first_turn_counts_them_too(self) -> None:
+        world = self.world
+        worker = world.worker()
+        change = InstanceChange(custom_status=b"2", custom_status_sets=2)
+        applied(worker.do(worker.first_turn(world.new("order"), change=change)))
+        assert (world.record("order").custom_status, world.record("order").custom_status_version) == (b"2", 2)
 
     def test_what_a_turn_does_not_change_stays(self) -> None:
         world = self.world

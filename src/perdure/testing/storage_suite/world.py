@@ -216,6 +216,11 @@ class Worker:
             | fields
         )
 
+    def first_turn(self, new: NewInstance, *, written: int = 1, **fields: Any) -> Turn:
+        """The turn that makes an instance."""
+        defaults: dict[str, Any] = {"execution": 1, "base": 0, "history": row(1, written), "create": new}
+        return Turn(incarnation=new.incarnation, **defaults | fields)
+
     def run(self, instance_id: str, *, written: int = 1, **fields: Any) -> Applied:
         """Do the next turn of an instance, which must land."""
         return applied(self.do(self.turn(instance_id, written=written, **fields)))

@@ -69,6 +69,17 @@ CREATE TABLE perdure.dedup_keys (
     PRIMARY KEY (incarnation, dedup_key)
 );
 
+-- What an instance keeps under keys for others to read. Those that have a `passing_since` are removed in time.
+CREATE TABLE perdure.entries (
+    incarnation bigint NOT NULL,
+    shelf text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    passing_since bigint,
+    value bytea NOT NULL,
+    PRIMARY KEY (incarnation, shelf, key)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX entries_passing ON perdure.entries (passing_since) WHERE passing_since IS NOT NULL;
+
 CREATE TABLE perdure.timers (
     incarnation bigint NOT NULL,
     execution bigint NOT NULL,

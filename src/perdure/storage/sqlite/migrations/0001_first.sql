@@ -69,6 +69,17 @@ CREATE TABLE dedup_keys (
     PRIMARY KEY (incarnation, dedup_key)
 ) STRICT, WITHOUT ROWID;
 
+-- What an instance keeps under keys for others to read. Those that have a `passing_since` are removed in time.
+CREATE TABLE entries (
+    incarnation INTEGER NOT NULL,
+    shelf TEXT NOT NULL,
+    key TEXT NOT NULL,
+    passing_since INTEGER,
+    value BLOB NOT NULL,
+    PRIMARY KEY (incarnation, shelf, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX entries_passing ON entries (passing_since) WHERE passing_since IS NOT NULL;
+
 CREATE TABLE timers (
     incarnation INTEGER NOT NULL,
     execution INTEGER NOT NULL,
@@ -143,6 +154,7 @@ BEGIN
     DELETE FROM tasks WHERE incarnation = OLD.incarnation;
     DELETE FROM timers WHERE incarnation = OLD.incarnation;
     DELETE FROM dedup_keys WHERE incarnation = OLD.incarnation;
+    DELETE FROM entries WHERE incarnation = OLD.incarnation;
     DELETE FROM history WHERE incarnation = OLD.incarnation;
 END;
 

@@ -11,6 +11,7 @@ from perdure._work import (
     ChildStart,
     Delete,
     Deliver,
+    Entry,
     HistoryRow,
     Hold,
     InstanceChange,
@@ -33,6 +34,7 @@ from perdure.testing._dice import Dice
 
 IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
 DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
+SHELVES = ("answer", "value")
 CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
 
 TaskName: TypeAlias = tuple[int, int, int]
@@ -236,7 +238,23 @@ class Items:
             messages=tuple(self._message(record) for _ in range(dice.below(3))),
             change=self._change(record, continued=bool(continued)),
             next_start=self._book.body() if continued else None,
+            entries=self._entries(),
             **asked,
+        )
+
+    def _entries(self) -> tuple[Entry, ...]:
+        dice = self._dice
+        if not dice.chance(25):
+            return ()
+        names = dice.some([(shelf, key) for shelf in SHELVES for key in "ab"], 3)
+        return tuple(
+            Entry(
+                shelf=shelf,
+                key=key,
+                value=None if dice.chance(30) else b"%d" % dice.below(9),
+                passing=dice.chance(30),
+            )
+            for shelf, key in names
         )
 
     def _asks(self, record: InstanceRecord, base: int) -> dict[str, Any]:
@@ -293,6 +311,7 @@ class Items:
             output=b"output" if dice.chance(20) else None,
             error=b"error" if dice.chance(20) else None,
             custom_status=b"%d" % dice.below(9) if dice.chance(30) else None,
+            custom_status_sets=1 + dice.below(3),
             cancel_requested=dice.chance(10),
         )
 

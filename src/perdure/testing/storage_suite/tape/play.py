@@ -169,6 +169,7 @@ class _Pair:
             ("workers", self.workers, self._other.workers()),
             ("histories", self._model.histories(changed), self._other.histories(changed)),
             ("figures", self._model.figures(changed), self._other.figures(changed)),
+            ("entries", self._model.entries(changed), self._other.entries(changed)),
         ):
             found = _found(what, left, right)
             if found is not None:

@@ -18,6 +18,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.testing._clock import ManualClock
+from perdure.testing.storage_suite.tape.items import SHELVES
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
     Call,
@@ -100,6 +101,14 @@ class Side:
             [[self._record(member) for member in self.storage.family(each.id, FAMILY)] for each in records],
             [self.storage.executions(each.incarnation) for each in records],
         )
+
+    def entries(self, records: list[InstanceRecord]) -> dict[tuple[int, str], dict[str, bytes]]:
+        """What these instances keep."""
+        return {
+            (each.incarnation, shelf): self.storage.entries(each.incarnation, shelf)
+            for each in records
+            for shelf in SHELVES
+        }
 
     def _number(self, label: int) -> int:
         # A label whose registration was cut out of the tape names a worker without a row.
