@@ -184,6 +184,27 @@ async def test_a_limit_that_is_passed_fails_the_instance_that_does_not_catch_it(
         assert len(await handle.kv_all()) == 1_000
 
 
+async def test_i06_branches_share_the_store_and_children_have_their_own():
+    @orchestration(name="child")
+    async def child(ctx: OrchestrationContext) -> int:
+        ctx.kv.set(COUNT, ctx.kv.get(COUNT, 0) + 1)
+        return ctx.kv.get(COUNT, 0)
+
+    @orchestration(name="parent")
+    async def parent(ctx: OrchestrationContext) -> list[object]:
+        async def branch(seconds: float) -> int:
+            await ctx.schedule_timer(seconds)
+            ctx.kv.set(COUNT, ctx.kv.get(COUNT, 0) + 10)
+            return ctx.kv.get(COUNT, 0)
+
+        together = await asyncio.gather(*(branch(seconds) for seconds in (3, 1, 2)))
+        first = await ctx.select2(branch(5), branch(4))
+        return [together, first, await ctx.schedule_sub_orchestration(child), ctx.kv.get(COUNT, 0)]
+
+    async with Environment(Registry(parent, child)) as env:
+        assert await env.run(parent) == [[30, 10, 20], [1, 40], 1, 40]
+
+
 async def test_the_builtin_activity_is_not_listed_among_what_a_worker_can_run(url):
     async with Runtime(url, REGISTRY) as runtime:
         [worker] = await runtime.client.list_workers()

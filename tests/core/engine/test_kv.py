@@ -139,6 +139,23 @@ def test_an_execution_begins_with_what_was_left():
     assert kinds(events) == ["kv! balance", 'done ["half",2,["balance","any"],["any"]]']
 
 
+def test_b19_what_is_left_is_cleared_set_and_counted_on():
+    @orchestration
+    async def program(ctx: OrchestrationContext) -> list[object]:
+        ctx.kv.set(BALANCE, ctx.kv.get(BALANCE, 0) + 1)
+        ctx.kv.clear(NOTE)
+        await ctx.schedule_timer(1)
+        ctx.kv.set(BALANCE, ctx.kv.get(BALANCE, 0) + 1)
+        ctx.kv.clear()
+        ctx.kv.set(BALANCE, ctx.kv.get(BALANCE, 100) + 1)
+        return [ctx.kv.get(BALANCE), ctx.kv.keys()]
+
+    talk = Conversation(program)
+    left = (ev.KeptValue("balance", START_US, json(7)), ev.KeptValue("note", START_US, json("old")))
+    assert kinds(talk.start(execution=2, values=left)) == ["kv balance=8", "kv! note", "tim"]
+    assert kinds(talk.fire(4)) == ["kv balance=9", "kv! balance", "kv balance=101", 'done [101,["balance"]]']
+
+
 def test_one_that_has_shown_nothing_takes_nothing_along():
     @orchestration
     async def program(ctx: OrchestrationContext) -> None:

@@ -179,8 +179,7 @@ def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:
         tables.add_timer(row, event, fire_at)
     for event in turn.timers_gone:
         tables.remove_timer(row, event)
-    for entry in turn.entries:
-        row.put(entry, now)
+    row.keep(turn.entries, now)
     skipped = [*_start_children(tables, now, row, turn), *_send(tables, now, turn.messages)]
     _change(tables, now, row, turn)
     return Applied(skipped=tuple(skipped)) if skipped else APPLIED

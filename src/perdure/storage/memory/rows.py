@@ -5,6 +5,7 @@ together. Nothing here judges: `items` and `claims` do.
 """
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from typing import TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -96,12 +97,13 @@ class InstanceRow:
         """Whether it has ended."""
         return self.record.status.is_closed
 
-    def put(self, entry: Entry, now: int) -> None:
-        """Keep an entry in place of the one that is there, or remove that."""
-        if entry.value is None:
-            self.entries.pop((entry.shelf, entry.key), None)
-        else:
-            self.entries[entry.shelf, entry.key] = (entry.value, now if entry.passing else None)
+    def keep(self, entries: Iterable[Entry], now: int) -> None:
+        """Keep entries in place of those that are there, or remove these."""
+        for entry in entries:
+            if entry.value is None:
+                self.entries.pop((entry.shelf, entry.key), None)
+            else:
+                self.entries[entry.shelf, entry.key] = (entry.value, now if entry.passing else None)
 
     def forget_passing(self, until: int) -> int:
         """Remove the passing entries that were written until then; returns how many."""

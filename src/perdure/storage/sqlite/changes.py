@@ -143,19 +143,20 @@ class Changes:
                     self._add_task(incarnation, execution, task)
             for event in turn.tasks_gone:
                 gone += (incarnation, execution, event)
-            for event in turn.tasks_stopped:
-                tables["stop_tasks"] += (incarnation, execution, event)
             for seq in turn.consumed:
                 tables["consume_messages"] += (incarnation, seq)
             for event, fire_at in turn.timers:
                 tables["add_timers"] += (incarnation, execution, event, fire_at)
             for event in turn.timers_gone:
                 tables["remove_timers"] += (incarnation, execution, event)
-            if turn.entries:
-                self._keep(turn)
+            if turn.tasks_stopped or turn.entries:
+                self._stop_and_keep(turn)
 
-    def _keep(self, turn: Turn) -> None:
+    def _stop_and_keep(self, turn: Turn) -> None:
+        """What few turns bring."""
         tables, incarnation = self._tables, turn.incarnation
+        for event in turn.tasks_stopped:
+            tables["stop_tasks"] += (incarnation, turn.execution, event)
         for entry in turn.entries:
             if entry.value is None:
                 tables["remove_entries"] += (incarnation, entry.shelf, entry.key)
