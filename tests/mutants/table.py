@@ -98,7 +98,8 @@ SIMULATED = (
     Mutant("unread events don't go along", _EXECUTION, "carried=self.mailboxes.unread()", "carried=()"),
     Mutant("the newest unread event is read first", _MAILBOXES, "event_id, data = unread.popleft()", "event_id, data = unread.pop()"),
     Mutant("what is open is not given up", _EXECUTION, "                self._record_given_up(ask.given_up())\n        self.open.clear()", "                pass\n        self.open.clear()"),
-    Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        self.ending = ev.ContinuedAsNew(", "        self.run_ready()\n        self._warn()\n        self.ending = ev.ContinuedAsNew("),
+    Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        values, status", "        self.run_ready()\n        self._warn()\n        values, status"),
+    Mutant("the KV store does not go along", _EXECUTION, "values=values, status=status)", "status=status)"),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 
