@@ -1,4 +1,4 @@
-"""Check what depends on the interpreter (core, codec, API, typing) on one more version of Python.
+"""Check what depends on the interpreter (core, codec, API, typing, tasks) on one more version of Python.
 
 `python tools/interpreters.py 3.12` finds that interpreter, makes the virtual environment .venv-3.12 when
 pyproject.toml has changed since the last time, and runs the tests in it. An interpreter that is missing is a failure
@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("api", "codec", "context", "core", "definitions", "events", "registry", "retry", "types", "typing")
+ROOMS = (
+    "activities",
+    "api",
+    "codec",
+    "context",
+    "core",
+    "definitions",
+    "events",
+    "registry",
+    "retry",
+    "types",
+    "typing",
+)
 NOTHING_COLLECTED = 5
 
 

@@ -7,6 +7,7 @@ policy, and never reaches history while attempts are left.
 import asyncio
 import contextvars
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,6 +35,10 @@ _ONE_ATTEMPT = WirePolicy()
 
 UNKNOWN_DELAY_US = 1_000_000
 """How long an activity that this worker does not have is left to others before it is looked at again."""
+
+_task: Any = asyncio.Task
+_begun_at_once = partial(_task, eager_start=True) if sys.version_info >= (3, 12) else None
+"""A task that takes its first step while it is made; one that is over by then is never scheduled."""
 
 
 class Activities:
@@ -65,6 +70,7 @@ class Activities:
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._filling = False
         self.loop = self._loop = asyncio.get_running_loop()
         # Each attempt gets a copy of its own: a slot that is passed on must not hand on what the last one has set.
         self._variables = contextvars.copy_context()
@@ -88,7 +94,25 @@ class Activities:
         self._fill()
 
     def _fill(self) -> None:
+        if self._filling:
+            # An activity was over with its first step: the loop that began it goes on with the next.
+            return
+        self._filling = True
+        try:
+            self._begin_waiting(_begun_at_once if _makes_plain_tasks(self._loop) else None)
+        finally:
+            self._filling = False
+        if not self._waiting and not self._running:
+            self._idle.set()
+
+    def _begin_waiting(self, begun_at_once: Any) -> None:
+        begun = 0
         while self._waiting and len(self._running) < self._slots:
+            if begun == self._slots:
+                # The program's loop has other things to do than first steps.
+                self._loop.call_soon(self._fill)
+                return
+            begun += 1
             task = self._waiting.next()
             key = key_of(task)
             if self._unwanted and key in self._unwanted:
@@ -99,10 +123,11 @@ class Activities:
             if self._stopped and key in self._stopped:
                 self._stopped.discard(key)
                 attempt.stopped = True
-            runner = self._loop.create_task(self._run(attempt), name=task.name, context=self._variables.copy())
-            attempt.runner = runner
-        if not self._waiting and not self._running:
-            self._idle.set()
+            steps, variables = self._run(attempt), self._variables.copy()
+            if begun_at_once is None:
+                attempt.runner = self._loop.create_task(steps, name=task.name, context=variables)
+            else:
+                begun_at_once(steps, loop=self._loop, name=task.name, context=variables)
 
     def cancel(self, keys: list[TaskKey]) -> None:
         """The outcomes of these are no longer wanted."""
@@ -145,7 +170,7 @@ class Activities:
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
-        attempt.has_begun = True
+        attempt.begin()
         entry: Entry
         try:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
@@ -350,6 +375,14 @@ class Activities:
     def hurry(self) -> None:
         """Whoever waits for `close` has no more patience: the grace time is over."""
         self._hurried.set()
+
+
+def _makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether nobody but asyncio itself has a say in how the tasks of a loop are made."""
+    try:
+        return loop.get_task_factory() is None
+    except NotImplementedError:
+        return False
 
 
 def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...], pulse: Pulse | None) -> Any:

@@ -1,5 +1,6 @@
 """One attempt of an activity, and what is known of its activity before it is called."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,6 @@ from perdure._types import duration_us, idempotency_key
 from perdure._work import ClaimedTask
 
 if TYPE_CHECKING:
-    import asyncio
-
     from perdure._definitions import Activity
 
 TaskKey = tuple[int, int, int]
@@ -83,6 +82,12 @@ class Attempt(Progress):
             or closing
             or (self.limit is not None and self.limit.expired())
         )
+
+    def begin(self) -> None:
+        """Its first step begins; it may do so while its task is made, before anybody could say which one that is."""
+        self.has_begun = True
+        if self.runner is None:
+            self.runner = asyncio.current_task()
 
     def interrupt(self, why: str) -> None:
         """Cancel what runs. A task that is cancelled before its first step never runs: it sees for itself, then."""

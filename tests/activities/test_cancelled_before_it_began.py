@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from perdure import Registry, activity
 from perdure._context import ActivityServices
 from perdure._runtime.activities import Activities
@@ -14,6 +16,15 @@ from perdure.testing import ManualClock, SeededEntropy
 @activity(name="charge")
 async def charge() -> None:
     raise AssertionError("it was given up before it began")
+
+
+@pytest.fixture(autouse=True)
+async def later_first_steps():
+    # asyncio's own tasks take theirs at once where they can; those that a program makes wait for the next round.
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(lambda loop, steps, **options: asyncio.Task(steps, loop=loop, **options))
+    yield
+    loop.set_task_factory(None)
 
 
 def _task(event: int) -> ClaimedTask:
