@@ -18,7 +18,7 @@ from perdure._context import (
 from perdure._definitions import Activity, Orchestration, activity, orchestration
 from perdure._registry import Registry
 from perdure._retry import Backoff, RetryPolicy
-from perdure._types import ClosePolicy, Duration, OnConflict, Status
+from perdure._types import CancelPolicy, ClosePolicy, Duration, OnConflict, Status
 from perdure.errors import (
     ActivityError,
     ActivityTimeoutError,
@@ -128,6 +128,7 @@ __all__ = [
     "ActivityQueue",
     "ActivityTimeoutError",
     "Backoff",
+    "CancelPolicy",
     "ChildFuture",
     "Client",
     "ClientError",

@@ -83,11 +83,12 @@ class ActivityCompleted(Inbound, frozen=True, tag="act+"):
 
 
 class ActivityFailed(Inbound, frozen=True, tag="act-"):
-    """An activity failed for good: retries, if any, are spent."""
+    """An activity failed for good: retries, if any, are spent. `stopped`: it ended because it was asked to."""
 
     source: int
     error: ErrorInfo
     timed_out: bool = False
+    stopped: bool = False
 
 
 class TimerFired(Inbound, frozen=True, tag="tim+"):
@@ -152,6 +153,12 @@ class ActivityScheduled(Asked, frozen=True, tag="act"):
 
 class ActivityCancelled(Asked, frozen=True, tag="act!"):
     """An activity is no longer wanted."""
+
+    source: int
+
+
+class ActivityStopped(Asked, frozen=True, tag="act~"):
+    """An activity is asked to end, and its outcome is waited for."""
 
     source: int
 
@@ -283,6 +290,7 @@ Event: TypeAlias = (
     | Terminated
     | ActivityScheduled
     | ActivityCancelled
+    | ActivityStopped
     | TimerCreated
     | TimerCancelled
     | WaitStarted

@@ -23,6 +23,7 @@ OnConflict: TypeAlias = Literal["fail", "use_existing", "restart_if_closed", "te
 """What a start does when the instance id is taken."""
 
 ClosePolicy: TypeAlias = Literal["cancel", "terminate", "abandon"]
+CancelPolicy: TypeAlias = Literal["leave", "wait"]
 """What becomes of a child when its parent ends."""
 
 NAME_BYTES_MAX: Final = 256

@@ -184,7 +184,15 @@ def test_every_kind_of_event_is_known():
 
     kinds = {cls.__name__ for cls in Stored.__args__}
 
-    assert kinds == {*timeline._ASKED, *timeline._OUTCOMES, "EventRaised"}  # noqa: SLF001 - the tables are the point
+    passed_over = {"EventRaised", "ActivityStopped"}
+    assert kinds == {*timeline._ASKED, *timeline._OUTCOMES, *passed_over}  # noqa: SLF001 - the tables are the point
+
+
+def test_an_activity_that_was_asked_to_end_is_open_until_it_has():
+    asked = ("ActivityScheduled", None, {"name": "charge", "input": [1]})
+    stopped = [asked, ("ActivityStopped", 2, {})]
+    assert read(STARTED, *stopped).steps[-1].is_open
+    assert not read(STARTED, *stopped, ("ActivityCompleted", 2, {"result": 1})).steps[-1].is_open
 
 
 def test_a_step_is_open_until_it_has_an_outcome():

@@ -216,6 +216,12 @@ class Conversation:
         assert _position(twin) == _position(self.execution)
         dropped(self.stage, twin)
 
+    def stopped(self, source: int) -> list[Any]:
+        """The activity asked for by event `source` has ended because it was asked to."""
+        return self.apply(
+            work.ActivityOutcome(execution=self._generation, source=source, error=error("stopped"), stopped=True)
+        )
+
 
 def _position(execution: Execution) -> dict[str, Any]:
     return {

@@ -262,29 +262,6 @@ async def carrying(ctx: OrchestrationContext, seen: list[int]) -> list[int]:
 
 
 @orchestration
-async def compensating(ctx: OrchestrationContext) -> str:
-    await ctx.schedule_activity(World.do, "reserve")
-    try:
-        ctx.set_custom_status("waiting")
-        return await ctx.schedule_wait(NEVER)
-    finally:
-        await ctx.schedule_timer(10)
-        await ctx.schedule_activity(World.do, "release")
-
-
-@orchestration
-async def shielding(ctx: OrchestrationContext) -> str:
-    important = asyncio.ensure_future(ctx.schedule_sub_orchestration(leaf, "important"))
-    ctx.set_custom_status("waiting")
-    try:
-        await asyncio.gather(asyncio.shield(important), ctx.schedule_wait(NEVER))
-    except asyncio.CancelledError:
-        await important
-        raise
-    return "never"
-
-
-@orchestration
 async def parent_of_waiting(ctx: OrchestrationContext) -> str:
     ctx.set_custom_status("waiting")
     try:

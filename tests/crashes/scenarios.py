@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdure import Registry, Status
+from tests.crashes import cancellations as c
 from tests.crashes import programs as p
 from tests.crashes.teller import Teller
 
@@ -25,7 +26,9 @@ class Scenario:
 
 def registry(world: p.World) -> Registry:
     """All canonical orchestrations."""
-    return Registry(world, *(each for each in vars(p).values() if isinstance(each, type(p.order) | type(p.broken))))
+    return Registry(
+        world, *(each for each in (vars(p) | vars(c)).values() if isinstance(each, type(p.order) | type(p.broken)))
+    )
 
 
 def _runs(program: Any, *inputs: object, mail: tuple[int, ...] = ()) -> Drive:
@@ -112,8 +115,9 @@ SCENARIOS = [
         [5, 6, 7, 8],
         ("read 5", "read 6", "read 7", "read 8"),
     ),
-    Scenario("cancel with compensation", _is_cancelled(p.compensating), Status.CANCELLED, ("reserve", "release")),
-    Scenario("cancel with a shield", _is_cancelled(p.shielding), Status.CANCELLED, ("important",)),
+    Scenario("cancel with compensation", _is_cancelled(c.compensating), Status.CANCELLED, ("reserve", "release")),
+    Scenario("cancel that waits", _is_cancelled(c.careful), Status.CANCELLED, ("begun", "undone begun")),
+    Scenario("cancel with a shield", _is_cancelled(c.shielding), Status.CANCELLED, ("important",)),
     Scenario("cancel of a parent", _is_cancelled(p.parent_of_waiting), Status.CANCELLED, ("tidied waiting",)),
     Scenario("cancel before the start", _is_cancelled_before_it_begins, Status.CANCELLED),
     Scenario("terminate", _is_terminated, Status.TERMINATED, ("begun",)),

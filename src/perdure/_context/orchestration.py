@@ -142,6 +142,8 @@ class OrchestrationContext(Traces, ABC):
         """Run an activity, by its definition or by name; it starts once this turn is durable.
 
         Options: `retry`, `tag`, `session`, `priority`, `schedule_to_start`; by name also `returns`, the result's type.
+        `on_cancel="wait"`: when it is cancelled while it runs, the cancellation is raised here only when the activity
+        has ended; if it had an outcome all the same, the future then has it.
 
         Raises (at the call):
             PayloadError: An input does not fit its annotation or can't be encoded.

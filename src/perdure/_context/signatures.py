@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 if TYPE_CHECKING:
     from perdure._retry import RetryPolicy  # noqa: TC004 - the annotations of these options are never evaluated
-    from perdure._types import ClosePolicy, Duration  # noqa: TC004 - the same
+    from perdure._types import CancelPolicy, ClosePolicy, Duration  # noqa: TC004 - the same
 
 R_co = TypeVar("R_co", covariant=True)
 A_contra = TypeVar("A_contra", contravariant=True)
@@ -56,7 +56,7 @@ class ActivityOptions(TypedDict, total=False):
 
     `retry` overrides the activity's own policy; `tag` sends it to workers that serve the tag; activities of one
     `session` run on one worker; a higher `priority` runs first (default 0); an activity that has not begun within
-    `schedule_to_start` fails with `ActivityTimeoutError`.
+    `schedule_to_start` fails with `ActivityTimeoutError`; with `on_cancel="wait"` a cancelled one is waited for.
     """
 
     retry: RetryPolicy | None
@@ -64,6 +64,7 @@ class ActivityOptions(TypedDict, total=False):
     session: str | None
     priority: int
     schedule_to_start: Duration | None
+    on_cancel: CancelPolicy
 
 
 class DetachedOptions(TypedDict, total=False):

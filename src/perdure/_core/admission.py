@@ -27,7 +27,14 @@ def _activity(execution: Execution, message: work.ActivityOutcome, event_id: int
     if message.execution != execution.execution_id or not isinstance(waits, ActivityFuture):
         return None
     if error is not None:
-        return ev.ActivityFailed(id=event_id, at=now, source=source, error=error, timed_out=message.timed_out)
+        return ev.ActivityFailed(
+            id=event_id,
+            at=now,
+            source=source,
+            error=error,
+            timed_out=message.timed_out,
+            stopped=message.stopped,
+        )
     return ev.ActivityCompleted(
         id=event_id, at=now, source=source, result=message.result or _NULL, attempts=message.attempts
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure import _events as ev
-from perdure._core.asks import LoopTimer, resolve
+from perdure._core.asks import LoopTimer, StoppableFuture, resolve
 from perdure.errors import (
     ActivityError,
     ActivityTimeoutError,
@@ -42,6 +42,9 @@ def _activity_completed(execution: Execution, event: ev.ActivityCompleted) -> No
 
 def _activity_failed(execution: Execution, event: ev.ActivityFailed) -> None:
     future: Any = execution.open.pop(event.source)
+    if event.stopped and isinstance(future, StoppableFuture):
+        future.has_stopped()
+        return
     kind = ActivityTimeoutError if event.timed_out else ActivityError
     future.set_exception(kind(event.error, activity_name=future.name))
 

@@ -18,6 +18,7 @@ from perdure._core.tasks import Future
 from perdure._events import (
     ActivityCancelled,
     ActivityScheduled,
+    ActivityStopped,
     Asked,
     ChildCancelled,
     ChildScheduled,
@@ -198,6 +199,56 @@ class ActivityFuture(DurableFuture[T]):
         return self.aliases
 
 
+class StoppableFuture(ActivityFuture[T]):
+    """The outcome of an activity that is waited for also when it is cancelled: it is asked to end, and then does.
+
+    Whoever awaits it meanwhile gets the cancellation then, and not the outcome; whoever asks later gets the outcome, or
+    the cancellation if there is none.
+    """
+
+    __slots__ = ("message", "stopped")
+    stopped: bool
+    message: Any
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Ask the activity to end; what was not even written down is given up at once."""
+        if self.done():
+            return False
+        if self.event_id == 0 or self.execution.over is not None:
+            return super().cancel(msg)
+        if not self.stopped:
+            self.execution.ask_to_end(self)
+            self.stopped = True
+            self.message = msg
+        return True
+
+    def asked_to_end(self) -> ActivityStopped:
+        """The event that records that it shall end; its id is filled in later."""
+        return ActivityStopped(id=0, where=self.lost_at, source=self.event_id)
+
+    def has_stopped(self) -> None:
+        """It has ended as it was asked to, without an outcome."""
+        Future.cancel(self, self.message)
+
+    def __await__(self) -> "Generator[Any, None, T]":
+        if self.done():
+            return (yield from super().__await__())
+        asked_before = self.stopped
+        self._asyncio_future_blocking = True
+        try:
+            yield self
+        except Exception as error:
+            if self.stopped and not asked_before:
+                raise self._cancellation() from error
+            raise
+        if self.stopped and not asked_before:
+            raise self._cancellation()
+        return self.result()
+
+    def _cancellation(self) -> asyncio.CancelledError:
+        return asyncio.CancelledError() if self.message is None else asyncio.CancelledError(self.message)
+
+
 class TimerFuture(DurableFuture[None]):
     """A durable timer."""
 
@@ -335,7 +386,7 @@ class ChildFuture(DurableFuture[T], PublicChildFuture[T]):
         return self.aliases
 
 
-for _each in (ActivityFuture, TimerFuture, WaitFuture, ChildFuture):
+for _each in (ActivityFuture, StoppableFuture, TimerFuture, WaitFuture, ChildFuture):
     # Said of whatever has no such attribute or operator, or fits no annotation: mostly an outcome that was not awaited.
     _each.__name__ = _each.__qualname__ = f"un-awaited {_each._kind}"  # noqa: SLF001 - of this very module
 

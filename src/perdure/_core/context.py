@@ -10,7 +10,15 @@ from msgspec import Raw
 from perdure._context import ExternalEvent, KeyValueStore, OrchestrationContext, event_name
 from perdure._context.determined import guid, orchestration_logger, seeded_random
 from perdure._context.state import ReadableKey
-from perdure._core.asks import ActivityFuture, ChildFuture, DurableFuture, Note, TimerFuture, WaitFuture
+from perdure._core.asks import (
+    ActivityFuture,
+    ChildFuture,
+    DurableFuture,
+    Note,
+    StoppableFuture,
+    TimerFuture,
+    WaitFuture,
+)
 from perdure._core.callsite import where_asked
 from perdure._core.options import (
     ACTIVITY_OPTIONS,
@@ -21,6 +29,7 @@ from perdure._core.options import (
     close_policy,
     exact_version,
     scheduling,
+    waits_for_the_end,
 )
 from perdure._core.races import Race
 from perdure._core.state import Found, Store, name_of
@@ -61,6 +70,17 @@ def _new(kind: type[Any], execution: "Execution") -> Any:
     execution._sequence = future._number = execution._sequence + 1  # noqa: SLF001 - between the loop and its futures
     future.event_id = 0
     future.lost_at = None
+    return future
+
+
+def _new_activity(execution: "Execution", options: dict[str, Any]) -> ActivityFuture[Any]:
+    """The future of an activity with options."""
+    if not waits_for_the_end(options):
+        plain: ActivityFuture[Any] = _new(ActivityFuture, execution)
+        return plain
+    future: StoppableFuture[Any] = _new(StoppableFuture, execution)
+    future.stopped = False
+    future.message = None
     return future
 
 
@@ -163,9 +183,12 @@ class Context(OrchestrationContext):
             "ctx.schedule_activity"
         ):
             return execution.refused(DurableFuture)
+        future: ActivityFuture[Any]
         if options:
             check_known("schedule_activity", options, ACTIVITY_OPTIONS, activity)
-        future: ActivityFuture[Any] = _new(ActivityFuture, execution)
+            future = _new_activity(execution, options)
+        else:
+            future = _new(ActivityFuture, execution)
         if isinstance(activity, Activity):
             future.name = activity.name
             future.aliases = activity.aliases

@@ -20,9 +20,10 @@ from msgspec.structs import replace
 from perdure import _events as ev
 from perdure._core.admission import ADMISSIONS
 from perdure._core.answers import ANSWERS
-from perdure._core.asks import TAKEN_BACK, ActivityFuture, DurableFuture, LoopTimer, Note, WaitFuture
+from perdure._core.asks import TAKEN_BACK, ActivityFuture, DurableFuture, LoopTimer, Note, StoppableFuture, WaitFuture
 from perdure._core.callsite import where_asked
 from perdure._core.ending import failed, left_over, raised, returned, stuck, unretrieved
+from perdure._core.history import runs
 from perdure._core.loop import OrchestrationLoop, TurnEndlessError
 from perdure._core.mailboxes import Mailboxes
 from perdure._core.matching import match
@@ -35,7 +36,7 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from perdure import _work as work
     from perdure._core.asks import Ask
@@ -188,7 +189,7 @@ class Execution(OrchestrationLoop):
     def replay(self, events: Sequence[Any]) -> None:
         """Run through recorded history; raises ReplayMismatchError when the program asks for something else."""
         self.replaying = True
-        for inbound, recorded in _runs(events):
+        for inbound, recorded in runs(events):
             if type(inbound) is ev.Terminated:
                 self.last_event = inbound.id
                 self.drop()
@@ -403,6 +404,13 @@ class Execution(OrchestrationLoop):
         self.ask(wait)
         wait.took = self.mailboxes.take(wait)
 
+    def ask_to_end(self, ask: StoppableFuture[Any]) -> None:
+        """An activity shall end, and the program goes on waiting for its outcome."""
+        if self.ready is None:
+            self.gate("cancel")
+        ask.lost_at = ask.lost_at or where_asked()
+        self._record_given_up(ask.asked_to_end())
+
     def give_up(self, ask: DurableFuture[Any]) -> None:
         """A durable future was cancelled by the program."""
         if self.over is None and self.ready is None:
@@ -470,17 +478,6 @@ class Execution(OrchestrationLoop):
         if self._given_up is None:
             self._given_up = []
         self._given_up.append(event)
-
-
-def _runs(events: Sequence[Any]) -> Iterator[tuple[Any, Sequence[Any]]]:
-    """Each inbound event with what was asked for behind it."""
-    index = 0
-    while index < len(events):
-        begin = index
-        index += 1
-        while index < len(events) and isinstance(events[index], ev.Asked):
-            index += 1
-        yield events[begin], events[begin + 1 : index]
 
 
 def _by_source(event: Any) -> int:

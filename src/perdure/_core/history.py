@@ -10,7 +10,7 @@ from perdure import _events as ev
 from perdure.errors import HistoryCorruptError, UnknownFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from perdure._work import HistoryRow
 
@@ -130,6 +130,9 @@ class _Checker:
             self._check_answer(event, answered)
         elif isinstance(event, ev.WaitStarted) and event.took is not None:
             self._check_taken(event)
+        elif isinstance(event, ev.ActivityStopped):
+            if not isinstance(self._open.get(event.source), ev.ActivityScheduled):
+                raise _corrupt(event.id, f"event {event.source} is no open ActivityScheduled")
         elif isinstance(event, _OPENING):
             self._open[event.id] = event
 
@@ -187,3 +190,14 @@ def open_children(events: Sequence[Any]) -> list[ev.ChildScheduled]:
         elif isinstance(event, ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled):
             children.pop(event.source, None)
     return list(children.values())
+
+
+def runs(events: Sequence[Any]) -> Iterator[tuple[Any, Sequence[Any]]]:
+    """Each inbound event with what was asked for behind it."""
+    index = 0
+    while index < len(events):
+        begin = index
+        index += 1
+        while index < len(events) and isinstance(events[index], ev.Asked):
+            index += 1
+        yield events[begin], events[begin + 1 : index]

@@ -112,6 +112,7 @@ def _content(event: Any) -> tuple[Any, ...]:
 _CONTENTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     ev.ActivityScheduled: lambda event: ("activity", event.name, bytes(event.input), event.tag, event.session),
     ev.ActivityCancelled: lambda event: ("activity cancelled", event.source),
+    ev.ActivityStopped: lambda event: ("activity stopped", event.source),
     ev.TimerCreated: lambda event: ("timer", event.fire_at),
     ev.TimerCancelled: lambda event: ("timer cancelled", event.source),
     ev.WaitStarted: lambda event: ("wait", event.name, event.took),
@@ -168,6 +169,7 @@ def _wait_cancelled_in_words(event: ev.WaitCancelled) -> str:
 _WORDS: dict[type, Callable[[Any], str]] = {
     ev.ActivityScheduled: lambda event: f"activity {event.name}{_shown(event.input)}{_labels(event)}",
     ev.ActivityCancelled: lambda event: f"to cancel the activity of event {event.source}",
+    ev.ActivityStopped: lambda event: f"to stop the activity of event {event.source}",
     ev.TimerCreated: lambda event: f"a timer at {event.fire_at} us",
     ev.TimerCancelled: lambda event: f"to cancel the timer of event {event.source}",
     ev.WaitStarted: _wait_in_words,

@@ -20,7 +20,9 @@ PRIORITY_MAX = 1_000_000
 
 CLOSE_POLICIES = ("cancel", "terminate", "abandon")
 
-ACTIVITY_OPTIONS = ("retry", "tag", "session", "priority", "schedule_to_start", "returns")
+CANCEL_POLICIES = ("leave", "wait")
+
+ACTIVITY_OPTIONS = ("retry", "tag", "session", "priority", "schedule_to_start", "on_cancel", "returns")
 DETACHED_OPTIONS = ("instance_id", "version")
 CHILD_OPTIONS = (*DETACHED_OPTIONS, "on_close", "returns")
 NEXT_OPTIONS = ("version",)
@@ -80,6 +82,18 @@ def scheduling(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str 
         "priority": priority,
         "schedule_to_start_us": None if patience is None else duration_us(patience, what="schedule_to_start"),
     }
+
+
+def waits_for_the_end(options: Mapping[str, Any]) -> bool:
+    """Whether an activity that is cancelled is waited for.
+
+    Raises:
+        UsageError: The option is none of the two.
+    """
+    on_cancel = options.get("on_cancel", "leave")
+    if on_cancel not in CANCEL_POLICIES:
+        raise UsageError(f"on_cancel is {on_cancel!r}: use one of {', '.join(CANCEL_POLICIES)}")
+    return bool(on_cancel == "wait")
 
 
 def close_policy(options: Mapping[str, Any]) -> str:

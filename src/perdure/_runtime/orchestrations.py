@@ -325,6 +325,7 @@ class Orchestrations:
             consumed=consumed,
             tasks=tuple(draft.tasks),
             tasks_gone=tuple(draft.tasks_gone),
+            tasks_stopped=tuple(draft.tasks_stopped),
             timers=tuple(draft.timers),
             timers_gone=tuple(draft.timers_gone),
             starts=tuple(draft.starts),

@@ -57,6 +57,7 @@ class Draft:
         "take_slot",
         "tasks",
         "tasks_gone",
+        "tasks_stopped",
         "timers",
         "timers_gone",
     )
@@ -73,6 +74,7 @@ class Draft:
         self.take_slot = take_slot
         self.tasks: list[work.NewTask] = []
         self.tasks_gone: list[int] = []
+        self.tasks_stopped: list[int] = []
         self.activities_cancelled: list[int] = []
         self.timers: list[tuple[int, int]] = []
         self.timers_gone: list[int] = []
@@ -121,6 +123,9 @@ class Draft:
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
         self.tasks_gone.append(event.source)
         self.activities_cancelled.append(event.source)
+
+    def _activity_stopped(self, event: ev.ActivityStopped) -> None:
+        self.tasks_stopped.append(event.source)
 
     def _timer(self, event: ev.TimerCreated) -> None:
         self.timers.append((event.id, event.fire_at))
@@ -262,6 +267,7 @@ _READERS: dict[type, Callable[[Draft, Any], None]] = {
     ev.ActivityFailed: Draft._answered,
     ev.ActivityScheduled: Draft._scheduled,
     ev.ActivityCancelled: Draft._activity_cancelled,
+    ev.ActivityStopped: Draft._activity_stopped,
     ev.TimerCreated: Draft._timer,
     ev.TimerFired: Draft._timer_gone,
     ev.TimerCancelled: Draft._timer_gone,

@@ -79,7 +79,7 @@ class _Reader:
         asked = _ASKED.get(event.kind)
         if asked is not None:
             self.steps[event.id] = asked(event)
-        elif event.source is not None:
+        elif event.kind in _OUTCOMES:
             self._end(event)
         match event.kind:
             case "Started":

@@ -299,3 +299,10 @@ def test_a_message_in_its_stored_form_is_itself_again():
 
     assert bytes(ev.decode_events(ev.encode_events([raised(1)]))[0].data) == b"null"
     assert bytes(data) == b'{"a":[1,null]}'
+
+
+@pytest.mark.parametrize("kind", ["timer", "wait", None])
+def test_what_is_stopped_is_an_activity(kind):
+    opened = [asked(2)[kind]] if kind else []
+    stop = ev.ActivityStopped(id=2 + len(opened), source=2)
+    refuse([begin(), *opened, stop], stop.id, "event 2 is no open ActivityScheduled")

@@ -16,6 +16,7 @@ MESSAGES = [
     ),
     work.ActivityOutcome(execution=1, source=2, result=json(None)),
     work.ActivityOutcome(execution=1, source=2, error=error(), attempts=3, timed_out=True),
+    work.ActivityOutcome(execution=1, source=2, error=error(), stopped=True),
     work.TimerDue(execution=1, source=2, fire_at=3),
     work.Raised(name="e", data=json({"a": 1})),
     work.ChildOutcome(execution=1, source=2, ending="failed", error=error()),
@@ -65,7 +66,7 @@ def test_unknown_fields_of_a_newer_release_are_passed_over():
 def test_every_kind_of_event_has_a_tag_of_its_own():
     tags = [kind.__struct_config__.tag for kind in ev.Event.__args__]
 
-    assert len(set(tags)) == len(tags) == 26
+    assert len(set(tags)) == len(tags) == 27
 
 
 def test_null_is_a_payload_and_not_its_absence():

@@ -131,6 +131,10 @@ class Chronicle:
     def _asked_activity(self, event: ev.ActivityScheduled) -> None:
         self.tasks[event.id] = event
 
+    def _stopped_activity(self, event: ev.ActivityStopped) -> None:
+        if event.source not in self.tasks:
+            raise self._wrong(f"event {event.id} stops {event.source}, which is no open activity")
+
     def _asked_timer(self, event: ev.TimerCreated) -> None:
         self.timers[event.id] = event.fire_at
 
@@ -242,6 +246,7 @@ class Chronicle:
 _TAKERS: dict[type, Any] = {
     ev.Started: Chronicle._started,
     ev.ActivityScheduled: Chronicle._asked_activity,
+    ev.ActivityStopped: Chronicle._stopped_activity,
     ev.TimerCreated: Chronicle._asked_timer,
     ev.ChildScheduled: Chronicle._asked_child,
     ev.WaitStarted: Chronicle._asked_wait,

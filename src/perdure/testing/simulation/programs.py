@@ -106,8 +106,12 @@ class Author:
         dice = self._dice
         ms = 0 if dice.chance(50) else dice.below(3_000)
         drawn = dice.below(100)
-        if drawn < 75:  # noqa: PLR2004 - per cent
+        if drawn < 60:  # noqa: PLR2004 - per cent
             return self._new("act", dice.pick(("none", "retry", "limit")), {"ms": ms})
+        if drawn < 75:  # noqa: PLR2004 - per cent
+            # Waited for when it is cancelled, too; and some end as if they had not heard it.
+            how = {"ms": ms, "waits": True, "deaf": dice.chance(40)}
+            return self._new("act", dice.pick(("none", "retry", "limit")), how)
         if drawn < 88:  # noqa: PLR2004 - per cent
             return self._new("act", "retry", {"ms": ms, "fails": 1 + dice.below(ATTEMPTS)})
         if drawn < 94:  # noqa: PLR2004 - per cent
@@ -157,7 +161,11 @@ async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[i
     if how.get("hangs", 0) >= ctx.attempt:
         await asyncio.sleep(ATTEMPT_S * 10)
     if how["ms"]:
-        await asyncio.sleep(how["ms"] / 1000)
+        try:
+            await asyncio.sleep(how["ms"] / 1000)
+        except asyncio.CancelledError:
+            if not how.get("deaf"):
+                raise
     if how.get("ends"):
         raise SimulatedEndError(f"work {number}")
     if how.get("fails", 0) >= ctx.attempt:
@@ -207,6 +215,8 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
     match kind:
         case "act":
             policy, how = rest
+            if how.get("waits"):
+                return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy], on_cancel="wait")
             return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy])
         case "timer":
             return ctx.schedule_timer(rest[0])
