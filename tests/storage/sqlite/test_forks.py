@@ -36,10 +36,10 @@ def test_a_child_may_open_the_file_anew(storage):
     def open_anew():
         own = SqliteStorage(storage.path)
         mine = own.register(name="child", orchestrations=[], activities=[])
-        buried = own.reap(mine.worker)
+        reaped = own.reap(mine.worker)
         own.unregister(mine.worker)
         own.close()
-        return buried
+        return reaped.buried
 
     assert in_fork(open_anew) == "0"
     assert storage.heartbeat(worker.worker) is True

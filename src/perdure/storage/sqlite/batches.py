@@ -31,7 +31,7 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
-from perdure.storage.sqlite import far_items
+from perdure.storage.sqlite import far_items, local_tasks
 from perdure.storage.sqlite.changes import Changes
 from perdure.storage.sqlite.judgement import Judgement
 from perdure.storage.sqlite.own_turns import apply_own_turns
@@ -85,6 +85,9 @@ def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[in
 
 def _apply_segment(transaction: Transaction, items: Sequence[Item], segment: list[int], outcomes: list[Outcome]) -> int:
     """Apply a segment up to the first item whose outcome depends on one before it; returns how many were applied."""
+    concerned = local_tasks.concerned(items[place] for place in segment)
+    if concerned:
+        local_tasks.move(transaction, concerned)
     judgement = Judgement(transaction, [(place, items[place]) for place in segment])
     split = judgement.first_dependent()
     if split is not None:
@@ -93,7 +96,7 @@ def _apply_segment(transaction: Transaction, items: Sequence[Item], segment: lis
     changes = Changes(transaction)
     settled, wakes, taken = judgement.settled, judgement.wakes, judgement.taken
     good = [items[place] for place in segment if place not in settled]
-    changes.go_on([item for item in good if isinstance(item, Turn)])
+    changes.go_on([item for item in good if isinstance(item, Turn)], judgement.local_tasks)
     for place in segment:
         item = items[place]
         if place in settled:

@@ -4,7 +4,7 @@ Laws kept here: nothing is judged here, so everything that is collected can be a
 of the items, because arrival is an order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from perdure._types import Status
 from perdure._work import (
@@ -22,6 +22,7 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
+from perdure.storage.sqlite.local_tasks import expected, is_plain, new_local_task
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
@@ -29,11 +30,13 @@ from perdure.storage.sqlite.transaction import Transaction
 CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
 _NO_CHANGE = InstanceChange()
+_NO_PROGRESS = (0, None, None, None, None)
+"""The last event and the local task of an instance before its first turn."""
 _LEFTOVERS = STATEMENTS["leftovers"]
 _RECEIVERS = STATEMENTS["receivers"]
 _BEFORE_MESSAGES = (
-    "create_instances", "append_history", "consume_messages", "add_plain_tasks", "add_tasks", "remove_tasks",
-    "stop_tasks", "add_timers", "remove_timers", "put_entries", "remove_entries",
+    "create_instances", "append_history", "go_on", "go_on_beside", "consume_messages", "add_plain_tasks", "add_tasks",
+    "remove_tasks", "stop_tasks", "add_timers", "remove_timers", "put_entries", "remove_entries",
 )  # fmt: skip
 _AFTER_MESSAGES = (
     "add_messages", "add_dedup_keys", "end_executions_tasks", "end_executions_timers", "end_executions_messages",
@@ -42,23 +45,28 @@ _AFTER_MESSAGES = (
 _AT_LAST = ("release_instances", "beat_tasks", "retry_tasks", "release_tasks")
 _STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
 _TIMED = {
-    "create_instances", "append_history", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
+    "create_instances", "go_on", "go_on_beside", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
     "change_instances", "put_entries", "release_instances", "retry_tasks", "release_tasks", "stop_tasks",
 }  # fmt: skip
 """The statements that take the store's time before their rows."""
 
 
-def is_plain(task: NewTask) -> bool:
-    """Whether a task asks for nothing special."""
-    return (
-        task.priority == 0
-        and task.tag is None
-        and task.session is None
-        and task.concurrency_key is None
-        and task.schedule_to_start_us is None
-        and task.total_timeout_us is None
-        and task.on_unknown == "repeat"
-    )
+def _columns(task: NewTask | None) -> tuple[object, ...]:
+    """What a local task has in the row of its instance."""
+    return (None, None, None, None) if task is None else (task.event, task.name, task.retry, task.input)
+
+
+def _is_born_at_once(turn: Turn) -> bool:
+    """Whether an instance is created as its first turn leaves it: nearly all are."""
+    change = turn.change or _NO_CHANGE
+    simple = change.execution is None and change.output is None and change.error is None
+    return simple and turn.next_start is None and change.status not in CLOSED
+
+
+def _ends(turn: Turn) -> bool:
+    """Whether the execution of a turn ends with it."""
+    change = turn.change
+    return change is not None and (change.status in CLOSED or change.execution not in (None, turn.execution))
 
 
 class _Tables(dict[str, list[object]]):
@@ -80,6 +88,7 @@ class Changes:
         self._transaction = transaction
         self._worker = transaction.worker
         self._tables = _Tables(transaction.now)
+        self._births: dict[int, tuple[object, ...]] = {}
         self._closed: list[int] = []
         self._outgoing: list[tuple[int, int, OutMessage]] = []
         self.skipped: dict[int, list[str]] = {}
@@ -87,7 +96,7 @@ class Changes:
 
     def create(self, new: NewInstance) -> None:
         """An instance that waits for its start."""
-        self._add_instance(new, Status.PENDING, None, _NO_CHANGE)
+        self._add_instance(new, Status.PENDING, None, _NO_CHANGE, _NO_PROGRESS)
         self.message(new.incarnation, new.start)
 
     def message(
@@ -125,24 +134,20 @@ class Changes:
         for event in events:
             self._tables["remove_tasks"] += (incarnation, execution, event)
 
-    def go_on(self, turns: Iterable[Turn]) -> None:
-        """What turns that were found good bring to the tables of their own: most bring nothing else."""
-        tables, worker = self._tables, self._worker
-        history, tasks, gone = tables["append_history"], tables["add_plain_tasks"], tables["remove_tasks"]
+    def go_on(self, turns: Iterable[Turn], local_tasks: Mapping[int, int | None]) -> None:
+        """What turns that were found good bring to the tables of their own: most bring nothing else.
+
+        `local_tasks` are those of the instances where they are others than `expected`.
+        """
+        tables = self._tables
+        history = tables["append_history"]
         for turn in turns:
             incarnation, execution, row = turn.incarnation, turn.execution, turn.history
             if row is not None:
                 history += (
                     incarnation, execution, row.first, row.last, row.at, row.format, row.crc, row.encoding, row.data,
                 )  # fmt: skip
-            for task in turn.tasks:
-                if is_plain(task):
-                    owner = worker if task.local else None
-                    tasks += (incarnation, execution, task.event, owner, task.name, task.input, task.retry)
-                else:
-                    self._add_task(incarnation, execution, task)
-            for event in turn.tasks_gone:
-                gone += (incarnation, execution, event)
+            self._go_on_with_tasks(turn, local_tasks.get(incarnation, expected(turn)))
             for seq in turn.consumed:
                 tables["consume_messages"] += (incarnation, seq)
             for event, fire_at in turn.timers:
@@ -162,6 +167,26 @@ class Changes:
                 tables["remove_entries"] += (incarnation, entry.shelf, entry.key)
             else:
                 tables["put_entries"] += (incarnation, entry.shelf, entry.key, entry.passing, entry.value)
+
+    def _go_on_with_tasks(self, turn: Turn, local: int | None) -> None:
+        """What a turn does to its tasks, and that its instance has come so far."""
+        tables, incarnation, execution = self._tables, turn.incarnation, turn.execution
+        new = new_local_task(turn, local)
+        if new is None:
+            for task in turn.tasks:
+                self._add_task(incarnation, execution, task)
+        for event in turn.tasks_gone:
+            if event != local:
+                tables["remove_tasks"] += (incarnation, execution, event)
+        last = turn.base if turn.history is None else turn.history.last
+        if turn.create is not None and _is_born_at_once(turn):
+            self._births[incarnation] = (last, *_columns(new))
+        elif _ends(turn):
+            pass  # `change_instances` says it all
+        elif local is not None and local not in turn.tasks_gone:
+            tables["go_on_beside"] += (incarnation, last)
+        else:
+            tables["go_on"] += (incarnation, last, *_columns(new))
 
     def turn(self, place: int, turn: Turn, taken: frozenset[str], *, wakes: bool) -> None:
         """The rest of a turn. `taken`: ids of children that others have; `wakes`: it was pending or held."""
@@ -198,15 +223,22 @@ class Changes:
 
     def _bear(self, turn: Turn, new: NewInstance) -> bool:
         """Create the instance of a turn; whether with the turn's changes already made, which simple ones are."""
-        change = turn.change or _NO_CHANGE
-        simple = change.execution is None and change.output is None and change.error is None
-        if simple and turn.next_start is None and change.status not in CLOSED:
-            self._add_instance(new, change.status or Status.RUNNING, self._worker, change)
+        if _is_born_at_once(turn):
+            change = turn.change or _NO_CHANGE
+            progress = self._births.pop(turn.incarnation)
+            self._add_instance(new, change.status or Status.RUNNING, self._worker, change, progress)
             return True
-        self._add_instance(new, Status.PENDING, self._worker, _NO_CHANGE)
+        self._add_instance(new, Status.PENDING, self._worker, _NO_CHANGE, _NO_PROGRESS)
         return False
 
-    def _add_instance(self, new: NewInstance, status: Status, owner: int | None, change: InstanceChange) -> None:
+    def _add_instance(
+        self,
+        new: NewInstance,
+        status: Status,
+        owner: int | None,
+        change: InstanceChange,
+        progress: tuple[object, ...],
+    ) -> None:
         parent = new.parent
         # An owned one has consumed its start already.
         start_at = new.start_at if owner is None else None
@@ -216,11 +248,16 @@ class Changes:
         self._tables["create_instances"] += (
             new.incarnation, new.id, new.name, change.version or new.version, status, owner, start_at, new.root,
             new.slot, *family, change.cancel_requested, change.custom_status_steps, new.attributes,
-            change.custom_status,
+            change.custom_status, *progress,
         )  # fmt: skip
 
     def _add_task(self, incarnation: int, execution: int, task: NewTask) -> None:
         owner = self._worker if task.local else None
+        if is_plain(task):
+            self._tables["add_plain_tasks"] += (
+                incarnation, execution, task.event, owner, task.name, task.input, task.retry,
+            )  # fmt: skip
+            return
         self._tables["add_tasks"] += (
             incarnation, execution, task.event, owner, task.name, task.input, task.retry, task.priority,
             task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag, task.session,
@@ -258,10 +295,14 @@ class Changes:
 
     def _change(self, turn: Turn, change: InstanceChange) -> None:
         """What becomes of the instance's own row, and of what waits when an execution ends."""
-        incarnation = turn.incarnation
+        incarnation, ends = turn.incarnation, _ends(turn)
+        last_event = None if turn.history is None else turn.history.last
+        if change.execution not in (None, turn.execution):
+            last_event = 0
         self._tables["change_instances"] += (
             incarnation, change.status, change.version, change.execution, change.cancel_requested, change.output,
-            change.error, change.custom_status, turn.next_start is not None, change.custom_status_steps,
+            change.error, change.custom_status, turn.next_start is not None, change.custom_status_steps, last_event,
+            ends,
         )  # fmt: skip
         if change.status in CLOSED:
             self._closed.append(incarnation)

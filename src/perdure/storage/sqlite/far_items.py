@@ -13,6 +13,7 @@ from perdure._work import (
     Refused,
     StartInstance,
 )
+from perdure.storage.sqlite import local_tasks
 from perdure.storage.sqlite.changes import CLOSED, Changes
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
@@ -69,6 +70,8 @@ def _hold(transaction: Transaction, hold: Hold) -> Outcome:
         changes.create(hold.create)
     elif _is_not_owner(transaction, incarnation):
         return Refused(reason=Refusal.NOT_OWNER)
+    else:
+        local_tasks.move(transaction, {incarnation})
     changes.drop_tasks(incarnation, hold.execution, hold.tasks_gone)
     for body in hold.messages:
         changes.message(incarnation, body, execution=hold.execution)
@@ -78,8 +81,8 @@ def _hold(transaction: Transaction, hold: Hold) -> Outcome:
 
 
 def _is_not_owner(transaction: Transaction, incarnation: int) -> bool:
-    verdicts = _TURNS.ask(transaction.execute, [transaction.worker, incarnation, None, None])
-    return any(verdict == "not_owner" for _, verdict in verdicts)
+    verdicts = _TURNS.ask(transaction.execute, [transaction.worker, incarnation, None, None, None])
+    return any(verdict == "not_owner" for _, verdict, _ in verdicts)
 
 
 def _start(transaction: Transaction, item: StartInstance) -> Outcome:

@@ -19,6 +19,7 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
+from perdure.storage.sqlite.local_tasks import expected
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
@@ -49,6 +50,8 @@ class Judgement:
         """The turns of instances that were pending or held."""
         self.taken: dict[int, frozenset[str]] = {}
         """By the place of a turn: the ids of its children that others have."""
+        self.local_tasks: dict[int, int | None] = {}
+        """By the incarnation of a turn: the local task of its instance, if it is another than expected."""
         self.receivers: dict[int, int] = {}
         """By the place of a delivery: the incarnation that it goes to."""
         kinds = {type(item) for _, item in items}
@@ -83,11 +86,12 @@ class Judgement:
                     self.settled[place] = _STALE
                 if item.create is None:
                     places[item.incarnation] = place
-                    values += (item.incarnation, item.execution, item.base)
+                    values += (item.incarnation, item.execution, item.base, expected(item))
             elif isinstance(item, InstanceRelease):
                 places[item.incarnation] = place
-                values += (item.incarnation, None, None)
-        for incarnation, verdict in _TURNS.ask(self._transaction.execute, values):
+                values += (item.incarnation, None, None, None)
+        for incarnation, verdict, local in _TURNS.ask(self._transaction.execute, values):
+            self.local_tasks[incarnation] = local
             refused = _BY_VERDICT.get(verdict)
             if refused is not None:
                 self.settled[places[incarnation]] = refused

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from perdure._work import Item, Turn
 from perdure.storage.sqlite.changes import Changes
+from perdure.storage.sqlite.local_tasks import expected
 from perdure.storage.sqlite.statements import RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
@@ -31,7 +32,7 @@ def apply_own_turns(transaction: Transaction, items: Sequence[Item]) -> bool:
         and item.history is not None
         and item.history.first == item.base + 1
         and len(item.history.data) < PAYLOAD_BYTES_MAX
-        and not (item.starts or item.messages)
+        and not (item.starts or item.messages or item.tasks_stopped)
         and item.next_start is None
         and (item.change is None or item.change.execution is None)
     ]
@@ -39,14 +40,15 @@ def apply_own_turns(transaction: Transaction, items: Sequence[Item]) -> bool:
         return False
     if not _all_are_born(transaction, turns):
         return False
-    wakes = _woken(transaction, turns)
-    if wakes is None:
+    odd = _odd_ones(transaction, turns)
+    if odd is None:
         return False
     changes = Changes(transaction)
-    changes.go_on(turns)
+    changes.go_on(turns, {incarnation: local for incarnation, (_, local) in odd.items()})
     for place, turn in enumerate(turns):
-        if turn.create is not None or turn.change is not None or turn.incarnation in wakes:
-            changes.turn(place, turn, _NONE_TAKEN, wakes=turn.incarnation in wakes)
+        wakes = turn.incarnation in odd and odd[turn.incarnation][0] in _SLEEPERS
+        if turn.create is not None or turn.change is not None or wakes:
+            changes.turn(place, turn, _NONE_TAKEN, wakes=wakes)
     changes.write()
     return True
 
@@ -65,15 +67,18 @@ def _all_are_born(transaction: Transaction, turns: Iterable[Turn]) -> bool:
     return len(ids) == len(created) and not _CREATIONS.ask(transaction.execute, values)
 
 
-def _woken(transaction: Transaction, turns: Sequence[Turn]) -> set[int] | None:
-    """The pending and held instances that the turns make run; None if one of them is refused, or depends on another."""
+def _odd_ones(transaction: Transaction, turns: Sequence[Turn]) -> dict[int, tuple[str, int | None]] | None:
+    """The status and the local task of instances that don't run or whose task is none that their turn expects.
+
+    None if one of the turns is refused, or depends on another.
+    """
     if len({turn.incarnation for turn in turns}) < len(turns):
         return None
     values: list[object] = [transaction.worker]
     for turn in turns:
         if turn.create is None:
-            values += (turn.incarnation, turn.execution, turn.base)
+            values += (turn.incarnation, turn.execution, turn.base, expected(turn))
     verdicts = _TURNS.ask(transaction.execute, values)
-    if any(verdict in _REFUSALS for _, verdict in verdicts):
+    if any(verdict in _REFUSALS for _, verdict, _ in verdicts):
         return None
-    return {incarnation for incarnation, verdict in verdicts if verdict in _SLEEPERS}
+    return {incarnation: (status, local) for incarnation, status, local in verdicts}

@@ -46,24 +46,24 @@ UPDATE workers SET last_token = ?2 WHERE number = ?1;
 SELECT last_token IS ?2 FROM workers WHERE number = ?1;
 
 -- name: judge_turns
--- Of (incarnation, execution, base): the incarnations whose turns are refused, or wake a pending or held instance.
-SELECT json_group_array(json_array(incarnation, verdict))
+-- Of (incarnation, execution, base, local task): where the owner is another or the history is, where the instance is
+-- pending or held, or its local task is another, as [incarnation, verdict, local task].
+SELECT json_group_array(json_array(incarnation, verdict, local_event))
 FROM (
     SELECT
         j.column1 AS incarnation,
         CASE
             WHEN i.owner IS NOT ?1 THEN 'not_owner'
-            WHEN i.execution <> j.column2 OR j.column3 <> ifnull((
-                SELECT max(h.last_event) FROM history AS h
-                WHERE h.incarnation = i.incarnation AND h.execution = i.execution
-            ), 0) THEN 'stale'
+            WHEN i.execution <> j.column2 OR i.last_event <> j.column3 THEN 'stale'
             ELSE i.status
-        END AS verdict
-    FROM (VALUES (?2, ?3, ?4)) AS j
+        END AS verdict,
+        i.local_event,
+        j.column4 AS expected
+    FROM (VALUES (?2, ?3, ?4, ?5)) AS j
     LEFT JOIN instances AS i ON i.incarnation = j.column1
     WHERE j.column1 IS NOT NULL
 )
-WHERE verdict <> 'running';
+WHERE verdict <> 'running' OR local_event IS NOT expected;
 
 -- name: judge_creations
 -- Of (number, id, incarnation): the numbers of those whose id (by whom) or incarnation is taken.
@@ -126,24 +126,69 @@ FROM (
 INSERT INTO instances (
     incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot,
     parent_id, parent_incarnation, parent_execution, parent_event,
-    cancel_requested, custom_status_version, attributes, custom_status
+    cancel_requested, custom_status_version, attributes, custom_status,
+    last_event, local_event, local_at, local_name, local_retry, local_input
 )
 SELECT
     column1, column2, column3, column4, column5, column6, ?1, ?1, max(?1, ifnull(column7, ?1)), column8, column9,
-    column10, column11, column12, column13, column14, column15, column16, column17
+    column10, column11, column12, column13, column14, column15, column16, column17,
+    column18, column19, CASE WHEN column19 IS NOT NULL THEN ?1 END, column20, column21, column22
 FROM (
-    VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+    VALUES (
+        ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23
+    )
 )
 WHERE column1 IS NOT NULL;
 
 -- name: append_history
 -- The events of turns.
-INSERT INTO history (
-    incarnation, execution, first_event, last_event, at, format, crc, encoding, data, committed_at
-)
-SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, ?1
-FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10))
+INSERT INTO history (incarnation, execution, first_event, last_event, at, format, crc, encoding, data)
+SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9
+FROM (VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9))
 WHERE column1 IS NOT NULL;
+
+-- name: go_on
+-- How far turns have brought their instances, and their new local tasks, of (incarnation, last event, event, activity,
+-- retry policy, input); the old ones have ended.
+UPDATE instances SET
+    changed_at = ?1,
+    last_event = c.last_event,
+    local_event = c.event,
+    local_at = CASE WHEN c.event IS NOT NULL THEN ?1 END,
+    local_name = c.name,
+    local_retry = c.retry,
+    local_input = c.input
+FROM (
+    SELECT
+        column1 AS incarnation, column2 AS last_event, column3 AS event, column4 AS name, column5 AS retry,
+        column6 AS input
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7))
+) AS c
+WHERE instances.incarnation = c.incarnation;
+
+-- name: go_on_beside
+-- The same, of (incarnation, last event), while the local task runs on.
+UPDATE instances SET changed_at = ?1, last_event = c.last_event
+FROM (
+    SELECT column1 AS incarnation, column2 AS last_event
+    FROM (VALUES (?2, ?3))
+) AS c
+WHERE instances.incarnation = c.incarnation;
+
+-- name: move_local_tasks
+-- Give the local tasks of instances rows of their own.
+INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, retry, input)
+SELECT
+    i.incarnation, i.execution, i.local_event, i.owner, i.local_name, i.local_at, i.local_at, i.local_retry,
+    i.local_input
+FROM jsonb_each(?1) AS j
+CROSS JOIN instances AS i ON i.incarnation = j.value
+WHERE i.local_event IS NOT NULL;
+
+-- name: forget_local_tasks
+-- They have them now.
+UPDATE instances SET local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
+WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) AND local_event IS NOT NULL;
 
 -- name: consume_messages
 -- Messages that turns have taken in, of (incarnation, seq); of their own instance only.
@@ -251,7 +296,7 @@ WHERE j.column1 IS NOT NULL;
 
 -- name: change_instances
 -- What turns change on their instances; a closing status takes the owner, a continue-as-new the version. Whatever is
--- sent after that one, by whatever clock, falls due behind the next start.
+-- sent after that one, by whatever clock, falls due behind the next start. What ends has no local task any more.
 UPDATE instances SET
     changed_at = ?1,
     held_because = NULL,
@@ -261,6 +306,12 @@ UPDATE instances SET
     owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,
     version = CASE WHEN c.restarts THEN c.version ELSE ifnull(c.version, instances.version) END,
     execution = ifnull(c.execution, instances.execution),
+    last_event = ifnull(c.last_event, instances.last_event),
+    local_event = CASE WHEN NOT c.ends THEN instances.local_event END,
+    local_at = CASE WHEN NOT c.ends THEN instances.local_at END,
+    local_name = CASE WHEN NOT c.ends THEN instances.local_name END,
+    local_retry = CASE WHEN NOT c.ends THEN instances.local_retry END,
+    local_input = CASE WHEN NOT c.ends THEN instances.local_input END,
     ready_at = CASE WHEN c.restarts THEN max(?1, instances.ready_at) ELSE instances.ready_at END,
     cancel_requested = instances.cancel_requested OR c.cancel_requested,
     output = ifnull(c.output, instances.output),
@@ -271,8 +322,8 @@ FROM (
     SELECT
         column1 AS incarnation, column2 AS status, column3 AS version, column4 AS execution,
         column5 AS cancel_requested, column6 AS output, column7 AS error, column8 AS custom_status,
-        column9 AS restarts, column10 AS custom_status_steps
-    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11))
+        column9 AS restarts, column10 AS custom_status_steps, column11 AS last_event, column12 AS ends
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13))
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
@@ -511,7 +562,7 @@ WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 -- name: records
 -- The records of instances, in the order asked for.
 SELECT json_group_array(json_array(
-    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event, r.owner,
+    r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.changed_at, r.last_event, r.owner,
     r.cancel_requested, r.custom_status_version, r.held_because, r.root,
     r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
     CASE WHEN r.attributes IS NOT NULL THEN hex(r.attributes) END,
@@ -520,7 +571,7 @@ SELECT json_group_array(json_array(
     CASE WHEN r.error IS NOT NULL THEN hex(r.error) END
 ))
 FROM (SELECT key, value FROM jsonb_each(?1) ORDER BY key) AS j
-CROSS JOIN instance_records AS r ON r.incarnation = j.value;
+CROSS JOIN instances AS r ON r.incarnation = j.value;
 
 -- name: due_messages
 -- Of incarnations: the due messages of each in order, at most ?3, as [place, due, seq, size], and their bodies.
@@ -596,8 +647,11 @@ UPDATE tasks SET owner = ?2 WHERE (incarnation, execution, event) IN (
 -- Of [incarnation, execution, event]: for each whether it was stopped, or null when the worker does not own it.
 SELECT json_group_array(stopped)
 FROM (
-    SELECT t.stopped
+    SELECT ifnull(t.stopped, CASE WHEN i.incarnation IS NOT NULL THEN 0 END) AS stopped
     FROM jsonb_each(?1) AS j
+    LEFT JOIN instances AS i
+        ON i.incarnation = j.value ->> 0 AND i.execution = j.value ->> 1 AND i.local_event = j.value ->> 2
+        AND i.owner = ?2
     LEFT JOIN tasks AS t
         ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2 AND t.owner = ?2
     ORDER BY j.key
@@ -838,11 +892,11 @@ SELECT json_array(
 -- name: get_instance
 -- One instance by id.
 SELECT
-    id, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
+    id, incarnation, name, version, status, execution, created_at, changed_at, last_event, owner,
     cancel_requested, custom_status_version, held_because, root,
     parent_id, parent_incarnation, parent_execution, parent_event,
     attributes, custom_status, output, error
-FROM instance_records WHERE id = ?1;
+FROM instances WHERE id = ?1;
 
 -- name: part_matching
 -- What the instances i of a query have in common, beside their status and their parent; the members of ?5 must be among
@@ -851,8 +905,8 @@ FROM instance_records WHERE id = ?1;
 AND (?3 IS NULL OR i.version = ?3)
 AND (?7 IS NULL OR i.created_at >= ?7)
 AND (?8 IS NULL OR i.created_at < ?8)
-AND (?9 IS NULL OR (SELECT r.updated_at FROM instance_records AS r WHERE r.incarnation = i.incarnation) >= ?9)
-AND (?10 IS NULL OR (SELECT r.updated_at FROM instance_records AS r WHERE r.incarnation = i.incarnation) < ?10)
+AND (?9 IS NULL OR i.changed_at >= ?9)
+AND (?10 IS NULL OR i.changed_at < ?10)
 AND (?11 IS NULL OR i.root = ?11)
 AND (?12 = 0 OR NOT EXISTS (SELECT 1 FROM instances AS p WHERE p.incarnation = i.parent_incarnation))
 AND (?5 IS NULL OR NOT EXISTS (
@@ -965,7 +1019,14 @@ FROM (
         sum(owner IS NULL AND due_at > ?1) AS delayed,
         sum(owner IS NOT NULL) AS running,
         min(CASE WHEN owner IS NULL AND due_at <= ?1 THEN scheduled_at END) AS since
-    FROM tasks GROUP BY name ORDER BY name
+    FROM (
+        SELECT name, owner, due_at, scheduled_at FROM tasks
+        UNION ALL
+        SELECT local_name, owner, local_at, local_at
+        FROM instances
+        WHERE local_event IS NOT NULL AND status <> 'completed' AND status IN ('pending', 'running', 'held', 'suspended')
+    )
+    GROUP BY name ORDER BY name
 );
 
 -- name: history
@@ -979,21 +1040,15 @@ FROM (
 );
 
 -- name: single_judge
--- Where an instance stands, for a turn that is alone in its batch: owner, execution, status, last event.
-SELECT owner, execution, status, (
-    SELECT max(h.last_event) FROM history AS h
-    WHERE h.incarnation = i.incarnation AND h.execution = i.execution
-)
-FROM instances AS i WHERE i.incarnation = ?1;
+-- Where an instance stands, for a turn that is alone in its batch: owner, execution, status, last event, local task.
+SELECT owner, execution, status, last_event, local_event FROM instances WHERE incarnation = ?1;
 
 -- name: single_judge_end
 -- The same for a turn that ends its instance, and whether messages or timers wait for it.
-SELECT owner, execution, status, (
-    SELECT max(h.last_event) FROM history AS h
-    WHERE h.incarnation = i.incarnation AND h.execution = i.execution
-),
-EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation)
-OR EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = i.incarnation)
+SELECT
+    owner, execution, status, last_event, local_event,
+    EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation)
+    OR EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = i.incarnation)
 FROM instances AS i WHERE i.incarnation = ?1;
 
 -- name: single_taken
@@ -1004,14 +1059,29 @@ SELECT EXISTS (SELECT 1 FROM instances WHERE id = ?1) OR EXISTS (SELECT 1 FROM i
 -- A new instance that its first turn makes.
 INSERT INTO instances (
     incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot,
-    cancel_requested, custom_status_version, attributes, custom_status
-) VALUES (?1, ?2, ?3, ?4, 'running', ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12);
+    cancel_requested, custom_status_version, attributes, custom_status,
+    last_event, local_event, local_at, local_name, local_retry, local_input
+) VALUES (
+    ?1, ?2, ?3, ?4, 'running', ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+    ?13, ?14, CASE WHEN ?14 IS NOT NULL THEN ?6 END, ?15, ?16, ?17
+);
+
+-- name: single_go_on
+-- How far a turn has brought its instance, and its new local task; the old one has ended.
+UPDATE instances SET
+    changed_at = ?2, last_event = ?3, local_event = ?4, local_at = CASE WHEN ?4 IS NOT NULL THEN ?2 END,
+    local_name = ?5, local_retry = ?6, local_input = ?7
+WHERE incarnation = ?1;
+
+-- name: single_go_on_beside
+-- The same, while the local task runs on.
+UPDATE instances SET changed_at = ?2, last_event = ?3 WHERE incarnation = ?1;
 
 -- name: single_history
 -- The events of one turn.
 INSERT INTO history (
-    incarnation, execution, first_event, last_event, at, committed_at, format, crc, encoding, data
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10);
+    incarnation, execution, first_event, last_event, at, format, crc, encoding, data
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9);
 
 -- name: single_task
 -- A task that asks for nothing special.
@@ -1039,7 +1109,9 @@ DELETE FROM messages WHERE seq = ?1 AND incarnation = ?2;
 UPDATE instances SET
     changed_at = ?2, held_because = NULL, status = ?3, owner = NULL, version = ifnull(?4, version),
     cancel_requested = cancel_requested OR ?5, output = ifnull(?6, output), error = ifnull(?7, error),
-    custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + ?9
+    custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + ?9,
+    last_event = ?10,
+    local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
 WHERE incarnation = ?1;
 
 -- name: single_clear_tasks

@@ -9,7 +9,8 @@ from typing import Any
 
 from perdure._types import Status
 from perdure._work import APPLIED, InstanceChange, Item, NewInstance, Outcome, Turn
-from perdure.storage.sqlite.changes import CLOSED, is_plain
+from perdure.storage.sqlite.changes import CLOSED
+from perdure.storage.sqlite.local_tasks import is_plain, new_local_task
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
@@ -23,6 +24,8 @@ _JUDGE = STATEMENTS["single_judge"]
 _JUDGE_END = STATEMENTS["single_judge_end"]
 _TAKEN = STATEMENTS["single_taken"]
 _CREATE = STATEMENTS["single_create"]
+_GO_ON = STATEMENTS["single_go_on"]
+_GO_ON_BESIDE = STATEMENTS["single_go_on_beside"]
 _HISTORY = STATEMENTS["single_history"]
 _TASK = STATEMENTS["single_task"]
 _TASK_GONE = STATEMENTS["single_task_gone"]
@@ -43,10 +46,10 @@ def apply_singly(transaction: Transaction, items: Sequence[Item]) -> list[Outcom
     for item in items:
         if not isinstance(item, Turn) or not _is_plain(item):
             break
-        waits = _judge(transaction, item)
-        if waits is None:
+        found = _judge(transaction, item)
+        if found is None:
             break
-        _write(transaction, item, waits=waits)
+        _write(transaction, item, *found)
         outcomes.append(APPLIED)
     return outcomes
 
@@ -81,63 +84,78 @@ def _is_plain_change(turn: Turn, change: InstanceChange) -> bool:
     return turn.change is None or change.status in CLOSED
 
 
-def _judge(transaction: Transaction, turn: Turn) -> bool | None:
-    """Whether a message or timer waits for what ends; None when a rule refuses the turn or does more than it says."""
+def _judge(transaction: Transaction, turn: Turn) -> tuple[int | None, bool] | None:
+    """The local task, and whether something waits for what ends; None when the turn is not for here."""
     if turn.create is not None:
-        return None if transaction.execute(_TAKEN, (turn.create.id, turn.incarnation)).get else False
-    good = (transaction.worker, turn.execution, Status.RUNNING, turn.base or None)
+        return None if transaction.execute(_TAKEN, (turn.create.id, turn.incarnation)).get else (None, False)
+    good = (transaction.worker, turn.execution, Status.RUNNING, turn.base)
     if turn.change is None:
-        return False if transaction.execute(_JUDGE, (turn.incarnation,)).get == good else None
-    *found, waits = transaction.execute(_JUDGE_END, (turn.incarnation,)).get or (None,)
-    return bool(waits) if tuple(found) == good else None
+        *found, local = transaction.execute(_JUDGE, (turn.incarnation,)).get or (None,)
+        return (local, False) if tuple(found) == good else None
+    *found, local, waits = transaction.execute(_JUDGE_END, (turn.incarnation,)).get or (None, None)
+    return (local, bool(waits)) if tuple(found) == good else None
 
 
-def _write(transaction: Transaction, turn: Turn, *, waits: bool) -> None:
+def _write(transaction: Transaction, turn: Turn, local: int | None, waits: bool) -> None:  # noqa: FBT001 - private
     execute: Any = transaction.execute
-    now, key = transaction.now, (turn.incarnation, turn.execution)
-    change = turn.change or _NO_CHANGE
-    if turn.create is not None:
-        _create(transaction, turn.create, change)
-    history = turn.history
+    key, history, change = (turn.incarnation, turn.execution), turn.history, turn.change or _NO_CHANGE
+    last = turn.base
     if history is not None:
+        last = history.last
         execute(
             _HISTORY,
-            (*key, history.first, history.last, history.at, now, history.format, history.crc, history.encoding,
-             history.data),
-        )  # fmt: skip
+            (*key, history.first, last, history.at, history.format, history.crc, history.encoding, history.data),
+        )
     for seq in turn.consumed:
         execute(_CONSUME, (seq, turn.incarnation))
     if change.status in CLOSED:
-        _close(transaction, turn.incarnation, change, waits=waits)
+        _close(transaction, turn.incarnation, change, last, waits=waits)
         return
-    for task in turn.tasks:
-        owner = transaction.worker if task.local else None
-        execute(_TASK, (*key, task.event, owner, task.name, now, task.input, task.retry))
-    for event in turn.tasks_gone:
-        execute(_TASK_GONE, (*key, event))
+    _go_on(transaction, turn, change, last, local)
     for event, fire_at in turn.timers:
         execute(_TIMER, (*key, event, fire_at))
     for event in turn.timers_gone:
         execute(_TIMER_GONE, (*key, event))
 
 
-def _create(transaction: Transaction, new: NewInstance, change: InstanceChange) -> None:
+def _go_on(transaction: Transaction, turn: Turn, change: InstanceChange, last: int, local: int | None) -> None:
+    """How far the turn brings its instance, and its tasks."""
+    execute: Any = transaction.execute
+    key = (turn.incarnation, turn.execution)
+    new = new_local_task(turn, local)
+    task = (None, None, None, None) if new is None else (new.event, new.name, new.retry, new.input)
+    if turn.create is not None:
+        _create(transaction, turn.create, change, (last, *task))
+    elif local is None or local in turn.tasks_gone:
+        execute(_GO_ON, (turn.incarnation, transaction.now, last, *task))
+    else:
+        execute(_GO_ON_BESIDE, (turn.incarnation, transaction.now, last))
+    if new is None:
+        for each in turn.tasks:
+            owner = transaction.worker if each.local else None
+            execute(_TASK, (*key, each.event, owner, each.name, transaction.now, each.input, each.retry))
+    for event in turn.tasks_gone:
+        if event != local:
+            execute(_TASK_GONE, (*key, event))
+
+
+def _create(transaction: Transaction, new: NewInstance, change: InstanceChange, progress: tuple[object, ...]) -> None:
     transaction.execute(
         _CREATE,
         (
             new.incarnation, new.id, new.name, change.version or new.version, transaction.worker, transaction.now,
             new.root, new.slot, change.cancel_requested, change.custom_status_steps, new.attributes,
-            change.custom_status,
+            change.custom_status, *progress,
         ),
     )  # fmt: skip
 
 
-def _close(transaction: Transaction, incarnation: int, change: InstanceChange, *, waits: bool) -> None:
+def _close(transaction: Transaction, incarnation: int, change: InstanceChange, last_event: int, *, waits: bool) -> None:
     transaction.execute(
         _CLOSE,
         (
             incarnation, transaction.now, change.status, change.version, change.cancel_requested, change.output,
-            change.error, change.custom_status, change.custom_status_steps,
+            change.error, change.custom_status, change.custom_status_steps, last_event,
         ),
     )  # fmt: skip
     transaction.execute(_CLEAR_TASKS, (incarnation,))

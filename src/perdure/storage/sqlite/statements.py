@@ -59,7 +59,7 @@ class RowStatement:
         row = _ROW.search(text)
         if row is None:
             raise ValueError(f"the statement {name!r} has no row of VALUES")
-        numbers = [int(number[1:]) for number in row[1].split(", ")]
+        numbers = [int(number) for number in re.findall(r"\d+", row[1])]
         self._columns, self._constants = len(numbers), numbers[0] - 1
         self._head, self._tail = text[: row.end(1) + 1], text[row.end(1) + 1 :]
         room = (_TEXT_MAX - len(text)) // len(self._another_row())

@@ -8,6 +8,8 @@ CREATE TABLE instances (
     version TEXT,
     status TEXT NOT NULL,
     execution INTEGER NOT NULL DEFAULT 1,
+    -- The last event of that execution; 0 before its first turn.
+    last_event INTEGER NOT NULL DEFAULT 0,
     owner INTEGER,
     created_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
@@ -25,10 +27,16 @@ CREATE TABLE instances (
     held_because TEXT,
     released_by INTEGER,
     released_until INTEGER,
+    -- The local task: see below.
+    local_event INTEGER,
+    local_at INTEGER,
+    local_name TEXT,
     attributes BLOB,
     custom_status BLOB,
     error BLOB,
-    output BLOB
+    output BLOB,
+    local_retry BLOB,
+    local_input BLOB
 ) STRICT;
 -- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of incarnations.
 CREATE INDEX instances_by_status ON instances (status) WHERE status <> 'completed';
@@ -42,7 +50,6 @@ CREATE TABLE history (
     first_event INTEGER NOT NULL,
     last_event INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    committed_at INTEGER NOT NULL,
     format INTEGER NOT NULL,
     crc INTEGER NOT NULL,
     encoding TEXT NOT NULL,
@@ -90,6 +97,11 @@ CREATE TABLE timers (
 CREATE INDEX timers_by_due ON timers (fire_at, incarnation);
 
 -- An owned task is in no index: most are born owned, run, and are deleted by the next turn.
+--
+-- The only task of a turn, if it asks for nothing special and the worker runs it at once, has no row here at all: it is
+-- in the local_ columns of its instance, whose row every turn writes anyway, until the turn that takes its outcome in.
+-- Its owner is the instance's. Whatever else befalls it, it gets a row here first: by the trigger below when the
+-- instance loses its owner, by `move_local_tasks` before anything is done to the task itself.
 CREATE TABLE tasks (
     incarnation INTEGER NOT NULL,
     execution INTEGER NOT NULL,
@@ -158,14 +170,15 @@ BEGIN
     DELETE FROM history WHERE incarnation = OLD.incarnation;
 END;
 
-CREATE VIEW instance_records AS
-SELECT
-    i.*,
-    ifnull(h.last_event, 0) AS last_event,
-    max(i.changed_at, ifnull(h.committed_at, 0)) AS updated_at
-FROM instances AS i
-LEFT JOIN history AS h ON h.rowid = (
-    SELECT t.rowid FROM history AS t
-    WHERE t.incarnation = i.incarnation AND t.execution = i.execution
-    ORDER BY t.last_event DESC LIMIT 1
-);
+-- The worker that had the instance still runs its local task, or is gone, which `disown_tasks` then sees to.
+CREATE TRIGGER instances_lose_owner AFTER UPDATE OF owner ON instances
+WHEN NEW.owner IS NULL AND NEW.local_event IS NOT NULL
+BEGIN
+    INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, retry, input)
+    VALUES (
+        NEW.incarnation, NEW.execution, NEW.local_event, OLD.owner, NEW.local_name, NEW.local_at, NEW.local_at,
+        NEW.local_retry, NEW.local_input
+    );
+    UPDATE instances SET local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
+    WHERE incarnation = NEW.incarnation;
+END;
