@@ -116,6 +116,6 @@ def test_two_workers_of_one_process_do_not_take_each_other_for_dead(world):
 
 def _reap_anew(path):
     storage = SqliteStorage(path, clock=ManualClock())
-    buried = storage.reap(storage.register(name="w", orchestrations=[], activities=[]).worker)
+    reaped = storage.reap(storage.register(name="w", orchestrations=[], activities=[]).worker)
     alive = len(storage.workers())
-    return buried if alive == 3 else f"{alive} workers"
+    return reaped.buried if alive == 3 else f"{alive} workers"
