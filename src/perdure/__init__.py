@@ -78,9 +78,12 @@ if TYPE_CHECKING:
         QueueDepths,
         WorkerStatus,
     )
+    from perdure._client.schedules import ScheduleHandle, Schedules, ScheduleStatus
     from perdure._client.sync import SyncClient
     from perdure._runtime import Retention, Runtime
     from perdure._runtime.script import run
+    from perdure._schedules.calendar import Cron, Every
+    from perdure._schedules.spec import SLOT
 
 __version__ = "0.1.0"
 
@@ -93,6 +96,8 @@ _LAZY = {
     "ExecutionStatus": "perdure._client",
     "InstanceCount": "perdure._client",
     "InstanceFilter": "perdure._client",
+    "Cron": "perdure._schedules.calendar",
+    "Every": "perdure._schedules.calendar",
     "InstanceStatus": "perdure._client",
     "InstanceTree": "perdure._client",
     "OrchestrationHandle": "perdure._client",
@@ -100,6 +105,10 @@ _LAZY = {
     "QueueDepths": "perdure._client",
     "Retention": "perdure._runtime",
     "Runtime": "perdure._runtime",
+    "SLOT": "perdure._schedules.spec",
+    "ScheduleHandle": "perdure._client.schedules",
+    "ScheduleStatus": "perdure._client.schedules",
+    "Schedules": "perdure._client.schedules",
     "SyncClient": "perdure._client.sync",
     "WorkerStatus": "perdure._client",
     "run": "perdure._runtime.script",
@@ -122,6 +131,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "SLOT",
     "Activity",
     "ActivityContext",
     "ActivityError",
@@ -133,12 +143,14 @@ __all__ = [
     "Client",
     "ClientError",
     "ClosePolicy",
+    "Cron",
     "DatabaseCorruptError",
     "Deletion",
     "DurableFuture",
     "Duration",
     "ErrorInfo",
     "Event",
+    "Every",
     "ExecutionStatus",
     "ExternalEvent",
     "FencedError",
@@ -182,6 +194,9 @@ __all__ = [
     "RetryAfter",
     "RetryPolicy",
     "Runtime",
+    "ScheduleHandle",
+    "ScheduleStatus",
+    "Schedules",
     "SchemaVersionError",
     "Status",
     "StorageBusyError",

@@ -79,8 +79,8 @@ def test_what_is_listed_exists_once_and_in_order(module):
     assert module.__all__ == sorted(module.__all__, key=_as_ruff_sorts)
 
 
-def _as_ruff_sorts(name: str) -> tuple[bool, str]:
-    return (not name[0].isupper(), name)
+def _as_ruff_sorts(name: str) -> tuple[bool, bool, str]:
+    return (not name.isupper(), not name[0].isupper(), name)
 
 
 def test_what_exists_is_listed():

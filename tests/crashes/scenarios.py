@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from perdure import Registry, Status
+from perdure import Every, Registry, Status
 from tests.crashes import cancellations as c
 from tests.crashes import programs as p
+from tests.crashes import scheduled as s
 from tests.crashes.teller import Teller
 
 Drive = Callable[[Teller], Awaitable[None]]
@@ -27,7 +28,8 @@ class Scenario:
 def registry(world: p.World) -> Registry:
     """All canonical orchestrations."""
     return Registry(
-        world, *(each for each in (vars(p) | vars(c)).values() if isinstance(each, type(p.order) | type(p.broken)))
+        world,
+        *(each for each in (vars(p) | vars(c) | vars(s)).values() if isinstance(each, type(p.order) | type(p.broken))),
     )
 
 
@@ -66,6 +68,11 @@ async def _visits(teller: Teller) -> None:
 
 async def _begins_with_the_old_version(teller: Teller) -> None:
     await teller.start(p.versioned_1, 1, version="1.0.0")
+
+
+async def _is_scheduled(teller: Teller) -> None:
+    """A schedule of every hour, which its second run ends."""
+    await teller.schedule(s.scheduled, Every(3600))
 
 
 async def _is_told_too_early(teller: Teller) -> None:
@@ -135,6 +142,7 @@ SCENARIOS = [
         "new code in generation 2",
         ("old code", "new code in generation 2"),
     ),
+    Scenario("schedule", _is_scheduled, Status.CANCELLED, ("slot 01:00", "slot 02:00")),
     Scenario("task group", _runs(p.group), "the group is over", ("the group is over", "tidied waiting")),
     Scenario("queue", _runs(p.queue), [*_steps("consumed {}", 3)], _steps("consumed {}", 3)),
     Scenario("as completed", _runs(p.as_completed), [*_steps("any {}", 3)], _steps("any {}", 3)),

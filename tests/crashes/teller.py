@@ -8,8 +8,11 @@ from functools import partial
 from typing import Any
 
 from perdure import (
+    SLOT,
+    Every,
     ExternalEvent,
     InstanceClosedError,
+    InstanceExistsError,
     InstanceStatus,
     OrchestrationError,
     OutcomeUnknownError,
@@ -43,6 +46,12 @@ class Teller:
     async def start_tomorrow(self, program: Any) -> None:
         """Start "main", if it is not there, in a day."""
         await self.start(program, start_at=self._env.now + timedelta(days=1))
+
+    async def schedule(self, program: Any, when: Every) -> None:
+        """Make the schedule "main" of it, with the slot as its input, if it is not there."""
+        create = partial(self._client.schedules.create, "main", program, SLOT, when=when)
+        with suppress(InstanceExistsError):
+            await self._insist(create)
 
     async def mail(self, instance_id: str, event: ExternalEvent[int], *numbers: int) -> None:
         """Send these, each once."""

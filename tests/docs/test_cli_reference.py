@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 import click
 import pytest
 
-from perdure import ActivityQueue, ErrorInfo, Event, ExecutionStatus, InstanceCount, InstanceStatus, WorkerStatus
+from perdure import (
+    ActivityQueue,
+    ErrorInfo,
+    Event,
+    ExecutionStatus,
+    InstanceCount,
+    InstanceStatus,
+    ScheduleStatus,
+    WorkerStatus,
+)
 from perdure._events import Event as Stored
 from perdure.cli import exits
 from perdure.cli.app import COMMANDS, cli
@@ -17,7 +26,21 @@ from tests.docs.pages import ROOT, Page
 PAGE = Page(ROOT / "docs" / "reference" / "cli.md")
 SECTION = re.compile(r"^### (?P<heading>[^\n]+)\n(?P<text>.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 SECTIONS = {match["heading"]: match["text"] for match in SECTION.finditer(PAGE.text)}
-ALL = {name: cli.get_command(click.Context(cli), name) for name in COMMANDS}
+
+
+def all_commands(names=COMMANDS) -> dict[str, click.Command]:
+    """Those of groups too, by their full names."""
+    found = {}
+    for name in names:
+        command = cli.get_command(click.Context(cli), name)
+        if isinstance(command, click.Group):
+            found |= {f"{name} {each}": member for each, member in command.commands.items()}
+        else:
+            found[name] = command
+    return found
+
+
+ALL = all_commands()
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OF_ALL = {"--help", "--url", "--json"}
 
@@ -64,6 +87,7 @@ def test_every_command_on_a_store_takes_the_same_two_options():
         ("Execution", ExecutionStatus, set()),
         ("Count", InstanceCount, set()),
         ("Queue", ActivityQueue, set()),
+        ("Schedule", ScheduleStatus, set()),
     ],
 )
 def test_every_field_is_listed(heading, cls, more):

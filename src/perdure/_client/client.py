@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from perdure._client.attributes import Attribute
     from perdure._client.requests import Gateway
+    from perdure._client.schedules import Schedules
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
 
 T = TypeVar("T")
@@ -104,6 +105,13 @@ class Client(Management):
         if self._gateway is None:
             raise UsageError("this client is not open: use it inside `async with Client(url) as client:`")
         return self._gateway
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the store: orchestrations started by the calendar."""
+        from perdure._client.schedules import Schedules  # noqa: PLC0415 - few programs have schedules
+
+        return Schedules(self, self._opened())
 
     # -- starting --------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perdure._client.filters import InstanceFilter
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
+    from perdure._client.sync_schedules import SyncSchedules
     from perdure._client.workers import WorkerStatus
     from perdure._context.state import ReadableKey
     from perdure._types import Duration
@@ -162,6 +163,13 @@ class SyncClient:
     def get_handle(self, instance_id: str, orchestration: Any = None, /) -> SyncHandle[Any]:
         """A handle for an instance."""
         return SyncHandle(self, self._client.get_handle(instance_id, orchestration))
+
+    @property
+    def schedules(self) -> SyncSchedules:
+        """The schedules of the store."""
+        from perdure._client.sync_schedules import SyncSchedules  # noqa: PLC0415 - few programs have schedules
+
+        return SyncSchedules(self, self._client.schedules)
 
     def raise_event(self, instance_id: str, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
         """Send an external event."""

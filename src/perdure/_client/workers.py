@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from perdure._definitions import BUILT_IN
 from perdure._types import from_us
 from perdure._work import WorkerRecord
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """A worker, and what it can run: orchestrations as "name@version", activities by name, former names included.
+    """A worker, and what its registry has: orchestrations as "name@version", activities by name, also former names.
 
     What every worker can run is left out. The worker is believed alive until `lease_until`, which its heartbeat moves
     on. `name` is the runtime's `worker_name`.
@@ -33,6 +32,11 @@ def worker_status_of(record: WorkerRecord) -> WorkerStatus:
         pid=record.pid,
         started_at=from_us(record.started_at),
         lease_until=from_us(record.lease_until),
-        orchestrations=record.orchestrations,
-        activities=tuple(name for name in record.activities if name not in BUILT_IN),
+        orchestrations=_own(record.orchestrations),
+        activities=_own(record.activities),
     )
+
+
+def _own(names: tuple[str, ...]) -> tuple[str, ...]:
+    # What every worker has, such as the orchestration that keeps schedules, tells nobody anything.
+    return tuple(name for name in names if not name.startswith("perdure::"))

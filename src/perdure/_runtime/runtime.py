@@ -15,6 +15,7 @@ from perdure._client import Client, EngineClient
 from perdure._client.requests import Call, ThreadInbox
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities
+from perdure._runtime.built_in import with_built_ins
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
@@ -170,10 +171,11 @@ class Runtime:
         incarnations = Incarnations(self._clock, self._entropy)
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = EngineClient(self._gateway)
-        services = await enter_lifespans(self._registry, self._client, self._exits)
+        registry = with_built_ins(self._registry)
+        services = await enter_lifespans(registry, self._client, self._exits)
         guard_orchestrations(self._registry, self._exits)
         self._activities = Activities(
-            registry=self._registry,
+            registry=registry,
             clock=self._clock,
             entropy=self._entropy,
             slots=self._slots,
@@ -186,7 +188,7 @@ class Runtime:
         def make_orchestrations(take_slot: Callable[[str], bool]) -> Orchestrations:
             return Orchestrations(
                 storage=storage,
-                registry=self._registry,
+                registry=registry,
                 clock=self._clock,
                 entropy=self._entropy,
                 incarnations=Incarnations(self._clock, self._entropy),
@@ -198,7 +200,7 @@ class Runtime:
         self._inbox = inbox
         self._engine = Engine(
             storage=storage,
-            registry=self._registry,
+            registry=registry,
             clock=self._clock,
             entropy=self._entropy,
             inbox=inbox,

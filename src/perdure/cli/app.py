@@ -40,6 +40,7 @@ COMMANDS = {
     "delete": ("steering:delete", "Delete instances that have ended."),
     "purge": ("removing:purge", "Delete all instances that match."),
     "prune": ("removing:prune", "Delete past executions of instances."),
+    "schedule": ("schedules:schedule", "Start orchestrations by the calendar: make, list and steer schedules."),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.cli.text import plain
 
 if TYPE_CHECKING:
-    from perdure import Event, InstanceStatus, WorkerStatus
+    from perdure import Event, InstanceStatus, ScheduleStatus, WorkerStatus
     from perdure.cli.timeline import Step
 
 
@@ -21,6 +21,12 @@ def worker_document(worker: WorkerStatus, *, alive: bool) -> dict[str, Any]:
     """A worker: the fields of `WorkerStatus`."""
     document: dict[str, Any] = plain(worker)
     return {**document, "is_alive": alive}
+
+
+def schedule_document(status: ScheduleStatus) -> dict[str, Any]:
+    """A schedule: the fields of `ScheduleStatus`, `when` in words."""
+    document: dict[str, Any] = plain(status)
+    return {**document, "when": str(status.when)}
 
 
 def event_document(event: Event) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
 from perdure._ports import Incarnations
+from perdure._runtime.built_in import with_built_ins
 from perdure._runtime.dispatcher import MAINTENANCE_US, Engine
 from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import Settings
@@ -124,7 +125,8 @@ class Environment:
         turn_limit: Duration | None = 2.0,
         retention: Retention | None = None,
     ) -> None:
-        self._registry = registry
+        self._guarded = registry
+        self._registry = with_built_ins(registry)
         self._retention = retention
         self._turns = OwnTurns(None if turn_limit is None else duration_us(turn_limit, "turn_limit"))
         self._clock = ManualClock()
@@ -230,7 +232,7 @@ class Environment:
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
-        self._turns.watch(self._registry, self._exits)
+        self._turns.watch(self._guarded, self._exits)
         try:
             services = await enter_lifespans(self._registry, self._client, self._exits)
         except BaseException:
