@@ -246,6 +246,12 @@ class ValuesCleared(Asked, frozen=True, tag="kv!"):
     keys: tuple[str, ...]
 
 
+class Patched(Asked, frozen=True, tag="patch"):
+    """A change of the code applies to this execution."""
+
+    patch: str
+
+
 class Ended(Asked, frozen=True):
     """A terminal event: nothing follows it in its execution."""
 
@@ -301,6 +307,7 @@ Event: TypeAlias = (
     | EventSent
     | StatusSet
     | ValueSet
+    | Patched
     | ValuesCleared
     | Completed
     | Failed

@@ -91,6 +91,8 @@ def _in_words(event: Any) -> str:
             return f"{tag} {bytes(value).decode()}"
         case ev.ValueSet(key=key, value=value):
             return f"{tag} {key}={bytes(value).decode()}"
+        case ev.Patched(patch=patch):
+            return f"{tag} {patch}"
         case ev.ValuesCleared(keys=keys):
             return f"{tag} {' '.join(keys)}"
         case ev.TimerCreated() | ev.Started() | ev.CancelRequested() | ev.Cancelled() | ev.ContinuedAsNew():

@@ -103,6 +103,22 @@ class OrchestrationContext(Traces, ABC):
         """What was last given to `set_custom_status`, as JSON; also by an earlier execution. None before that."""
 
     @abstractmethod
+    def patched(self, patch_id: str, /) -> bool:
+        """Whether a change of this code applies to this execution: one answer, the same on replay.
+
+        Executions that reach the first call after the change is deployed take it, and history remembers that; those
+        that were past it go on as before. Once none of these is open, remove the call and the old branch: markers of
+        removed calls are passed over. An id is used for one change, and never again.
+
+        Raises:
+            UsageError: The id is no name.
+
+        Example:
+            if ctx.patched("check stock first"):
+                await ctx.schedule_activity(check_stock, order)
+        """
+
+    @abstractmethod
     def set_custom_status(self, status: object, /) -> None:
         """Publish `status`, any JSON-able value, for `handle.status()`, `watch()` and `wait_for_status_change()`.
 

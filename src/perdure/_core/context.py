@@ -31,6 +31,7 @@ from perdure._core.options import (
     scheduling,
     waits_for_the_end,
 )
+from perdure._core.patches import is_patched
 from perdure._core.races import Race
 from perdure._core.state import Found, Store, name_of
 from perdure._definitions import WHILE_STORE_IS_AWAY, Activity, Orchestration, read_value
@@ -159,6 +160,11 @@ class Context(OrchestrationContext):
     @property
     def kv(self) -> KeyValueStore:
         return Store(self._execution)
+
+    def patched(self, patch_id: str, /) -> bool:
+        execution = self._execution
+        execution.gate("ctx.patched")
+        return is_patched(execution, check_name("patch", patch_id))
 
     def set_custom_status(self, status: object, /) -> None:
         execution = self._execution

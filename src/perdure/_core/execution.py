@@ -27,6 +27,7 @@ from perdure._core.history import runs
 from perdure._core.loop import OrchestrationLoop, TurnEndlessError
 from perdure._core.mailboxes import Mailboxes
 from perdure._core.matching import match
+from perdure._core.patches import take_markers
 from perdure._core.state import State
 from perdure._core.unwinding import Unwind
 from perdure._core.waiting import Waiting
@@ -68,6 +69,7 @@ class Execution(OrchestrationLoop):
         python: The version of Python that began it.
         root: The id of the instance at the root of the tree of children.
         state: Its custom status and KV store; None while it has neither.
+        patches: What `ctx.patched` has answered; None before the first time.
 
     Very many executions wait in memory: what most of them don't need is None until they do.
     """
@@ -93,6 +95,7 @@ class Execution(OrchestrationLoop):
         "last_event",
         "name",
         "open",
+        "patches",
         "python",
         "replaying",
         "root",
@@ -120,6 +123,7 @@ class Execution(OrchestrationLoop):
         self.asked = 0
         self.asks: list[Ask] | None = None
         self.state: State | None = None
+        self.patches: dict[str, bool] | None = None
         self._given_up: list[Any] | None = None
         self._mailboxes: Mailboxes | None = None
         self._warnings: list[str] | None = None
@@ -194,8 +198,9 @@ class Execution(OrchestrationLoop):
                 self.last_event = inbound.id
                 self.drop()
                 return
+            wanted = take_markers(self, recorded)
             asks = self._step(inbound)
-            for event, ask in match(inbound, recorded, asks, self.python):
+            for event, ask in match(inbound, wanted, asks, self.python):
                 ask.bind(event.id)
                 if not ask.is_settled():
                     self.open[event.id] = ask

@@ -57,7 +57,9 @@ def _match_displaced(
     )
     if not tolerable:
         index = displaced[0] if displaced else min(len(recorded), len(asks))
-        raise _mismatch(inbound.id + 1 + index, _at(recorded, index), _at(asks, index), python)
+        missing = recorded[-1].id + 1 if recorded else inbound.id + 1
+        event = _at(recorded, index)
+        raise _mismatch(missing if event is None else event.id, event, _at(asks, index), python)
     places = {contents[index]: recorded[index] for index in displaced}
     return [(places.get(content, event), ask) for event, ask, content in zip(recorded, asks, attempted, strict=True)]
 

@@ -185,6 +185,7 @@ _ASKED: dict[str, Callable[[Event], Step]] = {
     "EventSent": lambda e: _asked(e, "send", "sent", value=e.data["data"]),
     "ValueSet": lambda e: replace(_asked(e, "value", "set", value=e.data["value"]), name=e.data["key"]),
     "ValuesCleared": lambda e: _asked(e, "value", "cleared", value=e.data["keys"]),
+    "Patched": lambda e: replace(_asked(e, "patch", "set"), name=e.data["patch"]),
     "StatusSet": lambda e: _asked(e, "status", "set", value=e.data["value"]),
     "CancelRequested": lambda e: _asked(e, "cancel", "asked", value=e.data.get("reason")),
     "Terminated": lambda e: _asked(e, "end", "terminated", value=e.data.get("reason")),

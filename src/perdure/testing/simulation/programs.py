@@ -55,7 +55,18 @@ class SimulatedEndError(NonRetryableError):
 
 # -- drawing ---------------------------------------------------------------------------------------------------------
 
-_LEAVES = {"act": 34, "timer": 8, "sleep": 5, "wait": 7, "status": 3, "chance": 3, "detach": 3, "send": 4, "raise": 2}
+_LEAVES = {
+    "act": 34,
+    "timer": 8,
+    "sleep": 5,
+    "wait": 7,
+    "status": 3,
+    "chance": 3,
+    "detach": 3,
+    "send": 4,
+    "raise": 2,
+    "patch": 3,
+}
 _BRANCHES = {"seq": 10, "par": 16, "race": 10, "pick": 9, "try": 10, "child": 9, "timeout": 5, "task": 5, "guard": 5}
 _DEPTH_MAX = 3
 
@@ -232,6 +243,13 @@ async def _sleep(_: OrchestrationContext, __: int, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def _patch(ctx: OrchestrationContext, number: int) -> bool:
+    """Code that was changed: whether the change applies is the same at every call."""
+    applies = ctx.patched(f"change {number % 2}")
+    await asyncio.sleep(0)
+    return applies and ctx.patched(f"change {number % 2}")
+
+
 async def _status(ctx: OrchestrationContext, number: int) -> list[Any]:
     """Show something of oneself: what is shown is read back, and cleared or pruned by the number of the node."""
     ctx.set_custom_status("soon")
@@ -326,6 +344,7 @@ _DO: dict[str, Callable[..., Awaitable[Any]]] = {
     "wait": _leaf("wait"),
     "sleep": _sleep,
     "status": _status,
+    "patch": _patch,
     "chance": _chance,
     "detach": _detach,
     "send": _send,

@@ -61,6 +61,9 @@ class Verdict:
     def _chance(self, number: int, value: Any) -> str | None:
         return None if isinstance(value, str) else f"{number} yielded {value!r}"
 
+    def _patch(self, number: int, value: Any) -> str | None:
+        return None if value is True else f"change {number} was there from the beginning, and applied: {value!r}"
+
     def _status(self, number: int, value: Any) -> str | None:
         status, shown = value
         own = status == number and shown.endswith(f"/{number}")
