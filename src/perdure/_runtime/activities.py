@@ -81,7 +81,7 @@ class Activities:
     def under_way(self) -> int:
         """How many run or wait for a slot; one that has ended and still has its slot is not among them."""
         runners = [attempt.runner for attempt in self._running.values()]
-        return len(self._waiting) + sum(runner is not None and not runner.done() for runner in runners)
+        return self._waiting.length + sum(runner is not None and not runner.done() for runner in runners)
 
     def accept(self, tasks: list[ClaimedTask]) -> None:
         """Run these, as slots become free."""
@@ -102,12 +102,12 @@ class Activities:
             self._begin_waiting(_begun_at_once if _makes_plain_tasks(self._loop) else None)
         finally:
             self._filling = False
-        if not self._waiting and not self._running:
+        if not self._waiting.length and not self._running:
             self._idle.set()
 
     def _begin_waiting(self, begun_at_once: Any) -> None:
         begun = 0
-        while self._waiting and len(self._running) < self._slots:
+        while self._waiting.length and len(self._running) < self._slots:
             if begun == self._slots:
                 # The program's loop has other things to do than first steps.
                 self._loop.call_soon(self._fill)
@@ -197,7 +197,7 @@ class Activities:
             entry = _with_last_words(entry, attempt.unsaid())
             attempt.pulse.end()
         self._report(entry)
-        if self._waiting:
+        if self._waiting.length:
             self._fill()
         elif not self._running:
             self._idle.set()
@@ -346,7 +346,7 @@ class Activities:
     async def close(self, grace_us: int) -> None:
         """Let what runs end within the grace time, hand the rest back, and stop the threads."""
         self._closed = True
-        while self._waiting:
+        while self._waiting.length:
             task = self._waiting.next()
             self._report(GoesBack(task, _release(task)))
         runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
