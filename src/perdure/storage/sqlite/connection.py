@@ -21,6 +21,7 @@ from perdure.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
+from perdure.storage.sqlite.log import LogFile
 from perdure.storage.sqlite.statements import STATEMENTS
 
 _BEGIN = STATEMENTS["begin"]
@@ -75,10 +76,11 @@ class _Writing:
 class Connection:
     """A connection that one thread uses at a time; `execute` is what runs statements inside a transaction."""
 
-    def __init__(self, raw: apsw.Connection, path: str) -> None:
+    def __init__(self, raw: apsw.Connection, path: str, log: LogFile) -> None:
         self.raw = raw
         self.path = path
         self.execute = raw.cursor().execute
+        self._log = log
         self._lock = threading.Lock()
         self._changes = 0
         identity = os.stat(path)
@@ -136,6 +138,7 @@ class Connection:
     def _begin(self) -> None:
         self._stay_on_file()
         self.execute(_BEGIN)
+        self._log.lengthen_if_short()
         self._changes = self.raw.totalchanges()
 
     @contextmanager
@@ -176,6 +179,7 @@ class Connection:
             raise OutcomeUnknownError(
                 f"the commit to {self.path} broke off ({exc}): it is there or not, ask with applied()"
             ) from exc
+        self._log.take_stock()
 
     def _roll_back(self) -> None:
         if self.raw.in_transaction:

@@ -17,6 +17,7 @@ import apsw
 from perdure._ports import SystemClock
 from perdure.errors import ForeignDatabaseError, StorageBusyError, StorageError, UsageError
 from perdure.storage.sqlite.connection import Connection, meaning
+from perdure.storage.sqlite.log import LogFile
 from perdure.storage.sqlite.statements import STATEMENTS
 
 T = TypeVar("T")
@@ -99,7 +100,8 @@ def connect(path: str, *, durability: Durability, busy_timeout_s: float, page_ca
 def _connect(path: str, durability: Durability, busy_timeout_s: float, page_cache_kib: int) -> Connection:
     raw = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=_STATEMENTS_KEPT)
     try:
-        connection = Connection(raw, path)
+        log = LogFile(raw, path, page_bytes=PAGE_BYTES, checkpoint_pages=CHECKPOINT_PAGES)
+        connection = Connection(raw, path, log)
         _set_up(connection, durability, busy_timeout_s, page_cache_kib)
     except BaseException:
         raw.close()
