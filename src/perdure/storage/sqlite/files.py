@@ -27,9 +27,10 @@ Durability = Literal["full", "normal"]
 APPLICATION_ID = 0x50524452
 """What SQLite's header says a file of ours is: "PRDR"."""
 
-PAGE_BYTES = 4096
+PAGE_BYTES = 2048
+"""A turn changes a few hundred bytes of each page that it touches, and the log takes whole pages."""
 CACHE_KIB = 16_384
-CHECKPOINT_PAGES = 4_000
+CHECKPOINT_PAGES = 8_000
 WAL_KEPT_BYTES = 64 * 1024 * 1024
 _STATEMENTS_KEPT = 120
 _HEADER_BYTES = 100
