@@ -76,6 +76,8 @@ public: setup
 contracts: setup
 	@$(TIMED) contracts .venv/bin/lint-imports --no-logo
 
+# pytest rewrites every test's assertions, a quarter of this; written down, that is work for once.
+core: export PYTHONDONTWRITEBYTECODE :=
 core: setup
 	@$(TIMED) core sh -c '$(PY) -m coverage run -m pytest -q -p no:cacheprovider $(CORE_TESTS) && $(PY) -m coverage report'
 
