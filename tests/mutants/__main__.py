@@ -33,8 +33,10 @@ for number in range(int(sys.argv[1])):
 
 def found(mutant: Mutant, seeds: int = SEEDS) -> str | None:
     """What has found the bug, or None: the simulation, or the suite of the storage that has it."""
-    commands = [] if mutant in STORED else [[sys.executable, "-c", HUNT, str(seeds)]]
     suites = [suite for room, suite in SUITES.items() if mutant.file.startswith(room)]
+    if mutant.suite is not None:
+        suites.append(mutant.suite)
+    commands = [] if mutant in STORED or mutant.suite else [[sys.executable, "-c", HUNT, str(seeds)]]
     commands += [[sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", suite] for suite in suites]
     with tempfile.TemporaryDirectory(prefix="perdure-mutant-") as folder:
         copy = Path(folder) / "perdure"

@@ -15,6 +15,8 @@ class Mutant:
     file: str
     old: str
     new: str
+    suite: str | None = None
+    """The tests that find it, where chance would take too long."""
 
     def applied(self) -> str:
         """The file with the bug.
@@ -39,6 +41,7 @@ _TURNS = "_runtime/turns.py"
 _ORCHESTRATIONS = "_runtime/orchestrations.py"
 _ACTIVITIES = "_runtime/activities.py"
 _ATTEMPTS = "_runtime/attempts.py"
+_IN_MEMORY = "tests/runtime/test_what_only_memory_has.py"
 _ADMISSION = "_core/admission.py"
 _MAILBOXES = "_core/mailboxes.py"
 _EXECUTION = "_core/execution.py"
@@ -75,13 +78,13 @@ SIMULATED = (
     # -- the engine
     Mutant("an answer before the commit", _ENGINE, "        requests, items, turns = part.requests, part.items, part.turns\n", "        requests, items, turns = part.requests, part.items, part.turns\n        for request in requests:\n            request.resolve(work.APPLIED)\n"),
     Mutant("what landed unnoticed is sent again", _SENDING, "return self._storage.applied(worker, token)", "return not self._storage.applied(worker, token)"),
-    Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))\n", ""),
+    Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))\n", "", suite=_IN_MEMORY),
     Mutant("a slot is never free again", _ENGINE, "                self.busy -= 1\n                self._items.append(entry.item)", "                self._items.append(entry.item)"),
     Mutant("nobody looks for the dead", _ENGINE, "            reaped = self._storage.reap(self._worker)", "            reaped = work.Reaped(workers=1)"),
     Mutant("others' work is never looked for", _ENGINE, "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining:", "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining or self.commits > 3:"),
     Mutant("a store that is away holds an instance", _ORCHESTRATIONS, "        except StorageUnavailableError:\n            # Infra", "        except ZeroDivisionError:\n            # Infra"),
-    Mutant("messages come twice", "_runtime/live.py", "            elif key in self.seqs:\n                return\n", ""),
-    Mutant("the cache drops what has messages", _ORCHESTRATIONS, "                if not live.pending and live.create is None:", "                if live.create is None:"),
+    Mutant("messages come twice", "_runtime/live.py", "        return self.seqs is not None and key in self.seqs", "        return False", suite=_IN_MEMORY),
+    Mutant("the cache drops what has messages", _ORCHESTRATIONS, "                if not live.pending and live.create is None:", "                if live.create is None:", suite=_IN_MEMORY),
     Mutant("a cancelled activity stays", _TURNS, "        self.tasks_gone.append(event.source)\n        self.activities_cancelled", "        self.activities_cancelled"),
     Mutant("an ended activity stays", _TURNS, "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        self.tasks_gone.append(event.source)", "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        del event"),
     Mutant("a fired timer stays", _TURNS, "        self.timers_gone.append(event.source)\n", "        del event\n"),

@@ -54,6 +54,7 @@ def make_engine(
     *,
     inbox: Inbox | None = None,
     hands: Hands | None = None,
+    cached_max: int = 10,
 ) -> Engine:
     """A worker that has registered and looked for work; its client is `ClientOf`, its activities are the hands'."""
     entropy = SeededEntropy(seed)
@@ -71,7 +72,7 @@ def make_engine(
             clock=clock,
             entropy=entropy,
             incarnations=Incarnations(clock, entropy),
-            cached_max=10,
+            cached_max=cached_max,
             watch=TurnWatch(clock, None),
             take_slot=take_slot,
         ),
@@ -101,10 +102,10 @@ def run(engine: Engine) -> None:
         engine.run_once()
 
 
-def start(storage: MemoryStorage, instance_id: str, name: str, start_at: int | None = None) -> None:
-    """A client starts an instance."""
+def start(storage: MemoryStorage, instance_id: str, name: str, start_at: int | None = None, number: int = 1) -> None:
+    """A client starts an instance, whose incarnation is this number."""
     message = encode_message(Start(input=Raw(b"[]")))
-    new = NewInstance(id=instance_id, incarnation=1, name=name, start=message, start_at=start_at)
+    new = NewInstance(id=instance_id, incarnation=number, name=name, start=message, start_at=start_at)
     _commit(storage, StartInstance(new=new))
 
 

@@ -97,14 +97,15 @@ class Live:
         live.last_at = record.updated_at
         return live
 
-    def arrive(self, arrival: Arrival, key: Any = None) -> None:
-        """Add a message unless it is here already: rows that were handed out and not consumed come again."""
-        if key is not None:
-            if self.seqs is None:
-                self.seqs = set()
-            elif key in self.seqs:
-                return
-            self.seqs.add(key)
+    def has(self, key: Any) -> bool:
+        """Whether the message or timer with this key is here: rows that were handed out and not consumed come again."""
+        return self.seqs is not None and key in self.seqs
+
+    def arrive(self, arrival: Arrival, key: Any) -> None:
+        """Add the message or timer of a row."""
+        if self.seqs is None:
+            self.seqs = set()
+        self.seqs.add(key)
         self.pending.append(arrival)
 
     def check_beginning(self, record: InstanceRecord) -> None:

@@ -122,14 +122,17 @@ class Orchestrations:
             live = Live.of_record(record)
             self._add(live)
         for message in claimed.messages:
-            if message.timer is not None:
-                timer = message.timer
-                live.arrive(Arrival(timer), (timer.execution, timer.source))
-            elif live.seqs is None or message.seq not in live.seqs:
-                try:
-                    live.arrive(Arrival(work.decode_message(message.body), message.seq), message.seq)
-                except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
-                    live.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
+            timer = message.timer
+            key = message.seq if timer is None else (timer.execution, timer.source)
+            if live.has(key):
+                continue
+            if timer is not None:
+                live.arrive(Arrival(timer), key)
+                continue
+            try:
+                live.arrive(Arrival(work.decode_message(message.body), message.seq), key)
+            except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
+                live.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
         live.check_beginning(record)
         if live.pending or live.damage is not None:
             self._enqueue(live)

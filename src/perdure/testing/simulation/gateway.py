@@ -195,6 +195,11 @@ class HostGateway:
         elif self._host.alive:
             session.advance()
 
+    @property
+    def unanswered(self) -> int:
+        """How many of its clients wait."""
+        return sum(not session.is_over for session in self._sessions)
+
     def close(self) -> None:
         """Take no more requests."""
         self._closed = True

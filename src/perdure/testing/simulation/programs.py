@@ -8,6 +8,7 @@ ways are allowed. What activities do is in their input: how long they take, how 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -67,7 +68,9 @@ _LEAVES = {
     "raise": 2,
     "patch": 3,
 }
-_BRANCHES = {"seq": 10, "par": 16, "race": 10, "pick": 9, "try": 10, "child": 9, "timeout": 5, "task": 5, "guard": 5}
+_BRANCHES = {
+    "seq": 10, "par": 16, "race": 10, "pick": 9, "try": 10, "child": 9, "timeout": 5, "task": 5, "guard": 5, "loose": 5,
+}  # fmt: skip
 _DEPTH_MAX = 3
 
 
@@ -155,6 +158,8 @@ class Author:
                 return self._new(kind, self.program(depth + 1), how)
             case "timeout":
                 return self._new(kind, 0.5 + self._seconds(), self._node(depth + 1))
+            case "loose":
+                return self._new(kind, self._node(depth + 1))
             case _:
                 return self._new("task", self._node(depth + 1), self._node(depth + 1))
 
@@ -331,6 +336,16 @@ async def _task(ctx: OrchestrationContext, _: int, beside: Node, body: Node) -> 
     return [value, await task]
 
 
+async def _loose(ctx: OrchestrationContext, _: int, body: Node) -> None:
+    # Nobody awaits it: what it waits for when the execution ends, in whatever way, is given up then.
+    asyncio.create_task(_never_fails(ctx, body))  # noqa: RUF006 - the loop of an orchestration keeps its tasks
+
+
+async def _never_fails(ctx: OrchestrationContext, body: Node) -> None:
+    with suppress(Exception):
+        await _do(ctx, body)
+
+
 def _leaf(kind: str) -> Callable[..., Awaitable[Any]]:
     async def run(ctx: OrchestrationContext, number: int, *rest: Any) -> Any:
         return await _plain(ctx, kind, number, *rest)
@@ -358,4 +373,5 @@ _DO: dict[str, Callable[..., Awaitable[Any]]] = {
     "child": _child,
     "timeout": _timeout,
     "task": _task,
+    "loose": _loose,
 }

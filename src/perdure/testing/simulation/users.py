@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from perdure.testing.simulation.world import World
 
 AGAIN_US = 400_000
+BURST = 5
 _FINAL = (InstanceClosedError, InstanceNotFoundError, InstanceExistsError, InstanceOpenError)
 
 
@@ -96,8 +97,16 @@ class Root:
         timeline.at(begin, self._start, "use_existing")
         for _ in range(dice.below(4)):
             timeline.at(begin + dice.below(8_000_000), self.send)
+        if dice.chance(20):
+            # All at once, so that many of them meet in one turn.
+            burst = begin + dice.below(8_000_000)
+            for _ in range(BURST):
+                timeline.at(burst, self.send)
         if dice.chance(15):
-            timeline.at(begin + dice.below(10_000_000), self._cancel)
+            cancel = begin + dice.below(10_000_000)
+            timeline.at(cancel, self._cancel)
+            if dice.chance(50):
+                timeline.at(cancel + dice.below(500_000), self._cancel)
         if dice.chance(6):
             timeline.at(begin + dice.below(10_000_000), self._terminate)
         if dice.chance(6):

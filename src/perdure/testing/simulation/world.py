@@ -25,6 +25,7 @@ from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.programs import Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.timeline import Timeline
+from perdure.testing.simulation.twins import SQLITE_EVERY, Twins
 from perdure.testing.simulation.users import Root
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ class World:
         self.trace: list[tuple[Any, ...]] = []
         self.failure: BaseException | None = None
         self.faults = Faults(Dice(self.dice.below(1 << 60)), allowed)
-        self._memory = MemoryStorage(HostClock(self), SeededEntropy(seed))
-        self.checks = Checks(self._memory.rows)
+        clock, entropy = HostClock(self), SeededEntropy(seed)
+        self._twins = None if seed % SQLITE_EVERY else Twins(clock, entropy)
+        self._store = self._twins or MemoryStorage(clock, entropy)
+        self.checks = Checks(self._store.rows)
         self._nested = 0
         self._hosts: list[Host] = []
         self._booted = 0
@@ -89,8 +92,10 @@ class World:
                 self._begin()
                 while self.failure is None and self.timeline.now < self._heal_at + SETTLE_US_MAX:
                     self._live(self._heal_at + SETTLE_US_MAX)
+                    ended = len(self.checks.endings)
                     self.go_on(REST_US, lambda: False)
-                    if not self.checks.chronicles:
+                    # Whoever waits for what has just ended hears of it within the same rest.
+                    if not self.checks.chronicles and len(self.checks.endings) == ended:
                         break
                 if self.failure is None:
                     self._judge()
@@ -133,12 +138,14 @@ class World:
         for host in list(self._hosts):
             host.kill()
         self.checks.drop_all()
+        if self._twins is not None:
+            self._twins.close()
 
     # -- processes -------------------------------------------------------------------------------------------------
 
     def connect(self, clock: Clock, entropy: SeededEntropy) -> Any:
         """A handle on the store for a process."""
-        return self._memory.connect(clock, entropy)
+        return self._store.connect(clock, entropy)
 
     def _boot(self, _: Any) -> None:
         self._booted += 1
@@ -233,7 +240,7 @@ class World:
         for chronicle in list(self.checks.chronicles.values()):
             for name in sorted(set(chronicle.waits.values())):
                 self._give(chronicle.instance_id, name)
-        if any(row.record.status is Status.HELD for row in self._memory.rows.instances.values()):
+        if any(row.record.status is Status.HELD for row in self._store.rows.instances.values()):
             # Only a worker that starts after the hold, by the store's time, takes up what was held.
             self._boot(None)
         self.timeline.after(NUDGE_US, self._nudge)
@@ -257,12 +264,14 @@ class World:
     def _judge(self) -> None:
         checks = self.checks
         if checks.chronicles:
-            rows = self._memory.rows.instances
+            rows = self._store.rows.instances
             stuck = [
                 f"{each.instance_id} ({rows[each.incarnation].record.status})" for each in checks.chronicles.values()
             ]
             raise Violation(f"after healing these did not end: {', '.join(stuck)}")
         for host in self._hosts:
+            if host.gateway.unanswered:
+                raise Violation(f"{host.name} has left {host.gateway.unanswered} clients without an answer")
             # An orchestration may have ended without an activity that runs elsewhere, which is not told of it.
             if host.has_booted and host.engine.busy != host.activities.under_way:
                 counted, there = host.engine.busy, host.activities.under_way

@@ -1,0 +1,160 @@
+"""A simulated store that is two: SQLite, whose answers count, and the reference, which must agree with every one.
+
+The worlds whose seeds are multiples of `SQLITE_EVERY` live on it. The checks read the rows of the reference.
+"""
+
+from __future__ import annotations
+
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from perdure import _work as work
+from perdure.storage.memory import MemoryStorage
+from perdure.storage.sqlite import SqliteStorage
+from perdure.testing.simulation.ledger import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from perdure._ports import Clock, Entropy
+    from perdure.storage.memory.rows import Tables
+
+SQLITE_EVERY = 20
+
+
+class _Drawn:
+    """The entropy of the reference, which keeps what it drew, so that its twin draws the same."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+        self._kept: list[bytes] = []
+
+    def token(self) -> bytes:
+        """Sixteen bytes."""
+        self._kept.append(self._entropy.token())
+        return self._kept[-1]
+
+    def fraction(self) -> float:
+        """A number in [0, 1)."""
+        return self._entropy.fraction()
+
+    def again(self) -> _Again:
+        """The same once more."""
+        return _Again(self._kept)
+
+
+class _Again:
+    def __init__(self, kept: list[bytes]) -> None:
+        self._kept = kept
+
+    def token(self) -> bytes:
+        return self._kept.pop(0)
+
+    def fraction(self) -> float:
+        return 0.5
+
+
+class Twins:
+    """The two stores of one world. `close` removes the file."""
+
+    def __init__(self, clock: Clock, entropy: Entropy) -> None:
+        self._folder = TemporaryDirectory(prefix="perdure-simulation-")
+        self._reference = MemoryStorage(clock, entropy)
+        self.seqs: dict[int, int] = {}
+        """By the numbers that SQLite gave to messages, those of the reference."""
+
+    @property
+    def rows(self) -> Tables:
+        """The rows of the reference."""
+        return self._reference.rows
+
+    def connect(self, clock: Clock, entropy: Entropy) -> Twin:
+        """A handle on both for one process."""
+        drawn = _Drawn(entropy)
+        reference = self._reference.connect(clock, drawn)
+        sqlite = SqliteStorage(
+            f"{self._folder.name}/store.db",
+            clock=clock,
+            entropy=drawn.again(),
+            durability="normal",
+            # Locks of processes prove nothing where all live in one.
+            allow_shared=True,
+        )
+        # One memory of what time it has been, however often either of them looks.
+        sqlite._clock = reference._time  # noqa: SLF001 - the handles have no other way to share it
+        return Twin(self.seqs, reference, sqlite)
+
+    def close(self) -> None:
+        """Nothing is left of them."""
+        self._folder.cleanup()
+
+
+class Twin:
+    """A `Storage` and an `Inspector` on both: every call is made twice, and the answers must be equal."""
+
+    def __init__(self, seqs: dict[int, int], reference: MemoryStorage, sqlite: SqliteStorage) -> None:
+        self._seqs = seqs
+        self._reference = reference
+        self._sqlite = sqlite
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # The reference first: what it draws, its twin draws again.
+        expected, actual = getattr(self._reference, name), getattr(self._sqlite, name)
+
+        def both(*arguments: Any, **options: Any) -> Any:
+            wanted = expected(*arguments, **options)
+            return _agreed(name, wanted, actual(*arguments, **options))
+
+        return both
+
+    def commit(self, batch: work.Batch, /) -> work.Committed:
+        """Apply a batch to both."""
+        items = tuple(
+            replace(item, consumed=tuple(self._seqs.get(seq, seq) for seq in item.consumed))
+            if isinstance(item, work.Turn) and item.consumed
+            else item
+            for item in batch.items
+        )
+        wanted = self._reference.commit(replace(batch, items=items))
+        answer = self._sqlite.commit(batch)
+        _agreed("commit", _without_seqs(wanted), _without_seqs(answer))
+        if wanted.work is not None and answer.work is not None:
+            for ours, theirs in zip(wanted.work.instances, answer.work.instances, strict=True):
+                self._seqs.update(
+                    (one.seq, other.seq) for one, other in zip(theirs.messages, ours.messages, strict=True) if one.seq
+                )
+        return answer
+
+    def changed(self) -> bool:
+        """Whether others have written: SQLite may say so once too often."""
+        return self._sqlite.changed()
+
+    def close(self) -> None:
+        """The process ends."""
+        self._sqlite.close()
+
+
+def _without_seqs(committed: work.Committed) -> work.Committed:
+    if committed.work is None:
+        return committed
+    instances = tuple(
+        replace(each, messages=tuple(replace(message, seq=min(message.seq, 1)) for message in each.messages))
+        for each in committed.work.instances
+    )
+    return replace(committed, work=replace(committed.work, instances=instances))
+
+
+def _agreed(what: str, wanted: Any, answer: Any) -> Any:
+    if wanted != answer and _without_moments(to_builtins(wanted)) != _without_moments(to_builtins(answer)):
+        raise Violation(f"{what}: SQLite answers {answer!r}, the reference {wanted!r}")
+    return answer
+
+
+def _without_moments(data: Any) -> Any:
+    """Without the moments of the last change: where clocks differ, a store may let them stand still."""
+    if isinstance(data, dict):
+        return {key: _without_moments(value) for key, value in data.items() if key != "updated_at"}
+    return [_without_moments(each) for each in data] if isinstance(data, list | tuple) else data
