@@ -32,7 +32,8 @@ PAGE_BYTES = 2048
 CACHE_KIB = 16_384
 CHECKPOINT_PAGES = 8_000
 WAL_KEPT_BYTES = 64 * 1024 * 1024
-_STATEMENTS_KEPT = 120
+_STATEMENTS_KEPT = 400
+"""All that there are, with every number of rows that they come in, so that none is parsed twice."""
 _HEADER_BYTES = 100
 _BUSY_PAUSE_S = 0.0005
 _PATIENCE_STEP_S = 0.005
