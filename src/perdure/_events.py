@@ -120,6 +120,14 @@ class ChildFailed(Inbound, frozen=True, tag="sub-"):
     ending: str = "failed"
 
 
+class UpdateReceived(Inbound, frozen=True, tag="upd"):
+    """An update arrived that a handler takes; `request` is what its answer is kept under."""
+
+    request: str
+    name: str
+    data: Raw
+
+
 class CancelRequested(Inbound, frozen=True, tag="cancel"):
     """Somebody asked the instance to cancel; only the first such request counts."""
 
@@ -252,6 +260,15 @@ class Patched(Asked, frozen=True, tag="patch"):
     patch: str
 
 
+class UpdateAnswered(Asked, frozen=True, tag="upd+"):
+    """An update was answered, with a result or an error."""
+
+    source: int
+    request: str
+    result: Raw = ABSENT
+    error: ErrorInfo | None = None
+
+
 class Ended(Asked, frozen=True):
     """A terminal event: nothing follows it in its execution."""
 
@@ -290,6 +307,7 @@ Event: TypeAlias = (
     | ActivityFailed
     | TimerFired
     | EventRaised
+    | UpdateReceived
     | ChildCompleted
     | ChildFailed
     | CancelRequested
@@ -309,6 +327,7 @@ Event: TypeAlias = (
     | ValueSet
     | Patched
     | ValuesCleared
+    | UpdateAnswered
     | Completed
     | Failed
     | Cancelled

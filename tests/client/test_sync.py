@@ -13,15 +13,19 @@ from perdure import (
     OrchestrationCancelledError,
     OrchestrationContext,
     OrchestrationTerminatedError,
+    Query,
     Registry,
     ResultTimeoutError,
     Runtime,
     Status,
     SyncClient,
+    Update,
     UsageError,
     orchestration,
 )
 
+TWICE = Query[int, int]("twice")
+HALVE = Update[int, int]("halve")
 SINCE = Key[int]("since")
 GO = ExternalEvent[str]("go")
 
@@ -35,6 +39,8 @@ async def echo(ctx: OrchestrationContext, text: str) -> str:
 async def wait(ctx: OrchestrationContext) -> str:
     ctx.set_custom_status("waiting")
     ctx.kv.set(SINCE, 7)
+    ctx.on_query(TWICE, lambda number: 2 * number)
+    ctx.on_update(HALVE, lambda number: number // 2)
     return await ctx.schedule_wait(GO)
 
 
@@ -68,6 +74,7 @@ def test_every_verb(worker):
             handle.result(timeout=timedelta(milliseconds=10))
         assert handle.wait_for_status_change(timeout=20).custom_status == "waiting"
         assert handle.wait_for_kv(SINCE) == handle.kv(SINCE) == 7
+        assert (handle.query(TWICE, 4), handle.update(HALVE, 4), handle.update("halve", 9)) == (8, 2, 4)
         assert handle.kv_all() == {"since": 7}
         client.raise_event("i", GO, "on")
         assert handle.result() == "on"

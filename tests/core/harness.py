@@ -16,6 +16,7 @@ from msgspec import Raw
 from perdure import _events as ev
 from perdure import _work as work
 from perdure._core.execution import Execution
+from perdure._core.handlers import handled, look
 from perdure._core.history import check
 from perdure._core.matching import PYTHON
 from perdure._core.stage import Stage
@@ -95,6 +96,8 @@ def _in_words(event: Any) -> str:
             return f"{tag} {patch}"
         case ev.ValuesCleared(keys=keys):
             return f"{tag} {' '.join(keys)}"
+        case ev.UpdateAnswered(source=source, result=result, error=failure):
+            return f"{tag} {source} {bytes(result).decode() if failure is None else failure.type}"
         case ev.TimerCreated() | ev.Started() | ev.CancelRequested() | ev.Cancelled() | ev.ContinuedAsNew():
             return str(tag)
         case _:
@@ -167,6 +170,24 @@ class Conversation:
         timer = self.history[source - 1]
         self.now = max(self.now, timer.fire_at)
         return self.apply(work.TimerDue(execution=self._generation, source=source, fire_at=timer.fire_at))
+
+    def update(self, name: str, value: Any = None, *, request: str = "r") -> list[Any]:
+        """A client sends an update."""
+        return self.apply(work.UpdateAsked(request=request, name=name, data=json(value)))
+
+    def query(self, name: str, value: Any = None) -> work.Answer:
+        """A client asks a question, which leaves no event; a program that it has changed is rebuilt."""
+        with self.stage, self.stage.on(self.execution):
+            look(self.execution, work.QueryAsked(request="q", name=name, data=json(value)))
+        answer = self.reply("q")
+        if handled(self.execution).tainted:
+            self.drop()
+            self.execution = replayed(self.stage, self.definition, self.history)
+        return answer
+
+    def reply(self, request: str = "r") -> work.Answer:
+        """What somebody is answered who asked without leaving an event."""
+        return work.decode_answer(handled(self.execution).take_replies()[request])
 
     def raise_event(self, name: str, data: Any = None) -> list[Any]:
         """An external event arrives."""

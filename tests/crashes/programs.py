@@ -9,7 +9,6 @@ from perdure import (
     ActivityTimeoutError,
     Backoff,
     ExternalEvent,
-    Key,
     NonRetryableError,
     OrchestrationCancelledError,
     OrchestrationContext,
@@ -24,7 +23,6 @@ MAIL = ExternalEvent[int]("mail")
 STOP = ExternalEvent[str]("stop")
 ANSWER = ExternalEvent[int]("answer")
 PERMIT = ExternalEvent[str]("permit")
-TOTAL = Key[int]("total")
 NEVER = ExternalEvent[str]("never")
 DAY_S = 86_400
 
@@ -85,22 +83,6 @@ async def fan_out(ctx: OrchestrationContext) -> list[str]:
 @orchestration
 async def in_threads(ctx: OrchestrationContext) -> list[str]:
     return await asyncio.gather(*(ctx.schedule_activity(World.do_in_thread, f"thread {n}") for n in range(3)))
-
-
-@orchestration
-async def bookkeeping(ctx: OrchestrationContext, generation: int) -> list[object]:
-    """Counts in its KV store, over activities and generations."""
-    for _ in range(2):
-        ctx.kv.set(TOTAL, ctx.kv.get(TOTAL, 0) + 1)
-        ctx.kv.set(Key[str](f"page {generation}"), "written")
-        ctx.kv.prune(ctx.utc_now())
-        await ctx.schedule_activity(World.do, f"total {ctx.kv.get(TOTAL)}")
-    ctx.set_custom_status(f"generation {generation}")
-    if generation < 2:
-        await ctx.schedule_timer(5)
-        ctx.continue_as_new(generation + 1)
-    seen = await ctx.read_value(ctx.instance_id, TOTAL), await ctx.read_value("nobody", TOTAL)
-    return [*seen, ctx.custom_status, *ctx.kv.keys()]
 
 
 @orchestration

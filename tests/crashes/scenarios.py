@@ -8,6 +8,7 @@ from perdure import Every, Registry, Status
 from tests.crashes import cancellations as c
 from tests.crashes import programs as p
 from tests.crashes import scheduled as s
+from tests.crashes import showing
 from tests.crashes.teller import Teller
 
 Drive = Callable[[Teller], Awaitable[None]]
@@ -29,7 +30,11 @@ def registry(world: p.World) -> Registry:
     """All canonical orchestrations."""
     return Registry(
         world,
-        *(each for each in (vars(p) | vars(c) | vars(s)).values() if isinstance(each, type(p.order) | type(p.broken))),
+        *(
+            each
+            for each in (vars(p) | vars(c) | vars(s) | vars(showing)).values()
+            if isinstance(each, type(p.order) | type(p.broken))
+        ),
     )
 
 
@@ -86,6 +91,12 @@ async def _is_cancelled_before_it_begins(teller: Teller) -> None:
     await teller.cancel("main")
 
 
+async def _is_paid(teller: Teller) -> None:
+    await teller.start(showing.till)
+    for cents in (1, 2, 3):
+        assert await teller.update("main", showing.PAY, cents) == f"thanks for {cents}"
+
+
 def _steps(pattern: str, count: int) -> tuple[str, ...]:
     return tuple(pattern.format(n) for n in range(count))
 
@@ -96,10 +107,11 @@ SCENARIOS = [
     Scenario("sync activities", _runs(p.in_threads), [*_steps("thread {}", 3)], _steps("thread {}", 3)),
     Scenario(
         "kv store",
-        _runs(p.bookkeeping, 1),
+        _runs(showing.bookkeeping, 1),
         [4, None, "generation 2", "total", "page 2"],
         _steps("total {}", 5)[1:],
     ),
+    Scenario("updates", _is_paid, [1, 2, 3], ("count 2", "count 3", "close")),
     Scenario("race", _runs(p.race), "1 first after the race", ("first", "after the race")),
     Scenario("timer", _runs(p.timer), "in the morning", ("in the morning",)),
     Scenario("timeout", _runs(p.timeout), "too late", ("too late",)),

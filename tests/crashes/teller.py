@@ -17,6 +17,7 @@ from perdure import (
     OrchestrationError,
     OutcomeUnknownError,
     StorageUnavailableError,
+    Update,
 )
 from perdure.testing import Environment
 
@@ -58,6 +59,14 @@ class Teller:
         for place, number in enumerate(numbers):
             key = f"{event.name} {place}"
             await self._insist(partial(self._client.raise_event, instance_id, event, number, dedup_key=key))
+
+    async def update(self, instance_id: str, update: Update[int, str], number: int) -> str:
+        """Send this once, however often it is sent, and have its answer."""
+        handle = self._client.get_handle(instance_id)
+        while True:
+            with suppress(StorageUnavailableError, OutcomeUnknownError):
+                answer: str = await handle.update(update, number, dedup_key=f"pay {number}", timeout=None)
+                return answer
 
     async def cancel(self, instance_id: str) -> None:
         """Ask it to cancel; one that has ended has heard it before."""

@@ -44,7 +44,7 @@ def test_there_are_mistakes_to_see() -> None:
     assert len(MISTAKE.findall((HERE / "mistakes.py").read_text())) >= 31
 
 
-@pytest.mark.parametrize("program", ["saga", "approval", "actor", "fan_out", "web_app", "seed_layout.registry"])
+@pytest.mark.parametrize("program", ["saga", "approval", "actor", "cart", "fan_out", "web_app", "seed_layout.registry"])
 def test_each_program_registers(program: str) -> None:
     module = importlib.import_module(f"tests.typing.{program}")
     registry = getattr(module, "registry", None) or Registry(module)

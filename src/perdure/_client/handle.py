@@ -11,15 +11,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import msgspec
+from msgspec import Raw
 
-from perdure._types import Duration, Status, duration_us, from_us
-from perdure._work import VALUES
+from perdure import _work as work
+from perdure._client.answers import Asked, asked_with, read_answer
+from perdure._context import Query, Update
+from perdure._types import Duration, Status, check_name, duration_us, from_us
 from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import (
     ErrorInfo,
     HeldError,
     HistoryCorruptError,
     InstanceClosedError,
+    InstanceHeldError,
     InstanceNotFoundError,
     OrchestrationCancelledError,
     OrchestrationError,
@@ -33,11 +37,13 @@ if TYPE_CHECKING:
     from perdure._client.client import Client
     from perdure._client.requests import Gateway
     from perdure._context import ExternalEvent
+    from perdure._context.asking import AnyQuery, AnyUpdate
     from perdure._context.state import ReadableKey
     from perdure._work import InstanceRecord
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
 R_co = TypeVar("R_co", covariant=True)
 
 _ERRORS = {
@@ -279,7 +285,7 @@ class OrchestrationHandle(Generic[R_co]):
 
     async def _values(self, keys: Sequence[str] | None) -> dict[str, bytes]:
         gateway = self._gateway
-        return await gateway.read(gateway.inspector.entries, (await self._record()).incarnation, VALUES, keys)
+        return await gateway.read(gateway.inspector.entries, (await self._record()).incarnation, work.VALUES, keys)
 
     async def _within(self, timeout: Duration | None, wait: Callable[[], Awaitable[T]], what: str) -> T:
         """What comes of waiting for the instance to do something."""
@@ -297,6 +303,126 @@ class OrchestrationHandle(Generic[R_co]):
         if record is None:
             raise InstanceNotFoundError(self._instance_id)
         return record
+
+    @overload
+    async def query(self, query: AnyQuery[None, R], /, *, timeout: Duration | None = 30.0) -> R: ...
+    @overload
+    async def query(self, query: AnyQuery[A, R], value: A, /, *, timeout: Duration | None = 30.0) -> R: ...
+    @overload
+    async def query(self, query: str, value: object = None, /, *, timeout: Duration | None = 30.0) -> Any: ...
+    async def query(self, query: Any, value: Any = None, /, *, timeout: Duration | None = 30.0) -> Any:
+        """Ask the running orchestration a question; it answers between two events, and history does not notice.
+
+        It is asked in order with everything else that was sent: it sees what an event that was raised before has done.
+
+        Args:
+            query: A `Query`, or its name; then the answer is plain JSON.
+            value: What it is asked with.
+            timeout: Seconds or a timedelta; None waits for ever, as for an instance that has not started yet.
+
+        Raises:
+            RequestError: Its handler raised, or asked for something, which only an update may.
+            UnknownRequestError: It has no handler of this name.
+            InstanceHeldError: It is held.
+            InstanceClosedError: It has ended: its result, custom status and KV store are still there.
+            InstanceNotFoundError: There is no such instance.
+            ResultTimeoutError: No answer came in time.
+            PayloadError: The value or the answer does not fit its type.
+        """
+        asked = asked_with(Query, query, value)
+        return await self._ask(work.QueryAsked, asked, self._gateway.draw_id(), timeout)
+
+    @overload
+    async def update(
+        self,
+        update: AnyUpdate[None, R],
+        /,
+        *,
+        dedup_key: str | None = None,
+        timeout: Duration | None = 30.0,
+    ) -> R: ...
+    @overload
+    async def update(
+        self,
+        update: AnyUpdate[A, R],
+        value: A,
+        /,
+        *,
+        dedup_key: str | None = None,
+        timeout: Duration | None = 30.0,
+    ) -> R: ...
+    @overload
+    async def update(
+        self, update: str, value: object = None, /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
+    ) -> Any: ...
+    async def update(
+        self, update: Any, value: Any = None, /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
+    ) -> Any:
+        """Send the running orchestration a request, and wait for its answer; all of it is durable when this returns.
+
+        Args:
+            update: An `Update`, or its name; then the answer is plain JSON.
+            value: What it is sent with.
+            dedup_key: Sending it again with the same key is harmless and gives the same answer, also after the end.
+            timeout: Seconds or a timedelta; None waits for ever. What was sent stays, and may still be carried out.
+
+        Raises:
+            RequestRejectedError: It was not let in, and has changed nothing.
+            RequestError: Its handler raised; `caused_by(UnansweredError)` if the execution ended before it answered.
+            UnknownRequestError: There is no handler of this name; nothing was changed.
+            InstanceHeldError: The instance is held. If that came in between, the update waits there and is carried out
+                once the instance is mended.
+            InstanceClosedError: It has ended without an answer.
+            InstanceNotFoundError: There is no such instance.
+            ResultTimeoutError: No answer came in time.
+            OutcomeUnknownError: The store broke off while it was sent: with a `dedup_key` send it again.
+            PayloadError: The value or the answer does not fit its type.
+        """
+        asked = asked_with(Update, update, value)
+        request = self._gateway.draw_id() if dedup_key is None else work.KEPT + check_name("dedup key", dedup_key)
+        return await self._ask(work.UpdateAsked, asked, request, timeout)
+
+    async def _ask(
+        self,
+        kind: type[work.QueryAsked | work.UpdateAsked],
+        asked: Asked,
+        request: str,
+        timeout: Duration | None,
+    ) -> Any:
+        message = kind(request=request, name=asked.name, data=Raw(asked.data))
+        item = work.Deliver(
+            to_id=self._instance_id,
+            body=work.encode_message(message),
+            dedup_key=request if request.startswith(work.KEPT) else None,
+        )
+
+        async def answer() -> bytes:
+            record = await self._record()
+            if record.status is Status.HELD:
+                raise InstanceHeldError(self._instance_id, record.held_because)
+            outcome = await self._gateway.submit(item)
+            if isinstance(outcome, work.Refused):
+                if outcome.reason is work.Refusal.CLOSED:
+                    raise InstanceClosedError(self._instance_id, (await self._record()).status)
+                raise InstanceNotFoundError(self._instance_id)
+            return outcome.answer or await self._answer_of(record.incarnation, request)
+
+        found = await self._within(timeout, answer, f"answer {asked.name!r}")
+        return read_answer(found, self._instance_id, asked)
+
+    async def _answer_of(self, incarnation: int, request: str) -> bytes:
+        """The answer, from the store; looked for after the status, so that what has ended has left it by then."""
+        gateway = self._gateway
+        async with aclosing(self._news()) as statuses:
+            async for status in statuses:
+                found = await gateway.read(gateway.inspector.entries, incarnation, work.ANSWERS, [request])
+                if found:
+                    return found[request]
+                if status.status is Status.HELD:
+                    raise InstanceHeldError(self._instance_id, status.held_because)
+                if status.is_closed:
+                    raise InstanceClosedError(self._instance_id, status.status)
+        raise InstanceNotFoundError(self._instance_id)
 
     @overload
     async def raise_event(self, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None) -> None: ...

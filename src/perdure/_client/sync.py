@@ -73,6 +73,16 @@ class SyncHandle(Generic[R]):
         """The value under a key of the instance's KV store, once there is one."""
         return self._portal.call(self._handle.wait_for_kv(key, timeout=timeout))
 
+    def query(self, query: Any, value: Any = None, /, *, timeout: Duration | None = 30.0) -> Any:
+        """Ask the running orchestration a question."""
+        return self._portal.call(self._handle.query(query, value, timeout=timeout))
+
+    def update(
+        self, update: Any, value: Any = None, /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
+    ) -> Any:
+        """Send the running orchestration a request, and wait for its answer."""
+        return self._portal.call(self._handle.update(update, value, dedup_key=dedup_key, timeout=timeout))
+
     def raise_event(self, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
         """Send it an external event."""
         self._portal.call(self._handle.raise_event(event, data, dedup_key=dedup_key))

@@ -11,6 +11,7 @@ from perdure._context.activity import (
     current_activity_context,
     running_activity_context,
 )
+from perdure._context.asking import Query, Update
 from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent, event_name
 from perdure._context.orchestration import OrchestrationContext
 from perdure._context.state import Key, KeyValueStore
@@ -27,6 +28,8 @@ __all__ = [
     "KeyValueStore",
     "OrchestrationContext",
     "Progress",
+    "Query",
+    "Update",
     "activity_context",
     "current_activity_context",
     "event_name",

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import logging
     import random
     import uuid
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime
     from typing import Unpack
 
+    from perdure._context.asking import Query, Update
     from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent
     from perdure._context.signatures import (
         Activity0,
@@ -134,6 +135,56 @@ class OrchestrationContext(Traces, ABC):
     @abstractmethod
     def kv(self) -> KeyValueStore:
         """The instance's KV store: values under keys, which others may read at any time."""
+
+    @overload
+    def on_query(self, query: Query[None, R], handler: Callable[[], R], /) -> None: ...
+    @overload
+    def on_query(self, query: Query[A, R], handler: Callable[[A], R], /) -> None: ...
+    @abstractmethod
+    def on_query(self, query: Any, handler: Any, /) -> None:
+        """Answer this query from now on, with a plain function that only looks; a later one takes its place.
+
+        It runs between two events, sees the program's variables as they are then, and leaves no event. A verb of `ctx`
+        that asks for something is refused in it, and so is waking a task.
+
+        Raises:
+            UsageError: What was given is no query, or no function.
+        """
+
+    @overload
+    def on_update(
+        self,
+        update: Update[None, R],
+        handler: Callable[[], R | Awaitable[R]],
+        /,
+        *,
+        validator: Callable[[], object] | None = None,
+    ) -> None: ...
+    @overload
+    def on_update(
+        self,
+        update: Update[A, R],
+        handler: Callable[[A], R | Awaitable[R]],
+        /,
+        *,
+        validator: Callable[[A], object] | None = None,
+    ) -> None: ...
+    @abstractmethod
+    def on_update(self, update: Any, handler: Any, /, *, validator: Any = None) -> None:
+        """Answer this update from now on; a later handler takes its place.
+
+        The handler may change the program's variables, use the verbs of `ctx`, and raise: the exception is the answer.
+        A plain function answers within the turn in which the update arrives; an `async def` may wait, and who sent the
+        update waits with it. When the execution ends first, it is cancelled, and the answer is an `UnansweredError`.
+
+        Args:
+            update: The update.
+            handler: Called with the update's value; without one for an `Update[None, ...]`.
+            validator: Called before, and only looks; when it raises, the update is rejected and leaves no event.
+
+        Raises:
+            UsageError: What was given is no update, or no function.
+        """
 
     @overload
     def schedule_activity(self, activity: Activity0[R], /, **options: Unpack[ActivityOptions]) -> DurableFuture[R]: ...

@@ -9,6 +9,7 @@ from msgspec import Raw
 from perdure import _events as ev
 from perdure import _work as work
 from perdure._core.asks import ActivityFuture, ChildFuture, LoopTimer, TimerFuture
+from perdure._core.handlers import admits
 from perdure.errors import ErrorInfo
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ def _raised(execution: Execution, message: work.Raised, event_id: int, now: int)
     return ev.EventRaised(id=event_id, at=now, name=message.name, data=message.data, wait=wait)
 
 
+def _update(execution: Execution, message: work.UpdateAsked, event_id: int, now: int) -> ev.Inbound | None:
+    if not admits(execution, message):
+        return None
+    return ev.UpdateReceived(id=event_id, at=now, request=message.request, name=message.name, data=message.data)
+
+
 def _cancel(execution: Execution, message: work.Cancel, event_id: int, now: int) -> ev.Inbound | None:
     if execution.cancel_requested is not None:
         return None
@@ -75,6 +82,7 @@ ADMISSIONS: dict[type, Callable[[Execution, Any, int, int], ev.Inbound | None]] 
     work.TimerDue: _timer,
     work.ChildOutcome: _child,
     work.Raised: _raised,
+    work.UpdateAsked: _update,
     work.Cancel: _cancel,
 }
 """By kind of message, the event of an id and a time that it becomes; None for one that is stale or comes again.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import _events as ev
 from perdure._core.asks import LoopTimer, StoppableFuture, resolve
+from perdure._core.handlers import begin
 from perdure.errors import (
     ActivityError,
     ActivityTimeoutError,
@@ -81,6 +82,7 @@ ANSWERS: dict[type, Callable[[Execution, Any], None]] = {
     ev.ActivityFailed: _activity_failed,
     ev.TimerFired: _timer_fired,
     ev.EventRaised: _event_raised,
+    ev.UpdateReceived: begin,
     ev.ChildCompleted: _child_completed,
     ev.ChildFailed: _child_failed,
 }

@@ -472,3 +472,13 @@ def resolve(future: DurableFuture[Any], decoder: Decoder, data: Raw, what: str) 
         future.set_exception(error)
     else:
         future.set_result(value)
+
+
+def by_source(event: Any) -> int:
+    """The event that an event is about."""
+    return int(event.source)
+
+
+def awaits_an_answer(ask: Ask) -> bool:
+    """Whether it was not taken back, and something is to come."""
+    return ask.event_id != TAKEN_BACK and not ask.is_settled()

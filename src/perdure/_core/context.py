@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from msgspec import Raw
 
-from perdure._context import ExternalEvent, KeyValueStore, OrchestrationContext, event_name
+from perdure._context import ExternalEvent, KeyValueStore, OrchestrationContext, Query, Update, event_name
 from perdure._context.determined import guid, orchestration_logger, seeded_random
 from perdure._context.state import ReadableKey
 from perdure._core.asks import (
@@ -20,6 +20,7 @@ from perdure._core.asks import (
     WaitFuture,
 )
 from perdure._core.callsite import where_asked
+from perdure._core.handlers import handled, handler_of
 from perdure._core.options import (
     ACTIVITY_OPTIONS,
     CHILD_OPTIONS,
@@ -33,7 +34,7 @@ from perdure._core.options import (
 )
 from perdure._core.patches import is_patched
 from perdure._core.races import Race
-from perdure._core.state import Found, Store, name_of
+from perdure._core.state import Found, Store, name_of, shown
 from perdure._definitions import WHILE_STORE_IS_AWAY, Activity, Orchestration, read_value
 from perdure._events import ABSENT, ActivityScheduled, DetachedStarted, EventSent, StatusSet
 from perdure._types import (
@@ -128,6 +129,9 @@ class Context(OrchestrationContext):
 
     @property
     def random(self) -> "Random":
+        if self._execution.over is not None:
+            # What only looks draws from numbers of its own: the program's would be others after that.
+            return seeded_random(self._secret)
         if self._random is None:
             self._random = seeded_random(self._secret)
         return self._random
@@ -177,8 +181,22 @@ class Context(OrchestrationContext):
                 size_bytes=len(value),
                 limit_bytes=CUSTOM_STATUS_BYTES_MAX,
             )
-        execution.shown.status = value
+        shown(execution).status = value
         execution.ask(Note(StatusSet(id=0, where=where_asked(), value=Raw(value))))
+
+    def on_query(self, query: Any, handler: Any, /) -> None:
+        execution = self._execution
+        execution.gate("ctx.on_query")
+        if not isinstance(query, Query):
+            raise UsageError(f"ctx.on_query takes a query, as in Query[None, int]('balance'), not {query!r}")
+        handled(execution).queries[query.name] = handler_of(query, handler)
+
+    def on_update(self, update: Any, handler: Any, /, *, validator: Any = None) -> None:
+        execution = self._execution
+        execution.gate("ctx.on_update")
+        if not isinstance(update, Update):
+            raise UsageError(f"ctx.on_update takes an update, as in Update[Item, int]('add'), not {update!r}")
+        handled(execution).updates[update.name] = handler_of(update, handler, validator)
 
     def schedule_activity(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
         # Few calls have options, and taking all of them by name would cost every call.

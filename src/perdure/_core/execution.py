@@ -20,7 +20,17 @@ from msgspec.structs import replace
 from perdure import _events as ev
 from perdure._core.admission import ADMISSIONS
 from perdure._core.answers import ANSWERS
-from perdure._core.asks import TAKEN_BACK, ActivityFuture, DurableFuture, LoopTimer, Note, StoppableFuture, WaitFuture
+from perdure._core.asks import (
+    TAKEN_BACK,
+    ActivityFuture,
+    DurableFuture,
+    LoopTimer,
+    Note,
+    StoppableFuture,
+    WaitFuture,
+    awaits_an_answer,
+    by_source,
+)
 from perdure._core.callsite import where_asked
 from perdure._core.ending import failed, left_over, raised, returned, stuck, unretrieved
 from perdure._core.history import runs
@@ -41,6 +51,7 @@ if TYPE_CHECKING:
 
     from perdure import _work as work
     from perdure._core.asks import Ask
+    from perdure._core.handlers import Handlers
     from perdure._core.tasks import Task
     from perdure._definitions import Orchestration
 
@@ -70,6 +81,7 @@ class Execution(OrchestrationLoop):
         root: The id of the instance at the root of the tree of children.
         state: Its custom status and KV store; None while it has neither.
         patches: What `ctx.patched` has answered; None before the first time.
+        handlers: What answers queries and updates; None while nothing does.
 
     Very many executions wait in memory: what most of them don't need is None until they do.
     """
@@ -90,6 +102,7 @@ class Execution(OrchestrationLoop):
         "ending",
         "events",
         "execution_id",
+        "handlers",
         "incarnation",
         "instance_id",
         "last_event",
@@ -124,6 +137,7 @@ class Execution(OrchestrationLoop):
         self.asks: list[Ask] | None = None
         self.state: State | None = None
         self.patches: dict[str, bool] | None = None
+        self.handlers: Handlers | None = None
         self._given_up: list[Any] | None = None
         self._mailboxes: Mailboxes | None = None
         self._warnings: list[str] | None = None
@@ -149,12 +163,15 @@ class Execution(OrchestrationLoop):
             self._mailboxes = Mailboxes()
         return self._mailboxes
 
-    @property
-    def shown(self) -> State:
-        """The custom status and the KV store, to be changed."""
-        if self.state is None:
-            self.state = State()
-        return self.state
+    def footprint(self) -> tuple[int, int]:
+        """Something that is another once the program has done anything."""
+        return self._sequence, 0 if self.ready is None else len(self.ready)
+
+    def ended(self) -> None:
+        """No coroutine of this execution is left."""
+        super().ended()
+        if self.handlers is not None:
+            self.handlers.forget()
 
     def apply(self, message: work.AnyMessage, now: int, started: ev.Started | None = None) -> bool:
         """Apply one message live; its event and what was asked behind it are appended to `events`.
@@ -251,7 +268,7 @@ class Execution(OrchestrationLoop):
             asks = [ask for ask in self.asks if ask.event_id != TAKEN_BACK]
             self.asks = None
         if self._given_up is not None:
-            self._given_up.sort(key=_by_source)
+            self._given_up.sort(key=by_source)
             asks = [*map(Note, self._given_up), *asks]
             self._given_up = None
         if self._mailboxes is not None:
@@ -337,9 +354,10 @@ class Execution(OrchestrationLoop):
 
     def _check_stuck(self) -> None:
         for ask in self.asks or ():
-            if _awaits_an_answer(ask):
+            if awaits_an_answer(ask):
                 return
-        if not self.open and self.offence is None:
+        can_be_updated = self.handlers is not None and self.handlers.updates
+        if not self.open and self.offence is None and not can_be_updated:
             raise stuck(self.unfinished())
 
     def _end(self) -> None:
@@ -388,12 +406,12 @@ class Execution(OrchestrationLoop):
                 self._record_given_up(ask.given_up())
         self.open.clear()
         for ask in self.asks or ():
-            if _awaits_an_answer(ask) and not ask.survives:
+            if awaits_an_answer(ask) and not ask.survives:
                 ask.event_id = TAKEN_BACK
 
     def _warn(self) -> None:
         if not self.replaying:
-            waiting = [*self.open.values(), *filter(_awaits_an_answer, self.asks or ())]
+            waiting = [*self.open.values(), *filter(awaits_an_answer, self.asks or ())]
             self.warnings = left_over(waiting) + unretrieved(self.unretrieved(), self.callback_errors)
 
     def ask(self, ask: Ask) -> None:
@@ -483,14 +501,6 @@ class Execution(OrchestrationLoop):
         if self._given_up is None:
             self._given_up = []
         self._given_up.append(event)
-
-
-def _by_source(event: Any) -> int:
-    return int(event.source)
-
-
-def _awaits_an_answer(ask: Ask) -> bool:
-    return ask.event_id != TAKEN_BACK and not ask.is_settled()
 
 
 _DELIVERIES: dict[type, Callable[[Execution, Any], None]] = {

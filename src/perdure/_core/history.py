@@ -25,8 +25,9 @@ _ANSWERS: dict[type, type] = {
     ev.ChildFailed: ev.ChildScheduled,
     ev.ChildCancelled: ev.ChildScheduled,
     ev.WaitCancelled: ev.WaitStarted,
+    ev.UpdateAnswered: ev.UpdateReceived,
 }
-_OPENING = (ev.ActivityScheduled, ev.TimerCreated, ev.ChildScheduled, ev.WaitStarted)
+_OPENING = (ev.UpdateReceived, ev.ActivityScheduled, ev.TimerCreated, ev.ChildScheduled, ev.WaitStarted)
 _TERMINAL = (ev.Ended, ev.Terminated)
 _TAGS = frozenset(kind.__struct_config__.tag for kind in ev.Event.__args__)
 

@@ -130,6 +130,9 @@ _CONTENTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     ev.StatusSet: lambda event: ("status", bytes(event.value)),
     ev.ValueSet: lambda event: ("value", event.key, bytes(event.value)),
     ev.ValuesCleared: lambda event: ("values cleared", event.keys),
+    ev.UpdateAnswered: lambda event: (
+        "update answered", event.source, bytes(event.result), None if event.error is None else event.error.type,
+    ),
     ev.Completed: lambda event: ("completed", bytes(event.output)),
     # Not the message: it may hold what differs from run to run, such as an address.
     ev.Failed: lambda event: ("failed", event.error.type),
@@ -190,6 +193,10 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     ev.StatusSet: lambda event: f"custom status {_shown(event.value)}",
     ev.ValueSet: lambda event: f"to set {event.key!r} to {_shown(event.value)}",
     ev.ValuesCleared: lambda event: f"to clear {', '.join(map(repr, event.keys))}",
+    ev.UpdateAnswered: lambda event: (
+        f"to answer the update of event {event.source} with "
+        + (_shown(event.result) if event.error is None else f"{event.error.type}: {event.error.message}")
+    ),
     ev.Completed: lambda event: f"the end, with result {_shown(event.output)}",
     ev.Failed: lambda event: f"the end, by {event.error.type}: {event.error.message}",
     ev.Cancelled: lambda _: "the end, cancelled",

@@ -71,6 +71,13 @@ class State:
         return kept, ev.ABSENT if self.status is None else Raw(self.status)
 
 
+def shown(execution: Execution) -> State:
+    """What an execution shows, to be changed."""
+    if execution.state is None:
+        execution.state = State()
+    return execution.state
+
+
 def _size(key: str, data: bytes) -> int:
     return len(key.encode()) + len(data)
 
@@ -94,8 +101,8 @@ class Store(KeyValueStore):
         execution.gate("ctx.kv.set")
         name = name_of(key)
         data = codec_for(key.type_).encode(value, what=f"value of {name!r}")
-        _check(execution.shown, name, data)
-        execution.shown.put(name, Value(execution.now_us, data))
+        _check(shown(execution), name, data)
+        shown(execution).put(name, Value(execution.now_us, data))
         execution.ask(Note(ev.ValueSet(id=0, where=where_asked(), key=name, value=Raw(data))))
 
     def clear(self, key: Key[Any] | None = None, /) -> None:
@@ -135,7 +142,7 @@ class Store(KeyValueStore):
             return
         execution = self._execution
         for key in keys:
-            execution.shown.remove(key)
+            shown(execution).remove(key)
         execution.ask(Note(ev.ValuesCleared(id=0, where=where_asked(), keys=keys)))
 
 

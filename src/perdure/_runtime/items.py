@@ -1,6 +1,6 @@
 """What a turn commits, where no more than a look at its messages and events says so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from perdure import _work as work
@@ -96,13 +96,37 @@ def _row(base: int, events: list[Any], at: int) -> work.HistoryRow:
     return work.HistoryRow(first=base + 1, last=base + _TWO, at=at, data=data, crc=checksum(data))
 
 
+def answered_here(answers: dict[str, bytes], arrivals: Iterable[Arrival]) -> dict[str, bytes]:
+    """Those of the answers, taken out, for which somebody waits in this process."""
+    asked = [arrival.message for arrival in arrivals if arrival.request is not None]
+    requests = [each.request for each in asked if isinstance(each, work.QueryAsked | work.UpdateAsked)]
+    return {request: answers.pop(request) for request in requests if request in answers}
+
+
+def entries_of(answers: dict[str, bytes]) -> list[work.Entry]:
+    """The answers for those who wait elsewhere."""
+    return [
+        work.Entry(shelf=work.ANSWERS, key=request, value=answer, passing=not request.startswith(work.KEPT))
+        for request, answer in answers.items()
+    ]
+
+
+def tell(arrivals: Iterable[Arrival], answers: Mapping[str, bytes]) -> None:
+    """Whoever sent these messages from here hears that they have landed, with the answers to what they asked."""
+    for arrival in arrivals:
+        if arrival.request is not None:
+            message = arrival.message
+            answer = answers.get(message.request) if isinstance(message, work.QueryAsked | work.UpdateAsked) else None
+            arrival.request.resolve(work.APPLIED if answer is None else work.Applied(answer=answer))
+
+
 def hold_of(live: Live, arrivals: list[Arrival], reason: str) -> work.Hold:
     """What sets an instance aside, and keeps those of its messages that are nowhere but in memory."""
     kept = [arrival.message for arrival in arrivals if arrival.seq == 0]
     bodies = tuple(
         work.encode_message(message)
         for message in kept
-        if isinstance(message, work.ActivityOutcome | work.Raised | work.Cancel)
+        if isinstance(message, work.ActivityOutcome | work.Raised | work.UpdateAsked | work.Cancel)
     )
     return work.Hold(
         incarnation=live.incarnation,

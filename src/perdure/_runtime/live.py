@@ -1,7 +1,7 @@
 """An instance in the worker's memory, and the turns that are on their way to storage."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -156,4 +156,6 @@ class Prepared(Struct, eq=False, kw_only=True, gc=False):
     warnings: Sequence[str] = ()
     goes_back: bool = False
     """Whether this worker lacks the code, and has only sent on what had brought the instance here all the same."""
+    answers: Mapping[str, bytes] = {}
+    """What who asked here is told once the turn is durable, by request."""
     held: str | None = None

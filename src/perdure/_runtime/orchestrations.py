@@ -6,7 +6,7 @@ execution is never trusted, so dropping any of them changes nothing but time.
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,12 +14,13 @@ from perdure import _events as ev
 from perdure import _work as work
 from perdure._client.requests import Request
 from perdure._core.execution import Execution
+from perdure._core.handlers import look
 from perdure._core.history import read_rows
 from perdure._core.stage import Stage
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._runtime.dropping import drop
-from perdure._runtime.items import beginning, going_on, hold_of, passed_on
+from perdure._runtime.items import answered_here, beginning, entries_of, going_on, hold_of, passed_on, tell
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.loading import Loader
 from perdure._runtime.turns import Draft, Owner, history_row
@@ -283,9 +284,13 @@ class Orchestrations:
         try:
             for arrival in arrivals:
                 message = arrival.message
-                if execution.ending is not None:
+                if execution.ending is not None or (execution.handlers is not None and execution.handlers.tainted):
                     # The rest is for the next execution, or for nobody.
                     live.pending.append(arrival)
+                    continue
+                if type(message) is work.QueryAsked:
+                    look(execution, message)
+                    taken.append(arrival)
                     continue
                 started = self._loader.started(live, execution, message, now) if type(message) is work.Start else None
                 if not execution.apply(message, now, started):
@@ -308,6 +313,12 @@ class Orchestrations:
         if plain is not None:
             return plain
         draft = self._draft(live, events)
+        answers = draft.answers
+        if execution.handlers is not None:
+            answers |= execution.handlers.take_replies()
+            if execution.handlers.tainted:
+                self.drop(live)
+        here = answered_here(answers, taken) if answers else answers
         for message in stale:
             if isinstance(message, work.TimerDue) and message.execution == live.execution_id:
                 draft.timers_gone.append(message.source)
@@ -317,7 +328,7 @@ class Orchestrations:
             draft.change["version"] = live.version
         consumed = tuple(arrival.seq for arrival in taken if arrival.seq)
         if not events and not consumed and not draft.timers_gone and not draft.tasks_gone:
-            self._answer(taken)
+            tell(taken, here)
             return None
         turn = work.Turn(
             incarnation=live.incarnation,
@@ -335,10 +346,10 @@ class Orchestrations:
             messages=tuple(draft.messages),
             change=draft.instance_change(),
             next_start=draft.next_start,
-            entries=tuple(draft.entries.values()),
+            entries=(*draft.entries.values(), *entries_of(answers)),
         )
         warnings, execution.warnings = execution.warnings, []
-        return Prepared(live=live, item=turn, arrivals=taken, draft=draft, warnings=warnings)
+        return Prepared(live=live, item=turn, arrivals=taken, draft=draft, warnings=warnings, answers=here)
 
     def _draft(self, live: Live, events: Sequence[Any]) -> Draft:
         owner = live.owner
@@ -356,11 +367,6 @@ class Orchestrations:
         if draft.children:
             live.children = draft.children
         return draft
-
-    def _answer(self, arrivals: Iterable[Arrival]) -> None:
-        for arrival in arrivals:
-            if arrival.request is not None:
-                arrival.request.resolve(work.APPLIED)
 
     def _end(self, live: Live, arrivals: list[Arrival], by: Arrival, now: int) -> Prepared:
         """End an instance without running its code: a terminate, or a cancel before the start was due."""
@@ -436,7 +442,7 @@ class Orchestrations:
             late = [arrival.request for arrival in live.pending if arrival.request is not None]
         elif live.pending:
             self._enqueue(live)
-        self._answer(turn.arrivals)
+        tell(turn.arrivals, turn.answers)
         return late
 
     def _settle_end(self, live: Live, draft: Draft) -> None:

@@ -45,6 +45,7 @@ class Draft:
     __slots__ = (
         "activities_cancelled",
         "addressed",
+        "answers",
         "change",
         "children",
         "draw_incarnation",
@@ -85,6 +86,7 @@ class Draft:
         self.next_start: bytes | None = None
         self.children: dict[int, str] = {} if children is None else children
         self.entries: dict[tuple[str, str], work.Entry] = {}
+        self.answers: dict[str, bytes] = {}
         self.ended: Any = None
 
     def read(self, events: Sequence[Any]) -> None:
@@ -193,6 +195,9 @@ class Draft:
         # Only the last of a turn is ever seen.
         self.entries[entry.shelf, entry.key] = entry
 
+    def _update_answered(self, event: ev.UpdateAnswered) -> None:
+        self.answers[event.request] = work.encode_answer(work.Answer(result=event.result, error=event.error))
+
     def _cancel_asked(self, _: ev.CancelRequested) -> None:
         self.change["cancel_requested"] = True
 
@@ -278,6 +283,7 @@ _READERS: dict[type, Callable[[Draft, Any], None]] = {
     ev.StatusSet: Draft._status,
     ev.ValueSet: Draft._value_set,
     ev.ValuesCleared: Draft._values_cleared,
+    ev.UpdateAnswered: Draft._update_answered,
     ev.CancelRequested: Draft._cancel_asked,
     ev.ContinuedAsNew: Draft._continued,
     ev.Completed: Draft._ended,

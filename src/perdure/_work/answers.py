@@ -35,6 +35,8 @@ class Applied(Struct, frozen=True, gc=False, kw_only=True):
     existing: "InstanceRecord | None" = None
     skipped: tuple[str, ...] = ()
     count: int = 0
+    answer: bytes | None = None
+    """What a query or an update was answered, if that is known with the commit; never set by a storage."""
 
 
 class Refused(Struct, frozen=True, gc=False, kw_only=True):

@@ -63,6 +63,22 @@ class ChildOutcome(Message, frozen=True, tag="sub"):
     error: ErrorInfo | None = None
 
 
+class QueryAsked(Message, frozen=True, tag="qry"):
+    """A question, which leaves no event; `request` is what its answer is kept under."""
+
+    request: str
+    name: str
+    data: Raw
+
+
+class UpdateAsked(Message, frozen=True, tag="upd"):
+    """A request that may change the instance; refused ones leave no event."""
+
+    request: str
+    name: str
+    data: Raw
+
+
 class Cancel(Message, frozen=True, tag="cancel"):
     """Somebody asks the instance to cancel."""
 
@@ -75,7 +91,9 @@ class Terminate(Message, frozen=True, tag="term"):
     reason: str = ""
 
 
-AnyMessage: TypeAlias = Start | ActivityOutcome | TimerDue | Raised | ChildOutcome | Cancel | Terminate
+AnyMessage: TypeAlias = (
+    Start | ActivityOutcome | TimerDue | Raised | QueryAsked | UpdateAsked | ChildOutcome | Cancel | Terminate
+)
 
 _message_encoder = msgspec.json.Encoder()
 _message_decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
@@ -89,3 +107,31 @@ def encode_message(message: AnyMessage) -> bytes:
 def decode_message(body: bytes) -> AnyMessage:
     """The message of a stored body; raises msgspec.DecodeError when it is none."""
     return _message_decoder.decode(body)
+
+
+class Answer(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What a query or an update is answered with.
+
+    `refused` says that nothing was changed: "unknown" when there is no handler, "rejected" when it was not let in.
+    """
+
+    result: Raw = ABSENT
+    error: ErrorInfo | None = None
+    refused: str = ""
+
+
+_answer_encoder = msgspec.json.Encoder()
+_answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+KEPT = "dedup:"
+"""How the requests begin whose answers are kept for as long as the instance."""
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """The stored form of an answer."""
+    return _answer_encoder.encode(answer)
+
+
+def decode_answer(body: bytes) -> Answer:
+    """The answer of a stored body; raises msgspec.DecodeError when it is none."""
+    return _answer_decoder.decode(body)

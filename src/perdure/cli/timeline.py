@@ -173,6 +173,7 @@ _OUTCOMES = {
     "ChildCompleted": "completed",
     "ChildFailed": "failed",
     "ChildCancelled": "cancelled",
+    "UpdateAnswered": "answered",
 }
 
 _ASKED: dict[str, Callable[[Event], Step]] = {
@@ -186,6 +187,7 @@ _ASKED: dict[str, Callable[[Event], Step]] = {
     "ValueSet": lambda e: replace(_asked(e, "value", "set", value=e.data["value"]), name=e.data["key"]),
     "ValuesCleared": lambda e: _asked(e, "value", "cleared", value=e.data["keys"]),
     "Patched": lambda e: replace(_asked(e, "patch", "set"), name=e.data["patch"]),
+    "UpdateReceived": lambda e: _asked(e, "update", value=e.data["data"]),
     "StatusSet": lambda e: _asked(e, "status", "set", value=e.data["value"]),
     "CancelRequested": lambda e: _asked(e, "cancel", "asked", value=e.data.get("reason")),
     "Terminated": lambda e: _asked(e, "end", "terminated", value=e.data.get("reason")),

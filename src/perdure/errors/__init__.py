@@ -9,6 +9,9 @@
         OrchestrationError
           OrchestrationCancelledError
           OrchestrationTerminatedError
+        RequestError
+          RequestRejectedError
+      UnansweredError
       NonRetryableError                 2. activity code raises it
       RetryAfter
       UsageError                        3. the author must act, at the line that is wrong
@@ -27,6 +30,8 @@
         PoisonedError
       ClientError                       5. the caller of a client hears it
         InstanceNotFoundError           (also LookupError)
+        UnknownRequestError             (also LookupError)
+        InstanceHeldError
         InstanceExistsError
         InstanceClosedError
         InstanceOpenError
@@ -138,6 +143,36 @@ class OrchestrationTerminatedError(OrchestrationError):
 
     def __str__(self) -> str:
         return _with_reason(f"orchestration instance {self.instance_id!r} was terminated", self.error.message)
+
+
+class RequestError(OutcomeError):
+    """A query or an update was answered with an error: its handler raised, which is what `error` tells."""
+
+    def __init__(self, error: ErrorInfo, instance_id: str, name: str) -> None:
+        super().__init__(error, instance_id, name)
+        self.instance_id = instance_id
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"instance {self.instance_id!r} answered {self.name!r} with an error: {self.error.summary}"
+
+
+class RequestRejectedError(RequestError):
+    """An update was not let in, and has changed nothing: its value does not fit, or its validator raised."""
+
+    def __str__(self) -> str:
+        return f"instance {self.instance_id!r} rejected {self.name!r}: {self.error.summary}"
+
+
+class UnansweredError(PerdureError):
+    """The answer to an update whose handler was still at work when the execution ended or continued as new."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the execution ended before update {self.name!r} was answered: what it has done so far stays; ask again"
 
 
 class NonRetryableError(PerdureError):
@@ -293,6 +328,28 @@ class InstanceNotFoundError(_InstanceError, LookupError):
 
     def __str__(self) -> str:
         return f"there is no instance {self.instance_id!r} in this store: check the id and the store's URL"
+
+
+class UnknownRequestError(_InstanceError, LookupError):
+    """The instance has no handler for a query or an update of this name."""
+
+    def __init__(self, instance_id: str, why: str) -> None:
+        super().__init__(instance_id, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"instance {self.instance_id!r} has {self.why}"
+
+
+class InstanceHeldError(_InstanceError):
+    """The instance is held, so it answers nothing until it is mended."""
+
+    def __init__(self, instance_id: str, why: str | None) -> None:
+        super().__init__(instance_id, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"instance {self.instance_id!r} is held and answers nothing: {self.why}"
 
 
 class InstanceExistsError(_InstanceError):

@@ -48,6 +48,8 @@ class Chronicle:
         self.timers: dict[int, int] = {}
         self.children: dict[int, ev.ChildScheduled] = {}
         self.waits: dict[int, str] = {}
+        self.updates: dict[int, str] = {}
+        self.requests: set[str] = set()
         self.values: dict[str, bytes] = {}
         self.status: bytes | None = None
         self.status_version = 0
@@ -173,6 +175,16 @@ class Chronicle:
             raise self._wrong(f"event {event_id} gives {given[0]} to {wait}, which is no open wait for {given[1]}")
         self._given[wait] = given
 
+    def _updated(self, event: ev.UpdateReceived) -> None:
+        if event.request in self.requests:
+            raise self._wrong(f"update {event.request} is in its history twice")
+        self.requests.add(event.request)
+        self.updates[event.id] = event.request
+
+    def _answered_update(self, event: ev.UpdateAnswered) -> None:
+        if self.updates.pop(event.source, None) != event.request:
+            raise self._wrong(f"event {event.id} answers {event.source}, which is no open update {event.request}")
+
     def _set_status(self, event: ev.StatusSet) -> None:
         self.status = bytes(event.value)
         self.status_version += 1
@@ -195,7 +207,7 @@ class Chronicle:
         if isinstance(event, ev.Terminated):
             return
         wanted = [child.id for child in self.children.values() if child.on_close != "abandon"]
-        left = [*self.tasks, *self.timers, *self.waits, *wanted]
+        left = [*self.tasks, *self.timers, *self.waits, *self.updates, *wanted]
         if left:
             raise self._wrong(f"it ended while events {left} were open, and did not give them up")
         if isinstance(event, ev.ContinuedAsNew):
@@ -253,6 +265,8 @@ _TAKERS: dict[type, Any] = {
     ev.WaitCancelled: Chronicle._cancelled_wait,
     ev.EventRaised: Chronicle._raised,
     ev.CancelRequested: Chronicle._cancel,
+    ev.UpdateReceived: Chronicle._updated,
+    ev.UpdateAnswered: Chronicle._answered_update,
     ev.StatusSet: Chronicle._set_status,
     ev.ValueSet: Chronicle._set_value,
     ev.ValuesCleared: Chronicle._clear_values,

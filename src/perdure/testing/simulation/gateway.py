@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,7 +82,9 @@ class Session:
         """The process is gone, and the coroutine with it; one that is just running unwinds by itself."""
         if not self.is_over:
             if not self._is_running:
-                self._coroutine.close()
+                # Before Python 3.13 a coroutine that waits through an async generator can't be closed in peace.
+                with suppress(RuntimeError):
+                    self._coroutine.close()
             self._finish(None, ClientError("the process died"))
 
 

@@ -18,8 +18,10 @@ from perdure import (
     Key,
     NonRetryableError,
     OrchestrationContext,
+    Query,
     Registry,
     RetryPolicy,
+    Update,
     activity,
     orchestration,
 )
@@ -34,6 +36,9 @@ Node: TypeAlias = list[Any]
 Program: TypeAlias = list[Node]
 
 MAILBOXES = ("a", "b")
+TOUCH = Update[str, str]("touch")
+LAST = Query[None, str]("last")
+TOUCHED = Key[str]("touched")
 SHOWN = (Key[str]("x"), Key[str]("y"))
 NAME = "simulated"
 ATTEMPTS = 3
@@ -214,6 +219,15 @@ REGISTRIES = {
 
 
 async def _run(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> list[Any]:
+    async def touch(word: str) -> str:
+        """Answer at once, or after a while."""
+        if len(word) % 2:
+            await ctx.schedule_timer(0.5)
+        ctx.kv.set(TOUCHED, word)
+        return f"{ctx.instance_id} touched by {word}"
+
+    ctx.on_query(LAST, lambda: ctx.kv.get(TOUCHED, ""))
+    ctx.on_update(TOUCH, touch)
     out = await _do(ctx, parts[0])
     if len(parts) > 1:
         ctx.continue_as_new(parts[1:], [*done, out])

@@ -16,10 +16,11 @@ from perdure.errors import (
     InstanceOpenError,
     OrchestrationError,
     OutcomeUnknownError,
+    RequestError,
     StorageUnavailableError,
 )
 from perdure.testing.simulation.ledger import Violation
-from perdure.testing.simulation.programs import MAILBOXES, NAME
+from perdure.testing.simulation.programs import LAST, MAILBOXES, NAME, TOUCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -175,9 +176,30 @@ class Root:
 
         async def send(client: Client) -> None:
             await client.raise_event(self.instance_id, mailbox, data, dedup_key=key)
+            if key is not None and self.events % 2:
+                self._touch(data)
 
         told = partial(self._sent, data, self.is_started)
         Errand(self.world, f"send {data} to {mailbox}", send, told, may_repeat=key is not None).run()
+
+    def _touch(self, word: str) -> None:
+        """Send an update, and ask what the last one was."""
+
+        async def touch(client: Client) -> tuple[str, str]:
+            handle = client.get_handle(self.instance_id)
+            answer = await handle.update(TOUCH, word, dedup_key=word, timeout=None)
+            return answer, await handle.query(LAST, timeout=None)
+
+        Errand(self.world, f"touch {self.instance_id} by {word}", touch, partial(self._touched, word)).run()
+
+    def _touched(self, word: str, answers: tuple[str, str] | None, error: BaseException | None) -> None:
+        if answers is not None:
+            wanted = f"{self.instance_id} touched by {word}"
+            if answers[0] != wanted or not isinstance(answers[1], str):
+                raise Violation(f"the update {wanted} was answered {answers}")
+        # What has ended before it answered may say so.
+        if error is not None and not isinstance(error, RequestError):
+            self._check_refusal(error)
 
     def _sent(self, data: str, was_there: bool, _: None, error: BaseException | None) -> None:  # noqa: FBT001 - a fact
         checks = self.world.checks
