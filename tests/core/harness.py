@@ -96,12 +96,16 @@ def _in_words(event: Any) -> str:
             return f"{tag} {patch}"
         case ev.ValuesCleared(keys=keys):
             return f"{tag} {' '.join(keys)}"
-        case ev.UpdateAnswered(source=source, result=result, error=failure):
-            return f"{tag} {source} {bytes(result).decode() if failure is None else failure.type}"
         case ev.TimerCreated() | ev.Started() | ev.CancelRequested() | ev.Cancelled() | ev.ContinuedAsNew():
             return str(tag)
         case _:
-            return f"{tag} {event.source}"
+            return f"{tag} {event.source}{_answer_in_words(event)}"
+
+
+def _answer_in_words(event: Any) -> str:
+    if not isinstance(event, ev.UpdateAnswered):
+        return ""
+    return f" {bytes(event.result).decode() if event.error is None else event.error.type}"
 
 
 def new_execution(definition: "Orchestration[..., Any]") -> Execution:

@@ -10,7 +10,7 @@ from msgspec import Raw
 from perdure import _events as ev
 from perdure._core.asks import ActivityFuture, ChildFuture
 from perdure._core.loop import where_waiting
-from perdure.errors import ForbiddenCallError, StuckError, error_info_from_exception
+from perdure.errors import ForbiddenCallError, LimitError, StuckError, error_info_from_exception
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +60,16 @@ def raised(error: BaseException, cancel_reason: str | None) -> ev.Ended:
 def failed(error: BaseException) -> ev.Failed:
     """The end by an exception."""
     return ev.Failed(id=0, error=error_info_from_exception(error))
+
+
+def overflowed(instance_id: str, events_max: int) -> ev.Failed:
+    """The end of an execution whose history is full."""
+    return failed(
+        LimitError(
+            f"the history of {instance_id} would get more than {events_max:,} events: "
+            "let the orchestration continue as new in time (see ctx.should_continue_as_new)"
+        )
+    )
 
 
 def left_over(asked: Iterable[Any]) -> list[str]:

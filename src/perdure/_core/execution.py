@@ -32,7 +32,7 @@ from perdure._core.asks import (
     by_source,
 )
 from perdure._core.callsite import where_asked
-from perdure._core.ending import failed, left_over, raised, returned, stuck, unretrieved
+from perdure._core.ending import left_over, overflowed, raised, returned, stuck, unretrieved
 from perdure._core.history import runs
 from perdure._core.loop import OrchestrationLoop, TurnEndlessError
 from perdure._core.mailboxes import Mailboxes
@@ -43,7 +43,6 @@ from perdure._core.unwinding import Unwind
 from perdure._core.waiting import Waiting
 from perdure.errors import (
     ForbiddenCallError,
-    LimitError,
 )
 
 if TYPE_CHECKING:
@@ -162,10 +161,6 @@ class Execution(OrchestrationLoop):
         if self._mailboxes is None:
             self._mailboxes = Mailboxes()
         return self._mailboxes
-
-    def footprint(self) -> tuple[int, int]:
-        """Something that is another once the program has done anything."""
-        return self._sequence, 0 if self.ready is None else len(self.ready)
 
     def ended(self) -> None:
         """No coroutine of this execution is left."""
@@ -356,8 +351,7 @@ class Execution(OrchestrationLoop):
         for ask in self.asks or ():
             if awaits_an_answer(ask):
                 return
-        can_be_updated = self.handlers is not None and self.handlers.updates
-        if not self.open and self.offence is None and not can_be_updated:
+        if not self.open and self.offence is None and not (self.handlers and self.handlers.updates):
             raise stuck(self.unfinished())
 
     def _end(self) -> None:
@@ -387,12 +381,8 @@ class Execution(OrchestrationLoop):
 
     def _overflow(self) -> None:
         """End an execution whose history is full: with what cannot be taken back, and without its code."""
-        error = LimitError(
-            f"the history of {self.instance_id} would get more than {HISTORY_EVENTS_MAX:,} events: "
-            "let the orchestration continue as new in time (see ctx.should_continue_as_new)"
-        )
         self._give_up_everything()
-        self.ending = failed(error)
+        self.ending = overflowed(self.instance_id, HISTORY_EVENTS_MAX)
         self.drop()
 
     def _give_up_everything(self) -> None:

@@ -176,7 +176,7 @@ def _answered(event: ev.UpdateReceived, **outcome: Any) -> ev.UpdateAnswered:
 
 def _only_looking(execution: Execution, function: Callable[[], Any]) -> Any:
     """Call what may ask for nothing and wake nobody."""
-    before = execution.footprint()
+    before = _footprint(execution)
     execution.over = _LOOKING
     try:
         return function()
@@ -186,8 +186,13 @@ def _only_looking(execution: Execution, function: Callable[[], Any]) -> Any:
         ) from None
     finally:
         execution.over = None
-        if execution.footprint() != before:
+        if _footprint(execution) != before:
             handled(execution).tainted = True
+
+
+def _footprint(execution: Execution) -> tuple[int, int]:
+    """Something that is another once the program has done anything: tasks and futures made, callbacks to run."""
+    return execution._sequence, len(execution.ready or ())  # noqa: SLF001 - between the loop and its program
 
 
 def _unknown(
