@@ -40,6 +40,12 @@ def test_an_instance_whose_history_is_gone_is_held_and_does_not_wait_in_silence(
     assert seen["again"][0] == "held"
 
 
+def test_an_instance_whose_last_turn_is_gone_is_held_and_not_run_again_from_before_it():
+    seen = after("DELETE FROM history WHERE incarnation = (SELECT incarnation FROM instances WHERE id = 'sick-waits') "
+                 "AND first_event > 1")  # fmt: skip
+    assert seen["waits"][0] == "held"
+
+
 @pytest.mark.parametrize("error", [b"{", b'{"type":"\xff"}', b"[]"])
 def test_an_unreadable_error_is_told_in_words(error):
     seen = after("UPDATE instances SET error = ? WHERE id = 'sick-fails'", error)

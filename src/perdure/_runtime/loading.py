@@ -12,7 +12,7 @@ from perdure._ports import Entropy
 from perdure._registry import Registry
 from perdure._runtime.live import Live
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
-from perdure.errors import UnknownDefinitionError, UnknownFormatError
+from perdure.errors import HistoryCorruptError, UnknownDefinitionError, UnknownFormatError
 from perdure.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class Loader:
         if live.base:
             events = read_rows(self._storage.history(live.incarnation, live.execution_id))
             check(events, live.execution_id)
+            if len(events) < live.base:
+                raise HistoryCorruptError(
+                    f"the stored history is damaged behind event {len(events)}: the instance has come to event "
+                    f"{live.base}, and what is there between them is gone",
+                    event_id=len(events) + 1,
+                )
             started = events[0]
             if started.min_reader > ev.MIN_READER:
                 raise UnknownFormatError(
