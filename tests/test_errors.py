@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from perdure import errors
+from perdure import MapResult, errors
 from perdure.errors import (
     ActivityError,
     ActivityTimeoutError,
@@ -55,6 +55,7 @@ EVERY = [
     OutcomeError(INFO),
     ActivityError(INFO, "shop::activity::charge"),
     ActivityTimeoutError(INFO, "shop::activity::charge"),
+    errors.MapError(INFO, MapResult((1, ActivityError(INFO, "charge")))),
     OrchestrationError(INFO, "order-1"),
     errors.OrchestrationCancelledError(INFO, "order-1"),
     errors.OrchestrationTerminatedError(INFO, "order-1"),

@@ -8,6 +8,7 @@ can still decide. Deciding is a pure function: chance and time are passed in.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, assert_never
 
@@ -114,6 +115,9 @@ class WirePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     total_timeout_us: int | None = None
     retry_on: tuple[str, ...] = ("builtins.Exception",)
     never_retry: tuple[str, ...] = ()
+    attempts_for: tuple[tuple[str, int], ...] = ()
+    poll_us: int | None = None
+    """How long after an attempt without an answer the next one is due; None: any result is the answer."""
 
     def delay_us(self, attempt: int, random_fraction: float) -> int:
         """The delay in microseconds after attempt `attempt`; saturates, however many attempts there were."""
@@ -156,10 +160,10 @@ class WirePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             elapsed_us: Time since the activity was scheduled.
             random_fraction: A number in [0, 1) for the jitter.
             retry_after_us: The delay that a `RetryAfter` asked for; it overrides the backoff and the lists of types,
-                but neither `max_attempts` nor `total_timeout`.
+                but neither the number of attempts nor `total_timeout`.
             retryable: False for a `NonRetryableError`.
         """
-        if not retryable or attempt >= self.max_attempts:
+        if not retryable or attempt >= self._most(error_types):
             return None
         if retry_after_us is None:
             if not self._wants(error_types):
@@ -171,6 +175,14 @@ class WirePolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.total_timeout_us is not None and elapsed_us + delay >= self.total_timeout_us:
             return None
         return delay
+
+    def _most(self, error_types: tuple[str, ...]) -> int:
+        """How many attempts there are for an error of these types, the most special of which decides."""
+        most = dict(self.attempts_for)
+        for name in (*error_types, "builtins.BaseException"):
+            if name in most:
+                return most[name]
+        return self.max_attempts
 
     def _wants(self, error_types: tuple[str, ...]) -> bool:
         if any(_covers(name, error_types) for name in self.never_retry):
@@ -204,12 +216,15 @@ class RetryPolicy:
         total_timeout: The time limit from scheduling to outcome, waits included.
         retry_on: Only errors of these types, or of types derived from them, are retried.
         never_retry: Errors of these types are not, even if `retry_on` has them.
+        attempts_for: `max_attempts` for errors of a type and of those derived from it; the nearest type decides. All
+            attempts count, whatever the ones before failed with.
 
     Raises:
         UsageError: A value is out of range; the message names it.
 
     Example:
         RetryPolicy(5, backoff=Backoff.fixed(2), attempt_timeout=60, never_retry=(CardDeclined,))
+        RetryPolicy(3, attempts_for={ConnectionError: 20})
     """
 
     max_attempts: int = 3
@@ -218,19 +233,17 @@ class RetryPolicy:
     total_timeout: Duration | None = None
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     never_retry: tuple[type[BaseException], ...] = ()
+    attempts_for: Mapping[type[BaseException], int] = field(default_factory=dict, hash=False)
     wire: WirePolicy = field(init=False, repr=False, compare=False)
     wire_json: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        attempts: object = self.max_attempts
-        if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= ATTEMPTS_MAX:
-            raise UsageError(
-                f"RetryPolicy max_attempts is {attempts!r}: use 1 to {ATTEMPTS_MAX:,}; the first try counts"
-            )
+        _check_attempts(self.max_attempts, "max_attempts")
         if not isinstance(self.backoff, Backoff):
             raise UsageError(f"RetryPolicy backoff is {self.backoff!r}: use one of Backoff's class methods")
         _check_types(self.retry_on, "retry_on")
         _check_types(self.never_retry, "never_retry")
+        _check_attempts_for(self.attempts_for)
         if not self.retry_on:
             raise UsageError("RetryPolicy retry_on is empty, so nothing would be retried: give no policy instead")
         wire = self._to_struct()
@@ -256,9 +269,26 @@ class RetryPolicy:
             "total_timeout_us": _timeout_us(self.total_timeout, "RetryPolicy total_timeout"),
             "retry_on": tuple(qualified_name(each) for each in self.retry_on),
             "never_retry": tuple(qualified_name(each) for each in self.never_retry),
+            "attempts_for": tuple((qualified_name(each), most) for each, most in self.attempts_for.items()),
         }
         # Only the very object of a default is left out of the JSON, so what equals it is not passed at all.
         return WirePolicy(**{name: value for name, value in values.items() if value != getattr(ONE_ATTEMPT, name)})
+
+
+def polling(policy: RetryPolicy | None, every: Duration, timeout: Duration | None) -> bytes:
+    """What is stored for an activity that is repeated until it has an answer; `policy` says what its failures mean.
+
+    Raises:
+        UsageError: An interval or a timeout that is none.
+    """
+    every_us = duration_us(every, "poll_until every")
+    if every_us == 0:
+        raise UsageError(f"poll_until every is {every!r}: say how long to wait before it is asked again")
+    wire = msgspec.structs.replace(ONE_ATTEMPT if policy is None else policy.wire, poll_us=every_us)
+    limit_us = _timeout_us(timeout, "poll_until timeout")
+    if limit_us is not None:
+        wire = msgspec.structs.replace(wire, total_timeout_us=limit_us)
+    return _encoder.encode(wire)
 
 
 def from_wire(stored: dict[str, Any] | bytes | None) -> WirePolicy:
@@ -282,6 +312,19 @@ def _timeout_us(value: Duration | None, what: str) -> int | None:
     if limit_us == 0:
         raise UsageError(f"{what} is {value!r}: nothing ends in no time; leave it out for no limit")
     return limit_us
+
+
+def _check_attempts(attempts: object, what: str) -> None:
+    if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= ATTEMPTS_MAX:
+        raise UsageError(f"RetryPolicy {what} is {attempts!r}: use 1 to {ATTEMPTS_MAX:,}; the first try counts")
+
+
+def _check_attempts_for(attempts_for: object) -> None:
+    if not isinstance(attempts_for, Mapping):
+        raise UsageError(f"RetryPolicy attempts_for is {attempts_for!r}: write a dict, attempts_for={{ValueError: 2}}")
+    _check_types(tuple(attempts_for), "attempts_for")
+    for each, attempts in attempts_for.items():
+        _check_attempts(attempts, f"attempts_for {each.__name__}")
 
 
 def _check_types(types: object, what: str) -> None:

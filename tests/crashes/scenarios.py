@@ -6,6 +6,7 @@ from typing import Any
 
 from perdure import Every, Registry, Status
 from tests.crashes import cancellations as c
+from tests.crashes import patience as w
 from tests.crashes import programs as p
 from tests.crashes import scheduled as s
 from tests.crashes import showing
@@ -28,14 +29,9 @@ class Scenario:
 
 def registry(world: p.World) -> Registry:
     """All canonical orchestrations."""
-    return Registry(
-        world,
-        *(
-            each
-            for each in (vars(p) | vars(c) | vars(s) | vars(showing)).values()
-            if isinstance(each, type(p.order) | type(p.broken))
-        ),
-    )
+    everything = vars(p) | vars(c) | vars(s) | vars(w) | vars(showing)
+    kinds = type(p.order) | type(p.broken)
+    return Registry(world, *(each for each in everything.values() if isinstance(each, kinds)))
 
 
 def _runs(program: Any, *inputs: object, mail: tuple[int, ...] = ()) -> Drive:
@@ -143,6 +139,8 @@ SCENARIOS = [
     Scenario("retry", _runs(p.retry), "at last", ("at last",)),
     Scenario("total timeout", _runs(p.total_timeout), "without it", ("without it",)),
     Scenario("attempt timeout", _runs(p.attempt_timeout), "twice too slow", ("twice too slow",)),
+    Scenario("poll until", _runs(w.polling), "ready", ("ready",)),
+    Scenario("map", _runs(w.mapping), [*_steps("item {}", 3)], _steps("item {}", 3)),
     Scenario("saga", _runs(p.saga), "no car", ("book flight", "book hotel", "cancel hotel", "cancel flight")),
     Scenario("approval", _runs(p.approval), "expired", ("reminder 0", "reminder 1")),
     Scenario("actor", _runs(p.actor, 100, mail=(1, 2, 3, 4, 5, 0)), 115),

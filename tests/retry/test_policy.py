@@ -172,3 +172,44 @@ def test_it_is_a_value_that_shows_what_was_written():
     assert RetryPolicy(5) == RetryPolicy(5) != RetryPolicy(4)
     assert hash(RetryPolicy(5)) == hash(RetryPolicy(5))
     assert "wire" not in repr(RetryPolicy(5))
+
+
+class TestAttemptsPerError:
+    """`attempts_for`: how often depends on what it failed with."""
+
+    def _decides(self, attempt: int, error: BaseException, **options: object) -> bool:
+        policy = RetryPolicy(3, backoff=Backoff.none(), attempts_for={OSError: 10, TimeoutError: 1}, **options)
+        stored = from_wire(policy.wire_json)
+        info = error_info_from_exception(error)
+        return stored.decide(info.types, attempt=attempt, elapsed_us=0, random_fraction=0) is not None
+
+    def test_the_type_decides(self) -> None:
+        assert self._decides(9, ConnectionError())
+        assert not self._decides(10, ConnectionError())
+
+    def test_the_nearest_type_decides(self) -> None:
+        assert not self._decides(1, TimeoutError())
+
+    def test_others_have_the_usual_number(self) -> None:
+        assert self._decides(2, ValueError())
+        assert not self._decides(3, ValueError())
+
+    def test_base_exception_is_every_error(self) -> None:
+        policy = RetryPolicy(3, attempts_for={BaseException: 1}, retry_on=(BaseException,))
+        assert from_wire(policy.wire_json).decide(("x",), attempt=1, elapsed_us=0, random_fraction=0) is None
+
+    @pytest.mark.parametrize(
+        ("attempts_for", "complaint"),
+        [
+            ([OSError], "write a dict"),
+            ({"OSError": 3}, "'OSError' in it, which is no exception type"),
+            ({OSError: 0}, "attempts_for OSError is 0: use 1 to"),
+        ],
+    )
+    def test_a_mistake_is_told(self, attempts_for: object, complaint: str) -> None:
+        with pytest.raises(UsageError, match=complaint):
+            RetryPolicy(attempts_for=attempts_for)
+
+    def test_policies_are_compared_and_may_be_keys(self) -> None:
+        assert RetryPolicy(attempts_for={OSError: 2}) != RetryPolicy()
+        assert len({RetryPolicy(attempts_for={OSError: 2}), RetryPolicy(attempts_for={OSError: 2})}) == 1

@@ -13,6 +13,7 @@ from perdure._context.activity import (
 )
 from perdure._context.asking import Query, Update
 from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent, event_name
+from perdure._context.maps import MapPolicy, MapResult
 from perdure._context.orchestration import OrchestrationContext
 from perdure._context.state import Key, KeyValueStore
 from perdure._context.trace import ContextLogger
@@ -26,6 +27,8 @@ __all__ = [
     "ExternalEvent",
     "Key",
     "KeyValueStore",
+    "MapPolicy",
+    "MapResult",
     "OrchestrationContext",
     "Progress",
     "Query",

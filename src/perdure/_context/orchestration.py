@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     import logging
     import random
     import uuid
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from datetime import datetime
     from typing import Unpack
 
     from perdure._context.asking import Query, Update
     from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent
+    from perdure._context.maps import MapPolicy, MapResult
     from perdure._context.signatures import (
         Activity0,
         Activity1,
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
         Orchestration1,
         Orchestration2,
         Orchestration3,
+        PollOptions,
     )
     from perdure._context.state import KeyValueStore, ReadableKey
+    from perdure._retry import RetryPolicy
     from perdure._types import Duration
 
 T = TypeVar("T")
@@ -38,6 +41,8 @@ R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
 
 
 class OrchestrationContext(Traces, ABC):
@@ -364,9 +369,112 @@ class OrchestrationContext(Traces, ABC):
                 case 1, verdict: ...
         """
 
+    @overload
+    async def select(
+        self, first: Awaitable[A], second: Awaitable[B], third: Awaitable[C], /
+    ) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]: ...
+    @overload
+    async def select(
+        self, first: Awaitable[A], second: Awaitable[B], third: Awaitable[C], fourth: Awaitable[D], /
+    ) -> tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]: ...
+    @overload
+    async def select(
+        self,
+        first: Awaitable[A],
+        second: Awaitable[B],
+        third: Awaitable[C],
+        fourth: Awaitable[D],
+        fifth: Awaitable[E],
+        /,
+    ) -> (
+        tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D] | tuple[Literal[4], E]
+    ): ...
+    @overload
+    async def select(self, *awaitables: Awaitable[T]) -> tuple[int, T]: ...
     @abstractmethod
-    async def select(self, *awaitables: Awaitable[T]) -> tuple[int, T]:
-        """Wait for the first of several, cancel the others, and return its position with its result."""
+    async def select(self, *awaitables: Awaitable[Any]) -> tuple[int, Any]:
+        """Wait for the first of several, cancel the others, and return its position with its result.
+
+        With three to five of different types a type checker knows the result's type by the position, in a `match`.
+        """
+
+    @overload
+    def poll_until(self, activity: Activity0[R | None], /, **options: Unpack[PollOptions]) -> DurableFuture[R]: ...
+    @overload
+    def poll_until(
+        self, activity: Activity1[A, R | None], a: A, /, **options: Unpack[PollOptions]
+    ) -> DurableFuture[R]: ...
+    @overload
+    def poll_until(
+        self, activity: Activity2[A, B, R | None], a: A, b: B, /, **options: Unpack[PollOptions]
+    ) -> DurableFuture[R]: ...
+    @overload
+    def poll_until(
+        self, activity: Activity3[A, B, C, R | None], a: A, b: B, c: C, /, **options: Unpack[PollOptions]
+    ) -> DurableFuture[R]: ...
+    @overload
+    def poll_until(
+        self, activity: str, /, *inputs: object, returns: type[R], **options: Unpack[PollOptions]
+    ) -> DurableFuture[R]: ...
+    @abstractmethod
+    def poll_until(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
+        """Repeat an activity until it has an answer: until it returns something else than None.
+
+        It is asked again `every` so long after it had none, by whichever worker is free, and holds no slot meanwhile.
+        History has one event for the question and one for the answer, however often it was asked. Failures are what
+        `retry` makes of them, and count in a row: an attempt that came through begins the count anew.
+
+        Options: `every`, `timeout`, and those of `schedule_activity`.
+
+        Raises (at the call):
+            PayloadError: An input does not fit its annotation or can't be encoded.
+            UsageError: An option is unknown or has a value that can't be used.
+        Raises (when awaited):
+            ActivityTimeoutError: There was no answer within `timeout`.
+            ActivityError: It failed, and no attempts are left.
+
+        Example:
+            endpoint = await ctx.poll_until(find_endpoint, server_id, every=5, timeout=600)
+        """
+
+    @overload
+    async def map(
+        self,
+        activity: Activity1[A, R],
+        items: Iterable[A],
+        /,
+        *,
+        max_concurrency: int | None = None,
+        retry: RetryPolicy | None = None,
+        policy: None = None,
+    ) -> list[R]: ...
+    @overload
+    async def map(
+        self,
+        activity: Activity1[A, R],
+        items: Iterable[A],
+        /,
+        *,
+        max_concurrency: int | None = None,
+        retry: RetryPolicy | None = None,
+        policy: MapPolicy,
+    ) -> MapResult[R]: ...
+    @abstractmethod
+    async def map(self, activity: Any, items: Iterable[Any], /, **options: Any) -> Any:
+        """Run an activity for each item, `max_concurrency` at a time, and return the results in the items' order.
+
+        An item is asked for when its turn has come: ten thousand, ten at a time, are ten tasks, and 20,001 events.
+        Without a `policy` the first failure is raised, and the rest is given up. With one, a `MapResult` says what came
+        of each item.
+
+        Raises (when awaited):
+            ActivityError: One failed, and there is no policy.
+            MapError: More failed than the policy allows; it has the result so far.
+            PayloadError: An item does not fit the activity.
+
+        Example:
+            sizes = await ctx.map(fetch, urls, max_concurrency=10)
+        """
 
     @abstractmethod
     def continue_as_new(self, *inputs: object, version: str | None = None) -> NoReturn:

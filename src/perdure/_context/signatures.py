@@ -67,6 +67,16 @@ class ActivityOptions(TypedDict, total=False):
     on_cancel: CancelPolicy
 
 
+class _Every(TypedDict):
+    every: Duration
+
+
+class PollOptions(ActivityOptions, _Every, total=False):
+    """The options of `poll_until`: those of `schedule_activity`, the time between two tries, and that for all."""
+
+    timeout: Duration | None
+
+
 class DetachedOptions(TypedDict, total=False):
     """The options of `schedule_orchestration`: the new instance's id (default: derived), and an exact version."""
 

@@ -1,9 +1,9 @@
 """The orchestration's context: every verb becomes an ask of its execution. Deterministic by construction."""
 
 from _thread import get_ident
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from msgspec import Raw
 
@@ -21,14 +21,18 @@ from perdure._core.asks import (
 )
 from perdure._core.callsite import where_asked
 from perdure._core.handlers import handled, handler_of
+from perdure._core.maps import check_map, run_map
 from perdure._core.options import (
     ACTIVITY_OPTIONS,
     CHILD_OPTIONS,
     DETACHED_OPTIONS,
+    MAP_OPTIONS,
     NEXT_OPTIONS,
+    POLL_OPTIONS,
     check_known,
     close_policy,
     exact_version,
+    polling_of,
     scheduling,
     waits_for_the_end,
 )
@@ -257,6 +261,39 @@ class Context(OrchestrationContext):
         execution.ask(future)
         return future
 
+    def poll_until(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
+        execution = self._execution
+        if not execution.admits("ctx.poll_until"):
+            return execution.refused(DurableFuture)
+        check_known("poll_until", options, POLL_OPTIONS, activity)
+        future = _new_activity(execution, options)
+        policy = tag = None
+        if isinstance(activity, Activity):
+            future.name, future.aliases, future.decoder = activity.name, activity.aliases, activity.result_codec
+            data = activity.inputs_codec.encode(inputs)
+            policy, tag = activity.retry, activity.tag
+        else:
+            future.name, future.aliases = _named(activity, "activity", "poll_until"), ()
+            data = encode_any(inputs, what=f"inputs of activity {activity}")
+            future.decoder = codec_for(options.get("returns", Any))
+        where = future.where = where_asked()
+        fields = polling_of(options, policy, tag)
+        future.wanted = ActivityScheduled(
+            id=execution.next_event, where=where, name=future.name, input=Raw(data), **fields
+        )
+        execution.ask(future)
+        return future
+
+    def map(self, activity: Any, items: Iterable[Any], /, **options: Any) -> Coroutine[Any, Any, Any]:
+        check_known("map", options, MAP_OPTIONS, activity)
+        most, policy = options.pop("max_concurrency", None), options.pop("policy", None)
+        check_map(most, policy)
+
+        def schedule(item: Any) -> DurableFuture[Any]:
+            return self.schedule_activity(activity, item, **options)
+
+        return _said_where("map", run_map(list(items), most, policy, schedule))
+
     def schedule_sub_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> ChildFuture[Any]:
         execution = self._execution
         if not execution.admits("ctx.schedule_sub_orchestration"):
@@ -385,7 +422,7 @@ class Context(OrchestrationContext):
     ) -> Coroutine[Any, Any, tuple[Literal[0], A] | tuple[Literal[1], B]]:
         return _race("select2", (first, second))
 
-    def select(self, *awaitables: Awaitable[T]) -> Coroutine[Any, Any, tuple[int, T]]:
+    def select(self, *awaitables: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
         if not awaitables:
             raise UsageError("ctx.select needs at least one awaitable")
         return _race("select", awaitables)
@@ -400,10 +437,14 @@ class Context(OrchestrationContext):
 
 def _race(verb: str, awaitables: tuple[Awaitable[Any], ...]) -> Coroutine[Any, Any, Any]:
     where = where_asked()
-    race: Any = _run_race(awaitables, where)
-    # Python's warning, if it is never awaited, says where it was asked for instead of naming a function of ours.
-    race.__qualname__ = f"ctx.{verb}, asked for at {where},"
-    return cast("Coroutine[Any, Any, Any]", race)
+    return _said_where(verb, _run_race(awaitables, where), where)
+
+
+def _said_where(verb: str, coroutine: Coroutine[Any, Any, Any], where: str | None = None) -> Coroutine[Any, Any, Any]:
+    """The coroutine, of which Python, if it is never awaited, says where it was asked for and names none of ours."""
+    named: Any = coroutine
+    named.__qualname__ = f"ctx.{verb}, asked for at {where or where_asked()},"
+    return coroutine
 
 
 async def _run_race(awaitables: tuple[Awaitable[T], ...], where: str | None) -> tuple[int, T]:

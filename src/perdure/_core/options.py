@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from perdure._definitions import Activity, Orchestration, version_key
 from perdure._events import ABSENT
-from perdure._retry import RetryPolicy
+from perdure._retry import RetryPolicy, polling
 from perdure._types import check_name, duration_us
 from perdure.errors import UsageError
 
@@ -23,6 +23,8 @@ CLOSE_POLICIES = ("cancel", "terminate", "abandon")
 CANCEL_POLICIES = ("leave", "wait")
 
 ACTIVITY_OPTIONS = ("retry", "tag", "session", "priority", "schedule_to_start", "on_cancel", "returns")
+POLL_OPTIONS = (*ACTIVITY_OPTIONS, "every", "timeout")
+MAP_OPTIONS = ("max_concurrency", "retry", "policy")
 DETACHED_OPTIONS = ("instance_id", "version")
 CHILD_OPTIONS = (*DETACHED_OPTIONS, "on_close", "returns")
 NEXT_OPTIONS = ("version",)
@@ -82,6 +84,20 @@ def scheduling(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str 
         "priority": priority,
         "schedule_to_start_us": None if patience is None else duration_us(patience, what="schedule_to_start"),
     }
+
+
+def polling_of(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str | None) -> dict[str, Any]:
+    """The fields of the event of an activity that is asked until it has an answer.
+
+    Raises:
+        UsageError: An option has a value that can't be used, or there is no interval.
+    """
+    if "every" not in options:
+        raise UsageError("ctx.poll_until needs every=, the time between one try and the next")
+    fields = scheduling(options, policy, tag)
+    chosen = options.get("retry") or policy
+    fields["retry"] = Raw(polling(chosen, options["every"], options.get("timeout")))
+    return fields
 
 
 def waits_for_the_end(options: Mapping[str, Any]) -> bool:

@@ -248,11 +248,11 @@ class Activities:
                 pulse.beat(None)
             pulse.limit_silence(plan.silence_s, attempt.fall_silent)
         if limit_us is None:
-            return await self._attempt(attempt, plan)
+            return _polled(await self._attempt(attempt, plan), policy)
         try:
             async with asyncio.timeout(limit_us / 1e6) as attempt.limit:
                 attempt.deadline_us = self._clock.now_us() + limit_us
-                return await self._attempt(attempt, plan)
+                return _polled(await self._attempt(attempt, plan), policy)
         except TimeoutError:
             # Every other error `_attempt` has kept.
             late = _late(limit_us) if limit_us == policy.attempt_timeout_us else _too_late(task, policy)
@@ -404,6 +404,18 @@ def _stopped(task: ClaimedTask, error: BaseException) -> Entry:
     return Ended(task, outcome)
 
 
+def _polled(entry: Entry, policy: WirePolicy) -> Entry:
+    """The same, but an activity that is asked until it has an answer and has none goes back for the next time."""
+    if policy.poll_us is None or not isinstance(entry, Ended) or bytes(entry.outcome.result) != b"null":
+        return entry
+    task = entry.task
+    # What failed before it came through counts no more.
+    again = TaskRetry(
+        incarnation=task.incarnation, execution=task.execution, event=task.event, attempt=1, delay_us=policy.poll_us
+    )
+    return GoesBack(task, again)
+
+
 def _with_last_words(entry: Entry, details: bytes | None) -> Entry:
     """The same, with what the activity said last, which whoever runs it next shall know."""
     if details is None or not isinstance(entry, GoesBack):
@@ -424,7 +436,10 @@ def _late(limit_us: int) -> str:
 
 
 def _too_late(task: ClaimedTask, policy: WirePolicy) -> str:
-    late = f"it did not end within its total timeout of {(policy.total_timeout_us or 0) / 1e6:g} s"
+    limit = f"{(policy.total_timeout_us or 0) / 1e6:g} s"
+    late = f"it did not end within its total timeout of {limit}"
+    if policy.poll_us is not None:
+        late = f"it had no answer within {limit}"
     if task.last_error is None:
         return late
     return f"{late}; the last attempt failed with {msgspec.json.decode(task.last_error, type=ErrorInfo).summary}"

@@ -6,6 +6,7 @@
       OutcomeError                      1. orchestration code catches it
         ActivityError
           ActivityTimeoutError          (also TimeoutError)
+        MapError
         OrchestrationError
           OrchestrationCancelledError
           OrchestrationTerminatedError
@@ -53,6 +54,7 @@ class can be copied (`copy.copy`) and printed, whatever it was made from.
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 from perdure.errors._record import ErrorInfo as ErrorInfo
 from perdure.errors._record import qualified_name as qualified_name
@@ -118,6 +120,20 @@ class ActivityTimeoutError(ActivityError, TimeoutError):
 
     def __str__(self) -> str:
         return f"activity {self.activity_name} timed out{self._attempts()}: {self.error.message}"
+
+
+class MapError(OutcomeError):
+    """More items of a `ctx.map` failed than its policy allows.
+
+    `error` is the first failure, `result` the `MapResult` with all that there is.
+    """
+
+    def __init__(self, error: ErrorInfo, result: Any) -> None:
+        super().__init__(error, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return f"{len(self.result.failed):,} of {len(self.result.outcomes):,} items failed, first: {self.error.summary}"
 
 
 class OrchestrationError(OutcomeError):

@@ -130,6 +130,9 @@ class Author:
         if drawn < 75:  # noqa: PLR2004 - per cent
             # Waited for when it is cancelled, too; and some end as if they had not heard it.
             how = {"ms": ms, "waits": True, "deaf": dice.chance(40)}
+            if dice.chance(30):
+                # Asked until it has an answer; it counts by its heartbeats.
+                how = {"ms": ms, "waits": True, "polls": 1 + dice.below(4)}
             return self._new("act", dice.pick(("none", "retry", "limit")), how)
         if drawn < 88:  # noqa: PLR2004 - per cent
             return self._new("act", "retry", {"ms": ms, "fails": 1 + dice.below(ATTEMPTS)})
@@ -176,7 +179,7 @@ class Author:
 
 
 @activity(name="simulated-work")
-async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
+async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int] | None:
     """Do as the input says; the number and the attempt come back."""
     ctx.state(Bench).began(ctx.idempotency_key, ctx.attempt)
     if how.get("hangs", 0) >= ctx.attempt:
@@ -187,6 +190,10 @@ async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[i
         except asyncio.CancelledError:
             if not how.get("deaf"):
                 raise
+    looks = ctx.last_heartbeat(int) or 0
+    if how.get("polls", 0) > looks:
+        ctx.heartbeat(looks + 1)
+        return None
     if how.get("ends"):
         raise SimulatedEndError(f"work {number}")
     if how.get("fails", 0) >= ctx.attempt:
@@ -245,6 +252,8 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
     match kind:
         case "act":
             policy, how = rest
+            if how.get("polls"):
+                return ctx.poll_until(work, number, how, every=0.3, retry=_POLICIES[policy], on_cancel="wait")
             if how.get("waits"):
                 return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy], on_cancel="wait")
             return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy])
