@@ -8,8 +8,9 @@ from perdure._core.execution import Execution
 from perdure._core.history import check, open_children, read_rows
 from perdure._core.matching import PYTHON
 from perdure._core.stage import Stage
+from perdure._definitions import version_key
 from perdure._ports import Entropy
-from perdure._registry import Registry
+from perdure._registry import LATEST, Registry
 from perdure._runtime.live import Live
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
 from perdure.errors import HistoryCorruptError, UnknownDefinitionError, UnknownFormatError
@@ -55,7 +56,7 @@ class Loader:
     def load(self, live: Live, first: Any) -> Execution:
         """The live execution of an instance that is not in memory: rebuilt from its history, or new."""
         events: list[Any] = []
-        version = live.version
+        version, since = live.version, None
         if live.base:
             events = read_rows(self._storage.history(live.incarnation, live.execution_id))
             check(events, live.execution_id)
@@ -74,8 +75,10 @@ class Loader:
                 )
             version = started.version
         elif isinstance(first, work.Start):
-            version = first.version
+            version, since = first.version, first.since
         definition = self._definition(live.name, version)
+        if since is not None:
+            self._refuse_older(definition, live.name, since)
         execution = Execution(live.instance_id, live.incarnation, definition)  # type: ignore[abstract]  # set by name
         if events:
             live.children = {child.id: child.instance_id for child in open_children(events)} or None
@@ -96,6 +99,15 @@ class Loader:
     def _definition(self, name: str, version: str | None) -> "Orchestration[..., Any]":
         definition = self._registry.orchestration(name, version)
         if definition is None:
-            known = [f"{known} {', '.join(versions)}" for known, versions in self._registry.orchestrations.items()]
-            raise UnknownDefinitionError("orchestration", name, version, known)
+            raise self._unknown(name, version)
         return definition
+
+    def _refuse_older(self, definition: "Orchestration[..., Any]", name: str, since: str) -> None:
+        """An instance does not go back to older code, which may not read its state, unless a policy says so."""
+        pinned = self._registry.version_policy.get(definition.name, LATEST) != LATEST
+        if not pinned and version_key(definition.version) < version_key(since):
+            raise self._unknown(name, f"{since} or later")
+
+    def _unknown(self, name: str, version: str | None) -> UnknownDefinitionError:
+        known = [f"{known} {', '.join(versions)}" for known, versions in self._registry.orchestrations.items()]
+        return UnknownDefinitionError("orchestration", name, version, known)

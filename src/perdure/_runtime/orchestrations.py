@@ -324,7 +324,7 @@ class Orchestrations:
                 draft.timers_gone.append(message.source)
             elif isinstance(message, work.ActivityOutcome) and message.execution == live.execution_id:
                 draft.tasks_gone.append(message.source)
-        if live.base == 0 and live.version is not None:
+        if live.base == 0 and live.version is not None and draft.next_start is None:
             draft.change["version"] = live.version
         consumed = tuple(arrival.seq for arrival in taken if arrival.seq)
         if not events and not consumed and not draft.timers_gone and not draft.tasks_gone:
@@ -361,6 +361,7 @@ class Orchestrations:
                 root=live.root or live.instance_id,
                 execution=live.execution_id,
                 parent=live.parent,
+                version=live.version,
             )
         draft = Draft(owner, self._incarnations.draw, self._take_slot, live.children)
         draft.read(events)

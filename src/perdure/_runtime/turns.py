@@ -37,6 +37,7 @@ class Owner(Struct, frozen=True, gc=False, kw_only=True):
     root: str
     execution: int
     parent: ev.Parent | None
+    version: str | None = None
 
 
 class Draft:
@@ -206,6 +207,7 @@ class Draft:
         start = work.Start(
             input=event.input,
             version=event.version,
+            since=owner.version if event.version is None else None,
             execution=owner.execution + 1,
             root=owner.root,
             parent=owner.parent,
@@ -215,6 +217,8 @@ class Draft:
         )
         self.next_start = work.encode_message(start)
         self.change["execution"] = owner.execution + 1
+        # Else open: any worker that has the name may take it, and move it to its latest version.
+        self.change["version"] = event.version
         self.ended = event
 
     def _ended(self, event: Any) -> None:

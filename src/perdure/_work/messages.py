@@ -14,10 +14,14 @@ class Message(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, t
 
 
 class Start(Message, frozen=True, tag="start"):
-    """Begin an execution: the first, or the next one after a continue-as-new."""
+    """Begin an execution: the first, or the next one after a continue-as-new.
+
+    Where `version` is open, `since` is the version that has continued as new: the next one is no older.
+    """
 
     input: Raw
     version: str | None = None
+    since: str | None = None
     execution: int = 1
     root: str = ""
     parent: Parent | None = None
