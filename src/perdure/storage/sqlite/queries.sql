@@ -1044,10 +1044,11 @@ FROM (
 SELECT owner, execution, status, last_event, local_event FROM instances WHERE incarnation = ?1;
 
 -- name: single_judge_end
--- The same for a turn that ends its instance, and whether messages or timers wait for it.
+-- The same for a turn that ends its instance, and whether anything waits for it.
 SELECT
     owner, execution, status, last_event, local_event,
-    EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation)
+    EXISTS (SELECT 1 FROM tasks AS t WHERE t.incarnation = i.incarnation)
+    OR EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation)
     OR EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = i.incarnation)
 FROM instances AS i WHERE i.incarnation = ?1;
 

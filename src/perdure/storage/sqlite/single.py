@@ -33,8 +33,7 @@ _TIMER = STATEMENTS["single_timer"]
 _TIMER_GONE = STATEMENTS["single_timer_gone"]
 _CONSUME = STATEMENTS["single_consume"]
 _CLOSE = STATEMENTS["single_close"]
-_CLEAR_TASKS = STATEMENTS["single_clear_tasks"]
-_CLEAR_WAITING = (STATEMENTS["single_clear_timers"], STATEMENTS["single_clear_messages"])
+_CLEAR = tuple(STATEMENTS[name] for name in ("single_clear_tasks", "single_clear_timers", "single_clear_messages"))
 _NO_CHANGE = InstanceChange()
 
 
@@ -158,7 +157,6 @@ def _close(transaction: Transaction, incarnation: int, change: InstanceChange, l
             change.error, change.custom_status, change.custom_status_steps, last_event,
         ),
     )  # fmt: skip
-    transaction.execute(_CLEAR_TASKS, (incarnation,))
     if waits:
-        for statement in _CLEAR_WAITING:
+        for statement in _CLEAR:
             transaction.execute(statement, (incarnation,))
