@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,9 @@ from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, T
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
 
 _log = logging.getLogger("perdure.runtime")
+
+LINE_WATCH_S = 0.05
+"""How much later than its limit, at most, the end of an activity that waits for a slot is noticed, in seconds."""
 _encode = msgspec.json.Encoder().encode
 _ONE_ATTEMPT = WirePolicy()
 
@@ -62,6 +65,7 @@ class Activities:
         self._put = put
         self._services = services
         self._waiting = Line()
+        self._line_watch: asyncio.TimerHandle | None = None
         self._running: dict[TaskKey, Attempt] = {}
         self._outbox: list[Entry] = []
         self._plans: dict[str, Plan] = {}
@@ -92,6 +96,36 @@ class Activities:
         self._idle.clear()
         self._waiting.join(tasks)
         self._fill()
+        if self._waiting.length:
+            self._watch_the_line(tasks)
+
+    def _watch_the_line(self, tasks: Iterable[ClaimedTask]) -> None:
+        """Look at the line when the first of these that waits for a slot can't begin in time any more."""
+        limits = [limit for task in tasks for limit in (task.start_by, task.deadline) if limit is not None]
+        if not limits:
+            return
+        at = self._loop.time() + max(min(limits) - self._clock.now_us(), 0) / 1e6 + LINE_WATCH_S
+        if self._line_watch is not None:
+            if self._line_watch.when() <= at:
+                return
+            self._line_watch.cancel()
+        self._line_watch = self._loop.call_at(at, self._end_late)
+
+    def _end_late(self) -> None:
+        self._line_watch = None
+        waiting, self._waiting = list(self._waiting), Line()
+        settled = self._unwanted | self._stopped
+        in_time = []
+        for task in waiting:
+            overdue = None if key_of(task) in settled else self._limit(task, _policy(task))[1]
+            if overdue is None:
+                in_time.append(task)
+            else:
+                self._report(self._failed(task, TimeoutError(overdue), timed_out=True, final=True))
+        self._waiting.join(in_time)
+        self._watch_the_line(task for task in in_time if key_of(task) not in settled)
+        if not in_time and not self._running:
+            self._idle.set()
 
     def _fill(self) -> None:
         if self._filling:
@@ -346,6 +380,8 @@ class Activities:
     async def close(self, grace_us: int) -> None:
         """Let what runs end within the grace time, hand the rest back, and stop the threads."""
         self._closed = True
+        if self._line_watch is not None:
+            self._line_watch.cancel()
         while self._waiting.length:
             task = self._waiting.next()
             self._report(GoesBack(task, _release(task)))
