@@ -85,6 +85,7 @@ EVERY = [
     errors.InstanceExistsError("order-1"),
     errors.InstanceClosedError("order-1", "completed"),
     errors.InstanceOpenError("order-1", "running"),
+    errors.NotHeldError("order-1"),
     errors.ResultTimeoutError("order-1", 2.5),
     errors.StorageError("m"),
     errors.StorageUnavailableError("m"),

@@ -24,6 +24,11 @@ ON_A_STORE = [
     ("raise", "a", "approved"),
     ("cancel", "a"),
     ("terminate", "a"),
+    ("suspend", "a"),
+    ("resume", "a"),
+    ("held",),
+    ("retry", "a"),
+    ("discard", "a"),
     ("delete", "a"),
     ("schedule", "list"),
 ]

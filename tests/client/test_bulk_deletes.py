@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perdure import (
+    ActivityContext,
     ExternalEvent,
     InstanceNotFoundError,
     OrchestrationContext,
@@ -14,6 +15,7 @@ from perdure import (
     Status,
     SyncClient,
     UsageError,
+    activity,
     orchestration,
 )
 
@@ -121,6 +123,26 @@ async def test_past_executions_go_while_the_current_one_runs_on(url):
         assert [event async for event in runtime.client.history("r", execution_id=1)] == []
         await runtime.client.raise_event("r", GO, "on")
         assert await handle.result() == "on"
+
+
+@activity(name="tidy")
+async def tidy(ctx: ActivityContext) -> int:
+    return await ctx.client.prune(ctx.instance_id, keep=1)
+
+
+@orchestration(name="tidier")
+async def tidier(ctx: OrchestrationContext, left: int) -> list[int]:
+    pruned = await ctx.schedule_activity(tidy)
+    if left:
+        ctx.continue_as_new(left - 1)
+    return [left, pruned]
+
+
+async def test_an_activity_prunes_the_instance_that_asks_for_it(url):
+    async with Runtime(url, Registry(tidy, tidier)) as runtime:
+        handle = await runtime.client.start_orchestration(tidier, 3, instance_id="t")
+        assert await handle.result() == [0, 1]
+        assert [each.execution_id for each in await runtime.client.list_executions("t")] == [4]
 
 
 async def test_past_executions_of_all_that_match_go(url):

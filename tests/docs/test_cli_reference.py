@@ -12,6 +12,7 @@ from perdure import (
     ErrorInfo,
     Event,
     ExecutionStatus,
+    HeldActivity,
     InstanceCount,
     InstanceStatus,
     ScheduleStatus,
@@ -88,6 +89,7 @@ def test_every_command_on_a_store_takes_the_same_two_options():
         ("Count", InstanceCount, set()),
         ("Queue", ActivityQueue, set()),
         ("Schedule", ScheduleStatus, set()),
+        ("Held activity", HeldActivity, set()),
     ],
 )
 def test_every_field_is_listed(heading, cls, more):

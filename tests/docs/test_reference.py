@@ -22,13 +22,14 @@ INTERNAL = {
     "FRAMES_SHOWN_MAX": "frames of a stack in a warning",
     "SAMPLES_MAX": "looks at a turn that is interrupted, for a line of the user's",
 }
-RUNTIME_LIMITS = ["max_activities", "activity_threads", "max_cached_instances", "turn_limit", "grace"]
+RUNTIME_LIMITS = ["max_deliveries", "max_activities", "activity_threads", "max_cached_instances", "turn_limit", "grace"]
 HELD_BY_USERS = [
     perdure.ActivityContext,
     perdure.Client,
     perdure.ActivityQueue,
     perdure.Deletion,
     perdure.ExecutionStatus,
+    perdure.HeldActivity,
     perdure.InstanceCount,
     perdure.InstanceStatus,
     perdure.InstanceTree,

@@ -1,7 +1,15 @@
 """The client: starting, steering and reading instances. It knows no worker."""
 
 from perdure._client.client import Client, EngineClient
-from perdure._client.figures import ActivityQueue, Deletion, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+from perdure._client.figures import (
+    ActivityQueue,
+    Deletion,
+    ExecutionStatus,
+    HeldActivity,
+    InstanceCount,
+    InstanceTree,
+    QueueDepths,
+)
 from perdure._client.filters import InstanceFilter
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
@@ -14,6 +22,7 @@ __all__ = [
     "EngineClient",
     "Event",
     "ExecutionStatus",
+    "HeldActivity",
     "InstanceCount",
     "InstanceFilter",
     "InstanceStatus",

@@ -13,6 +13,7 @@ from perdure import _work as work
 from perdure._client.handle import InstanceStatus, OrchestrationHandle
 from perdure._client.history import Event, read_events
 from perdure._client.management import Management
+from perdure._client.repair import Repair
 from perdure._client.starts import new_instance, pairs_of, refuse_another
 from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
@@ -49,7 +50,7 @@ _UNKNOWN_RETRIES_MAX = 3
 _CANCEL_REPLACED = work.encode_message(work.Cancel(reason="its parent was replaced"))
 
 
-class Client(Management):
+class Client(Management, Repair):
     """Starts orchestrations, sends them events, and reads them, in a store that workers share.
 
     Args:

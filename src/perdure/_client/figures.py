@@ -61,6 +61,19 @@ class ExecutionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldActivity:
+    """An activity that was set aside: `event_id` names it in the history of its instance."""
+
+    instance_id: str
+    event_id: int
+    name: str
+    held_at: datetime
+    held_because: str
+    attempt: int
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
 class ActivityQueue:
     """The activities of one name that wait for a worker, that wait for their next attempt, and that run."""
 
@@ -106,6 +119,22 @@ class Deletion:
     roots: int
     instances: int
     skipped: int
+
+
+def held_of(records: Sequence[work.HeldTask]) -> list[HeldActivity]:
+    """The held activities as users see them."""
+    return [
+        HeldActivity(
+            instance_id=each.instance_id,
+            event_id=each.event,
+            name=each.name,
+            held_at=from_us(each.held_at),
+            held_because=each.held_because,
+            attempt=each.attempt,
+            deliveries=each.deliveries,
+        )
+        for each in records
+    ]
 
 
 def counts_of(records: Sequence[work.InstanceCount]) -> list[InstanceCount]:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from perdure._client.figures import Deletion, ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+    from perdure._client.figures import (
+        Deletion,
+        ExecutionStatus,
+        HeldActivity,
+        InstanceCount,
+        InstanceTree,
+        QueueDepths,
+    )
     from perdure._client.filters import InstanceFilter
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
@@ -196,6 +203,26 @@ class SyncClient:
     def terminate(self, instance_id: str, /, reason: str = "") -> None:
         """End an instance at once."""
         self.call(self._client.terminate(instance_id, reason))
+
+    def suspend(self, instance_id: str, /, reason: str = "") -> None:
+        """Set an open instance aside."""
+        self.call(self._client.suspend(instance_id, reason))
+
+    def resume(self, instance_id: str, /) -> None:
+        """Let a suspended or held instance go on."""
+        self.call(self._client.resume(instance_id))
+
+    def retry(self, instance_id: str, /, *, event_id: int | None = None) -> None:
+        """Try again what is held."""
+        self.call(self._client.retry(instance_id, event_id=event_id))
+
+    def discard(self, instance_id: str, /, *, event_id: int | None = None, reason: str = "") -> None:
+        """Give up what is held."""
+        self.call(self._client.discard(instance_id, event_id=event_id, reason=reason))
+
+    def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
+        """The activities that were set aside."""
+        return self.call(self._client.list_held_activities(limit=limit))
 
     def delete(self, instance_id: str, /, *, force: bool = False) -> int:
         """Delete a closed instance and its descendants."""

@@ -56,6 +56,23 @@ def starts_or_told(requests: list[Request]) -> list[Request]:
     return [request for request in requests if isinstance(request.item, work.StartInstance)]
 
 
+def asked_otherwise(turn: Prepared, outcome: work.Refused, requests: list[Request]) -> list[Request]:
+    """Of the requests that a refused turn was to answer: those to be asked another way; the others are told."""
+    again: list[Request] = []
+    for request in requests:
+        item = request.item
+        is_start = turn.live.create is not None and isinstance(item, work.StartInstance)
+        if is_start and outcome.reason is work.Refusal.EXISTS and _is_final(item, outcome):
+            request.resolve(outcome)
+        else:
+            again.append(request)
+    return again
+
+
+def _is_final(item: work.Item, outcome: work.Refused) -> bool:
+    return isinstance(item, work.StartInstance) and item.on_conflict == "fail" and not is_own(outcome, item)
+
+
 def is_own(refused: work.Refused, start: work.StartInstance) -> bool:
     """Whether what has the id is this very start, which had landed before: its answer was lost."""
     return refused.existing is not None and refused.existing.incarnation == start.new.incarnation

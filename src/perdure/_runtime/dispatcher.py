@@ -17,11 +17,11 @@ from perdure._definitions import BUILT_IN
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._runtime.after import (
+    asked_otherwise,
     claimed,
     ending,
     has_changed,
     is_fenced,
-    is_own,
     is_work,
     log_warnings,
     outcomes_among,
@@ -36,6 +36,7 @@ from perdure._runtime.lookout import Lookout
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.retention import Retirement
 from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
+from perdure._runtime.suspects import Suspects
 from perdure._runtime.watches import Watches
 from perdure.errors import ClientError, StorageError
 
@@ -81,6 +82,7 @@ class Engine:
         self._settings = settings
         self._retirement = retirement
         self._orchestrations = make_orchestrations(self._take_slot)
+        self._suspects = Suspects(self._orchestrations, settings.deliveries_max)
         self._worker = 0
         self.busy = 0
         self._reserved = 0
@@ -177,6 +179,7 @@ class Engine:
         self._poll()
         turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
         claim = self._claim()
+        self._items += self._suspects.items()
         self._hands.flush()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
@@ -218,7 +221,7 @@ class Engine:
     def delay(self) -> int:
         """Microseconds in which there is nothing to do unless something comes in."""
         claims = self._claim_wanted and not self.draining
-        waits = self._items or self._requests or claims or self._watches.is_behind
+        waits = self._items or self._requests or claims or self._watches.is_behind or self._suspects.wait
         if waits or self._orchestrations.has_work:
             return 0
         now = self._clock.monotonic_us()
@@ -236,6 +239,7 @@ class Engine:
                 self.busy -= 1
                 self._items.append(entry.item)
                 self._lookout.left(entry.task)
+                self._suspects.over(entry.task)
                 self._claim_wanted = True
             elif isinstance(entry, Says):
                 self._items.append(entry.item)
@@ -251,6 +255,8 @@ class Engine:
         task = entry.task
         if self._lookout.tasks:
             self._lookout.left(task)
+        if self._suspects.tried:
+            self._suspects.over(task)
         if self._orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
@@ -368,13 +374,13 @@ class Engine:
             self.commits += 1
             if is_work(batch, committed):
                 self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
-            self._take_effect(committed, requests, len(items), turns)
+            self._take_effect(committed, requests, items, turns)
             if claim is not None and committed.work is None and not turns and not items:
                 # Others think that this worker is dead; with nothing of its own to be refused, only this tells it.
                 self._start_over([])
 
     def _take_effect(
-        self, committed: work.Committed, requests: list[Request], items: int, turns: list[Prepared]
+        self, committed: work.Committed, requests: list[Request], items: list[work.Item], turns: list[Prepared]
     ) -> None:
         """What was committed is so: answer, start activities, take in new work."""
         outcomes = committed.outcomes
@@ -384,15 +390,15 @@ class Engine:
         if work.Refused in set(map(type, outcomes)) and is_fenced(outcomes[len(requests) :]):
             self._start_over(requests_of(turns))
             return
-        tasks: list[work.ClaimedTask] = []
-        for turn, outcome in zip(turns, outcomes[len(requests) + items :], strict=True):
+        tasks = self._suspects.settle(items, outcomes[len(requests) :])
+        for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             if turn.went_on and outcome is work.APPLIED:
                 self._settle_going_on(turn.live, turn.item, committed.now, tasks)
             else:
                 self._settle(turn, outcome, committed.now, tasks)
         if committed.work is not None:
             self._take_work(committed.work)
-            tasks += committed.work.tasks
+            tasks += self._suspects.sift(committed.work.tasks, committed.now)
             self._lookout.took(committed.work.tasks)
         if tasks:
             self.busy += len(tasks)
@@ -411,6 +417,7 @@ class Engine:
         self._requests += requests
         self._requests += self._orchestrations.drop_all()
         self._items.clear()
+        self._suspects.clear()
         self._lookout.tasks.clear()
         self._reserved = 0
         pause = RETRY_STORAGE_US
@@ -482,19 +489,12 @@ class Engine:
         self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))
         requests = self._orchestrations.refuse(turn)
         self._watches.look_again(turn.live.instance_id)
-        for request in requests:
-            item = request.item
-            if turn.live.create is None or not isinstance(item, work.StartInstance):
-                self._requests.append(request)
-            elif outcome.reason is work.Refusal.EXISTS and item.on_conflict == "fail" and not is_own(outcome, item):
-                request.resolve(outcome)
-            else:
-                self._requests.append(request)
+        self._requests += asked_otherwise(turn, outcome, requests)
         self._claim_wanted = True
 
     def _take_work(self, taken: work.Work) -> None:
         self.next_due = taken.next_due
         for instance in taken.instances:
-            self._orchestrations.admit(instance)
+            self._suspects.admit(instance)
         if taken.more and (taken.instances or self._free() > 0):
             self._claim_wanted = True

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from perdure import _work as work
 
+DELIVERIES_MAX = 5
+"""How many workers may die with an instance's turn, or with an activity, before it is set aside."""
+
 
 class Hands(Protocol):
     """The port to whatever runs activities."""
@@ -36,3 +39,4 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     slots: int
     worker_name: str
+    deliveries_max: int = DELIVERIES_MAX

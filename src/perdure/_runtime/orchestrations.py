@@ -76,6 +76,15 @@ class Orchestrations:
         """Whether an instance has messages and no turn under way."""
         return bool(self._queue)
 
+    def has(self, incarnation: int) -> bool:
+        """Whether an instance is in memory."""
+        return incarnation in self._lives
+
+    def is_due(self, incarnation: int) -> bool:
+        """Whether an instance is in line for a turn."""
+        live = self._lives.get(incarnation)
+        return live is not None and live.queued
+
     def by_id(self, instance_id: str) -> Live | None:
         """The cached instance of this id."""
         return self._by_id.get(instance_id)

@@ -18,7 +18,7 @@ from perdure._runtime.activities import Activities
 from perdure._runtime.built_in import with_built_ins
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
-from perdure._runtime.hands import Settings
+from perdure._runtime.hands import DELIVERIES_MAX, Settings
 from perdure._runtime.heartbeat import Heartbeat
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
@@ -75,6 +75,7 @@ class Runtime:
         durability: "full" syncs every commit to the disk; "normal" may lose the last commits at a power failure.
         turn_limit: How long one turn may take; None for no limit.
         worker_name: Shown in listings; default host and process id.
+        max_deliveries: How many workers may die with a turn of an instance, or with an activity, before it is held.
         retention: What this worker removes from the store when its time is over: see `Retention`. Nothing by default.
 
     Example:
@@ -96,6 +97,7 @@ class Runtime:
         durability: Literal["full", "normal"] = "full",
         turn_limit: Duration | None = 2.0,
         worker_name: str | None = None,
+        max_deliveries: int = DELIVERIES_MAX,
         retention: Retention | None = None,
     ) -> None:
         if not hasattr(registry, "lifespans"):
@@ -104,6 +106,7 @@ class Runtime:
             "max_activities": max_activities,
             "activity_threads": activity_threads,
             "max_cached_instances": max_cached_instances,
+            "max_deliveries": max_deliveries,
         }
         for name, value in counts.items():
             if not isinstance(value, int) or value < 1:
@@ -118,6 +121,7 @@ class Runtime:
         self._slots = max_activities
         self._threads = activity_threads
         self._cached_max = max_cached_instances
+        self._deliveries_max = max_deliveries
         self._grace_us = duration_us(grace, "grace")
         self._durability = durability
         self._turn_limit_us = None if turn_limit is None else duration_us(turn_limit, "turn_limit")
@@ -205,7 +209,7 @@ class Runtime:
             entropy=self._entropy,
             inbox=inbox,
             hands=_LoopHands(self._gateway, self._activities),
-            settings=Settings(slots=self._slots, worker_name=self._worker_name),
+            settings=Settings(slots=self._slots, worker_name=self._worker_name, deliveries_max=self._deliveries_max),
             make_orchestrations=make_orchestrations,
             retirement=None if self._retention is None else Retirement(storage, self._clock, self._retention),
         )

@@ -35,12 +35,17 @@ from perdure._work.items import NewInstance as NewInstance
 from perdure._work.items import NewTask as NewTask
 from perdure._work.items import OutMessage as OutMessage
 from perdure._work.items import Prune as Prune
+from perdure._work.items import Resume as Resume
 from perdure._work.items import StartInstance as StartInstance
+from perdure._work.items import Suspend as Suspend
 from perdure._work.items import TaskBeat as TaskBeat
+from perdure._work.items import TaskDiscard as TaskDiscard
 from perdure._work.items import TaskDone as TaskDone
+from perdure._work.items import TaskHold as TaskHold
 from perdure._work.items import TaskItem as TaskItem
 from perdure._work.items import TaskRelease as TaskRelease
 from perdure._work.items import TaskRetry as TaskRetry
+from perdure._work.items import Try as Try
 from perdure._work.items import Turn as Turn
 from perdure._work.messages import KEPT as KEPT
 from perdure._work.messages import ActivityOutcome as ActivityOutcome
@@ -61,6 +66,7 @@ from perdure._work.messages import encode_answer as encode_answer
 from perdure._work.messages import encode_message as encode_message
 from perdure._work.overview import Depths as Depths
 from perdure._work.overview import ExecutionRecord as ExecutionRecord
+from perdure._work.overview import HeldTask as HeldTask
 from perdure._work.overview import InstanceCount as InstanceCount
 from perdure._work.overview import Lapsed as Lapsed
 from perdure._work.overview import Query as Query

@@ -74,6 +74,8 @@ class InstanceRecord(Struct, frozen=True, gc=False, kw_only=True):
     attributes: bytes | None = None
     last_event: int = 0
     """The last event of the current execution; 0 before its first turn."""
+    deliveries: int = 1
+    """Begins at 1, and again with each turn; grows when a worker dies that owned the instance, and by `Try`."""
 
 
 class ClaimedMessage(Struct, frozen=True, gc=False, kw_only=True):
@@ -94,7 +96,8 @@ class ClaimedInstance(Struct, frozen=True, gc=False, kw_only=True):
 class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
     """An activity that this worker now owns and shall run.
 
-    `deliveries` begins at 1 and counts the workers that died with it. The version is "" while the instance has none.
+    `deliveries` begins at 1 and grows when a worker dies with the task, and by `Try`. The version is "" while the
+    instance has none.
     """
 
     incarnation: int

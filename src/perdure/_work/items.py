@@ -295,13 +295,70 @@ class Prune(Struct, frozen=True, gc=False, kw_only=True):
     incarnation: int | None = None
 
 
+class Suspend(Struct, frozen=True, gc=False, kw_only=True):
+    """Set an open instance aside until somebody resumes it: status suspended, with the reason, and without owner.
+
+    Its messages wait, control messages excepted; its tasks go on. Refused: not_found, as for a delete; closed.
+    """
+
+    id: str
+    reason: str = ""
+    incarnation: int | None = None
+
+
+class Resume(Struct, frozen=True, gc=False, kw_only=True):
+    """Let a held or suspended instance go on, with its held tasks; or, with `event`, that held task alone.
+
+    It is pending again if it has had no turn, otherwise running; its deliveries, and those of its held tasks, begin
+    again. An instance that is neither, with no held task, is applied as a no-op. Refused: not_found, as for a delete,
+    and when `event` is no held task of the present execution; closed.
+    """
+
+    id: str
+    event: int | None = None
+    incarnation: int | None = None
+
+
+class TaskDiscard(Struct, frozen=True, gc=False, kw_only=True):
+    """End a held task: `body` (an `ActivityOutcome`) is delivered as if it had ended so. Refused: not_found."""
+
+    incarnation: int
+    execution: int
+    event: int
+    body: bytes
+
+
+class Try(Struct, frozen=True, gc=False, kw_only=True):
+    """Count a delivery of an owned instance, or with `event` of an owned task, before it is tried.
+
+    From delivery `SUSPECT_DELIVERIES` on, deaths count no more by themselves: many things die with a worker, and what
+    is tried by itself after this is what kills. Refused: fenced; not_owner.
+    """
+
+    incarnation: int
+    execution: int = 0
+    event: int | None = None
+
+
+class TaskHold(Struct, frozen=True, gc=False, kw_only=True):
+    """Set an owned task aside, with the reason and without owner. Only its deadlines still make it claimable.
+
+    Refused: fenced; not_owner.
+    """
+
+    incarnation: int
+    execution: int
+    event: int
+    reason: str
+
+
 TaskItem: TypeAlias = TaskDone | TaskBeat | TaskRetry | TaskRelease
 """What a worker says of a task that it owns."""
 
-ClientItem: TypeAlias = StartInstance | Deliver | Delete | Prune
+ClientItem: TypeAlias = StartInstance | Deliver | Delete | Prune | Suspend | Resume | TaskDiscard
 """What a client sends, which needs no worker."""
 
-Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | ClientItem
+Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | Try | TaskHold | ClientItem
 
 
 class Claim(Struct, frozen=True, gc=False, kw_only=True):

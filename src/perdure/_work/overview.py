@@ -102,3 +102,18 @@ class Lapsed(Struct, frozen=True, gc=False, kw_only=True):
     roots: tuple[tuple[str, int], ...] = ()
     overlong: tuple[tuple[str, int], ...] = ()
     last: int | None = None
+
+
+class HeldTask(Struct, frozen=True, gc=False, kw_only=True):
+    """A task that was set aside."""
+
+    instance_id: str
+    incarnation: int
+    execution: int
+    event: int
+    name: str
+    held_at: int
+    held_because: str
+    scheduled_at: int
+    attempt: int
+    deliveries: int

@@ -36,6 +36,7 @@
         InstanceExistsError
         InstanceClosedError
         InstanceOpenError
+        NotHeldError
         ResultTimeoutError              (also TimeoutError)
       StorageError                      6. the operator must act
         StorageUnavailableError
@@ -410,6 +411,13 @@ class InstanceOpenError(_InstanceError):
             f"instance {self.instance_id!r} has not ended ({self.status}): cancel or terminate it first, "
             "or pass force=True"
         )
+
+
+class NotHeldError(_InstanceError):
+    """Neither the instance nor the activity in question is held, and the request needs that."""
+
+    def __str__(self) -> str:
+        return f"nothing of instance {self.instance_id!r} that was asked for is held: look at its status again"
 
 
 class ResultTimeoutError(_InstanceError, TimeoutError):

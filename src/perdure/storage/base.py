@@ -36,6 +36,7 @@ from perdure._work import (
     Committed,
     Depths,
     ExecutionRecord,
+    HeldTask,
     HistoryRow,
     InstanceCount,
     InstanceRecord,
@@ -56,6 +57,9 @@ UNKNOWN_GRACE_US = 5_000_000
 
 PASSING_US = 3_600_000_000
 """How long a passing entry is kept at least, in microseconds."""
+
+SUSPECT_DELIVERIES = 3
+"""From this delivery on what was delivered is tried by itself, and counted before (`Try`) instead of at a death."""
 
 NEAR_NAMES_MAX = 3
 """How many near names a reason tells."""
@@ -141,15 +145,17 @@ class Storage(Protocol):
     def unregister(self, worker: int, /) -> None:
         """Release at once everything that the worker owns, and remove its row. Counts as no delivery.
 
-        Its tasks fall due now. Harmless for a worker without a row.
+        Its tasks fall due now; what was tried by itself goes back to `SUSPECT_DELIVERIES`. Harmless for a worker
+        without a row.
         """
         ...
 
     def reap(self, worker: int, /) -> Reaped:
         """Take away the work of workers that are dead (lease over, or proven dead) for anybody to claim.
 
-        Dead is who has `lease_until` at or before now, the caller excepted. Instances lose their owner; tasks lose
-        theirs, fall due now, count a delivery and have no schedule-to-start deadline any more.
+        Dead is who has `lease_until` at or before now, the caller excepted. Instances and tasks lose
+        their owner and count a delivery, up to `SUSPECT_DELIVERIES`; tasks fall due now and have no schedule-to-start
+        deadline any more.
 
         Also marks as held, with the reason, pending and running instances that wait for code which no worker that is
         left, the caller included, has:
@@ -264,6 +270,13 @@ class Inspector(Protocol):
 
     def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
         """The executions of an instance that have a history in the store, in order."""
+        ...
+
+    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
+        """The tasks that were set aside, of one instance or of all, at most so many.
+
+        In order of the moment, then of incarnation and event.
+        """
         ...
 
     def depths(self) -> Depths:

@@ -24,6 +24,7 @@ SCANS_ALLOWED = {
     ("depths", "messages"): "all that waits is counted, for whoever asks; no worker does",
     ("depths", "timers"): "the same",
     ("task_depths", "tasks"): "the same",
+    ("held_tasks", "t"): "its index has only what is held",
 }
 QUERY_PLAN = 2
 PLANLESS = re.compile(r"(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b")

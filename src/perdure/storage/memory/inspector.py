@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from perdure._types import Status
-from perdure._work import Depths, ExecutionRecord, InstanceCount, InstanceRecord, Lapsed, Query, Scan, TaskDepth
+from perdure._work import (
+    Depths,
+    ExecutionRecord,
+    HeldTask,
+    InstanceCount,
+    InstanceRecord,
+    Lapsed,
+    Query,
+    Scan,
+    TaskDepth,
+)
 from perdure.storage.memory.rows import InstanceRow, Tables
 
 
@@ -157,3 +167,25 @@ def _is_over(tables: Tables, record: InstanceRecord, scan: Scan) -> bool:
 
 def _has_past(row: InstanceRow, kept: int | None) -> bool:
     return kept is not None and any(execution <= row.record.execution - kept for execution in row.history)
+
+
+def held_tasks(tables: Tables, limit: int, incarnation: int | None) -> list[HeldTask]:
+    """The tasks that were set aside, in order of the moment."""
+    held = [
+        HeldTask(
+            instance_id=row.record.id,
+            incarnation=task.incarnation,
+            execution=task.execution,
+            event=task.new.event,
+            name=task.new.name,
+            held_at=task.held_at or 0,
+            held_because=task.held_because,
+            scheduled_at=task.scheduled_at,
+            attempt=task.attempt,
+            deliveries=task.deliveries,
+        )
+        for row in tables.instances.values()
+        for task in row.tasks.values()
+        if task.held_because is not None and incarnation in (None, task.incarnation)
+    ]
+    return sorted(held, key=lambda each: (each.held_at, each.incarnation, each.execution, each.event))[:limit]

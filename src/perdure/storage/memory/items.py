@@ -12,6 +12,7 @@ from perdure._types import Status
 from perdure._work import (
     APPLIED,
     Applied,
+    ClientItem,
     Delete,
     Deliver,
     Hold,
@@ -24,28 +25,28 @@ from perdure._work import (
     Prune,
     Refusal,
     Refused,
+    Resume,
     StartInstance,
+    Suspend,
     TaskBeat,
+    TaskDiscard,
     TaskDone,
+    TaskHold,
     TaskItem,
     TaskRelease,
     TaskRetry,
+    Try,
     Turn,
 )
+from perdure.storage.base import SUSPECT_DELIVERIES
+from perdure.storage.memory.aside import count_try, discard, hold_task, resume, suspend
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
 
 
 def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Outcome:
     """Apply one item, or refuse it and leave everything as it was."""
-    match item:
-        case StartInstance():
-            return _start(tables, now, item)
-        case Deliver():
-            return _deliver(tables, now, item)
-        case Delete():
-            return _delete(tables, item)
-        case Prune():
-            return _prune(tables, item)
+    if isinstance(item, ClientItem):
+        return _of_client(tables, now, item)
     if worker is None:
         return Refused(reason=Refusal.FENCED)
     match item:
@@ -55,8 +56,32 @@ def apply(tables: Tables, now: int, worker: WorkerRow | None, item: Item) -> Out
             return _hold(tables, now, worker, item)
         case InstanceRelease():
             return _release_instance(tables, now, worker, item)
+        case Try():
+            return count_try(tables, worker, item)
+        case TaskHold():
+            return hold_task(tables, now, worker, item)
         case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
             return _of_task(tables, now, worker, item)
+        case _:
+            assert_never(item)
+
+
+def _of_client(tables: Tables, now: int, item: ClientItem) -> Outcome:
+    match item:
+        case StartInstance():
+            return _start(tables, now, item)
+        case Deliver():
+            return _deliver(tables, now, item)
+        case Delete():
+            return _delete(tables, item)
+        case Prune():
+            return _prune(tables, item)
+        case Suspend():
+            return suspend(tables, now, item)
+        case Resume():
+            return resume(tables, now, item)
+        case TaskDiscard():
+            return discard(tables, now, item)
         case _:
             assert_never(item)
 
@@ -279,7 +304,8 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
     row.record = replace(
         record,
         status=status,
-        held_because=None,
+        held_because=record.held_because if status is Status.SUSPENDED else None,
+        deliveries=1,
         updated_at=now,
         version=record.version if change.version is None and turn.next_start is None else change.version,
         output=record.output if change.output is None else change.output,
@@ -344,8 +370,10 @@ def _of_task(tables: Tables, now: int, worker: WorkerRow, item: TaskItem) -> Out
             task.attempt = item.attempt
             task.last_error = item.last_error
             tables.disown_task(task, number, due=now + item.delay_us, started=True)
+            task.deliveries = min(task.deliveries, SUSPECT_DELIVERIES)
         case TaskRelease():
             tables.disown_task(task, number, due=now + item.delay_us, started=False)
+            task.deliveries = min(task.deliveries, SUSPECT_DELIVERIES)
         case _:
             assert_never(item)
     return APPLIED

@@ -13,11 +13,19 @@ from msgspec.structs import replace
 
 from perdure._types import Status
 from perdure._work import Entry, HistoryRow, InstanceRecord, NewInstance, NewTask, WorkerRecord
+from perdure.storage.base import SUSPECT_DELIVERIES
 
 Rank: TypeAlias = tuple[int, int, int, int, int]
 """Where a task stands in line: minus its priority, when it was scheduled, incarnation, execution, event."""
 
 T = TypeVar("T", bound=int | tuple[object, ...])
+
+
+def _delivered(deliveries: int, *, died: bool) -> int:
+    """The deliveries of what a worker leaves behind: what was tried by itself has been counted before."""
+    if died:
+        return max(deliveries, min(deliveries + 1, SUSPECT_DELIVERIES))
+    return min(deliveries, SUSPECT_DELIVERIES)
 
 
 def _drop(ordered: list[T], item: T) -> None:
@@ -51,6 +59,8 @@ class TaskRow(Struct, kw_only=True, eq=False):
     last_error: bytes | None = None
     details: bytes | None = None
     stopped: bool = False
+    held_because: str | None = None
+    held_at: int | None = None
 
     @property
     def rank(self) -> Rank:
@@ -233,7 +243,7 @@ class Tables:
     def remove_instance(self, row: InstanceRow) -> None:
         """The instance and all that belongs to it."""
         self.clear_instance(row)
-        self._wake(row)
+        self.wake_instance(row)
         record = row.record
         del self.instances[record.incarnation], self.by_id[record.id]
         _drop(self.incarnations, record.incarnation)
@@ -265,7 +275,7 @@ class Tables:
             self.workers[row.record.owner].instances.remove(row.record.incarnation)
         if owner is not None:
             self.workers[owner].instances.add(row.record.incarnation)
-            self._wake(row)
+            self.wake_instance(row)
         row.record = replace(row.record, owner=owner)
 
     def rest_instance(self, row: InstanceRow, until: int) -> None:
@@ -376,13 +386,25 @@ class Tables:
         """A worker; what it owned is free for anybody from now on, with a delivery counted if it died."""
         number = worker.record.worker
         for incarnation in list(worker.instances):
-            self.own_instance(self.instances[incarnation], None)
+            row = self.instances[incarnation]
+            self.own_instance(row, None)
+            row.record = replace(row.record, deliveries=_delivered(row.record.deliveries, died=died))
         for task in list(worker.tasks.values()):
-            task.deliveries += died
+            task.deliveries = _delivered(task.deliveries, died=died)
             self.disown_task(task, number, due=max(task.due, now), started=died)
         del self.workers[number]
 
-    def _wake(self, row: InstanceRow) -> None:
+    def reset_task(self, task: TaskRow, *, due: int) -> None:
+        """Let a task that was held be as it was at first, but for its attempts and deadlines."""
+        waits = task.owner is None
+        if waits:
+            self.line.remove(task)
+        task.due, task.held_because, task.held_at, task.deliveries = due, None, None, 1
+        if waits:
+            self.line.add(task)
+
+    def wake_instance(self, row: InstanceRow) -> None:
+        """Let any worker take it that left it alone."""
         row.rested_by = None
         self.resting.pop(row.record.incarnation, None)
 

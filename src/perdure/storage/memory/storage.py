@@ -15,6 +15,7 @@ from perdure._work import (
     Committed,
     Depths,
     ExecutionRecord,
+    HeldTask,
     HistoryRow,
     InstanceCount,
     InstanceRecord,
@@ -28,7 +29,7 @@ from perdure._work import (
 from perdure.storage.base import LEASE_US, PASSING_US, page_key, parse_page_key
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
-from perdure.storage.memory.inspector import count, depths, executions, family, lapsed, matching
+from perdure.storage.memory.inspector import count, depths, executions, family, held_tasks, lapsed, matching
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
 from perdure.storage.memory.unknown import hold_unknown
@@ -223,6 +224,11 @@ class MemoryStorage:
         """The executions that have a history, in order."""
         with self._memory.lock:
             return executions(self._memory.tables, incarnation)
+
+    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
+        """The tasks that were set aside, of one instance or of all, at most so many."""
+        with self._memory.lock:
+            return held_tasks(self._memory.tables, limit, incarnation)
 
     def depths(self) -> Depths:
         """What waits now."""

@@ -17,11 +17,15 @@ from perdure._work import (
     Item,
     Outcome,
     Prune,
+    Resume,
     StartInstance,
+    Suspend,
     TaskBeat,
     TaskDone,
+    TaskHold,
     TaskRelease,
     TaskRetry,
+    Try,
     Turn,
 )
 from perdure.storage.postgres import far_items
@@ -77,9 +81,14 @@ class Plan:
                 self._ids.add(to_id)
                 if key is not None:
                     self._keys.append((to_id, key))
-            case Delete(id=id_) | Prune(id=id_):
+            case Delete(id=id_) | Prune(id=id_) | Suspend(id=id_) | Resume(id=id_):
                 self._ids.add(id_)
-            case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease():
+            case Try(incarnation=incarnation, event=None):
+                self._incarnations.add(incarnation)
+            case Try(incarnation=incarnation, execution=execution, event=int(event)):
+                self._incarnations.add(incarnation)
+                self._tasks.append((incarnation, execution, event))
+            case TaskDone() | TaskBeat() | TaskRetry() | TaskRelease() | TaskHold():
                 self._incarnations.add(item.incarnation)
                 self._tasks.append((item.incarnation, item.execution, item.event))
             case Hold(create=create) if create is not None:

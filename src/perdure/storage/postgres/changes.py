@@ -21,6 +21,7 @@ def writes(working: Working) -> list[Call]:
         *_updates(working),
         *_creations(working),
         *_additions(working),
+        *working.further,
     ]
 
 
@@ -115,6 +116,7 @@ def _changed(rows: list[Row], now: int) -> list[bytes | None]:
         blobs([row.output for row in rows]),
         bigint(now),
         blobs([row.error for row in rows]),
+        bigints([row.deliveries for row in rows]),
     ]
 
 

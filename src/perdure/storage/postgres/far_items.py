@@ -1,9 +1,27 @@
 """The items that go alone: a delete, a prune, and a start that replaces the instance that has its id."""
 
-from perdure._work import APPLIED, Applied, Delete, Item, Outcome, Prune, Refusal, Refused, StartInstance
+from perdure._work import (
+    APPLIED,
+    Applied,
+    Delete,
+    Item,
+    Outcome,
+    Prune,
+    Refusal,
+    Refused,
+    Resume,
+    StartInstance,
+    Suspend,
+    TaskDiscard,
+    TaskHold,
+    Try,
+)
+from perdure.storage.postgres import aside
 from perdure.storage.postgres.arrays import bigint
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.working import Row, Working
+
+_ASIDE = Suspend | Resume | TaskDiscard | Try | TaskHold
 
 
 def reaches_far(working: Working, item: Item) -> bool:
@@ -11,11 +29,15 @@ def reaches_far(working: Working, item: Item) -> bool:
     if isinstance(item, StartInstance):
         present = working.by_id.get(item.new.id)
         return present is not None and item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Delete | Prune)
+    return isinstance(item, Delete | Prune | _ASIDE)
 
 
 def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
     """Apply one item, or refuse it and leave everything as it was."""
+    if isinstance(item, _ASIDE):
+        if transaction.worker is None and isinstance(item, Try | TaskHold):
+            return Refused(reason=Refusal.FENCED)
+        return aside.apply(transaction, working, item)
     if isinstance(item, Delete):
         return _delete(transaction, working, item)
     if isinstance(item, Prune):

@@ -10,6 +10,7 @@ from perdure._types import Status
 from perdure._work import (
     Depths,
     ExecutionRecord,
+    HeldTask,
     HistoryRow,
     InstanceCount,
     InstanceRecord,
@@ -135,6 +136,12 @@ def executions(readers: Readers, incarnation: int) -> list[ExecutionRecord]:
         ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
         for execution, first_at, last_at, events, size in rows
     ]
+
+
+def held_tasks(readers: Readers, limit: int, incarnation: int | None) -> list[HeldTask]:
+    """The tasks that were set aside, of one instance or of all, at most so many."""
+    [rows] = readers.read([("held_tasks", (bigint(limit), bigint(incarnation)))])
+    return [HeldTask(**dict(zip(HeldTask.__struct_fields__, row, strict=True))) for row in rows]
 
 
 def depths(readers: Readers, now: int) -> Depths:

@@ -248,7 +248,8 @@ def _change(working: Working, row: Row, turn: Turn) -> None:
         working.end_execution(row, turn.execution)
     if turn.next_start is not None:
         working.first_message(row, turn.next_start)
-    if turn.change is None and turn.next_start is None and turn.history is not None and row.status == Status.RUNNING:
+    is_plain = turn.change is None and turn.next_start is None and turn.history is not None
+    if is_plain and row.status == Status.RUNNING and row.deliveries == 1:
         # The time of its last events says when it has changed.
         return
     row.change(change, restarts=turn.next_start is not None)

@@ -102,7 +102,7 @@ WHERE w.number = $1::bigint FOR UPDATE OF w;
 -- The instances of these incarnations and ids, and nobody else's until the end of the transaction.
 SELECT
     incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
-    released_by, released_until, cancel_requested, custom_status_version
+    released_by, released_until, cancel_requested, custom_status_version, deliveries
 FROM perdure.instances
 WHERE incarnation = ANY($1::bigint[]) OR id = ANY($2::text[])
 ORDER BY incarnation FOR NO KEY UPDATE;
@@ -111,7 +111,7 @@ ORDER BY incarnation FOR NO KEY UPDATE;
 -- The same where no ids are asked for.
 SELECT
     incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
-    released_by, released_until, cancel_requested, custom_status_version
+    released_by, released_until, cancel_requested, custom_status_version, deliveries
 FROM perdure.instances
 WHERE incarnation = ANY($1::bigint[])
 ORDER BY incarnation FOR NO KEY UPDATE;
@@ -167,7 +167,7 @@ SELECT p.incarnation FROM perdure.instances AS p WHERE p.incarnation = $1::bigin
 -- The open children of an instance, locked; with the columns of `lock_instances`.
 SELECT
     incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
-    released_by, released_until, cancel_requested, custom_status_version
+    released_by, released_until, cancel_requested, custom_status_version, deliveries
 FROM perdure.instances
 WHERE parent_incarnation = $1::bigint AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
 ORDER BY incarnation FOR NO KEY UPDATE;
@@ -222,6 +222,36 @@ WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
 -- name: delete_entries
 -- And what they kept.
 DELETE FROM perdure.entries WHERE incarnation = ANY($1::bigint[]);
+
+-- name: held_task_events
+-- The held tasks of an instance, or that of one event.
+SELECT event FROM perdure.tasks
+WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint);
+
+-- name: resume_tasks
+-- Let the held tasks of an instance, or that of one event, go on.
+UPDATE perdure.tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = $3::bigint, delayed = false
+WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint);
+
+-- name: hold_task
+-- Set a task aside: at the end of time it is due again.
+UPDATE perdure.tasks SET
+    owner = NULL, held_at = $4::bigint, held_because = $5::text, due_at = $6::bigint, delayed = true, start_by = NULL
+WHERE incarnation = $1::bigint AND execution = $2::bigint AND event = $3::bigint;
+
+-- name: task_is_held
+-- Whether a task is held.
+SELECT held_because IS NOT NULL FROM perdure.tasks
+WHERE incarnation = $1::bigint AND execution = $2::bigint AND event = $3::bigint;
+
+-- name: try_instance
+-- Count a delivery of an instance.
+UPDATE perdure.instances SET deliveries = deliveries + 1 WHERE incarnation = $1::bigint;
+
+-- name: try_task
+-- Count a delivery of a task.
+UPDATE perdure.tasks SET deliveries = deliveries + 1
+WHERE incarnation = $1::bigint AND execution = $2::bigint AND event = $3::bigint;
 
 -- name: clear_tasks
 -- The tasks of closed or deleted instances.
@@ -312,7 +342,7 @@ WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = 
 -- Put tasks back for another attempt.
 UPDATE perdure.tasks AS t SET
     owner = NULL, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed,
-    last_error = j.last_error, details = COALESCE(j.details, t.details)
+    last_error = j.last_error, details = COALESCE(j.details, t.details), deliveries = LEAST(t.deliveries, 3)
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[]
 ) AS j (incarnation, execution, event, attempt, due_at, delayed, last_error, details)
@@ -321,7 +351,8 @@ WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = 
 -- name: release_tasks
 -- Put tasks back untouched.
 UPDATE perdure.tasks AS t SET
-    owner = NULL, due_at = j.due_at, delayed = j.delayed, details = COALESCE(j.details, t.details)
+    owner = NULL, due_at = j.due_at, delayed = j.delayed, details = COALESCE(j.details, t.details),
+    deliveries = LEAST(t.deliveries, 3)
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bytea[])
     AS j (incarnation, execution, event, due_at, delayed, details)
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
@@ -347,13 +378,14 @@ UPDATE perdure.instances AS i SET
     ready_at = j.ready_at, held_after = j.held_after, held_because = j.held_because, released_by = j.released_by,
     released_until = j.released_until, cancel_requested = j.cancel_requested,
     custom_status_version = j.custom_status_version, custom_status = COALESCE(j.custom_status, i.custom_status),
-    output = COALESCE(j.output, i.output), error = COALESCE(j.error, i.error)
+    output = COALESCE(j.output, i.output), error = COALESCE(j.error, i.error), deliveries = j.deliveries
 FROM unnest(
     $1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
-    $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $16::bytea[]
+    $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $16::bytea[],
+    $17::bigint[]
 ) AS j (
     incarnation, status, owner, execution, version, ready_at, held_after, held_because, released_by, released_until,
-    cancel_requested, custom_status_version, custom_status, output, error
+    cancel_requested, custom_status_version, custom_status, output, error, deliveries
 )
 WHERE i.incarnation = j.incarnation;
 
@@ -536,6 +568,7 @@ LEFT JOIN (
         r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event,
         $2::bigint AS owner, r.cancel_requested, r.custom_status_version, r.held_because, r.root, r.parent_id,
         r.parent_incarnation, r.parent_execution, r.parent_event, r.attributes, r.custom_status, r.output, r.error,
+        r.deliveries,
         m.present, m.dues, m.seqs, m.bodies, t.fire_ats, t.events, l.due
     FROM locked AS l
     JOIN perdure.instance_records AS r ON r.incarnation = l.incarnation
@@ -773,8 +806,12 @@ ORDER BY number FOR UPDATE SKIP LOCKED;
 SELECT number FROM perdure.workers WHERE number = $1::bigint FOR UPDATE;
 
 -- name: disown_instances
--- Free the instances of workers that are gone.
-UPDATE perdure.instances AS i SET owner = NULL
+-- Free the instances of workers that are gone; $2 says whether they died with them, which counts up to 3 by itself.
+UPDATE perdure.instances AS i SET
+    owner = NULL,
+    deliveries = CASE
+        WHEN $2::boolean THEN GREATEST(i.deliveries, LEAST(i.deliveries + 1, 3)) ELSE LEAST(i.deliveries, 3)
+    END
 WHERE i.incarnation IN (
     SELECT o.incarnation FROM perdure.instances AS o
     WHERE o.status <> 'completed' AND o.status IN ('pending', 'running', 'held', 'suspended')
@@ -786,7 +823,7 @@ WHERE i.incarnation IN (
 -- Free their tasks, which wait from now on; $2 says whether they died with them.
 UPDATE perdure.tasks SET
     owner = NULL,
-    deliveries = deliveries + CASE WHEN $2::boolean THEN 1 ELSE 0 END,
+    deliveries = CASE WHEN $2::boolean THEN GREATEST(deliveries, LEAST(deliveries + 1, 3)) ELSE LEAST(deliveries, 3) END,
     start_by = CASE WHEN $2::boolean THEN NULL ELSE start_by END,
     due_at = GREATEST(due_at, $3::bigint),
     delayed = due_at > $3::bigint
@@ -1000,6 +1037,15 @@ ORDER BY s.incarnation;
 -- What is stored of each execution of an instance: execution, first at, last at, events, size.
 SELECT execution, MIN(at), MAX(at), MAX(last_event), SUM(pg_catalog.octet_length(data))
 FROM perdure.history WHERE incarnation = $1::bigint GROUP BY execution ORDER BY execution;
+
+-- name: held_tasks
+-- The tasks that were set aside, of the instance $2 or of all, at most $1.
+SELECT
+    i.id, t.incarnation, t.execution, t.event, t.name, t.held_at, t.held_because, t.scheduled_at, t.attempt,
+    t.deliveries
+FROM perdure.tasks AS t JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+WHERE t.held_because IS NOT NULL AND ($2::bigint IS NULL OR t.incarnation = $2::bigint)
+ORDER BY t.held_at, t.incarnation, t.execution, t.event LIMIT $1::bigint;
 
 -- name: depths
 -- What waits at $1: ready instances, since when, messages, timers, held instances, since when.

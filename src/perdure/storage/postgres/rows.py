@@ -7,7 +7,7 @@ from perdure._events import Parent
 from perdure._types import Status
 from perdure._work import HistoryRow, InstanceRecord, WorkerRecord
 
-COLUMNS = 22
+COLUMNS = 23
 """How many columns a record has, in the order of the view `instance_records`."""
 
 
@@ -17,7 +17,7 @@ def record_of_row(row: Sequence[Any]) -> InstanceRecord:
         id_, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
         cancel_requested, custom_status_version, held_because, root,
         parent_id, parent_incarnation, parent_execution, parent_event,
-        attributes, custom_status, output, error,
+        attributes, custom_status, output, error, deliveries,
     ) = row  # fmt: skip
     parent = None
     if parent_id is not None:
@@ -44,6 +44,7 @@ def record_of_row(row: Sequence[Any]) -> InstanceRecord:
         root=root,
         attributes=attributes,
         last_event=last_event,
+        deliveries=deliveries,
     )
 
 

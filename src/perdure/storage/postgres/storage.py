@@ -12,6 +12,7 @@ from perdure._work import (
     Committed,
     Depths,
     ExecutionRecord,
+    HeldTask,
     HistoryRow,
     InstanceCount,
     InstanceRecord,
@@ -335,6 +336,11 @@ class PostgresStorage:
         """The executions that have a history, in order."""
         self._refuse_fork()
         return inspector.executions(self._readers, incarnation)
+
+    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
+        """The tasks that were set aside, of one instance or of all, at most so many."""
+        self._refuse_fork()
+        return inspector.held_tasks(self._readers, limit, incarnation)
 
     def depths(self) -> Depths:
         """What waits now."""

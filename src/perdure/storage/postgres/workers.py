@@ -68,7 +68,7 @@ def removal(now: int, numbers: list[int], *, died: bool) -> list[Call]:
     """The statements that remove workers, whose rows are locked, and free what they owned."""
     gone = bigints(numbers)
     return [
-        ("disown_instances", (gone,)),
+        ("disown_instances", (gone, boolean(value=died))),
         ("disown_tasks", (gone, boolean(value=died), bigint(now))),
         ("remove_abilities", (gone,)),
         ("remove_tokens", (gone,)),

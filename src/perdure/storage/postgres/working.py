@@ -5,10 +5,13 @@ what is removed here was added here, and what lies in the store is removed there
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure._types import Status
 from perdure._work import Entry, HistoryRow, InstanceChange, NewInstance, NewTask
+
+if TYPE_CHECKING:
+    from perdure.storage.postgres.wire import Call
 
 CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
 
@@ -36,8 +39,8 @@ class Row:
     """The row of an instance as it is now, and what the segment has done to it."""
 
     __slots__ = (
-        "added", "cancel_requested", "changed", "custom_status", "custom_status_version", "error", "execution",
-        "held_after", "held_because", "id", "incarnation", "last_event", "moved", "new", "output", "owner",
+        "added", "cancel_requested", "changed", "custom_status", "custom_status_version", "deliveries", "error",
+        "execution", "held_after", "held_because", "id", "incarnation", "last_event", "moved", "new", "output", "owner",
         "parent_incarnation", "ready_at", "released_by", "released_until", "sealed", "status", "touched", "version",
     )  # fmt: skip
 
@@ -46,7 +49,7 @@ class Row:
         (
             self.incarnation, self.id, self.status, self.owner, self.execution, self.version, self.parent_incarnation,
             self.ready_at, self.held_after, self.held_because, self.released_by, self.released_until,
-            self.cancel_requested, self.custom_status_version,
+            self.cancel_requested, self.custom_status_version, self.deliveries,
         ) = columns  # fmt: skip
         self.custom_status: bytes | None = None
         self.output: bytes | None = None
@@ -75,7 +78,9 @@ class Row:
             self.status = change.status
         elif before in (Status.PENDING, Status.HELD):
             self.status = Status.RUNNING
-        self.held_because = None
+        if self.status != Status.SUSPENDED:
+            self.held_because = None
+        self.deliveries = 1
         if restarts or change.version is not None:
             self.version = change.version
         self.cancel_requested = self.cancel_requested or change.cancel_requested
@@ -116,6 +121,8 @@ class Working:
         self.cleared: list[int] = []
         self.removed: list[int] = []
         self.pruned: list[tuple[int, int]] = []
+        self.further: list[Call] = []
+        """Statements of items that go alone."""
         self.woken: set[int] = set()
         """Workers for whose instances there is something new."""
         self.news = False
@@ -130,7 +137,7 @@ class Working:
         waits = owner is None and new.start_at is not None
         parent = None if new.parent is None else new.parent.incarnation
         ready_at = max(self.now, new.start_at or 0) if waits else self.now
-        nothing = (None, None, None, None, False, 0)
+        nothing = (None, None, None, None, False, 0, 1)
         row = Row((new.incarnation, new.id, Status.PENDING, owner, 1, new.version, parent, ready_at, *nothing))
         row.new = new
         row.touched = True

@@ -24,11 +24,16 @@ from perdure._work import (
     Prune,
     Refusal,
     Refused,
+    Resume,
     StartInstance,
+    Suspend,
     TaskBeat,
+    TaskDiscard,
     TaskDone,
+    TaskHold,
     TaskRelease,
     TaskRetry,
+    Try,
     Turn,
 )
 from perdure.storage.sqlite import far_items, local_tasks
@@ -74,7 +79,7 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
 def _reaches_far(item: Item) -> bool:
     if isinstance(item, StartInstance):
         return item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Hold | Delete | Prune)
+    return isinstance(item, Hold | TaskHold | Try | Delete | Prune | Suspend | Resume | TaskDiscard)
 
 
 def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[int], outcomes: list[Outcome]) -> None:

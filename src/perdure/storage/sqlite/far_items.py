@@ -11,11 +11,16 @@ from perdure._work import (
     Prune,
     Refusal,
     Refused,
+    Resume,
     StartInstance,
+    Suspend,
+    TaskDiscard,
+    TaskHold,
+    Try,
 )
-from perdure.storage.sqlite import local_tasks
+from perdure.storage.sqlite import aside, local_tasks
 from perdure.storage.sqlite.changes import CLOSED, Changes
-from perdure.storage.sqlite.rows import encode_rows
+from perdure.storage.sqlite.rows import encode_rows, storable
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
@@ -35,6 +40,8 @@ def apply(transaction: Transaction, item: Item) -> Outcome:
             return _prune(transaction, item)
         case StartInstance():
             return _start(transaction, item)
+        case Suspend() | Resume() | TaskDiscard() | Try() | TaskHold():
+            return aside.apply(transaction, item)
         case _:
             raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
 
@@ -43,11 +50,6 @@ def hold_instances(transaction: Transaction, reasons: list[tuple[int, str]]) -> 
     """Set instances aside, without owner; for who registered after this worker, or after all where there is none."""
     rows = [(incarnation, storable(reason)) for incarnation, reason in reasons]
     transaction.execute(STATEMENTS["hold_instances"], (encode_rows(rows), transaction.now, transaction.worker))
-
-
-def storable(text: str) -> str:
-    """The text of a reason, which may quote anything, without what a column of text can't hold."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _taken(transaction: Transaction, new: NewInstance) -> tuple[int | None, bool]:

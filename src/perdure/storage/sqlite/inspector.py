@@ -10,6 +10,7 @@ from perdure._types import Status
 from perdure._work import (
     Depths,
     ExecutionRecord,
+    HeldTask,
     HistoryRow,
     InstanceCount,
     InstanceRecord,
@@ -114,6 +115,13 @@ def executions(connection: Connection, incarnation: int) -> list[ExecutionRecord
         ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
         for execution, first_at, last_at, events, size in rows
     ]
+
+
+def held_tasks(connection: Connection, limit: int, incarnation: int | None) -> list[HeldTask]:
+    """The tasks that were set aside, of one instance or of all, at most so many."""
+    with connection.alone():
+        rows = decode_answer(connection.execute(STATEMENTS["held_tasks"], (limit, incarnation)).get)
+    return [HeldTask(**dict(zip(HeldTask.__struct_fields__, row, strict=True))) for row in rows]
 
 
 def depths(connection: Connection, now: int) -> Depths:

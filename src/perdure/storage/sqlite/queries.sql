@@ -152,6 +152,7 @@ WHERE column1 IS NOT NULL;
 -- retry policy, input); the old ones have ended.
 UPDATE instances SET
     changed_at = ?1,
+    deliveries = 1,
     last_event = c.last_event,
     local_event = c.event,
     local_at = CASE WHEN c.event IS NOT NULL THEN ?1 END,
@@ -168,7 +169,7 @@ WHERE instances.incarnation = c.incarnation;
 
 -- name: go_on_beside
 -- The same, of (incarnation, last event), while the local task runs on.
-UPDATE instances SET changed_at = ?1, last_event = c.last_event
+UPDATE instances SET changed_at = ?1, deliveries = 1, last_event = c.last_event
 FROM (
     SELECT column1 AS incarnation, column2 AS last_event
     FROM (VALUES (?2, ?3))
@@ -299,7 +300,8 @@ WHERE j.column1 IS NOT NULL;
 -- sent after that one, by whatever clock, falls due behind the next start. What ends has no local task any more.
 UPDATE instances SET
     changed_at = ?1,
-    held_because = NULL,
+    held_because = CASE WHEN ifnull(c.status, instances.status) = 'suspended' THEN instances.held_because END,
+    deliveries = 1,
     status = ifnull(
         c.status, CASE WHEN instances.status IN ('pending', 'held') THEN 'running' ELSE instances.status END
     ),
@@ -381,7 +383,8 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 -- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error, details).
 UPDATE tasks SET
     owner = NULL, attempt = c.attempt, start_by = NULL, expires_at = tasks.deadline, due_at = ?1 + c.delay,
-    delayed = c.delay > 0, last_error = c.error, details = ifnull(c.details, tasks.details)
+    delayed = c.delay > 0, last_error = c.error, details = ifnull(c.details, tasks.details),
+    deliveries = min(tasks.deliveries, 3)
 FROM (
     SELECT
         column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS attempt, column5 AS delay,
@@ -393,12 +396,52 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 -- name: release_tasks
 -- Put tasks back untouched, of (incarnation, execution, event, delay, details).
 UPDATE tasks SET
-    owner = NULL, due_at = ?1 + c.delay, delayed = c.delay > 0, details = ifnull(c.details, tasks.details)
+    owner = NULL, due_at = ?1 + c.delay, delayed = c.delay > 0, details = ifnull(c.details, tasks.details),
+    deliveries = min(tasks.deliveries, 3)
 FROM (
     SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS delay, column5 AS details
     FROM (VALUES (?2, ?3, ?4, ?5, ?6))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
+
+-- name: suspend_instance
+-- Set an instance aside until somebody resumes it.
+UPDATE instances SET status = 'suspended', owner = NULL, changed_at = ?2, held_because = ?3 WHERE incarnation = ?1;
+
+-- name: resume_instance
+-- Let a held or suspended instance go on.
+UPDATE instances SET
+    status = CASE WHEN execution = 1 AND last_event = 0 THEN 'pending' ELSE 'running' END,
+    held_because = NULL, deliveries = 1, changed_at = ?2, released_by = NULL, released_until = NULL
+WHERE incarnation = ?1 AND status IN ('held', 'suspended');
+
+-- name: held_task_events
+-- The held tasks of an instance, or that of one event.
+SELECT json_group_array(event) FROM tasks
+WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2);
+
+-- name: resume_tasks
+-- Let the held tasks of an instance, or that of one event, go on.
+UPDATE tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = ?3, delayed = 0
+WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2);
+
+-- name: hold_task
+-- Set a task aside: at the end of time it is due again.
+UPDATE tasks SET
+    owner = NULL, held_at = ?4, held_because = ?5, due_at = ?6, delayed = 1, start_by = NULL, expires_at = deadline
+WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
+
+-- name: task_stands
+-- Who owns a task, and why it is held.
+SELECT json_array(owner, held_because) FROM tasks WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
+
+-- name: try_instance
+-- Count a delivery of an instance.
+UPDATE instances SET deliveries = deliveries + 1 WHERE incarnation = ?1;
+
+-- name: try_task
+-- Count a delivery of a task.
+UPDATE tasks SET deliveries = deliveries + 1 WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
 
 -- name: parent_is_open
 -- Whether the instance is the child of an open one.
@@ -564,7 +607,7 @@ WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 SELECT json_group_array(json_array(
     r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.changed_at, r.last_event, r.owner,
     r.cancel_requested, r.custom_status_version, r.held_because, r.root,
-    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event,
+    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries,
     CASE WHEN r.attributes IS NOT NULL THEN hex(r.attributes) END,
     CASE WHEN r.custom_status IS NOT NULL THEN hex(r.custom_status) END,
     CASE WHEN r.output IS NOT NULL THEN hex(r.output) END,
@@ -807,8 +850,10 @@ SELECT number, name, pid, host, started_at, lease_until, orchestrations, activit
 SELECT json_group_array(json_array(number, lease_until)) FROM workers;
 
 -- name: disown_instances
--- Free the instances of workers that are gone.
-UPDATE instances SET owner = NULL
+-- Free the instances of workers that are gone; ?2 says whether they died with them, which counts up to 3 by itself.
+UPDATE instances SET
+    owner = NULL,
+    deliveries = CASE WHEN ?2 THEN max(deliveries, min(deliveries + 1, 3)) ELSE min(deliveries, 3) END
 WHERE incarnation IN (
     SELECT i.incarnation FROM instances AS i
     WHERE i.status <> 'completed' AND i.status IN ('pending', 'running', 'held', 'suspended')
@@ -819,7 +864,7 @@ WHERE incarnation IN (
 -- Free their tasks, which wait from now on; ?2 says whether they died with them.
 UPDATE tasks SET
     owner = NULL,
-    deliveries = deliveries + ?2,
+    deliveries = CASE WHEN ?2 THEN max(deliveries, min(deliveries + 1, 3)) ELSE min(deliveries, 3) END,
     start_by = CASE WHEN ?2 THEN NULL ELSE start_by END,
     expires_at = CASE WHEN ?2 THEN deadline ELSE expires_at END,
     due_at = max(due_at, ?3),
@@ -895,7 +940,7 @@ SELECT
     id, incarnation, name, version, status, execution, created_at, changed_at, last_event, owner,
     cancel_requested, custom_status_version, held_because, root,
     parent_id, parent_incarnation, parent_execution, parent_event,
-    attributes, custom_status, output, error
+    deliveries, attributes, custom_status, output, error
 FROM instances WHERE id = ?1;
 
 -- name: part_matching
@@ -991,6 +1036,20 @@ FROM (
     FROM history WHERE incarnation = ?1 GROUP BY execution ORDER BY execution
 );
 
+-- name: held_tasks
+-- The tasks that were set aside, of the instance ?2 or of all, at most ?1.
+SELECT json_group_array(json_array(
+    id, incarnation, execution, event, name, held_at, held_because, scheduled_at, attempt, deliveries
+))
+FROM (
+    SELECT
+        i.id, t.incarnation, t.execution, t.event, t.name, t.held_at, t.held_because, t.scheduled_at, t.attempt,
+        t.deliveries
+    FROM tasks AS t INDEXED BY tasks_held CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    WHERE t.held_because IS NOT NULL AND (?2 IS NULL OR t.incarnation = ?2)
+    ORDER BY t.held_at, t.incarnation, t.execution, t.event LIMIT ?1
+);
+
 -- name: depths
 -- What waits at ?1: ready instances, since when, messages, timers, held instances, since when.
 SELECT json_array(
@@ -1070,13 +1129,13 @@ INSERT INTO instances (
 -- name: single_go_on
 -- How far a turn has brought its instance, and its new local task; the old one has ended.
 UPDATE instances SET
-    changed_at = ?2, last_event = ?3, local_event = ?4, local_at = CASE WHEN ?4 IS NOT NULL THEN ?2 END,
+    changed_at = ?2, deliveries = 1, last_event = ?3, local_event = ?4, local_at = CASE WHEN ?4 IS NOT NULL THEN ?2 END,
     local_name = ?5, local_retry = ?6, local_input = ?7
 WHERE incarnation = ?1;
 
 -- name: single_go_on_beside
 -- The same, while the local task runs on.
-UPDATE instances SET changed_at = ?2, last_event = ?3 WHERE incarnation = ?1;
+UPDATE instances SET changed_at = ?2, deliveries = 1, last_event = ?3 WHERE incarnation = ?1;
 
 -- name: single_history
 -- The events of one turn.

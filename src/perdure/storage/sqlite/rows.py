@@ -27,12 +27,17 @@ def decode_answer(text: Any) -> Any:
     return _decode_any(text)
 
 
+def storable(text: str) -> str:
+    """The text of a reason, which may quote anything, without what a column of text can't hold."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def record_of_row(row: Sequence[Any]) -> InstanceRecord:
     """The record of a row with the columns that `get_instance` selects."""
     (
         id_, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
         cancel_requested, custom_status_version, held_because, root,
-        parent_id, parent_incarnation, parent_execution, parent_event,
+        parent_id, parent_incarnation, parent_execution, parent_event, deliveries,
         attributes, custom_status, output, error,
     ) = row  # fmt: skip
     parent = None
@@ -60,6 +65,7 @@ def record_of_row(row: Sequence[Any]) -> InstanceRecord:
         root=root,
         attributes=attributes,
         last_event=last_event,
+        deliveries=deliveries,
     )
 
 

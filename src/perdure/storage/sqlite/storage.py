@@ -11,6 +11,7 @@ from perdure._work import (
     Committed,
     Depths,
     ExecutionRecord,
+    HeldTask,
     HistoryRow,
     InstanceCount,
     InstanceRecord,
@@ -276,6 +277,10 @@ class SqliteStorage:
     def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
         """The executions that have a history, in order."""
         return inspector.executions(self._read(), incarnation)
+
+    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
+        """The tasks that were set aside, of one instance or of all, at most so many."""
+        return inspector.held_tasks(self._read(), limit, incarnation)
 
     def depths(self) -> Depths:
         """What waits now."""

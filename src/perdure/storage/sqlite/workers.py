@@ -15,9 +15,9 @@ from perdure._ports import Entropy
 from perdure._work import WorkerRecord
 from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.storage.sqlite.connection import Connection
-from perdure.storage.sqlite.far_items import hold_instances, storable
+from perdure.storage.sqlite.far_items import hold_instances
 from perdure.storage.sqlite.locks import WorkerLocks
-from perdure.storage.sqlite.rows import decode_answer, encode_rows
+from perdure.storage.sqlite.rows import decode_answer, encode_rows, storable
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
@@ -80,7 +80,7 @@ def bury(transaction: Transaction, dead: set[int], *, spared: int | None) -> lis
 def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) -> None:
     """Remove workers, and free what they owned."""
     rows = encode_rows(numbers)
-    transaction.execute(STATEMENTS["disown_instances"], (rows,))
+    transaction.execute(STATEMENTS["disown_instances"], (rows, died))
     transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))
     transaction.execute(STATEMENTS["remove_abilities"], (rows,))
     transaction.execute(STATEMENTS["remove_workers"], (rows,))

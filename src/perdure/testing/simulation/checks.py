@@ -275,6 +275,12 @@ class Checks:
     def _beaten(self, item: work.TaskBeat, _: work.Applied, worker: int | None, __: int, ___: set[int]) -> None:
         self.ledger.check_task(worker, (item.incarnation, item.execution, item.event), "progress")
 
+    def _tried(self, item: work.Try, _: work.Applied, worker: int | None, __: int, ___: set[int]) -> None:
+        if item.event is None:
+            self.ledger.check_owner(worker, item.incarnation, "a try")
+        else:
+            self.ledger.check_task(worker, (item.incarnation, item.execution, item.event), "a try")
+
     def _attempt_over(
         self,
         item: work.TaskDone | work.TaskRetry | work.TaskRelease,
@@ -408,6 +414,7 @@ _APPLIED: dict[type, Any] = {
     work.Turn: Checks._turned,
     work.Hold: Checks._held,
     work.InstanceRelease: Checks._released,
+    work.Try: Checks._tried,
     work.TaskBeat: Checks._beaten,
     work.TaskDone: Checks._attempt_over,
     work.TaskRetry: Checks._attempt_over,

@@ -167,7 +167,8 @@ class Host:
             entropy=entropy,
             inbox=self.inbox,
             hands=_Hands(self),
-            settings=Settings(slots=self.slots, worker_name=self.name),
+            # Kills come from outside here, however often: nothing that runs is to blame for them.
+            settings=Settings(slots=self.slots, worker_name=self.name, deliveries_max=10_000),
             make_orchestrations=lambda take_slot: self._keep(
                 Orchestrations(
                     storage=port,

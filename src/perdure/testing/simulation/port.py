@@ -146,6 +146,10 @@ class StorePort:
         """The executions of an instance."""
         return self._call("executions", lambda: self._store.executions(incarnation))
 
+    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> Any:
+        """The tasks that were set aside."""
+        return self._call("held_tasks", lambda: self._store.held_tasks(limit, incarnation))
+
     def depths(self) -> Any:
         """What waits."""
         return self._call("depths", self._store.depths)

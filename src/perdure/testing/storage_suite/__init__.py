@@ -14,6 +14,7 @@ A backend's test file says how to make an empty store, and inherits the rest:
 The tests use pytest and no sleep; time is the `ManualClock` that `make` receives.
 """
 
+from perdure.testing.storage_suite.aside import HeldTasks, Suspending, Trying
 from perdure.testing.storage_suite.atomicity import Atomicity
 from perdure.testing.storage_suite.children import Children, RestartedParents
 from perdure.testing.storage_suite.creation import Conflicts, Creation
@@ -54,6 +55,7 @@ class StorageSuite(
     Fencing,
     Figures,
     Finding,
+    HeldTasks,
     Holds,
     Lapsing,
     Messages,
@@ -65,10 +67,12 @@ class StorageSuite(
     Reading,
     RestartedParents,
     Stopping,
+    Suspending,
     Takeover,
     Tasks,
     Timers,
     Tokens,
+    Trying,
     UnknownActivities,
     UnknownOrchestrations,
     Workers,

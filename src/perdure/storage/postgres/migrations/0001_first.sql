@@ -10,6 +10,7 @@ CREATE TABLE perdure.instances (
     status text COLLATE "C" NOT NULL,
     execution bigint NOT NULL DEFAULT 1,
     owner bigint,
+    deliveries bigint NOT NULL DEFAULT 1,
     created_at bigint NOT NULL,
     changed_at bigint NOT NULL,
     ready_at bigint NOT NULL,
@@ -114,11 +115,14 @@ CREATE TABLE perdure.tasks (
     -- What the activity last said of its progress.
     details bytea,
     stopped boolean NOT NULL DEFAULT false,
+    held_at bigint,
+    held_because text COLLATE "C",
     PRIMARY KEY (incarnation, execution, event)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX tasks_in_line ON perdure.tasks (priority DESC, scheduled_at, incarnation, execution, event)
     WHERE owner IS NULL AND NOT delayed;
 CREATE INDEX tasks_delayed ON perdure.tasks (due_at) WHERE owner IS NULL AND delayed;
+CREATE INDEX tasks_held ON perdure.tasks (held_at, incarnation, execution, event) WHERE held_because IS NOT NULL;
 CREATE INDEX tasks_by_name ON perdure.tasks (name, due_at) WHERE owner IS NULL;
 CREATE INDEX tasks_expiring ON perdure.tasks ((LEAST(start_by, deadline)))
     WHERE owner IS NULL AND LEAST(start_by, deadline) IS NOT NULL;
@@ -165,7 +169,7 @@ SELECT
     COALESCE(h.last_event, 0) AS last_event,
     i.owner, i.cancel_requested, i.custom_status_version, i.held_because, i.root,
     i.parent_id, i.parent_incarnation, i.parent_execution, i.parent_event,
-    i.attributes, i.custom_status, i.output, i.error
+    i.attributes, i.custom_status, i.output, i.error, i.deliveries
 FROM perdure.instances AS i
 LEFT JOIN LATERAL (
     SELECT t.last_event, t.committed_at FROM perdure.history AS t

@@ -11,6 +11,7 @@ CREATE TABLE instances (
     -- The last event of that execution; 0 before its first turn.
     last_event INTEGER NOT NULL DEFAULT 0,
     owner INTEGER,
+    deliveries INTEGER NOT NULL DEFAULT 1,
     created_at INTEGER NOT NULL,
     changed_at INTEGER NOT NULL,
     ready_at INTEGER NOT NULL,
@@ -128,11 +129,14 @@ CREATE TABLE tasks (
     -- What the activity last said of its progress.
     details BLOB,
     stopped INTEGER NOT NULL DEFAULT 0,
+    held_at INTEGER,
+    held_because TEXT,
     PRIMARY KEY (incarnation, execution, event)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)
     WHERE owner IS NULL AND delayed = 0;
 CREATE INDEX tasks_delayed ON tasks (due_at, name) WHERE owner IS NULL AND delayed = 1;
+CREATE INDEX tasks_held ON tasks (held_at, incarnation, execution, event) WHERE held_because IS NOT NULL;
 CREATE INDEX tasks_by_name ON tasks (name, delayed, due_at) WHERE owner IS NULL;
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE owner IS NULL AND expires_at IS NOT NULL;
 

@@ -22,11 +22,16 @@ from perdure._work import (
     NewTask,
     OutMessage,
     Prune,
+    Resume,
     StartInstance,
+    Suspend,
     TaskBeat,
+    TaskDiscard,
     TaskDone,
+    TaskHold,
     TaskRelease,
     TaskRetry,
+    Try,
     Turn,
     Work,
 )
@@ -36,6 +41,8 @@ IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
 DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
 SHELVES = ("answer", "value")
 CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
+
+CLIENT = {"start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 1, "resume": 3, "discard": 1}
 
 TaskName: TypeAlias = tuple[int, int, int]
 """Incarnation, execution and event."""
@@ -92,7 +99,9 @@ class Items:
     def of_client(self) -> Item:
         """A start, a message or a delete."""
         dice, book = self._dice, self._book
-        match dice.weighted({"start": 10, "deliver": 12, "delete": 2, "prune": 2}):
+        match dice.weighted(
+            {"start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 1, "resume": 3, "discard": 1}
+        ):
             case "start":
                 return StartInstance(
                     new=self._new(),
@@ -106,6 +115,14 @@ class Items:
                     control=dice.chance(15),
                     dedup_key=f"key {dice.below(3)}" if dice.chance(30) else None,
                 )
+            case "suspend":
+                return Suspend(id=self._receiver(), reason="aside", incarnation=self._guess_incarnation())
+            case "resume":
+                event = dice.pick([event for _, _, event in book.tasks] or [1]) if dice.chance(40) else None
+                return Resume(id=self._receiver(), event=event, incarnation=self._guess_incarnation())
+            case "discard":
+                task = dice.pick(list(book.tasks) or [(1, 1, 1)])
+                return TaskDiscard(incarnation=task[0], execution=task[1], event=task[2], body=book.body())
             case "prune":
                 before = dice.below(30) if dice.chance(30) else None
                 return Prune(
@@ -125,7 +142,7 @@ class Items:
         record = self._book.record(label)
         if record is None:
             return self._create(), ()
-        match dice.weighted({"turn": 60, "task": 25, "hold": 4, "release": 6, "create": 5}):
+        match dice.weighted({"turn": 60, "task": 25, "hold": 4, "release": 6, "create": 5, "try": 5}):
             case "turn":
                 turn = self._turn(record)
                 bodies = self._book.bodies.get(record.incarnation, ())
@@ -137,6 +154,8 @@ class Items:
                 return self._task_item(label), ()
             case "hold":
                 return self._hold(record), ()
+            case "try":
+                return self._try(record, label), ()
             case "release":
                 return InstanceRelease(incarnation=record.incarnation, delay_us=dice.pick(DELAYS_US)), ()
             case _:
@@ -166,6 +185,17 @@ class Items:
             parent=place,
             attributes=b'{"size":%d}' % dice.below(3) if dice.chance(50) else None,
         )
+
+    def _try(self, record: InstanceRecord, label: int) -> Item:
+        """Try an instance or a task, or set a task aside."""
+        dice = self._dice
+        mine = [name for name, owner in self._book.tasks.items() if owner == label]
+        if not mine or dice.chance(30):
+            return Try(incarnation=record.incarnation)
+        incarnation, execution, event = dice.pick(mine)
+        if dice.chance(50):
+            return Try(incarnation=incarnation, execution=execution, event=event)
+        return TaskHold(incarnation=incarnation, execution=execution, event=event, reason="aside")
 
     def _task_item(self, label: int) -> Item:
         dice, tasks = self._dice, self._book.tasks

@@ -98,6 +98,7 @@ class Side:
         """What is told of the store as a whole, of families and of executions."""
         return (
             self.storage.depths(),
+            self.storage.held_tasks(5),
             [[self._record(member) for member in self.storage.family(each.id, FAMILY)] for each in records],
             [self.storage.executions(each.incarnation) for each in records],
         )

@@ -1,0 +1,131 @@
+"""The part of a client that sets instances aside and brings back, or gives up, what is held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure import _work as work
+from perdure._client.figures import held_of
+from perdure._types import Status, check_name
+from perdure.errors import (
+    InstanceClosedError,
+    InstanceNotFoundError,
+    NotHeldError,
+    PoisonedError,
+    UsageError,
+    error_info_from_exception,
+)
+
+if TYPE_CHECKING:
+    from perdure._client.figures import HeldActivity
+    from perdure._client.requests import Gateway
+
+HELD_LISTED_MAX = 1_000
+
+
+class Repair:
+    """What `Client` can do about what does not go on; see there."""
+
+    def _opened(self) -> Gateway:
+        raise NotImplementedError
+
+    async def suspend(self, instance_id: str, /, reason: str = "") -> None:
+        """Set an open instance aside until `resume`: it takes no turns, whatever comes; its activities go on.
+
+        What is raised in it and what its activities return waits. `terminate` still ends it.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceClosedError: It has ended.
+        """
+        await self._apply(work.Suspend(id=check_name("instance id", instance_id), reason=reason), instance_id)
+
+    async def resume(self, instance_id: str, /) -> None:
+        """Let a suspended or held instance go on with all that has come meanwhile; harmless for one that runs.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceClosedError: It has ended.
+        """
+        await self._apply(work.Resume(id=check_name("instance id", instance_id)), instance_id)
+
+    async def retry(self, instance_id: str, /, *, event_id: int | None = None) -> None:
+        """Try again what is held: the instance and its held activities, or the one activity that `event_id` names.
+
+        Any worker that has the code takes it, also one that was there before; deaths of workers are counted anew.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceClosedError: It has ended.
+            NotHeldError: There is no held activity of this event.
+        """
+        item = work.Resume(id=check_name("instance id", instance_id), event=event_id)
+        await self._apply(item, instance_id)
+
+    async def discard(self, instance_id: str, /, *, event_id: int | None = None, reason: str = "") -> None:
+        """Give up what is held. An instance is terminated; an activity fails with a `PoisonedError` as its cause.
+
+        A parent, or the orchestration that waits for the activity, hears of it and may compensate.
+
+        Args:
+            instance_id: The instance.
+            event_id: The held activity; None for the instance itself.
+            reason: Kept in the history; default what it was held for.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            NotHeldError: It is not held.
+        """
+        gateway = self._opened()
+        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
+        if event_id is not None:
+            await self._discard_activity(record, event_id, reason)
+            return
+        if record.status is not Status.HELD:
+            raise NotHeldError(instance_id)
+        body = work.encode_message(work.Terminate(reason=reason or f"discarded: {record.held_because}"))
+        await self._apply(work.Deliver(to_id=instance_id, body=body, control=True), instance_id)
+
+    async def _discard_activity(self, record: work.InstanceRecord, event_id: int, reason: str) -> None:
+        gateway = self._opened()
+        listed = await gateway.read(gateway.inspector.held_tasks, HELD_LISTED_MAX, record.incarnation)
+        held = next((each for each in listed if each.event == event_id), None)
+        if held is None:
+            raise NotHeldError(record.id)
+        error = error_info_from_exception(
+            PoisonedError(reason or f"discarded: {held.held_because}"), attempts=held.attempt
+        )
+        outcome = work.ActivityOutcome(execution=held.execution, source=event_id, error=error, attempts=held.attempt)
+        item = work.TaskDiscard(
+            incarnation=held.incarnation, execution=held.execution, event=event_id, body=work.encode_message(outcome)
+        )
+        if isinstance(await gateway.submit(item), work.Refused):
+            raise NotHeldError(record.id)
+
+    async def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
+        """The activities that were set aside, the longest held first. Held instances: `list_instances(status="held")`.
+
+        Args:
+            limit: How many, 1 to 1,000.
+
+        Raises:
+            UsageError: `limit` is not within 1 to 1,000.
+        """
+        if not 1 <= limit <= HELD_LISTED_MAX:
+            raise UsageError(f"limit is {limit}: use 1 to {HELD_LISTED_MAX}")
+        gateway = self._opened()
+        return held_of(await gateway.read(gateway.inspector.held_tasks, limit))
+
+    async def _apply(self, item: work.ClientItem, instance_id: str) -> None:
+        gateway = self._opened()
+        outcome = await gateway.submit(item)
+        if isinstance(outcome, work.Applied):
+            return
+        record = await gateway.read(gateway.inspector.get, instance_id)
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
+        if outcome.reason is work.Refusal.CLOSED:
+            raise InstanceClosedError(instance_id, record.status)
+        raise NotHeldError(instance_id)

@@ -1,0 +1,88 @@
+"""What is set aside, and what brings it back: suspended instances, held tasks, and what is tried by itself."""
+
+from msgspec.structs import replace
+
+from perdure._types import INSTANT_US_MAX, Status
+from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
+from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
+
+_NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
+_NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
+_CLOSED = Refused(reason=Refusal.CLOSED)
+
+
+def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
+    """Set an instance aside until somebody resumes it."""
+    row = _named(tables, item)
+    if row is None or row.closed:
+        return _NOT_FOUND if row is None else _CLOSED
+    tables.own_instance(row, None)
+    row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=now)
+    return APPLIED
+
+
+def resume(tables: Tables, now: int, item: Resume) -> Outcome:
+    """Let an instance and its held tasks go on, or one of these."""
+    row = _named(tables, item)
+    if row is None or row.closed:
+        return _NOT_FOUND if row is None else _CLOSED
+    held = [task for task in row.tasks.values() if task.held_because is not None]
+    if item.event is not None:
+        held = [task for task in held if task.new.event == item.event]
+        if not held:
+            return _NOT_FOUND
+    elif row.record.status in (Status.HELD, Status.SUSPENDED):
+        begun = row.record.execution > 1 or row.record.last_event > 0
+        status = Status.RUNNING if begun else Status.PENDING
+        row.record = replace(row.record, status=status, held_because=None, deliveries=1, updated_at=now)
+        tables.wake_instance(row)
+    for task in held:
+        tables.reset_task(task, due=now)
+    return APPLIED
+
+
+def discard(tables: Tables, now: int, item: TaskDiscard) -> Outcome:
+    """End a held task with this outcome."""
+    row = tables.instances.get(item.incarnation)
+    task = None if row is None else row.tasks.get((item.execution, item.event))
+    if row is None or task is None or task.held_because is None:
+        return _NOT_FOUND
+    tables.remove_task(task)
+    tables.add_message(row, item.body, now, execution=item.execution)
+    return APPLIED
+
+
+def count_try(tables: Tables, worker: WorkerRow, item: Try) -> Outcome:
+    """Count a delivery of what the worker owns and is about to try."""
+    if item.event is not None:
+        task = _owned_task(tables, worker, item.incarnation, item.execution, item.event)
+        if task is None:
+            return _NOT_OWNER
+        task.deliveries += 1
+        return APPLIED
+    if item.incarnation not in worker.instances:
+        return _NOT_OWNER
+    row = tables.instances[item.incarnation]
+    row.record = replace(row.record, deliveries=row.record.deliveries + 1)
+    return APPLIED
+
+
+def hold_task(tables: Tables, now: int, worker: WorkerRow, item: TaskHold) -> Outcome:
+    """Set a task aside."""
+    task = _owned_task(tables, worker, item.incarnation, item.execution, item.event)
+    if task is None:
+        return _NOT_OWNER
+    tables.disown_task(task, worker.record.worker, due=INSTANT_US_MAX, started=True)
+    task.held_because, task.held_at = item.reason, now
+    return APPLIED
+
+
+def _named(tables: Tables, item: Suspend | Resume) -> InstanceRow | None:
+    row = tables.by_id.get(item.id)
+    return row if row is not None and item.incarnation in (None, row.record.incarnation) else None
+
+
+def _owned_task(tables: Tables, worker: WorkerRow, incarnation: int, execution: int, event: int) -> TaskRow | None:
+    row = tables.instances.get(incarnation)
+    task = None if row is None else row.tasks.get((execution, event))
+    return task if task is not None and task.owner == worker.record.worker else None

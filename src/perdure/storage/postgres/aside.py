@@ -1,0 +1,104 @@
+"""What is set aside, and what brings it back: suspended instances, held tasks, and what is tried by itself."""
+
+from typing import TYPE_CHECKING
+
+from perdure._types import INSTANT_US_MAX, Status
+from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
+from perdure.storage.postgres.arrays import bigint, bigints, text
+from perdure.storage.postgres.items import storable
+from perdure.storage.postgres.transaction import Transaction
+from perdure.storage.postgres.working import Row, Working
+
+if TYPE_CHECKING:
+    from perdure.storage.postgres.wire import Call
+
+_NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
+_NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
+_CLOSED = Refused(reason=Refusal.CLOSED)
+
+
+def apply(transaction: Transaction, working: Working, item: Suspend | Resume | TaskDiscard | Try | TaskHold) -> Outcome:
+    """Apply one item, or refuse it and leave everything as it was."""
+    match item:
+        case Suspend():
+            return _suspend(working, item)
+        case Resume():
+            return _resume(transaction, working, item)
+        case TaskDiscard():
+            return _discard(transaction, working, item)
+        case Try():
+            return _try(working, item)
+        case TaskHold():
+            return _hold_task(working, item)
+
+
+def _refusal(working: Working, item: Suspend | Resume) -> Refused | Row:
+    """The instance that an item names, unless it is refused."""
+    row = working.by_id.get(item.id)
+    if row is None or item.incarnation not in (None, row.incarnation):
+        return _NOT_FOUND
+    return _CLOSED if row.closed else row
+
+
+def _suspend(working: Working, item: Suspend) -> Outcome:
+    row = _refusal(working, item)
+    if isinstance(row, Refused):
+        return row
+    row.status, row.held_because, row.owner = Status.SUSPENDED, storable(item.reason), None
+    row.changed = True
+    return APPLIED
+
+
+def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome:
+    row = _refusal(working, item)
+    if isinstance(row, Refused):
+        return row
+    key = bigint(row.incarnation), bigint(item.event)
+    looks: list[Call] = [
+        ("held_task_events", key),
+        ("last_events", (bigints([row.incarnation]), bigints([row.execution]))),
+    ]
+    held, [(last,)] = transaction.run(looks)
+    if item.event is not None and not held:
+        return _NOT_FOUND
+    if item.event is None and row.status in (Status.HELD, Status.SUSPENDED):
+        row.status = Status.RUNNING if last or row.execution > 1 else Status.PENDING
+        row.held_because = row.released_by = row.released_until = None
+        row.deliveries = 1
+        row.changed = working.news = True
+    if held:
+        working.further.append(("resume_tasks", (*key, bigint(working.now))))
+        working.news = True
+    return APPLIED
+
+
+def _discard(transaction: Transaction, working: Working, item: TaskDiscard) -> Outcome:
+    [held] = transaction.run([("task_is_held", (bigint(item.incarnation), bigint(item.execution), bigint(item.event)))])
+    if not held or not held[0][0]:
+        return _NOT_FOUND
+    working.drop_tasks(item.incarnation, item.execution, (item.event,))
+    working.message(working.by_incarnation[item.incarnation], item.body, execution=item.execution)
+    return APPLIED
+
+
+def _try(working: Working, item: Try) -> Outcome:
+    if item.event is not None:
+        if (item.execution, item.event) not in working.owned_tasks.get(item.incarnation, ()):
+            return _NOT_OWNER
+        key = bigint(item.incarnation), bigint(item.execution), bigint(item.event)
+        working.further.append(("try_task", key))
+        return APPLIED
+    row = working.by_incarnation.get(item.incarnation)
+    if row is None or row.owner != working.worker:
+        return _NOT_OWNER
+    working.further.append(("try_instance", (bigint(item.incarnation),)))
+    return APPLIED
+
+
+def _hold_task(working: Working, item: TaskHold) -> Outcome:
+    if (item.execution, item.event) not in working.owned_tasks.get(item.incarnation, ()):
+        return _NOT_OWNER
+    key = bigint(item.incarnation), bigint(item.execution), bigint(item.event)
+    how = bigint(working.now), text(storable(item.reason)), bigint(INSTANT_US_MAX)
+    working.further.append(("hold_task", (*key, *how)))
+    return APPLIED

@@ -1,0 +1,90 @@
+"""What is set aside, and what brings it back: suspended instances, held tasks, and what is tried by itself."""
+
+from perdure._types import INSTANT_US_MAX
+from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
+from perdure.storage.sqlite import local_tasks
+from perdure.storage.sqlite.changes import CLOSED, Changes
+from perdure.storage.sqlite.rows import decode_answer, encode_rows, storable
+from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.transaction import Transaction
+
+_NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
+_NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
+_CLOSED = Refused(reason=Refusal.CLOSED)
+
+
+def apply(transaction: Transaction, item: Suspend | Resume | TaskDiscard | Try | TaskHold) -> Outcome:
+    """Apply one item, or refuse it and leave everything as it was."""
+    match item:
+        case Suspend() | Resume():
+            return _of_instance(transaction, item)
+        case TaskDiscard():
+            return _discard(transaction, item)
+        case Try():
+            return _try(transaction, item)
+        case TaskHold():
+            return _hold_task(transaction, item)
+
+
+def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
+    found: dict[str, int] = transaction.ask(STATEMENTS["incarnations"], encode_rows([item.id]))
+    incarnation = found.get(item.id)
+    if incarnation is None or item.incarnation not in (None, incarnation):
+        return _NOT_FOUND
+    [record] = transaction.records([incarnation])
+    if record.status in CLOSED:
+        return _CLOSED
+    if isinstance(item, Suspend):
+        transaction.execute(STATEMENTS["suspend_instance"], (incarnation, transaction.now, storable(item.reason)))
+        return APPLIED
+    held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event)
+    if item.event is None:
+        transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now))
+    elif not held:
+        return _NOT_FOUND
+    if held:
+        transaction.execute(STATEMENTS["resume_tasks"], (incarnation, item.event, transaction.now))
+    return APPLIED
+
+
+def _stands(transaction: Transaction, key: tuple[int, int, int]) -> tuple[int | None, str | None] | None:
+    """Who owns a task, and why it is held; None when it is not there."""
+    found = transaction.execute(STATEMENTS["task_stands"], key).get
+    return None if found is None else tuple(decode_answer(found))
+
+
+def _discard(transaction: Transaction, item: TaskDiscard) -> Outcome:
+    stands = _stands(transaction, (item.incarnation, item.execution, item.event))
+    if stands is None or stands[1] is None:
+        return _NOT_FOUND
+    changes = Changes(transaction)
+    changes.drop_tasks(item.incarnation, item.execution, (item.event,))
+    changes.message(item.incarnation, item.body, execution=item.execution)
+    changes.write()
+    return APPLIED
+
+
+def _try(transaction: Transaction, item: Try) -> Outcome:
+    if item.event is not None:
+        key = item.incarnation, item.execution, item.event
+        local_tasks.move(transaction, {item.incarnation})
+        stands = _stands(transaction, key)
+        if stands is None or stands[0] != transaction.worker:
+            return _NOT_OWNER
+        transaction.execute(STATEMENTS["try_task"], key)
+        return APPLIED
+    records = transaction.records([item.incarnation])
+    if not records or records[0].owner != transaction.worker:
+        return _NOT_OWNER
+    transaction.execute(STATEMENTS["try_instance"], (item.incarnation,))
+    return APPLIED
+
+
+def _hold_task(transaction: Transaction, item: TaskHold) -> Outcome:
+    key = item.incarnation, item.execution, item.event
+    local_tasks.move(transaction, {item.incarnation})
+    stands = _stands(transaction, key)
+    if stands is None or stands[0] != transaction.worker:
+        return _NOT_OWNER
+    transaction.execute(STATEMENTS["hold_task"], (*key, transaction.now, storable(item.reason), INSTANT_US_MAX))
+    return APPLIED
