@@ -76,7 +76,7 @@ async def test_an_instance_whose_turn_kills_is_held_and_its_neighbours_go_on(dat
         why = (await client.get_status("killer")).held_because
         assert why is not None
         assert why.startswith("perdure.errors.PoisonedError: 4 workers died while they ran a turn")
-        async with Runtime(database, poison_program.registry):
+        async with Runtime(database, poison_program.registry, max_deliveries=4):
             assert [await each.result() for each in neighbours] == ["on"] * 20
             await client.discard("killer")
             with pytest.raises(OrchestrationTerminatedError):
@@ -98,7 +98,7 @@ async def test_an_activity_that_kills_is_held_and_others_go_on(database, spawn):
         assert "4 workers died while they ran the activity deadly" in held.held_because
         assert died == 4
         assert (await client.get_status("ordering")).status is Status.RUNNING
-        async with Runtime(database, poison_program.registry):
+        async with Runtime(database, poison_program.registry, max_deliveries=4):
             assert [await each.result() for each in others] == list(range(5))
 
 
@@ -193,6 +193,7 @@ def test_a_message_for_a_suspect_that_waits_comes_once():
     assert (record.status, record.output) == (Status.COMPLETED, b'"on"')
 
 
-def test_a_limit_of_deaths_that_means_nothing_is_refused():
-    with pytest.raises(UsageError, match="max_deliveries is 0"):
-        Runtime("memory://", REGISTRY, max_deliveries=0)
+@pytest.mark.parametrize("deaths", [0, 3])
+def test_a_limit_of_deaths_that_could_not_tell_the_killer_is_refused(deaths):
+    with pytest.raises(UsageError, match=f"max_deliveries is {deaths}"):
+        Runtime("memory://", REGISTRY, max_deliveries=deaths)

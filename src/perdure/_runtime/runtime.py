@@ -27,6 +27,7 @@ from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
 from perdure.errors import UsageError
 from perdure.storage import open_storage
+from perdure.storage.base import SUSPECT_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,8 @@ class Runtime:
         durability: "full" syncs every commit to the disk; "normal" may lose the last commits at a power failure.
         turn_limit: How long one turn may take; None for no limit.
         worker_name: Shown in listings; default host and process id.
-        max_deliveries: How many workers may die with a turn of an instance, or with an activity, before it is held.
+        max_deliveries: How many workers may die with a turn of an instance, or with an activity, before it is held; 4
+            or more.
         retention: What this worker removes from the store when its time is over: see `Retention`. Nothing by default.
 
     Example:
@@ -111,6 +113,11 @@ class Runtime:
         for name, value in counts.items():
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
+        if max_deliveries <= SUSPECT_DELIVERIES:
+            raise UsageError(
+                f"max_deliveries is {max_deliveries}: use {SUSPECT_DELIVERIES + 1} or more, because fewer deaths don't "
+                "tell what kills from what only died along"
+            )
         if durability not in {"full", "normal"}:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
         if retention is not None and not isinstance(retention, Retention):
