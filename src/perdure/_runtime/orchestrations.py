@@ -76,14 +76,9 @@ class Orchestrations:
         """Whether an instance has messages and no turn under way."""
         return bool(self._queue)
 
-    def has(self, incarnation: int) -> bool:
-        """Whether an instance is in memory."""
-        return incarnation in self._lives
-
-    def is_due(self, incarnation: int) -> bool:
-        """Whether an instance is in line for a turn."""
-        live = self._lives.get(incarnation)
-        return live is not None and live.queued
+    def cached(self, incarnation: int) -> Live | None:
+        """The cached instance of this incarnation."""
+        return self._lives.get(incarnation)
 
     def by_id(self, instance_id: str) -> Live | None:
         """The cached instance of this id."""

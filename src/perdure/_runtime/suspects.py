@@ -56,7 +56,7 @@ class Suspects:
     def admit(self, instance: work.ClaimedInstance) -> None:
         """Let an instance take its turn, now or when it is tried."""
         record = instance.record
-        known = record.deliveries < SUSPECT_DELIVERIES or self._orchestrations.has(record.incarnation)
+        known = record.deliveries < SUSPECT_DELIVERIES or self._orchestrations.cached(record.incarnation) is not None
         if known or _needs_no_code(instance):
             self._orchestrations.admit(instance)
         else:
@@ -94,7 +94,8 @@ class Suspects:
         return items
 
     def _next_instances(self) -> list[work.ClaimedInstance]:
-        if self._alone is not None and self._orchestrations.is_due(self._alone):
+        tried = None if self._alone is None else self._orchestrations.cached(self._alone)
+        if tried is not None and tried.queued:
             return []
         return _first_group(list(self._instances.values()), lambda each: each.record.deliveries, self._max)
 

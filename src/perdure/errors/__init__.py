@@ -377,15 +377,11 @@ class InstanceExistsError(_InstanceError):
         self.name = name
 
     def __str__(self) -> str:
+        what = f"there is already an instance {self.instance_id!r}"
         if self.name is not None:
-            return (
-                f"there is already an instance {self.instance_id!r}, and it is one of another orchestration, "
-                f"{self.name!r}: choose another id"
-            )
-        return (
-            f"there is already an instance {self.instance_id!r}: choose another id, or pass "
-            'on_conflict="use_existing", "restart_if_closed" or "terminate_and_restart"'
-        )
+            return f"{what}, and it is one of another orchestration, {self.name!r}: choose another id"
+        cure = 'pass on_conflict="use_existing", "restart_if_closed" or "terminate_and_restart"'
+        return f"{what}: choose another id, or {cure}"
 
 
 class InstanceClosedError(_InstanceError):
