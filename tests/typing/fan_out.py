@@ -1,7 +1,7 @@
 """A thousand activities at once, with asyncio's own tools and activities of an instance."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import assert_type
@@ -9,6 +9,7 @@ from typing import assert_type
 from perdure import (
     ActivityContext,
     DurableFuture,
+    MapPolicy,
     OrchestrationContext,
     Registry,
     activity,
@@ -44,6 +45,11 @@ async def fetch(ctx: ActivityContext, page: int) -> bytes:
     return await ctx.state(Pool).fetch(page)
 
 
+@activity
+async def look(_name: str) -> str | None:
+    return None
+
+
 @orchestration
 async def crawl_all(ctx: OrchestrationContext, pages: int = 1000) -> int:
     futures = [ctx.schedule_activity(Crawler.crawl, page) for page in range(pages)]
@@ -56,6 +62,17 @@ async def crawl_all(ctx: OrchestrationContext, pages: int = 1000) -> int:
     assert_type(task.result(), bytes)
     for future in asyncio.as_completed([ctx.schedule_activity(fetch, page) for page in range(3)]):
         assert_type(await future, bytes)
+    assert_type(await ctx.map(Crawler.crawl, range(pages), max_concurrency=10), list[int])
+    mapped = await ctx.map(fetch, [1, 2], policy=MapPolicy(min_successful=1))
+    assert_type(mapped.succeeded, Sequence[tuple[int, bytes]])
+    assert_type(await ctx.poll_until(look, "x", every=5, timeout=60), str)
+    match await ctx.select(
+        ctx.schedule_timer(1), ctx.schedule_activity(fetch, 1), ctx.schedule_activity(Crawler.crawl, 1)
+    ):
+        case 1, data:
+            assert_type(data, bytes)
+        case _:
+            pass
     done, _ = await asyncio.wait({ctx.schedule_activity(fetch, 5)}, timeout=5)
     by_name = await ctx.schedule_activity("shop::activity::fetch", 5, returns=bytes, session="s", schedule_to_start=60)
     assert_type(by_name, bytes)
@@ -84,4 +101,4 @@ async def run_it_on_test_time() -> None:
         await environment.advance(60)
 
 
-registry = Registry(Crawler(Pool("https://example.com")), Registry(fetch, lifespan=connections), crawl_all)
+registry = Registry(Crawler(Pool("https://example.com")), Registry(fetch, look, lifespan=connections), crawl_all)

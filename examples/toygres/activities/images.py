@@ -2,7 +2,7 @@
 
 from examples.toygres import names
 from examples.toygres.activities import QUICKLY, UNTIL_IDLE
-from examples.toygres.activity_types import BackupRequest, BackupStatus
+from examples.toygres.activity_types import BackupRequest, BackupStatus, JobState
 from examples.toygres.resources import Resources
 from perdure import ActivityContext, activity
 
@@ -15,8 +15,10 @@ def start_backup(ctx: ActivityContext, request: BackupRequest) -> None:
 
 
 @activity(name=names.CHECK_BACKUP, retry=QUICKLY)
-def check_backup(ctx: ActivityContext, image_id: str) -> BackupStatus:
-    return ctx.state(Resources).cluster.backup(image_id)
+def check_backup(ctx: ActivityContext, image_id: str) -> BackupStatus | None:
+    """What came of the copy; None while it is made."""
+    backup = ctx.state(Resources).cluster.backup(image_id)
+    return None if backup.state is JobState.RUNNING else backup
 
 
 @activity(name=names.REMOVE_IMAGE, retry=UNTIL_IDLE)

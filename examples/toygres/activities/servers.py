@@ -2,7 +2,7 @@
 
 from examples.toygres import names
 from examples.toygres.activities import QUICKLY, UNTIL_IDLE
-from examples.toygres.activity_types import DeployRequest, Endpoint, Readiness, VolumeRequest
+from examples.toygres.activity_types import DeployRequest, Endpoint, Readiness, ServerState, VolumeRequest
 from examples.toygres.resources import Resources
 from perdure import ActivityContext, activity
 
@@ -23,8 +23,10 @@ def deploy_postgres(ctx: ActivityContext, request: DeployRequest) -> None:
 
 
 @activity(name=names.CHECK_READY, retry=QUICKLY)
-def check_ready(ctx: ActivityContext, server_id: str) -> Readiness:
-    return ctx.state(Resources).cluster.readiness(server_id)
+def check_ready(ctx: ActivityContext, server_id: str) -> Readiness | None:
+    """What came of its start; None while it starts."""
+    readiness = ctx.state(Resources).cluster.readiness(server_id)
+    return None if readiness.state is ServerState.STARTING else readiness
 
 
 @activity(name=names.GET_ENDPOINT, retry=QUICKLY)

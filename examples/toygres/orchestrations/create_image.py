@@ -7,7 +7,6 @@ from examples.toygres.activities.cms.images import forget_image, mark_image_read
 from examples.toygres.activities.images import check_backup, remove_image, start_backup
 from examples.toygres.activity_types import BackupRequest, BackupStatus, ImageReady, ImageReservation, JobState
 from examples.toygres.cms import NameTakenError
-from examples.toygres.orchestrations.steps import to_its_end
 from examples.toygres.types import CreateImageInput, CreateImageOutput, Step
 from perdure import OrchestrationContext, OutcomeError, orchestration
 
@@ -22,9 +21,10 @@ async def create_image(ctx: OrchestrationContext, request: CreateImageInput) -> 
     try:
         ctx.set_custom_status(Step.RESERVING)
         reservation = ImageReservation(request.image_id, request.name, request.server_id)
-        await to_its_end(ctx.schedule_activity(reserve_image, reservation))
+        await ctx.schedule_activity(reserve_image, reservation, on_cancel="wait")
         ctx.set_custom_status(Step.BACKING_UP)
-        await to_its_end(ctx.schedule_activity(start_backup, BackupRequest(request.server_id, request.image_id)))
+        backup_of = BackupRequest(request.server_id, request.image_id)
+        await ctx.schedule_activity(start_backup, backup_of, on_cancel="wait")
         backup = await _wait_until_done(ctx, request)
         await ctx.schedule_activity(mark_image_ready, ImageReady(request.image_id, backup.size_bytes))
     except (OutcomeError, BackupFailedError, TimeoutError, asyncio.CancelledError) as error:
@@ -35,15 +35,10 @@ async def create_image(ctx: OrchestrationContext, request: CreateImageInput) -> 
 
 
 async def _wait_until_done(ctx: OrchestrationContext, request: CreateImageInput) -> BackupStatus:
-    async with asyncio.timeout(request.patience.total_seconds()):
-        while True:
-            backup = await ctx.schedule_activity(check_backup, request.image_id)
-            match backup.state:
-                case JobState.DONE:
-                    return backup
-                case JobState.FAILED:
-                    raise BackupFailedError(f"image {request.name!r} could not be made. {backup.detail}")
-            await ctx.schedule_timer(request.poll_every)
+    backup = await ctx.poll_until(check_backup, request.image_id, every=request.poll_every, timeout=request.patience)
+    if backup.state is JobState.FAILED:
+        raise BackupFailedError(f"image {request.name!r} could not be made. {backup.detail}")
+    return backup
 
 
 async def _clean_up(ctx: OrchestrationContext, request: CreateImageInput, error: BaseException) -> None:

@@ -18,7 +18,7 @@ from examples.toygres.activity_types import (
 from examples.toygres.cms import NameTakenError
 from examples.toygres.orchestrations.delete_instance import delete_instance
 from examples.toygres.orchestrations.instance_actor import instance_actor
-from examples.toygres.orchestrations.steps import create_permit, to_its_end
+from examples.toygres.orchestrations.steps import create_permit
 from examples.toygres.types import (
     CreateInstanceInput,
     CreateInstanceOutput,
@@ -42,7 +42,8 @@ async def create_instance(ctx: OrchestrationContext, request: CreateInstanceInpu
     ctx.trace_info("creating", name=request.name, server=request.server_id)
     try:
         ctx.set_custom_status(Step.RESERVING)
-        await to_its_end(ctx.schedule_activity(reserve_server, _reservation(request)))
+        # What makes something that has to be undone has ended before it is undone: a cancel waits for it.
+        await ctx.schedule_activity(reserve_server, _reservation(request), on_cancel="wait")
         ctx.set_custom_status(Step.WAITING_FOR_PERMIT)
         async with create_permit(ctx, request.pace.permit_patience):
             created = await _create(ctx, request)
@@ -60,7 +61,8 @@ async def create_instance(ctx: OrchestrationContext, request: CreateInstanceInpu
 
 async def _create(ctx: OrchestrationContext, request: CreateInstanceInput) -> CreateInstanceOutput:
     ctx.set_custom_status(Step.PREPARING_VOLUME)
-    await to_its_end(ctx.schedule_activity(prepare_volume, VolumeRequest(request.server_id, request.image_id)))
+    volume = VolumeRequest(request.server_id, request.image_id)
+    await ctx.schedule_activity(prepare_volume, volume, on_cancel="wait")
     await _start(ctx, request)
     ctx.set_custom_status(Step.TESTING)
     endpoint = await ctx.schedule_activity(get_endpoint, request.server_id)
@@ -84,12 +86,8 @@ async def _start(ctx: OrchestrationContext, request: CreateInstanceInput) -> Non
 
 
 async def _wait_until_ready(ctx: OrchestrationContext, request: CreateInstanceInput) -> Readiness:
-    async with asyncio.timeout(request.pace.ready_patience.total_seconds()):
-        while True:
-            readiness = await ctx.schedule_activity(check_ready, request.server_id)
-            if readiness.state is not ServerState.STARTING:
-                return readiness
-            await ctx.schedule_timer(request.pace.ready_every)
+    pace = request.pace
+    return await ctx.poll_until(check_ready, request.server_id, every=pace.ready_every, timeout=pace.ready_patience)
 
 
 async def _clean_up(ctx: OrchestrationContext, request: CreateInstanceInput, error: BaseException) -> None:
