@@ -9,7 +9,7 @@ from perdure import ActivityTimeoutError, OrchestrationContext, Registry, RetryP
 from perdure._context import ActivityServices
 from perdure._runtime.activities import Activities
 from perdure._runtime.inbox import Ended
-from perdure._work import ClaimedTask
+from perdure._work import ClaimedTask, sealed
 from perdure.errors import error_info_from_exception
 from perdure.testing import ManualClock, SeededEntropy
 
@@ -48,7 +48,8 @@ async def _end(clock, **options):
 
 async def test_one_that_is_too_late_to_begin_again_tells_its_last_error():
     last = error_info_from_exception(DeclinedError("no money"))
-    options = {"retry": msgspec.json.encode(RetryPolicy(9, total_timeout=60).to_wire()), "deadline": 60_000_000}
+    retry = sealed(msgspec.json.encode(RetryPolicy(9, total_timeout=60).to_wire()))
+    options = {"retry": retry, "deadline": 60_000_000}
     message = await _end(ManualClock(now_us=60_000_000), **options, last_error=msgspec.json.encode(last))
     total = "it did not end within its total timeout of 60 s"
     assert message == f"{total}; the last attempt failed with {__name__}.DeclinedError: no money"

@@ -10,18 +10,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
-import msgspec
 from msgspec import Raw
 
 from perdure import _work as work
 from perdure._client.answers import Asked, asked_with, read_answer
+from perdure._client.stored import read_custom_status, read_error, read_output
 from perdure._context import Query, Update
 from perdure._types import Duration, Status, check_name, duration_us, from_us
+from perdure._work import VALUES, sealed, unsealed
 from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import (
     ErrorInfo,
     HeldError,
-    HistoryCorruptError,
     InstanceClosedError,
     InstanceHeldError,
     InstanceNotFoundError,
@@ -50,7 +50,6 @@ _ERRORS = {
     Status.CANCELLED: OrchestrationCancelledError,
     Status.TERMINATED: OrchestrationTerminatedError,
 }
-_error_decoder = msgspec.json.Decoder(ErrorInfo)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +97,6 @@ class Page(Generic[T]):
     next: str | None
 
 
-def _read_error(stored: bytes, instance_id: str) -> ErrorInfo:
-    try:
-        return _error_decoder.decode(stored)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise HistoryCorruptError(f"the stored error of instance {instance_id!r} can't be read: {error}") from error
-
-
 def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
     """The status that a stored record says."""
     custom = record.custom_status
@@ -114,10 +106,10 @@ def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
         name=record.name,
         version=record.version,
         status=record.status,
-        custom_status=None if custom is None else codec_for(Any).decode(custom, what="custom status"),
+        custom_status=None if custom is None else read_custom_status(custom, record.id),
         custom_status_version=record.custom_status_version,
-        output=None if record.output is None else codec.decode(record.output, what=f"result of {record.id}"),
-        error=None if record.error is None else _read_error(record.error, record.id),
+        output=read_output(record.output, record.id, codec),
+        error=None if record.error is None else read_error(record.error, record.id),
         held_because=record.held_because,
         created_at=from_us(record.created_at),
         updated_at=from_us(record.updated_at),
@@ -164,12 +156,12 @@ class OrchestrationHandle(Generic[R_co]):
         """
         ending = await self._within(timeout, partial(self._gateway.ending, self._instance_id, self._incarnation), "end")
         if ending.status is Status.COMPLETED:
-            result: R_co = self._codec.decode(ending.output or b"null", what=f"result of {self._instance_id}")
+            result: R_co = read_output(ending.output or sealed(b"null"), self._instance_id, self._codec)
             return result
         error = (
             ErrorInfo(type=f"perdure.{ending.status.value}", message="")
             if ending.error is None
-            else _read_error(ending.error, self._instance_id)
+            else read_error(ending.error, self._instance_id)
         )
         raise _ERRORS.get(ending.status, OrchestrationError)(error, instance_id=self._instance_id)
 
@@ -285,7 +277,10 @@ class OrchestrationHandle(Generic[R_co]):
 
     async def _values(self, keys: Sequence[str] | None) -> dict[str, bytes]:
         gateway = self._gateway
-        return await gateway.read(gateway.inspector.entries, (await self._record()).incarnation, work.VALUES, keys)
+        incarnation = (await self._record()).incarnation
+        entries = await gateway.read(gateway.inspector.entries, incarnation, VALUES, keys)
+        where = "the stored value of key %r of instance %r"
+        return {key: unsealed(stored, where, key, self._instance_id) for key, stored in entries.items()}
 
     async def _within(self, timeout: Duration | None, wait: Callable[[], Awaitable[T]], what: str) -> T:
         """What comes of waiting for the instance to do something."""

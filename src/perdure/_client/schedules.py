@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from perdure import _work as work
 from perdure._client.attributes import checked_version
 from perdure._client.handle import Page
 from perdure._definitions import Orchestration
@@ -31,7 +32,6 @@ from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import InstanceExistsError, InstanceNotFoundError, LimitError, UsageError
 
 if TYPE_CHECKING:
-    from perdure import _work as work
     from perdure._client.client import Client
     from perdure._client.handle import OrchestrationHandle
     from perdure._client.requests import Gateway
@@ -425,7 +425,9 @@ def status_of(record: work.InstanceRecord) -> ScheduleStatus:
 def _view_of(record: work.InstanceRecord) -> View:
     what = f"status of schedule {record.id}"
     if record.custom_status is not None:
-        view: View = _view_codec.decode(record.custom_status, what=what)
+        view: View = _view_codec.decode(
+            work.unsealed(record.custom_status, "the custom status of %s", record.id), what=what
+        )
         return view
     # No worker has taken it yet: what it was created with.
     stored = decode_any(record.attributes or b"{}")[_SPEC]

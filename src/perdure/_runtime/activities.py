@@ -26,7 +26,7 @@ from perdure._runtime.line import Line
 from perdure._runtime.pulse import Pulse
 from perdure._runtime.threads import Threads
 from perdure._types import duration_us
-from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry
+from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry, unsealed
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
 
 _log = logging.getLogger("perdure.runtime")
@@ -35,6 +35,7 @@ LINE_WATCH_S = 0.05
 """How much later than its limit, at most, the end of an activity that waits for a slot is noticed, in seconds."""
 _encode = msgspec.json.Encoder().encode
 _ONE_ATTEMPT = WirePolicy()
+_ROW = "the stored %s of activity %r of instance %r (event %d)"
 
 UNKNOWN_DELAY_US = 1_000_000
 """How long an activity that this worker does not have is left to others before it is looked at again."""
@@ -295,7 +296,7 @@ class Activities:
     async def _attempt(self, attempt: Attempt, plan: "Plan") -> Entry:
         task = attempt.task
         try:
-            arguments = plan.decode(task.input)
+            arguments = plan.decode(unsealed(task.input, _ROW, "input", task.name, task.instance_id, task.event))
             attempt.follow(plan)
             if plan.takes_ctx:
                 arguments = (attempt.context(), *arguments)
@@ -460,7 +461,9 @@ def _with_last_words(entry: Entry, details: bytes | None) -> Entry:
 
 
 def _policy(task: ClaimedTask) -> WirePolicy:
-    return _ONE_ATTEMPT if task.retry is None else from_wire(task.retry)
+    if task.retry is None:
+        return _ONE_ATTEMPT
+    return from_wire(unsealed(task.retry, _ROW, "retry policy", task.name, task.instance_id, task.event))
 
 
 def _release(task: ClaimedTask, delay_us: int = 0) -> TaskRelease:

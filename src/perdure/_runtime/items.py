@@ -41,7 +41,7 @@ def going_on(
             base=live.base,
             history=_row(live.base, events, outcome.at),
             tasks_gone=(outcome.source,),
-            change=work.InstanceChange(status=Status.COMPLETED, output=bytes(then.output)),
+            change=work.InstanceChange(status=Status.COMPLETED, output=work.sealed(bytes(then.output))),
         )
         return Prepared(live=live, item=turn, arrivals=(arrival,), closes=True)
     return None

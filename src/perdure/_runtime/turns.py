@@ -182,11 +182,11 @@ class Draft:
         self.messages.append(work.OutMessage(body=work.encode_message(raised), to_id=event.instance_id))
 
     def _status(self, event: ev.StatusSet) -> None:
-        self.change["custom_status"] = bytes(event.value)
+        self.change["custom_status"] = work.sealed(bytes(event.value))
         self.change["custom_status_sets"] = self.change.get("custom_status_sets", 0) + 1
 
     def _value_set(self, event: ev.ValueSet) -> None:
-        self._keep(work.Entry(shelf=work.VALUES, key=event.key, value=bytes(event.value)))
+        self._keep(work.Entry(shelf=work.VALUES, key=event.key, value=work.sealed(bytes(event.value))))
 
     def _values_cleared(self, event: ev.ValuesCleared) -> None:
         for key in event.keys:
@@ -226,13 +226,13 @@ class Draft:
         self.change["status"] = _CLOSING[type(event)]
         error: ErrorInfo | None = None
         if isinstance(event, ev.Completed):
-            self.change["output"] = bytes(event.output)
+            self.change["output"] = work.sealed(bytes(event.output))
         elif isinstance(event, ev.Failed):
             error = event.error
         elif event.reason:
             error = ErrorInfo(type=f"perdure.{type(event).__name__}", message=event.reason)
         if error is not None:
-            self.change["error"] = _encode(error)
+            self.change["error"] = work.sealed(_encode(error))
         parent = self.owner.parent
         if parent is not None:
             outcome = work.ChildOutcome(
@@ -250,13 +250,13 @@ def new_task(event: ev.ActivityScheduled, local: bool) -> work.NewTask:  # noqa:
     retry = bytes(event.retry) if event.retry else None
     special = retry or event.priority or event.tag or event.session or event.schedule_to_start_us is not None
     if not special:
-        return work.NewTask(event=event.id, name=event.name, input=bytes(event.input), local=local)
+        return work.NewTask(event=event.id, name=event.name, input=work.sealed(bytes(event.input)), local=local)
     return work.NewTask(
         event=event.id,
         name=event.name,
-        input=bytes(event.input),
+        input=work.sealed(bytes(event.input)),
         local=local,
-        retry=retry,
+        retry=None if retry is None else work.sealed(retry),
         tag=event.tag,
         session=event.session,
         priority=event.priority,

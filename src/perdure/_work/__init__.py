@@ -72,3 +72,5 @@ from perdure._work.overview import Lapsed as Lapsed
 from perdure._work.overview import Query as Query
 from perdure._work.overview import Scan as Scan
 from perdure._work.overview import TaskDepth as TaskDepth
+from perdure._work.seals import sealed as sealed
+from perdure._work.seals import unsealed as unsealed

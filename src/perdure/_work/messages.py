@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from perdure._events import ABSENT, Carried, KeptValue, Parent
+from perdure._work.seals import sealed, unsealed
 from perdure.errors import ErrorInfo
 
 
@@ -104,13 +105,18 @@ _message_decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMes
 
 
 def encode_message(message: AnyMessage) -> bytes:
-    """The stored form of a message."""
-    return _message_encoder.encode(message)
+    """The stored form of a message, sealed."""
+    return sealed(_message_encoder.encode(message))
 
 
 def decode_message(body: bytes) -> AnyMessage:
-    """The message of a stored body; raises msgspec.DecodeError when it is none."""
-    return _message_decoder.decode(body)
+    """The message of a stored body.
+
+    Raises:
+        HistoryCorruptError: It is not what was stored.
+        msgspec.DecodeError: It is no message.
+    """
+    return _message_decoder.decode(unsealed(body, "a message"))
 
 
 class Answer(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -132,10 +138,15 @@ KEPT = "dedup:"
 
 
 def encode_answer(answer: Answer) -> bytes:
-    """The stored form of an answer."""
-    return _answer_encoder.encode(answer)
+    """The stored form of an answer, sealed."""
+    return sealed(_answer_encoder.encode(answer))
 
 
 def decode_answer(body: bytes) -> Answer:
-    """The answer of a stored body; raises msgspec.DecodeError when it is none."""
-    return _answer_decoder.decode(body)
+    """The answer of a stored body.
+
+    Raises:
+        HistoryCorruptError: It is not what was stored.
+        msgspec.DecodeError: It is none.
+    """
+    return _answer_decoder.decode(unsealed(body, "a stored answer"))

@@ -400,8 +400,11 @@ class Checks:
 def _check_shown(chronicle: Chronicle, row: InstanceRow) -> None:
     """What others can read of an instance is what its history says."""
     record = row.record
-    kept = {key: value for (shelf, key), (value, _) in row.entries.items() if shelf == work.VALUES}
-    shown = (kept, record.custom_status, record.custom_status_version)
+    kept = {
+        key: work.unsealed(value, "a value") for (shelf, key), (value, _) in row.entries.items() if shelf == work.VALUES
+    }
+    status = None if record.custom_status is None else work.unsealed(record.custom_status, "a custom status")
+    shown = (kept, status, record.custom_status_version)
     said = (chronicle.values, chronicle.status, chronicle.status_version)
     if shown != said:
         raise Violation(f"{chronicle.instance_id} shows {shown}; its history says {said}")

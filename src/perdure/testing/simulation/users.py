@@ -161,7 +161,7 @@ class Root:
             change = checks.endings.get(checks.by_id.get(self.instance_id, 0))
             if change is None:
                 raise Violation(f"{self.instance_id} was said to have ended, and has not")
-            if error is None and self.world.decode(change.output) != result:
+            if error is None and self.world.unsealed(change.output) != result:
                 raise Violation(f"{self.instance_id} was said to have ended with {result!r}, not {change.output!r}")
 
     # -- steering --------------------------------------------------------------------------------------------------

@@ -289,7 +289,7 @@ class World:
         match change.status:
             case Status.COMPLETED:
                 parts, _ = self.decode(chronicle.first_input)
-                return Verdict().result(parts, self.decode(change.output))
+                return Verdict().result(parts, self.unsealed(change.output))
             case Status.FAILED:
                 parts, _ = self.decode(chronicle.first_input)
                 name = chronicle.ended.error.type.rpartition(".")[2]
@@ -305,6 +305,11 @@ class World:
     def decode(data: Any) -> Any:
         """A payload as data."""
         return None if data is None else msgspec.json.decode(bytes(data))
+
+    @staticmethod
+    def unsealed(stored: bytes | None) -> Any:
+        """A stored payload as data."""
+        return None if stored is None else msgspec.json.decode(work.unsealed(stored, "a payload"))
 
     def fail(self, error: BaseException) -> None:
         """Something is not as it should be; the first finding counts."""
