@@ -112,7 +112,7 @@ STORED = (
     Mutant("SQLite: the last commit is not remembered", "storage/sqlite/storage.py", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, batch.token))\n", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, bytes(16)))\n"),
     Mutant("SQLite: workers are buried alive", "storage/sqlite/workers.py", "(lease_until <= transaction.now or number in dead)", "(lease_until <= transaction.now + 5_000_000 or number in dead)"),
     Mutant("SQLite: a dead worker keeps its tasks", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))\n', ""),
-    Mutant("SQLite: a dead worker keeps its instances", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_instances"], (rows,))\n', ""),
+    Mutant("SQLite: a dead worker keeps its instances", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_instances"], (rows, died))\n', ""),
     Mutant("SQLite: the next execution starts behind what waits", _SQL, "WHERE m.incarnation = j.column1) - 1, ?1)", "WHERE m.incarnation = j.column1) + 1, ?1)"),
     Mutant("SQLite: the next execution may start after what comes later", _SQL, "    ready_at = CASE WHEN c.restarts THEN max(?1, instances.ready_at) ELSE instances.ready_at END,\n", ""),
     Mutant("SQLite: nobody is held for want of code", "storage/sqlite/workers.py", "    since = transaction.now - UNKNOWN_GRACE_US\n", "    since = transaction.now - 10_000 * UNKNOWN_GRACE_US\n"),
