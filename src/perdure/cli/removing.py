@@ -54,7 +54,8 @@ def purge(*, store: Store, as_json: bool, force: bool, yes: bool, **options: Any
 
 async def _preview(client: Client, filters: Any, *, force: bool, as_json: bool) -> int:
     """Tell how many roots would go at most."""
-    counts = await client.count_instances(**{**filters, "roots_only": True})
+    roots_only: dict[str, Any] = {**filters, "roots_only": True}
+    counts = await client.count_instances(**roots_only)
     roots = sum(each.count for each in counts if force or Status(each.status).is_closed)
     if as_json:
         write_json({"request": "preview", "roots": roots})

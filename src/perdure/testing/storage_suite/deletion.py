@@ -214,6 +214,7 @@ class Lapsing(Topic):
         self._ended()
         scan = Scan(after=0, rows_max=4, completed_before=1 << 60)
         first = self.world.storage.lapsed(scan)
+        assert first.last is not None
         assert first.last == first.roots[0][1] + 3
         second = self.world.storage.lapsed(Scan(after=first.last, rows_max=4, completed_before=1 << 60))
         assert [each[1] for each in second.roots] == [first.last + 1]
