@@ -6,6 +6,7 @@ from msgspec import Raw
 
 from perdure import _events as ev
 from perdure import _work as work
+from perdure.errors import HistoryCorruptError
 from tests.core.harness import error, json
 
 PARENT = ev.Parent(instance_id="order-7", incarnation=2**62, execution=3, event=9)
@@ -42,11 +43,19 @@ def test_a_message_is_itself_again(message):
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"m":"query"}', b'{"m":"tim"}', b"[]"])
 def test_what_is_no_message_is_refused(body):
     with pytest.raises(msgspec.DecodeError):
-        work.decode_message(body)
+        work.decode_message(work.sealed(body))
+
+
+@pytest.mark.parametrize("changed", [slice(0, 0), slice(0, 3), slice(0, -1), slice(1, None)])
+def test_what_has_lost_bytes_is_told_from_what_is_no_message(changed):
+    body = work.encode_message(work.Cancel())
+
+    with pytest.raises(HistoryCorruptError, match="bytes were changed"):
+        work.decode_message(body[changed])
 
 
 def test_defaults_are_not_stored():
-    assert work.encode_message(work.Cancel()) == b'{"m":"cancel"}'
+    assert work.unsealed(work.encode_message(work.Cancel()), "a message") == b'{"m":"cancel"}'
     assert ev.encode_events([ev.WaitStarted(id=2, name="e")]) == b'[{"t":"wait","name":"e","id":2}]'
 
 
