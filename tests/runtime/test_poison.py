@@ -19,7 +19,7 @@ from perdure import (
     orchestration,
 )
 from perdure._runtime.hands import DELIVERIES_MAX
-from perdure._work import Batch, Claim, Hold, Raised, Resume, Terminate, Try, Turn
+from perdure._work import Batch, Claim, Hold, Raised, Resume, Terminate, Try, Turn, unsealed
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
 from tests.runtime import poison_program
@@ -39,14 +39,14 @@ async def order(ctx: OrchestrationContext) -> str:
 REGISTRY = Registry(order)
 
 
-async def work_until(spawn, url: str, done) -> int:
-    """Start a worker after each that died, until something is so; how many died."""
+async def work_until(spawn, url: str, done, *, then: signal.Signals = signal.SIGTERM) -> int:
+    """Start a worker after each that died, until something is so, and end the last one; how many died before it."""
     for died in range(DEATHS_MAX):
         worker = await spawn(url, script=PROGRAM)
         ended = asyncio.create_task(worker.end())
         while not ended.done():
             if await done():
-                worker.send(signal.SIGKILL)
+                worker.send(then)
                 await ended
                 return died
             await asyncio.wait([ended], timeout=0.05)
@@ -62,7 +62,7 @@ async def test_an_instance_whose_turn_kills_is_held_and_its_neighbours_go_on(dat
             counts = await client.count_instances(status="running")
             return sum(each.count for each in counts) == 1 + len(neighbours)
 
-        assert await work_until(spawn, database, all_wait) == 0
+        assert await work_until(spawn, database, all_wait, then=signal.SIGKILL) == 0
         for name in ["killer", *(each.instance_id for each in neighbours)]:
             await client.raise_event(name, GO, "on")
 
@@ -190,7 +190,7 @@ def test_a_message_for_a_suspect_that_waits_comes_once():
     run(engine)
     record = storage.get("order")
     assert record is not None
-    assert (record.status, record.output) == (Status.COMPLETED, b'"on"')
+    assert (record.status, unsealed(record.output or b"", "a result")) == (Status.COMPLETED, b'"on"')
 
 
 @pytest.mark.parametrize("deaths", [0, 3])

@@ -82,7 +82,7 @@ class Engine:
         self._settings = settings
         self._retirement = retirement
         self._orchestrations = make_orchestrations(self._take_slot)
-        self._suspects = Suspects(self._orchestrations, settings.deliveries_max)
+        self._suspects = Suspects(self._orchestrations, settings.deliveries_max, clock)
         self._worker = 0
         self.busy = 0
         self._reserved = 0

@@ -16,9 +16,13 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from perdure import _work as work
+from perdure._ports import Clock
 from perdure._runtime.orchestrations import Orchestrations
 from perdure.errors import PoisonedError, error_info_from_exception
 from perdure.storage.base import SUSPECT_DELIVERIES
+
+TRIAL_US = 5_000_000
+"""How long a task that is tried keeps instances from being tried: what kills its worker mostly does so at once."""
 
 TaskKey: TypeAlias = tuple[int, int, int]
 
@@ -30,12 +34,14 @@ _log = logging.getLogger("perdure.runtime")
 class Suspects:
     """Instances and tasks that this worker owns and has not begun, and those that it is trying."""
 
-    def __init__(self, orchestrations: Orchestrations, deliveries_max: int) -> None:
+    def __init__(self, orchestrations: Orchestrations, deliveries_max: int, clock: Clock) -> None:
         self._orchestrations = orchestrations
         self._max = deliveries_max
+        self._clock = clock
         self._instances: dict[int, work.ClaimedInstance] = {}
         self._tasks: dict[TaskKey, work.ClaimedTask] = {}
-        self._alone: int | None = None
+        self._turning: set[int] = set()
+        self._tasks_began = 0
         self.tried: dict[TaskKey, bool] = {}
         """Tasks that are being tried; true for one that is tried alone."""
 
@@ -49,7 +55,7 @@ class Suspects:
         self._instances.clear()
         self._tasks.clear()
         self.tried.clear()
-        self._alone = None
+        self._turning.clear()
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -94,15 +100,21 @@ class Suspects:
         return items
 
     def _next_instances(self) -> list[work.ClaimedInstance]:
-        tried = None if self._alone is None else self._orchestrations.cached(self._alone)
-        if tried is not None and tried.queued:
+        if self._is_turning() or (self.tried and self._clock.monotonic_us() < self._tasks_began + TRIAL_US):
             return []
         return _first_group(list(self._instances.values()), lambda each: each.record.deliveries, self._max)
 
     def _next_tasks(self) -> list[work.ClaimedTask]:
-        if any(self.tried.values()):
+        # Instances first: a turn is short, and a task that kills must not be counted against one.
+        if any(self.tried.values()) or self._instances or self._is_turning():
             return []
         return _first_group(list(self._tasks.values()), lambda each: each.deliveries, self._max)
+
+    def _is_turning(self) -> bool:
+        """Whether an instance that is tried has its turn still before it."""
+        lives = map(self._orchestrations.cached, self._turning)
+        self._turning = {live.incarnation for live in lives if live is not None and live.queued}
+        return bool(self._turning)
 
     def settle(self, items: Sequence[work.Item], outcomes: Sequence[work.Outcome]) -> list[work.ClaimedTask]:
         """The commit is durable: what was counted may begin, what was set aside is told. Returns the tasks."""
@@ -126,12 +138,12 @@ class Suspects:
             instance = self._instances.pop(item.incarnation, None)
             if landed and instance is not None:
                 self._orchestrations.admit(instance)
-                if instance.record.deliveries > SUSPECT_DELIVERIES:
-                    self._alone = item.incarnation
+                self._turning.add(item.incarnation)
             return
         task = self._tasks.pop((item.incarnation, item.execution, item.event), None)
         if landed and task is not None:
             self.tried[_key(task)] = task.deliveries > SUSPECT_DELIVERIES
+            self._tasks_began = self._clock.monotonic_us()
             started.append(task)
 
     def over(self, task: work.ClaimedTask) -> None:
