@@ -1167,7 +1167,7 @@ DELETE FROM messages WHERE seq = ?1 AND incarnation = ?2;
 -- name: single_close
 -- The end of an instance.
 UPDATE instances SET
-    changed_at = ?2, held_because = NULL, status = ?3, owner = NULL, version = ifnull(?4, version),
+    changed_at = ?2, deliveries = 1, held_because = NULL, status = ?3, owner = NULL, version = ifnull(?4, version),
     cancel_requested = cancel_requested OR ?5, output = ifnull(?6, output), error = ifnull(?7, error),
     custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + ?9,
     last_event = ?10,
