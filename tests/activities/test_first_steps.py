@@ -11,7 +11,7 @@ from perdure._context import ActivityServices
 from perdure._runtime.activities import Activities
 from perdure._runtime.attempts import key_of
 from perdure._runtime.inbox import Ended, GoesBack
-from perdure._work import ClaimedTask
+from perdure._work import ClaimedTask, sealed
 from perdure.testing import ManualClock, SeededEntropy
 
 WHOSE = contextvars.ContextVar("WHOSE", default="nobody's")
@@ -20,7 +20,7 @@ WHOSE = contextvars.ContextVar("WHOSE", default="nobody's")
 def _task(event, definition):
     return ClaimedTask(
         incarnation=1, instance_id="order", orchestration_name="pay", orchestration_version="1.0.0", execution=1,
-        event=event, name=definition.name, input=b"[]", scheduled_at=0,
+        event=event, name=definition.name, input=sealed(b"[]"), scheduled_at=0,
     )  # fmt: skip
 
 
