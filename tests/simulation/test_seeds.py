@@ -20,6 +20,8 @@ KNOWN = (
     8941,  # the same
     1004982,  # a cancel that was to come before the start held an instance at a worker without its code
     1014017,  # a commit that landed for clients of a buried worker was sent again
+    142679867461677,  # a worker did not see that another had gone on with an instance while it was held
+    198742864265960,  # SQLite counted deaths against an instance that had ended
     247684324279574,  # an activity elsewhere outlived its orchestration, which the judge took for a lost slot
 )
 

@@ -10,8 +10,18 @@ from perdure._client.requests import Request
 from perdure._events import Parent
 from perdure._runtime.turns import Draft, Owner
 from perdure._types import Status
-from perdure._work import ActivityOutcome, AnyMessage, InstanceRecord, Item, NewInstance, Start, TimerDue
-from perdure.errors import HistoryCorruptError
+from perdure._work import (
+    ActivityOutcome,
+    AnyMessage,
+    ClaimedMessage,
+    InstanceRecord,
+    Item,
+    NewInstance,
+    Start,
+    TimerDue,
+    decode_message,
+)
+from perdure.errors import HeldError, HistoryCorruptError
 
 if TYPE_CHECKING:
     from perdure._core.execution import Execution
@@ -107,6 +117,25 @@ class Live:
             self.seqs = set()
         self.seqs.add(key)
         self.pending.append(arrival)
+
+    def is_outrun_by(self, record: InstanceRecord) -> bool:
+        """Whether another worker has gone on with it while it was away from here, and nothing here would find out."""
+        return not self.pending and (self.execution_id, self.base) != (record.execution, record.last_event)
+
+    def take_in(self, messages: Iterable[ClaimedMessage]) -> None:
+        """The messages that it has not taken in before."""
+        for message in messages:
+            timer = message.timer
+            key = message.seq if timer is None else (timer.execution, timer.source)
+            if self.has(key):
+                continue
+            if timer is not None:
+                self.arrive(Arrival(timer), key)
+                continue
+            try:
+                self.arrive(Arrival(decode_message(message.body), message.seq), key)
+            except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
+                self.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
 
     def check_beginning(self, record: InstanceRecord) -> None:
         """See that what runs has begun: with no event and no start it would wait in silence for ever."""

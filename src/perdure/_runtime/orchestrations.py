@@ -123,21 +123,15 @@ class Orchestrations:
         """Take in a claimed instance with its due messages."""
         record = claimed.record
         live = self._lives.get(record.incarnation)
+        if live is not None and live.is_outrun_by(record):
+            with self._stage:
+                self.drop(live)
+            self.forget(live)
+            live = None
         if live is None:
             live = Live.of_record(record)
             self._add(live)
-        for message in claimed.messages:
-            timer = message.timer
-            key = message.seq if timer is None else (timer.execution, timer.source)
-            if live.has(key):
-                continue
-            if timer is not None:
-                live.arrive(Arrival(timer), key)
-                continue
-            try:
-                live.arrive(Arrival(work.decode_message(message.body), message.seq), key)
-            except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
-                live.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
+        live.take_in(claimed.messages)
         live.check_beginning(record)
         if live.pending or live.damage is not None:
             self._enqueue(live)
