@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias, TypedDict, TypeVar, overload
 from uuid import UUID
 
 import msgspec
@@ -27,16 +27,17 @@ from perdure._schedules.spec import (
     View,
     check_choice,
 )
-from perdure._types import Status, check_instance_id, check_name, duration_us, from_us
+from perdure._types import Duration, Status, check_instance_id, check_name, duration_us, from_us
 from perdure.codec import codec_for, decode_any, encode_any
 from perdure.errors import InstanceExistsError, InstanceNotFoundError, LimitError, UsageError
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from perdure._client.client import Client
     from perdure._client.handle import OrchestrationHandle
     from perdure._client.requests import Gateway
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
-    from perdure._types import Duration
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -49,6 +50,20 @@ _UUID7_TIME_BITS = 80  # below the milliseconds since 1970
 _KEEP: Any = object()
 _spec_codec = codec_for(Spec)
 _view_codec = codec_for(View)
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """What can be said of a schedule that is made; `Schedules.create` tells what each means."""
+
+    when: Required[Cron | Every]
+    version: str | None
+    overlap: OverlapPolicy
+    catch_up: CatchUp
+    late_max: Duration | None
+    jitter: Duration
+    paused: bool
+    note: str
+    on_conflict: OnScheduleConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,16 +230,7 @@ class Schedules:
         schedule_id: str,
         orchestration: Orchestration0[Any],
         /,
-        *,
-        when: Cron | Every,
-        version: str | None = None,
-        overlap: OverlapPolicy = "skip",
-        catch_up: CatchUp = "latest",
-        late_max: Duration | None = None,
-        jitter: Duration = 0,
-        paused: bool = False,
-        note: str = "",
-        on_conflict: OnScheduleConflict = "fail",
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleHandle: ...
     @overload
     async def create(
@@ -233,16 +239,7 @@ class Schedules:
         orchestration: Orchestration1[A, Any],
         a: A,
         /,
-        *,
-        when: Cron | Every,
-        version: str | None = None,
-        overlap: OverlapPolicy = "skip",
-        catch_up: CatchUp = "latest",
-        late_max: Duration | None = None,
-        jitter: Duration = 0,
-        paused: bool = False,
-        note: str = "",
-        on_conflict: OnScheduleConflict = "fail",
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleHandle: ...
     @overload
     async def create(
@@ -252,16 +249,7 @@ class Schedules:
         a: A,
         b: B,
         /,
-        *,
-        when: Cron | Every,
-        version: str | None = None,
-        overlap: OverlapPolicy = "skip",
-        catch_up: CatchUp = "latest",
-        late_max: Duration | None = None,
-        jitter: Duration = 0,
-        paused: bool = False,
-        note: str = "",
-        on_conflict: OnScheduleConflict = "fail",
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleHandle: ...
     @overload
     async def create(
@@ -272,16 +260,7 @@ class Schedules:
         b: B,
         c: C,
         /,
-        *,
-        when: Cron | Every,
-        version: str | None = None,
-        overlap: OverlapPolicy = "skip",
-        catch_up: CatchUp = "latest",
-        late_max: Duration | None = None,
-        jitter: Duration = 0,
-        paused: bool = False,
-        note: str = "",
-        on_conflict: OnScheduleConflict = "fail",
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleHandle: ...
     @overload
     async def create(
@@ -290,15 +269,7 @@ class Schedules:
         orchestration: str,
         /,
         *inputs: object,
-        when: Cron | Every,
-        version: str | None = None,
-        overlap: OverlapPolicy = "skip",
-        catch_up: CatchUp = "latest",
-        late_max: Duration | None = None,
-        jitter: Duration = 0,
-        paused: bool = False,
-        note: str = "",
-        on_conflict: OnScheduleConflict = "fail",
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleHandle: ...
     async def create(
         self,
