@@ -9,9 +9,9 @@ from typing import Any
 from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
 from perdure.storage.base import MESSAGES_MAX
 from perdure.storage.postgres.arrays import bigint
-from perdure.storage.postgres.rows import COLUMNS, record_of_row
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call, Rows
+from perdure.storage.records import COLUMNS, record_of_row
 
 _BYTES_MAX = 64 * 1024 * 1024
 """How many bytes of messages an instance gets at once; the rest comes with its next claim."""

@@ -18,7 +18,6 @@ from perdure._work import (
     Query,
     Scan,
     Standing,
-    TaskDepth,
     WorkerRecord,
 )
 from perdure.storage.base import (
@@ -32,15 +31,22 @@ from perdure.storage.postgres.arrays import (
     text,
     texts,
 )
-from perdure.storage.postgres.rows import history_of_row, record_of_row, worker_of_row
+from perdure.storage.postgres.rows import history_of_row, worker_of_row
 from perdure.storage.postgres.session import Session
 from perdure.storage.postgres.wire import Call, Rows
+from perdure.storage.records import (
+    STANDINGS,
+    counts_of_rows,
+    depths_of_rows,
+    executions_of_rows,
+    held_of_rows,
+    record_of_row,
+)
 
 READERS_IDLE_MAX = 2
 """How many connections are kept for readers that are not there."""
 
 _LAST = (1 << 63) - 1
-_STANDINGS = {None: Standing.GONE, False: Standing.WANTED, True: Standing.STOPPED}
 
 
 class Readers:
@@ -120,7 +126,7 @@ def count(readers: Readers, query: Query) -> list[InstanceCount]:
     """How many instances match, by name and status."""
     statuses = texts(query.statuses) if query.statuses else None
     [rows] = readers.read([("count_instances", _bindings(replace(query, after=None), statuses, None))])
-    return [InstanceCount(name=name, status=Status(status), count=many) for name, status, many in rows]
+    return counts_of_rows(rows)
 
 
 def family(readers: Readers, instance_id: str, limit: int) -> list[InstanceRecord]:
@@ -132,35 +138,19 @@ def family(readers: Readers, instance_id: str, limit: int) -> list[InstanceRecor
 def executions(readers: Readers, incarnation: int) -> list[ExecutionRecord]:
     """The executions that have a history, in order."""
     [rows] = readers.read([("executions", (bigint(incarnation),))])
-    return [
-        ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
-        for execution, first_at, last_at, events, size in rows
-    ]
+    return executions_of_rows(rows)
 
 
 def held_tasks(readers: Readers, limit: int, incarnation: int | None) -> list[HeldTask]:
     """The tasks that were set aside, of one instance or of all, at most so many."""
     [rows] = readers.read([("held_tasks", (bigint(limit), bigint(incarnation)))])
-    return [HeldTask(**dict(zip(HeldTask.__struct_fields__, row, strict=True))) for row in rows]
+    return held_of_rows(rows)
 
 
 def depths(readers: Readers, now: int) -> Depths:
     """What waits at this moment."""
     [counts], tasks = readers.read([("depths", (bigint(now),)), ("task_depths", (bigint(now),))])
-    ready, ready_since, messages, timers, held, held_since = counts
-    return Depths(
-        now=now,
-        ready=ready,
-        ready_since=ready_since,
-        messages=messages,
-        timers=timers,
-        held=held,
-        held_since=held_since,
-        tasks=tuple(
-            TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
-            for name, waiting, delayed, running, since in tasks
-        ),
-    )
+    return depths_of_rows(now, counts, tasks)
 
 
 def lapsed(readers: Readers, scan: Scan) -> Lapsed:
@@ -186,7 +176,7 @@ def read_standings(readers: Readers, worker: int, tasks: Sequence[tuple[int, int
         return []
     keys = [bigints(column) for column in zip(*tasks, strict=True)]
     [rows] = readers.read([("task_standings", [*keys, bigint(worker)])])
-    return [_STANDINGS[stopped] for (stopped,) in rows]
+    return [STANDINGS[stopped] for (stopped,) in rows]
 
 
 def entries(readers: Readers, incarnation: int, shelf: str, keys: Sequence[str] | None) -> dict[str, bytes]:

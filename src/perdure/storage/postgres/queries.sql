@@ -567,8 +567,8 @@ LEFT JOIN (
     SELECT
         r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event,
         $2::bigint AS owner, r.cancel_requested, r.custom_status_version, r.held_because, r.root, r.parent_id,
-        r.parent_incarnation, r.parent_execution, r.parent_event, r.attributes, r.custom_status, r.output, r.error,
-        r.deliveries,
+        r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries, r.attributes, r.custom_status, r.output,
+        r.error,
         m.present, m.dues, m.seqs, m.bodies, t.fire_ats, t.events, l.due
     FROM locked AS l
     JOIN perdure.instance_records AS r ON r.incarnation = l.incarnation

@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from perdure._work import InstanceRecord
 from perdure.storage.postgres.arrays import bigints
-from perdure.storage.postgres.rows import record_of_row
 from perdure.storage.postgres.wire import Call, Rows, Wire
+from perdure.storage.records import record_of_row
 
 
 class Transaction(Struct, frozen=True, kw_only=True):

@@ -18,11 +18,18 @@ from perdure._work import (
     Query,
     Scan,
     Standing,
-    TaskDepth,
 )
 from perdure.storage.base import page_key, parse_page_key
+from perdure.storage.records import (
+    STANDINGS,
+    counts_of_rows,
+    depths_of_rows,
+    executions_of_rows,
+    held_of_rows,
+    record_of_row,
+)
 from perdure.storage.sqlite.connection import Connection
-from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, record_of_row, records_of_json
+from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, records_of_json
 from perdure.storage.sqlite.statements import STATEMENTS
 
 _LAST = (1 << 63) - 1
@@ -31,7 +38,6 @@ _INCARNATIONS = STATEMENTS["incarnations"]
 _RECORDS = STATEMENTS["records"]
 _FIND = STATEMENTS["find_instances"]
 _BY_STATUS = STATEMENTS["find_by_status"]
-_STANDINGS = {None: Standing.GONE, 0: Standing.WANTED, 1: Standing.STOPPED}
 _CHILDREN = STATEMENTS["find_children"]
 _COUNT = STATEMENTS["count_instances"]
 
@@ -98,7 +104,7 @@ def count(connection: Connection, query: Query) -> list[InstanceCount]:
     statuses = encode_rows(query.statuses) if query.statuses else None
     with connection.alone():
         rows = decode_answer(connection.execute(_COUNT, _bindings(replace(query, after=None), statuses, None)).get)
-    return [InstanceCount(name=name, status=Status(status), count=many) for name, status, many in rows]
+    return counts_of_rows(rows)
 
 
 def family(connection: Connection, instance_id: str, limit: int) -> list[InstanceRecord]:
@@ -111,17 +117,14 @@ def executions(connection: Connection, incarnation: int) -> list[ExecutionRecord
     """The executions that have a history, in order."""
     with connection.alone():
         rows = decode_answer(connection.execute(STATEMENTS["executions"], (incarnation,)).get)
-    return [
-        ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
-        for execution, first_at, last_at, events, size in rows
-    ]
+    return executions_of_rows(rows)
 
 
 def held_tasks(connection: Connection, limit: int, incarnation: int | None) -> list[HeldTask]:
     """The tasks that were set aside, of one instance or of all, at most so many."""
     with connection.alone():
         rows = decode_answer(connection.execute(STATEMENTS["held_tasks"], (limit, incarnation)).get)
-    return [HeldTask(**dict(zip(HeldTask.__struct_fields__, row, strict=True))) for row in rows]
+    return held_of_rows(rows)
 
 
 def depths(connection: Connection, now: int) -> Depths:
@@ -129,20 +132,7 @@ def depths(connection: Connection, now: int) -> Depths:
     with connection.reading():
         counts = decode_answer(connection.execute(STATEMENTS["depths"], (now,)).get)
         tasks = decode_answer(connection.execute(STATEMENTS["task_depths"], (now,)).get)
-    ready, ready_since, messages, timers, held, held_since = counts
-    return Depths(
-        now=now,
-        ready=ready,
-        ready_since=ready_since,
-        messages=messages,
-        timers=timers,
-        held=held,
-        held_since=held_since,
-        tasks=tuple(
-            TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
-            for name, waiting, delayed, running, since in tasks
-        ),
-    )
+    return depths_of_rows(now, counts, tasks)
 
 
 def _records(connection: Connection, incarnations: list[int]) -> list[InstanceRecord]:
@@ -153,7 +143,7 @@ def read_standings(connection: Connection, worker: int, tasks: Sequence[tuple[in
     """How these tasks of a worker stand."""
     with connection.alone():
         answer = connection.execute(STATEMENTS["task_standings"], (encode_rows(tasks), worker)).get
-    return [_STANDINGS[stopped] for stopped in decode_answer(answer)]
+    return [STANDINGS[stopped] for stopped in decode_answer(answer)]
 
 
 def lapsed(connection: Connection, scan: Scan) -> Lapsed:

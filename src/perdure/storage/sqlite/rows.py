@@ -4,14 +4,13 @@ Keys go in as one JSON array. Rows come out as one, with one blob of payloads be
 payloads are. Rows that are written go in as they are: see `RowStatement`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from perdure._events import Parent
-from perdure._types import Status
 from perdure._work import InstanceRecord
+from perdure.storage.records import record_of_row
 
 _encoder = msgspec.json.Encoder()
 _decode_any = msgspec.json.Decoder().decode
@@ -30,43 +29,6 @@ def decode_answer(text: Any) -> Any:
 def storable(text: str) -> str:
     """The text of a reason, which may quote anything, without what a column of text can't hold."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def record_of_row(row: Sequence[Any]) -> InstanceRecord:
-    """The record of a row with the columns that `get_instance` selects."""
-    (
-        id_, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
-        cancel_requested, custom_status_version, held_because, root,
-        parent_id, parent_incarnation, parent_execution, parent_event, deliveries,
-        attributes, custom_status, output, error,
-    ) = row  # fmt: skip
-    parent = None
-    if parent_id is not None:
-        parent = Parent(
-            instance_id=parent_id, incarnation=parent_incarnation, execution=parent_execution, event=parent_event
-        )
-    return InstanceRecord(
-        id=id_,
-        incarnation=incarnation,
-        name=name,
-        version=version,
-        status=Status(status),
-        execution=execution,
-        created_at=created_at,
-        updated_at=updated_at,
-        output=output,
-        error=error,
-        custom_status=custom_status,
-        custom_status_version=custom_status_version,
-        held_because=held_because,
-        cancel_requested=bool(cancel_requested),
-        owner=owner,
-        parent=parent,
-        root=root,
-        attributes=attributes,
-        last_event=last_event,
-        deliveries=deliveries,
-    )
 
 
 _BLOBS = 4

@@ -168,8 +168,8 @@ SELECT
     GREATEST(i.changed_at, h.committed_at) AS updated_at,
     COALESCE(h.last_event, 0) AS last_event,
     i.owner, i.cancel_requested, i.custom_status_version, i.held_because, i.root,
-    i.parent_id, i.parent_incarnation, i.parent_execution, i.parent_event,
-    i.attributes, i.custom_status, i.output, i.error, i.deliveries
+    i.parent_id, i.parent_incarnation, i.parent_execution, i.parent_event, i.deliveries,
+    i.attributes, i.custom_status, i.output, i.error
 FROM perdure.instances AS i
 LEFT JOIN LATERAL (
     SELECT t.last_event, t.committed_at FROM perdure.history AS t

@@ -1,0 +1,87 @@
+"""How rows become records, for storages that keep rows: with the columns in the order that all of them have."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from perdure._events import Parent
+from perdure._types import Status
+from perdure._work import Depths, ExecutionRecord, HeldTask, InstanceCount, InstanceRecord, Standing, TaskDepth
+
+COLUMNS = 23
+"""How many columns a record has."""
+
+STANDINGS = {None: Standing.GONE, False: Standing.WANTED, True: Standing.STOPPED}
+"""How a task stands, by whether it was told to stop; None where there is no such task."""
+
+
+def record_of_row(row: Sequence[Any]) -> InstanceRecord:
+    """The record of a row of the statement or view that shows instances."""
+    (
+        id_, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
+        cancel_requested, custom_status_version, held_because, root,
+        parent_id, parent_incarnation, parent_execution, parent_event, deliveries,
+        attributes, custom_status, output, error,
+    ) = row  # fmt: skip
+    parent = None
+    if parent_id is not None:
+        parent = Parent(
+            instance_id=parent_id, incarnation=parent_incarnation, execution=parent_execution, event=parent_event
+        )
+    return InstanceRecord(
+        id=id_,
+        incarnation=incarnation,
+        name=name,
+        version=version,
+        status=Status(status),
+        execution=execution,
+        created_at=created_at,
+        updated_at=updated_at,
+        output=output,
+        error=error,
+        custom_status=custom_status,
+        custom_status_version=custom_status_version,
+        held_because=held_because,
+        cancel_requested=bool(cancel_requested),
+        owner=owner,
+        parent=parent,
+        root=root,
+        attributes=attributes,
+        last_event=last_event,
+        deliveries=deliveries,
+    )
+
+
+def counts_of_rows(rows: Iterable[Sequence[Any]]) -> list[InstanceCount]:
+    """How many instances there are, of rows of the statement `count_instances`."""
+    return [InstanceCount(name=name, status=Status(status), count=many) for name, status, many in rows]
+
+
+def executions_of_rows(rows: Iterable[Sequence[Any]]) -> list[ExecutionRecord]:
+    """Executions, of rows of the statement `executions`."""
+    return [
+        ExecutionRecord(execution=execution, first_at=first_at, last_at=last_at, events=events, size=size)
+        for execution, first_at, last_at, events, size in rows
+    ]
+
+
+def held_of_rows(rows: Iterable[Sequence[Any]]) -> list[HeldTask]:
+    """Tasks that were set aside, of rows of the statement `held_tasks`."""
+    return [HeldTask(**dict(zip(HeldTask.__struct_fields__, row, strict=True))) for row in rows]
+
+
+def depths_of_rows(now: int, counts: Sequence[Any], tasks: Iterable[Sequence[Any]]) -> Depths:
+    """What waits, of the row of the statement `depths` and the rows of `task_depths`."""
+    ready, ready_since, messages, timers, held, held_since = counts
+    return Depths(
+        now=now,
+        ready=ready,
+        ready_since=ready_since,
+        messages=messages,
+        timers=timers,
+        held=held,
+        held_since=held_since,
+        tasks=tuple(
+            TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
+            for name, waiting, delayed, running, since in tasks
+        ),
+    )
