@@ -47,9 +47,12 @@ class Reply:
 class Session:
     """One coroutine of a client's code. It dies with its process, and nobody is told."""
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], over: Callable[[Any, BaseException | None], None]) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], over: Callable[[Any, BaseException | None], None], since: int
+    ) -> None:
         self._coroutine = coroutine
         self._over = over
+        self.since = since
         self._is_running = False
         self.is_over = False
 
@@ -100,7 +103,7 @@ class HostGateway:
 
     def open(self, make: Callable[[], Coroutine[Any, Any, Any]], over: Callable[..., None]) -> None:
         """Run a coroutine of a client; `over` is told its result, or its error."""
-        session = Session(make(), over)
+        session = Session(make(), over, self._host.world.timeline.now)
         self._sessions = [each for each in self._sessions if not each.is_over]
         self._sessions.append(session)
         session.advance()
@@ -198,10 +201,9 @@ class HostGateway:
         elif self._host.alive:
             session.advance()
 
-    @property
-    def unanswered(self) -> int:
-        """How many of its clients wait."""
-        return sum(not session.is_over for session in self._sessions)
+    def unanswered(self, since: int) -> int:
+        """How many of its clients have waited since this time or longer."""
+        return sum(not session.is_over and session.since <= since for session in self._sessions)
 
     def close(self) -> None:
         """Take no more requests."""

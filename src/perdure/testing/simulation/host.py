@@ -133,6 +133,7 @@ class Host:
         self._in_round = False
         self._in_beat = False
         self._wake_at: int | None = None
+        self._look_at = 0
         self._idle_us = IDLE_US[0]
         self.has_worked = False
         self._store_now = 0
@@ -288,6 +289,11 @@ class Host:
             if not self._in_round:
                 self.world.timeline.at(when, self._round, when)
 
+    def look_at(self, when: int) -> None:
+        """Another process has written: a round begins at this time, also if one begins before, which may not see it."""
+        self._look_at = max(self._look_at, when)
+        self.wake(when)
+
     def wake_soon(self) -> None:
         """Something has come into the inbox."""
         self.wake(self.world.timeline.now + 10 + self.world.dice.below(400))
@@ -341,6 +347,8 @@ class Host:
             if delay:
                 delay = self._idle(self.port.now())
         when = now + 20 + delay
+        if self._look_at > now:
+            when = min(when, self._look_at)
         if self._wake_at is not None:
             when = min(when, self._wake_at)
             self._wake_at = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _work as work
+from perdure._runtime.dispatcher import POLL_FAST_US
 from perdure._types import Status
 from perdure.errors import _record
 from perdure.storage.memory import MemoryStorage
@@ -42,6 +43,8 @@ REST_US = 8_000_000
 """How long a world goes on after the last instance has ended: what still runs then runs for ever."""
 HEALED_HOSTS = 2
 """Processes of a world that has healed: with more of them, more would look in vain for what another does."""
+ANSWER_US = 4_000_000
+"""How long a client of a world at rest may wait for its answer."""
 LOOK_US = 100_000
 """Within this time a process finds out that another has written."""
 LOOK_HEALED_US = 500_000
@@ -175,8 +178,8 @@ class World:
                 fault = self.faults.of_wake_up()
                 if fault == "wake-up lost":
                     continue
-                late = 2_000_000 if fault == "wake-up late" else 0
-                host.wake(self.timeline.now + late + self.dice.below(within))
+                late = 2_000_000 if fault == "wake-up late" else POLL_FAST_US
+                host.look_at(self.timeline.now + late + self.dice.below(within))
 
     def committed(self, host: Host, batch: work.Batch, answer: work.Committed) -> None:
         """A batch was applied and is as it should be."""
@@ -270,8 +273,10 @@ class World:
             ]
             raise Violation(f"after healing these did not end: {', '.join(stuck)}")
         for host in self._hosts:
-            if host.gateway.unanswered:
-                raise Violation(f"{host.name} has left {host.gateway.unanswered} clients without an answer")
+            # A client that has just asked, or asks again and again, has its answer on the way.
+            unanswered = host.gateway.unanswered(since=self.timeline.now - ANSWER_US)
+            if unanswered:
+                raise Violation(f"{host.name} has left {unanswered} clients without an answer")
             # An orchestration may have ended without an activity that runs elsewhere, which is not told of it.
             if host.has_booted and host.engine.busy != host.activities.under_way:
                 counted, there = host.engine.busy, host.activities.under_way
