@@ -66,7 +66,7 @@ class Client(Management, Repair):
     def __init__(self, url: str | os.PathLike[str], /, *, create: bool = True) -> None:
         self._url: Any = url
         self._create = create
-        self._gateway: Gateway | None = None
+        self._gateway = None
         self._own: Any = None
 
     async def __aenter__(self) -> Self:
@@ -101,11 +101,6 @@ class Client(Management, Repair):
         own, self._own, self._gateway = self._own, None, None
         if own is not None:
             await own.close()
-
-    def _opened(self) -> Gateway:
-        if self._gateway is None:
-            raise UsageError("this client is not open: use it inside `async with Client(url) as client:`")
-        return self._gateway
 
     @property
     def schedules(self) -> Schedules:

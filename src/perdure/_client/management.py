@@ -11,6 +11,7 @@ from perdure import _work as work
 from perdure._client.figures import Deletion, counts_of, depths_of, executions_of, tree_of
 from perdure._client.filters import query_of
 from perdure._client.handle import InstanceStatus, Page, status_of
+from perdure._client.opened import Opened
 from perdure._client.workers import WorkerStatus, worker_status_of
 from perdure._types import Status, check_name, instant_us
 from perdure.codec import codec_for
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from perdure._client.figures import ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
     from perdure._client.filters import InstanceFilter
-    from perdure._client.requests import Gateway
 
 PAGE_MAX = 1_000
 FAMILY_MAX = 100_000
@@ -31,11 +31,8 @@ ITEMS_AT_ONCE_MAX = 100
 """How many deletes or prunes of a bulk request are under way."""
 
 
-class Management:
+class Management(Opened):
     """What `Client` can do with a store as a whole; see there."""
-
-    def _opened(self) -> Gateway:
-        raise NotImplementedError
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

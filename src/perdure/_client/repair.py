@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perdure import _work as work
 from perdure._client.figures import held_of
+from perdure._client.opened import Opened
 from perdure._types import Status, check_name
 from perdure.errors import (
     InstanceClosedError,
@@ -18,16 +19,12 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     from perdure._client.figures import HeldActivity
-    from perdure._client.requests import Gateway
 
 HELD_LISTED_MAX = 1_000
 
 
-class Repair:
+class Repair(Opened):
     """What `Client` can do about what does not go on; see there."""
-
-    def _opened(self) -> Gateway:
-        raise NotImplementedError
 
     async def suspend(self, instance_id: str, /, reason: str = "") -> None:
         """Set an open instance aside until `resume`: it takes no turns, whatever comes; its activities go on.
