@@ -419,6 +419,7 @@ def _makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
     try:
         return loop.get_task_factory() is None
     except NotImplementedError:
+        # What asyncio's own base class says: a loop need not know factories, and then has ways of its own.
         return False
 
 

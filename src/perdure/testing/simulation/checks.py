@@ -194,9 +194,13 @@ class Checks:
         self._send(turn, touched)
         self._end(turn, chronicle)
 
+    def _lacks_code(self, worker: int | None, chronicle: Chronicle) -> bool:
+        """Whether a worker can't run the version that has run last."""
+        return f"simulated@{chronicle.version}" not in self.ledger.workers[worker or 0].names
+
     def _check_code(self, worker: int | None, chronicle: Chronicle, events: list[Any]) -> None:
         names = self.ledger.workers[worker or 0].names
-        if not isinstance(events[0], ev.Terminated) and f"simulated@{chronicle.version}" not in names:
+        if not isinstance(events[0], ev.Terminated) and self._lacks_code(worker, chronicle):
             raise Violation(f"{chronicle.instance_id} of version {chronicle.version} was run by one with {set(names)}")
 
     def _take_mail(self, chronicle: Chronicle, arrived: list[str]) -> None:
@@ -263,9 +267,10 @@ class Checks:
         self.ledger.release_tasks(keys)
         self.ledger.release(item.incarnation)
         touched.add(item.incarnation)
+        chronicle = self.chronicles[item.incarnation]
         # Older code than it has had must leave it alone; a worker that comes later takes it.
-        if "or later is registered here" not in item.reason:
-            raise Violation(f"{self.chronicles[item.incarnation].instance_id} was held: {item.reason}")
+        if chronicle.version is None or not self._lacks_code(worker, chronicle):
+            raise Violation(f"{chronicle.instance_id} was held: {item.reason}")
 
     def _released(
         self, item: work.InstanceRelease, _: work.Applied, worker: int | None, __: int, touched: set[int]
