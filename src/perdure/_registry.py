@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from perdure._definitions import BUILT_IN, Activity, Orchestration, version_key
+from perdure._definitions import Activity, Orchestration, version_key
 from perdure.errors import RegistrationError
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ class Registry:
         return MappingProxyType(self._policy)
 
     def activity(self, name: str) -> Activity[..., Any] | None:
-        """The activity of this name or former name, or one that every worker has, or None."""
+        """The activity of this name or former name, or None."""
         known = self._activities
-        return known.get(name) or known.get(self._activity_aliases.get(name, "")) or BUILT_IN.get(name)
+        return known.get(name) or known.get(self._activity_aliases.get(name, ""))
 
     def orchestration(self, name: str, version: str | None = None) -> Orchestration[..., Any] | None:
         """The orchestration of this name or former name, or None.

@@ -5,13 +5,12 @@ shape is said at its decorator; its annotations are evaluated later, when it is 
 may name what is defined further down in the module, and so that importing definitions stays cheap.
 """
 
-from perdure._definitions.builtin import BUILT_IN, WHILE_STORE_IS_AWAY, read_value
+from perdure._definitions.builtin import WHILE_STORE_IS_AWAY, read_value
 from perdure._definitions.decorators import activity, orchestration
 from perdure._definitions.definition import Activity, Orchestration
 from perdure._definitions.naming import version_key
 
 __all__ = [
-    "BUILT_IN",
     "WHILE_STORE_IS_AWAY",
     "Activity",
     "Orchestration",

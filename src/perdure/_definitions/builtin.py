@@ -1,4 +1,4 @@
-"""The activities that every worker has: what an orchestration can ask for without anybody having registered it."""
+"""The activity by which an orchestration looks at another: every worker has it, see `with_built_ins`."""
 
 from typing import Any
 
@@ -18,7 +18,3 @@ async def read_value(ctx: ActivityContext, instance_id: str, key: str) -> Any:
         return await ctx.client.get_handle(instance_id).kv(Key(key))
     except InstanceNotFoundError:
         return None
-
-
-BUILT_IN = {each.name: each for each in (read_value,)}
-"""By name."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
-from perdure._definitions import BUILT_IN
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._runtime.after import (
@@ -134,7 +133,7 @@ class Engine:
         record = self._storage.register(
             name=self._settings.worker_name,
             orchestrations=names,
-            activities=[*registry.activities, *registry.activity_aliases, *BUILT_IN],
+            activities=[*registry.activities, *registry.activity_aliases],
         )
         self._worker = record.worker
         self._claim_wanted = True

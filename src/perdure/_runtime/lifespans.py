@@ -7,7 +7,6 @@ from typing import Any
 
 from perdure._client import Client
 from perdure._context import ActivityServices
-from perdure._definitions import BUILT_IN
 from perdure._registry import Registry
 
 
@@ -19,7 +18,7 @@ async def enter_lifespans(
     for scope in registry.lifespans:
         state = await exits.enter_async_context(scope.lifespan())
         services[scope] = ActivityServices(client=client, state=state)
-    return {name: services[registry.lifespan_of(name)] for name in (*registry.activities, *BUILT_IN)}.__getitem__
+    return {name: services[registry.lifespan_of(name)] for name in registry.activities}.__getitem__
 
 
 FIRST_WATCHED = 0x030C0000

@@ -25,6 +25,7 @@ from perdure import (
     activity,
     orchestration,
 )
+from perdure._runtime.built_in import with_built_ins
 from perdure.testing.simulation.work import Bench
 
 if TYPE_CHECKING:
@@ -216,11 +217,14 @@ async def second(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> 
 
 
 REGISTRIES = {
-    "all": Registry(work, first, second),
-    "old": Registry(work, first),
-    "new": Registry(work, second),
-    "code": Registry(first, second),
-    "work": Registry(work),
+    kit: with_built_ins(Registry(*parts))
+    for kit, parts in {
+        "all": (work, first, second),
+        "old": (work, first),
+        "new": (work, second),
+        "code": (first, second),
+        "work": (work,),
+    }.items()
 }
 """What a worker may have registered; "all" is what every instance can end with."""
 
