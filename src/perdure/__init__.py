@@ -17,6 +17,7 @@ from perdure._context import (
     MapResult,
     OrchestrationContext,
     Query,
+    Transaction,
     Update,
 )
 from perdure._definitions import Activity, Orchestration, activity, orchestration
@@ -227,6 +228,7 @@ __all__ = [
     "StorageUnavailableError",
     "StuckError",
     "SyncClient",
+    "Transaction",
     "TurnLimitError",
     "UnansweredError",
     "UnknownDefinitionError",

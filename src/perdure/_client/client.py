@@ -15,6 +15,7 @@ from perdure._client.history import Event, read_events
 from perdure._client.management import Management
 from perdure._client.repair import Repair
 from perdure._client.starts import new_instance, pairs_of, refuse_another
+from perdure._client.transactions import Transactions, check_conflict, joining
 from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, Status, check_name
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from perdure._client.attributes import Attribute
     from perdure._client.requests import Gateway
     from perdure._client.schedules import Schedules
+    from perdure._client.transactions import Submit
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ _UNKNOWN_RETRIES_MAX = 3
 _CANCEL_REPLACED = work.encode_message(work.Cancel(reason="its parent was replaced"))
 
 
-class Client(Management, Repair):
+class Client(Management, Repair, Transactions):
     """Starts orchestrations, sends them events, and reads them, in a store that workers share.
 
     Args:
@@ -122,6 +124,7 @@ class Client(Management, Repair):
         on_conflict: OnConflict = "fail",
         attributes: Mapping[str, Attribute] | None = None,
         start_at: datetime | None = None,
+        connection: Any = None,
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
@@ -135,6 +138,7 @@ class Client(Management, Repair):
         on_conflict: OnConflict = "fail",
         attributes: Mapping[str, Attribute] | None = None,
         start_at: datetime | None = None,
+        connection: Any = None,
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
@@ -149,6 +153,7 @@ class Client(Management, Repair):
         on_conflict: OnConflict = "fail",
         attributes: Mapping[str, Attribute] | None = None,
         start_at: datetime | None = None,
+        connection: Any = None,
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
@@ -164,6 +169,7 @@ class Client(Management, Repair):
         on_conflict: OnConflict = "fail",
         attributes: Mapping[str, Attribute] | None = None,
         start_at: datetime | None = None,
+        connection: Any = None,
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
@@ -177,6 +183,7 @@ class Client(Management, Repair):
         on_conflict: OnConflict = "fail",
         attributes: Mapping[str, Attribute] | None = None,
         start_at: datetime | None = None,
+        connection: Any = None,
     ) -> OrchestrationHandle[R]: ...
     async def start_orchestration(
         self,
@@ -189,8 +196,9 @@ class Client(Management, Repair):
         on_conflict: OnConflict = "fail",
         attributes: Mapping[str, Attribute] | None = None,
         start_at: datetime | None = None,
+        connection: Any = None,
     ) -> OrchestrationHandle[Any]:
-        """Start an orchestration; it is durable when this returns.
+        """Start an orchestration; it is durable when this returns, or with `connection` once that one's transaction is.
 
         A definition stands for its name; the version is the latest that the worker has, unless `version` names one.
 
@@ -204,11 +212,14 @@ class Client(Management, Repair):
                 "terminate_and_restart".
             attributes: Values to find the instance by in `list_instances`.
             start_at: Not before this instant (aware); it is pending until then.
+            connection: One of your own to the store's PostgreSQL database, in a transaction (asyncpg, psycopg or
+                SQLAlchemy), or what `transaction()` lends on SQLite. It starts if and only if that transaction commits;
+                until then nobody sees it, and the handle knows of no instance.
 
         Raises:
             InstanceExistsError: The id is taken; with "use_existing", by an instance of another orchestration.
             PayloadError: An input does not fit its annotation.
-            UsageError: An option is wrong.
+            UsageError: An option is wrong, or the connection can't be used for this.
             StorageUnavailableError: Nothing was started; try again.
         """
         gateway = self._opened()
@@ -222,7 +233,10 @@ class Client(Management, Repair):
             attributes=attributes,
             start_at=start_at,
         )
-        new, outcome = await self._commit_start(gateway, new, on_conflict, orchestration)
+        if connection is not None:
+            check_conflict(on_conflict)
+        submit = gateway.submit if connection is None else joining(gateway, connection)
+        new, outcome = await self._commit_start(gateway, new, on_conflict, orchestration, submit)
         return self._started(gateway, orchestration, returns, new, outcome)
 
     async def start_many(
@@ -253,7 +267,7 @@ class Client(Management, Repair):
         for begin in range(0, len(new), STARTS_PER_BATCH_MAX):
             chunk = new[begin : begin + STARTS_PER_BATCH_MAX]
             outcomes = await asyncio.gather(
-                *(self._commit_start(gateway, each, on_conflict, orchestration) for each in chunk),
+                *(self._commit_start(gateway, each, on_conflict, orchestration, gateway.submit) for each in chunk),
                 return_exceptions=True,
             )
             for outcome in outcomes:
@@ -266,12 +280,12 @@ class Client(Management, Repair):
         return handles
 
     async def _commit_start(
-        self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict, orchestration: Any
+        self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict, orchestration: Any, submit: Submit
     ) -> tuple[work.NewInstance, work.Applied]:
         item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=_CANCEL_REPLACED)
         for attempt in range(1, _UNKNOWN_RETRIES_MAX + 1):
             try:
-                outcome = await gateway.submit(item)
+                outcome = await submit(item)
             except OutcomeUnknownError:
                 # The incarnation names this very start, so sending it again is harmless.
                 if attempt == _UNKNOWN_RETRIES_MAX:
@@ -313,23 +327,46 @@ class Client(Management, Repair):
 
     @overload
     async def raise_event(
-        self, instance_id: str, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None
+        self,
+        instance_id: str,
+        event: ExternalEvent[T],
+        /,
+        data: T,
+        *,
+        dedup_key: str | None = None,
+        connection: Any = None,
     ) -> None: ...
     @overload
     async def raise_event(
-        self, instance_id: str, event: str, /, data: object = None, *, dedup_key: str | None = None
+        self,
+        instance_id: str,
+        event: str,
+        /,
+        data: object = None,
+        *,
+        dedup_key: str | None = None,
+        connection: Any = None,
     ) -> None: ...
     async def raise_event(
-        self, instance_id: str, event: Any, /, data: Any = None, *, dedup_key: str | None = None
+        self,
+        instance_id: str,
+        event: Any,
+        /,
+        data: Any = None,
+        *,
+        dedup_key: str | None = None,
+        connection: Any = None,
     ) -> None:
         """Send an external event; it waits in the instance's mailbox until it is read. Durable when this returns.
 
-        With a `dedup_key`, sending it again is harmless.
+        With a `dedup_key`, sending it again is harmless. With a `connection` (see `start_orchestration`) it is sent if
+        and only if that one's transaction commits; an instance that ends before that does not read it.
 
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
             PayloadError: The data does not fit the event's type.
+            UsageError: The connection can't be used for this.
         """
         check_name("instance id", instance_id)
         if isinstance(event, ExternalEvent):
@@ -339,7 +376,8 @@ class Client(Management, Repair):
             name = event_name(event)
             body = encode_any(data, what=f"external event {name!r}")
         key = None if dedup_key is None else check_name("dedup key", dedup_key)
-        await self._deliver(instance_id, work.Raised(name=name, data=Raw(body)), dedup_key=key)
+        submit = None if connection is None else joining(self._opened(), connection)
+        await self._deliver(instance_id, work.Raised(name=name, data=Raw(body)), dedup_key=key, submit=submit)
 
     async def cancel(self, instance_id: str, /, reason: str = "") -> None:
         """Ask an instance to cancel: `CancelledError` is raised in it, and it may compensate. A second time is a no-op.
@@ -364,11 +402,17 @@ class Client(Management, Repair):
         await self._deliver(instance_id, work.Terminate(reason=reason), control=True)
 
     async def _deliver(
-        self, instance_id: str, message: work.AnyMessage, *, control: bool = False, dedup_key: str | None = None
+        self,
+        instance_id: str,
+        message: work.AnyMessage,
+        *,
+        control: bool = False,
+        dedup_key: str | None = None,
+        submit: Submit | None = None,
     ) -> None:
         check_name("instance id", instance_id)
         item = work.Deliver(to_id=instance_id, body=work.encode_message(message), control=control, dedup_key=dedup_key)
-        outcome = await self._opened().submit(item)
+        outcome = await (submit or self._opened().submit)(item)
         if isinstance(outcome, work.Refused):
             if outcome.reason is work.Refusal.CLOSED:
                 raise InstanceClosedError(instance_id, (await self.get_status(instance_id)).status)

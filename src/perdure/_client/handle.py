@@ -420,12 +420,18 @@ class OrchestrationHandle(Generic[R_co]):
         raise InstanceNotFoundError(self._instance_id)
 
     @overload
-    async def raise_event(self, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None) -> None: ...
+    async def raise_event(
+        self, event: ExternalEvent[T], /, data: T, *, dedup_key: str | None = None, connection: Any = None
+    ) -> None: ...
     @overload
-    async def raise_event(self, event: str, /, data: object = None, *, dedup_key: str | None = None) -> None: ...
-    async def raise_event(self, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
+    async def raise_event(
+        self, event: str, /, data: object = None, *, dedup_key: str | None = None, connection: Any = None
+    ) -> None: ...
+    async def raise_event(
+        self, event: Any, /, data: Any = None, *, dedup_key: str | None = None, connection: Any = None
+    ) -> None:
         """Send it an external event; see `Client.raise_event`."""
-        await self._client.raise_event(self._instance_id, event, data, dedup_key=dedup_key)
+        await self._client.raise_event(self._instance_id, event, data, dedup_key=dedup_key, connection=connection)
 
     async def cancel(self, reason: str = "") -> None:
         """Ask it to cancel; see `Client.cancel`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from perdure._client.client import Client
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from perdure._client.sync_schedules import SyncSchedules
     from perdure._client.workers import WorkerStatus
     from perdure._context.state import ReadableKey
+    from perdure._context.transaction import Transaction
     from perdure._types import Duration
 
 T = TypeVar("T")
@@ -90,9 +92,12 @@ class SyncHandle(Generic[R]):
         """Send the running orchestration a request, and wait for its answer."""
         return self._portal.call(self._handle.update(update, value, dedup_key=dedup_key, timeout=timeout))
 
-    def raise_event(self, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
+    def raise_event(
+        self, event: Any, /, data: Any = None, *, dedup_key: str | None = None, connection: Any = None
+    ) -> None:
         """Send it an external event."""
-        self._portal.call(self._handle.raise_event(event, data, dedup_key=dedup_key))
+        _refuse_asynchronous(connection)
+        self._portal.call(self._handle.raise_event(event, data, dedup_key=dedup_key, connection=connection))
 
     def cancel(self, reason: str = "") -> None:
         """Ask it to cancel."""
@@ -174,7 +179,8 @@ class SyncClient:
             raise
 
     def start_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> SyncHandle[Any]:
-        """Start an orchestration; see `Client.start_orchestration`."""
+        """Start an orchestration; see `Client.start_orchestration`. A `connection` must be a synchronous one."""
+        _refuse_asynchronous(options.get("connection"))
         return SyncHandle(self, self.call(self._client.start_orchestration(orchestration, *inputs, **options)))
 
     def get_handle(self, instance_id: str, orchestration: Any = None, /) -> SyncHandle[Any]:
@@ -188,9 +194,31 @@ class SyncClient:
 
         return SyncSchedules(self, self._client.schedules)
 
-    def raise_event(self, instance_id: str, event: Any, /, data: Any = None, *, dedup_key: str | None = None) -> None:
+    def raise_event(
+        self,
+        instance_id: str,
+        event: Any,
+        /,
+        data: Any = None,
+        *,
+        dedup_key: str | None = None,
+        connection: Any = None,
+    ) -> None:
         """Send an external event."""
-        self.call(self._client.raise_event(instance_id, event, data, dedup_key=dedup_key))
+        _refuse_asynchronous(connection)
+        self.call(self._client.raise_event(instance_id, event, data, dedup_key=dedup_key, connection=connection))
+
+    @contextmanager
+    def transaction(self, *, timeout: Duration = 2.0) -> Iterator[Transaction]:
+        """A transaction of the store's SQLite file, lent for a short time; see `Client.transaction`."""
+        lent = self._client.transaction(timeout=timeout)
+        transaction = self.call(lent.__aenter__())
+        try:
+            yield transaction
+        except BaseException as error:
+            self.call(lent.__aexit__(type(error), error, error.__traceback__))
+            raise
+        self.call(lent.__aexit__(None, None, None))
 
     def get_status(self, instance_id: str, /) -> InstanceStatus[Any]:
         """Where an instance stands."""
@@ -275,6 +303,14 @@ class SyncClient:
             return [event async for event in self._client.history(instance_id, execution_id=execution_id)]
 
         return iter(self.call(gather()))
+
+
+def _refuse_asynchronous(connection: Any) -> None:
+    if asyncio.iscoroutinefunction(getattr(connection, "execute", None)):
+        raise UsageError(
+            f"connection= is {connection!r}, which belongs to an event loop: pass a synchronous one (psycopg's or "
+            "SQLAlchemy's), or use `async with Client(url)` in that loop"
+        )
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

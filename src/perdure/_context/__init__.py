@@ -17,6 +17,7 @@ from perdure._context.maps import MapPolicy, MapResult
 from perdure._context.orchestration import OrchestrationContext
 from perdure._context.state import Key, KeyValueStore
 from perdure._context.trace import ContextLogger
+from perdure._context.transaction import Transaction
 
 __all__ = [
     "ActivityContext",
@@ -32,6 +33,7 @@ __all__ = [
     "OrchestrationContext",
     "Progress",
     "Query",
+    "Transaction",
     "Update",
     "activity_context",
     "current_activity_context",

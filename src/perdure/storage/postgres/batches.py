@@ -41,9 +41,13 @@ _SEGMENT_BYTES = 64 * 1024 * 1024
 
 
 class Plan:
-    """What to lock and look at for some items, and the answers."""
+    """What to lock and look at for some items, and the answers.
 
-    def __init__(self, items: Sequence[Item], worker: int | None) -> None:
+    `shares` says that the instances are to go on meanwhile.
+    """
+
+    def __init__(self, items: Sequence[Item], worker: int | None, *, shares: bool = False) -> None:
+        self._shares = shares
         self._incarnations: set[int] = set()
         self._ids: set[str] = set()
         self._turns: dict[tuple[int, int], None] = {}
@@ -103,7 +107,9 @@ class Plan:
             return []
         incarnations = bigints(sorted(self._incarnations))
         calls: list[Call] = []
-        if self._ids:
+        if self._shares:
+            calls.append(("share_instances", (incarnations, texts(sorted(self._ids)))))
+        elif self._ids:
             calls.append(("lock_instances", (incarnations, texts(sorted(self._ids)))))
         else:
             calls.append(("lock_instances_by_incarnation", (incarnations,)))

@@ -36,6 +36,49 @@ COMMIT;
 -- Nothing happened.
 ROLLBACK;
 
+-- name: savepoint
+-- What we do in somebody else's transaction can be undone without it; how long it waits for locks is given back after.
+SAVEPOINT perdure_items;
+
+-- name: savepoint_limit
+-- How long a statement waits for another's lock from here on, and how long it did before.
+SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_timeout', $1::text, true);
+
+-- name: restore_limit
+-- As it was.
+SELECT pg_catalog.set_config('lock_timeout', $1::text, true);
+
+-- name: keep_savepoint
+-- It is part of the transaction.
+RELEASE SAVEPOINT perdure_items;
+
+-- name: undo_savepoint
+-- It has not happened; the transaction goes on.
+ROLLBACK TO SAVEPOINT perdure_items;
+
+-- name: whereabouts
+-- Which store this is, as far as others can't be mistaken for it.
+SELECT
+    pg_catalog.current_database()::text,
+    pg_catalog.to_regclass('perdure.instances')::oid::bigint,
+    (SELECT v.applied_at FROM perdure.schema_versions AS v ORDER BY v.version LIMIT 1);
+
+-- name: mark_transaction
+-- Something by which this transaction can be told from a later one.
+SELECT pg_catalog.set_config('perdure.mark', $1::text, true);
+
+-- name: transaction_mark
+-- What it was marked with, null or empty for another.
+SELECT pg_catalog.current_setting('perdure.mark', true);
+
+-- name: check_constraints
+-- What a commit would refuse is refused now.
+SET CONSTRAINTS ALL IMMEDIATE;
+
+-- name: reset_session
+-- Leave nothing in a session that was lent.
+RESET ALL;
+
 -- name: server
 -- Whom we talk to: the backend, its encoding, whether it may write, whether a commit is on its disk when it says so.
 SELECT
@@ -115,6 +158,15 @@ SELECT
 FROM perdure.instances
 WHERE incarnation = ANY($1::bigint[])
 ORDER BY incarnation FOR NO KEY UPDATE;
+
+-- name: share_instances
+-- The same for who adds messages in a transaction that others end: the instances can't be removed meanwhile, and go on.
+SELECT
+    incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
+    released_by, released_until, cancel_requested, custom_status_version, deliveries
+FROM perdure.instances
+WHERE incarnation = ANY($1::bigint[]) OR id = ANY($2::text[])
+ORDER BY incarnation FOR KEY SHARE;
 
 -- name: last_events
 -- Of turns, as incarnation and execution: the last event that is stored for each, 0 for none.
@@ -467,6 +519,27 @@ SELECT j.incarnation, j.execution, j.due_at, j.control, j.body
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::bytea[])
     WITH ORDINALITY AS j (incarnation, execution, due_at, control, body, place)
 ORDER BY j.place;
+
+-- name: add_loose_messages
+-- Messages of a transaction that others end: their instance may have closed by then.
+INSERT INTO perdure.messages (incarnation, execution, due_at, control, body, loose)
+SELECT j.incarnation, j.execution, j.due_at, j.control, j.body, true
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::bytea[])
+    WITH ORDINALITY AS j (incarnation, execution, due_at, control, body, place)
+ORDER BY j.place;
+
+-- name: there_are_stray_messages
+-- Whether such a message has come to an instance that has closed.
+SELECT EXISTS (
+    SELECT 1 FROM perdure.messages AS m JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+    WHERE m.loose AND i.status IN ('completed', 'failed', 'cancelled', 'terminated')
+);
+
+-- name: remove_stray_messages
+-- Those that have.
+DELETE FROM perdure.messages AS m USING perdure.instances AS i
+WHERE m.loose AND i.incarnation = m.incarnation
+AND i.status IN ('completed', 'failed', 'cancelled', 'terminated');
 
 -- name: add_dedup_keys
 -- The keys of what clients have sent.

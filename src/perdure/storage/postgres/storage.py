@@ -1,14 +1,16 @@
 """`PostgresStorage`: the storage contract and the inspector over a schema of a PostgreSQL database."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
     Batch,
+    ClientItem,
     Committed,
     Depths,
     ExecutionRecord,
@@ -17,6 +19,7 @@ from perdure._work import (
     InstanceCount,
     InstanceRecord,
     Lapsed,
+    Outcome,
     Query,
     Reaped,
     Scan,
@@ -30,7 +33,9 @@ from perdure.storage.postgres import inspector, migrations
 from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
 from perdure.storage.postgres.batches import Batches
 from perdure.storage.postgres.claims import CLAIMS, claims, decode
+from perdure.storage.postgres.guests import join_guest
 from perdure.storage.postgres.inspector import Readers
+from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
 from perdure.storage.postgres.moments import ServerTime
 from perdure.storage.postgres.session import Session, begin, commit
@@ -105,6 +110,7 @@ class PostgresStorage:
         self._wake: Callable[[], None] = _nobody
         self._listener: Listener | None = None
         self._next_look = 0
+        self._store: Store | None = None
         make = partial(Session, self._connect, place=target.place, schema=target.schema, entropy=self._entropy)
         self._writer, self._heart, self._readers = make(), make(), Readers(make)
         try:
@@ -197,15 +203,16 @@ class PostgresStorage:
         """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
         now = self.now()
-        [[(is_there, there_are_dead, workers)], waiting, tasks, _, [(passing,)]] = self._readers.read([
+        [[(is_there, there_are_dead, workers)], waiting, tasks, _, [(passing,)], [(stray,)]] = self._readers.read([
             ("there_are_dead", (bigint(worker), bigint(now))),
             *look_for_unknown(now),
             ("there_are_passing_entries", (bigint(now - PASSING_US),)),
+            ("there_are_stray_messages", ()),
         ])  # fmt: skip
         if not is_there:
             return Reaped()
         self._is_alone = self._workers.issuperset(workers)
-        if not (there_are_dead or waiting or tasks or passing):
+        if not (there_are_dead or waiting or tasks or passing or stray):
             return Reaped(workers=len(workers))
 
         def work(wire: Wire) -> Reaped:
@@ -216,6 +223,8 @@ class PostgresStorage:
             buried, calls = bury(transaction, spared=worker)
             if passing:
                 calls = [*calls, ("remove_passing_entries", (bigint(transaction.now - PASSING_US),))]
+            if stray:
+                calls = [*calls, ("remove_stray_messages", ())]
             if calls:
                 transaction.run(calls)
             held, holding = hold_unknown(transaction)
@@ -256,6 +265,17 @@ class PostgresStorage:
         if claim is not None:
             work = decode(transaction, claim, [wire.rows(each) for each in last[-CLAIMS:] if each is not None])
         return Committed(now=now, outcomes=batches.outcomes, work=work)
+
+    async def join(self, connection: Any, item: ClientItem, /) -> Outcome:
+        """Make an item part of the transaction that a connection of the user's own is in."""
+        if self._store is None:
+            self._store = await asyncio.to_thread(self._look_around)
+        return await join_guest(connection, self._store, self._statements, item)
+
+    def _look_around(self) -> Store:
+        self._refuse_fork()
+        [[whereabouts]] = self._readers.read([("whereabouts", ())])
+        return Store(self.place, self._schema, whereabouts, channel_of_all(self._schema), self._moment)
 
     def applied(self, worker: int, token: bytes, /) -> bool | None:
         """Whether the worker's last commit was the one with this token; None when its row is gone."""

@@ -51,16 +51,7 @@ class Wire:
     """
 
     def __init__(self, conninfo: str, statements: Mapping[str, str]) -> None:
-        self._statements = statements
-        self._prepared: set[str] = set()
-        self._raw = _connect(conninfo)
-        self._poller = select.poll()
-        self._fd: int = self._raw.socket
-        self._transformer = Transformer()
-        # Nothing may be left in a session before it is known to be ours.
-        self.pooled = True
-        """Whether a pooler stands between us and the server, so that the session is not ours."""
-        self.trips = 0
+        self._attach(_connect(conninfo), statements)
         try:
             self._raw.nonblocking = 1
             self._raw.enter_pipeline_mode()
@@ -68,6 +59,39 @@ class Wire:
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def over(cls, raw: Any, statements: Mapping[str, str]) -> "Wire":
+        """A wire over somebody else's connection, in whose session nothing is left; `release` gives it back.
+
+        Raises:
+            LostError: The connection is of no use.
+        """
+        wire = cls.__new__(cls)
+        wire._attach(raw, statements)  # noqa: SLF001 - another way to make one
+        try:
+            raw.nonblocking = 1
+            raw.enter_pipeline_mode()
+        except Error as exc:
+            raise LostError(str(exc).strip()) from None
+        return wire
+
+    def release(self) -> None:
+        """Leave somebody else's connection as it was, if it still is."""
+        if self.is_open:
+            self._raw.exit_pipeline_mode()
+
+    def _attach(self, raw: Any, statements: Mapping[str, str]) -> None:
+        self._statements = statements
+        self._prepared: set[str] = set()
+        self._raw = raw
+        self._poller = select.poll()
+        self._fd: int = raw.socket
+        self._transformer = Transformer()
+        # Nothing may be left in a session before it is known to be ours.
+        self.pooled = True
+        """Whether a pooler stands between us and the server, or somebody else, so that the session is not ours."""
+        self.trips = 0
 
     def _greet(self) -> None:
         """Find out whether the session is ours, and bound what it may take."""

@@ -2,12 +2,14 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
     Batch,
+    ClientItem,
     Committed,
     Depths,
     ExecutionRecord,
@@ -16,6 +18,7 @@ from perdure._work import (
     InstanceCount,
     InstanceRecord,
     Lapsed,
+    Outcome,
     Query,
     Reaped,
     Scan,
@@ -25,12 +28,14 @@ from perdure._work import (
 from perdure.errors import StorageError, UsageError
 from perdure.storage.base import LEASE_US, PASSING_US
 from perdure.storage.clock import ForwardClock
+from perdure.storage.lending import LENT_US
 from perdure.storage.sqlite import inspector
 from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.claims import take
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.files import Durability, connect, locate
 from perdure.storage.sqlite.guard import refuse_fork, watch
+from perdure.storage.sqlite.lending import BUSY_LENT_S, Lending, LentTransaction, SqliteLoan, join_lent
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.migrations import migrate
 from perdure.storage.sqlite.single import apply_singly
@@ -107,12 +112,20 @@ class SqliteStorage:
         self._locks = None if allow_shared else WorkerLocks(self.path)
         self._numbers: set[int] = set()
         self._idle_tokens: dict[int, bytes] = {}
+        self._wake: Callable[[], None] = _nobody
         self._writer = self._connect()
         try:
             migrate(self._writer, busy_timeout_s=busy_timeout_s)
         except BaseException:
             self._writer.close()
             raise
+        patience = min(busy_timeout_s, BUSY_LENT_S)
+        self._lending = Lending(
+            self.path,
+            partial(self._connect, busy_timeout_s=patience),
+            self.now,
+            lambda: self._wake(),  # noqa: PLW0108 - whoever is to be woken may come later
+        )
         self._unwatch = watch(self, self.path)
         self._seen = self._data_version()
 
@@ -209,6 +222,24 @@ class SqliteStorage:
                 self._idle_tokens[worker] = batch.token
         return Committed(now=now, outcomes=tuple(outcomes), work=work)
 
+    def wake_by(self, wake: Callable[[], None], /) -> None:
+        """Have `wake` called, from another thread, when a transaction that was lent here has been committed."""
+        self._wake = wake
+
+    def lend(self, limit_us: int) -> LentTransaction:
+        """A transaction of the users' own, on tables of theirs and on what a client asks for."""
+        self._ready()
+        return self._lending.lend(limit_us)
+
+    def loan(self, *, is_async: bool) -> SqliteLoan:  # noqa: ARG002 - one kind serves both
+        """A transaction for an attempt of an activity."""
+        return SqliteLoan(self.lend(LENT_US))
+
+    async def join(self, connection: Any, item: ClientItem, /) -> Outcome:
+        """Make an item part of a transaction that was lent."""
+        self._ready()
+        return await join_lent(self.path, connection, item)
+
     def applied(self, worker: int, token: bytes, /) -> bool | None:
         """Whether the worker's last commit was the one with this token; None when its row is gone."""
         writer = self._ready()
@@ -246,6 +277,7 @@ class SqliteStorage:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
+        self._lending.close()
         for connection in (self._reader, self._heart, self._writer):
             if connection is not None:
                 connection.close()
@@ -300,7 +332,8 @@ class SqliteStorage:
 
     def inherited(self) -> list[object]:
         """What a forked child must never close."""
-        return [each.raw for each in (self._writer, self._heart, self._reader) if each is not None]
+        lent = self._lending.connections
+        return [each.raw for each in (self._writer, self._heart, self._reader, *lent) if each is not None]
 
     def _ready(self) -> Connection:
         refuse_fork(self._pid, self.path)
@@ -327,3 +360,7 @@ class SqliteStorage:
         if self._locks is not None:
             for number in buried:
                 self._locks.remove(number)
+
+
+def _nobody() -> None:
+    """Nobody is woken."""

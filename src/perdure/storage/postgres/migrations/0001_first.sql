@@ -58,10 +58,13 @@ CREATE TABLE perdure.messages (
     execution bigint,
     due_at bigint NOT NULL,
     control boolean NOT NULL DEFAULT false,
+    -- Whether it was added without holding the row of its instance, which may have closed meanwhile.
+    loose boolean NOT NULL DEFAULT false,
     body bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX messages_by_instance ON perdure.messages (incarnation, due_at, seq);
 CREATE INDEX messages_by_due ON perdure.messages (due_at, incarnation, seq);
+CREATE INDEX messages_loose ON perdure.messages (incarnation) WHERE loose;
 CREATE INDEX messages_of_control ON perdure.messages (incarnation, due_at) WHERE control;
 
 CREATE TABLE perdure.dedup_keys (
