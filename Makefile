@@ -11,7 +11,7 @@ SEEDS_OF_A_PUSH ?= 1500
 OTHER_PYTHONS := 3.12 3.13
 
 # The rooms that need every branch tested, and what has to hold on every supported Python.
-CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/events tests/retry tests/types)
+CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/retry)
 
 # Steps that run side by side keep their lines together where this make can do that.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)

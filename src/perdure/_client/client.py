@@ -177,7 +177,7 @@ class Client(Management, Repair, Transactions):
         orchestration: str,
         /,
         *inputs: object,
-        returns: type[R] = ...,
+        returns: type[R],
         instance_id: str | None = None,
         version: str | None = None,
         on_conflict: OnConflict = "fail",
@@ -185,6 +185,18 @@ class Client(Management, Repair, Transactions):
         start_at: datetime | None = None,
         connection: Any = None,
     ) -> OrchestrationHandle[R]: ...
+    @overload
+    async def start_orchestration(
+        self,
+        orchestration: str,
+        /,
+        *inputs: object,
+        instance_id: str | None = None,
+        version: str | None = None,
+        on_conflict: OnConflict = "fail",
+        attributes: Mapping[str, Attribute] | None = None,
+        start_at: datetime | None = None,
+    ) -> OrchestrationHandle[Any]: ...
     async def start_orchestration(
         self,
         orchestration: Any,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final
 
-from perdure._types import check_name
+from perdure._context.named import TypedName
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -12,27 +12,19 @@ A_contra = TypeVar("A_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 
-class _Question:
-    # As with `ExternalEvent`: nothing else remembers the types at run time.
-    __slots__ = ("__orig_class__", "name")
-
-    def __init__(self, name: str) -> None:
-        check_name("query" if isinstance(self, Query) else "update", name)
-        self.name: Final = name
+class _Question(TypedName):
+    __slots__ = ()
 
     @property
     def types(self) -> tuple[Any, Any]:
         """The types of what is asked with and of the answer; Any where none were given."""
-        alias = getattr(self, "__orig_class__", None)
-        return (Any, Any) if alias is None else alias.__args__
+        asked, answer = self._given(2)
+        return asked, answer
 
     @property
     def asks_nothing(self) -> bool:
         """Whether its handler takes no value."""
         return self.types[0] in {None, type(None)}
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"
 
 
 @final
@@ -51,6 +43,8 @@ class Query(_Question, Generic[A, R]):
     """
 
     __slots__ = ()
+
+    _kind = "query"
 
     if TYPE_CHECKING:
 
@@ -73,6 +67,8 @@ class Update(_Question, Generic[A, R]):
     """
 
     __slots__ = ()
+
+    _kind = "update"
 
     if TYPE_CHECKING:
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar, final
 
+from perdure._context.named import TypedName
 from perdure._types import check_name
 from perdure.errors import UsageError
 
@@ -77,7 +78,7 @@ class ChildFuture(DurableFuture[T]):
 
 
 @final
-class ExternalEvent(Generic[T]):
+class ExternalEvent(TypedName, Generic[T]):
     """The name of an external event with the type of its data, for the sender and the receiver alike.
 
     Raises:
@@ -88,21 +89,14 @@ class ExternalEvent(Generic[T]):
         verdict = await ctx.schedule_wait(APPROVED)
     """
 
-    # `ExternalEvent[bool](...)` sets `__orig_class__` on what it made; nothing else remembers the type at run time.
-    __slots__ = ("__orig_class__", "name")
+    __slots__ = ()
 
-    def __init__(self, name: str) -> None:
-        check_name("event", name)
-        self.name: Final = name
+    _kind = "event"
 
     @property
     def type_(self) -> Any:
         """The type of the event's data; Any where none was given, as in `ExternalEvent("approved")`."""
-        alias = getattr(self, "__orig_class__", None)
-        return Any if alias is None else alias.__args__[0]
-
-    def __repr__(self) -> str:
-        return f"ExternalEvent({self.name!r})"
+        return self._given(1)[0]
 
 
 def event_name(event: object) -> str:

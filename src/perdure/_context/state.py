@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final, overload
 
-from perdure._types import check_name
+from perdure._context.named import TypedName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class ReadableKey(Protocol[T_co]):
 
 
 @final
-class Key(Generic[T]):
+class Key(TypedName, Generic[T]):
     """A key of the KV store with the type of its value, for the orchestration that sets it and for whoever reads it.
 
     Raises:
@@ -37,21 +37,14 @@ class Key(Generic[T]):
         ctx.kv.set(BALANCE, ctx.kv.get(BALANCE, 0) + 10)
     """
 
-    # As with `ExternalEvent`: nothing else remembers the type at run time.
-    __slots__ = ("__orig_class__", "name")
+    __slots__ = ()
 
-    def __init__(self, name: str) -> None:
-        check_name("key", name)
-        self.name: Final = name
+    _kind = "key"
 
     @property
     def type_(self) -> Any:
         """The type of the value; Any where none was given, as in `Key("balance")`."""
-        alias = getattr(self, "__orig_class__", None)
-        return Any if alias is None else alias.__args__[0]
-
-    def __repr__(self) -> str:
-        return f"Key({self.name!r})"
+        return self._given(1)[0]
 
     if TYPE_CHECKING:
 

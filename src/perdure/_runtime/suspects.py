@@ -48,7 +48,12 @@ class Suspects:
     @property
     def wait(self) -> bool:
         """Whether there is anything to be tried now."""
-        return bool(self._next_instances() or self._next_tasks())
+        return self._any and bool(self._next_instances() or self._next_tasks())
+
+    @property
+    def _any(self) -> bool:
+        # Asked several times a round, and mostly there are none.
+        return bool(self._instances or self._tasks)
 
     def clear(self) -> None:
         """Forget all, as after a crash."""
@@ -84,6 +89,8 @@ class Suspects:
     def items(self) -> list[work.Item]:
         """What to commit before the next ones are tried: that they are, or that they are not any more."""
         items: list[work.Item] = []
+        if not self._any:
+            return items
         for instance in self._next_instances():
             record = instance.record
             if record.deliveries > self._max:

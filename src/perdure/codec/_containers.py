@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import msgspec
 
-from perdure.codec._shapes import Encoded, Misfit, Shape, StrShape, deeper, key_step, sort_encoded
+from perdure.codec._shapes import CompositeShape, Encoded, Misfit, Shape, StrShape, deeper, key_step, sort_encoded
 from perdure.codec._untyped import UntypedShape, plain_dict
 
 
-class ItemsShape(Shape):
+class ItemsShape(CompositeShape):
     """A homogeneous list, tuple, set or frozenset.
 
     `build` makes the value from its items; `accepts` are the classes that fit (a Sequence may be a tuple), of which
@@ -58,7 +58,7 @@ class ItemsShape(Shape):
         return ""
 
 
-class TupleShape(Shape):
+class TupleShape(CompositeShape):
     """A tuple of fixed length, each item of its own shape."""
 
     kinds = frozenset({"array"})
@@ -92,7 +92,7 @@ class TupleShape(Shape):
         return tuple(lift_items(self.parts, items))
 
 
-class DictShape(Shape):
+class DictShape(CompositeShape):
     """A dict; its order is kept. Keys that are no strings are written as msgspec writes them."""
 
     kinds = frozenset({"object"})

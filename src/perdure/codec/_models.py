@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from perdure.codec._shapes import ANY_KIND, Encoded, Misfit, Shape, encode_json, finite
+from perdure.codec._shapes import ANY_KIND, CompositeShape, Encoded, Misfit, encode_json, finite
 
 _decode = msgspec.json.Decoder().decode
 
 
-class ModelShape(Shape):
+class ModelShape(CompositeShape):
     """A pydantic model, written by its aliases in JSON mode; an instance of a subclass does not fit.
 
     What is written is read back at once, so that a model which can't read its own JSON is found at the call.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure.codec._containers import lift_items, lift_one, lower_items
-from perdure.codec._shapes import Encoded, Misfit, Shape, deeper, key_step
+from perdure.codec._shapes import CompositeShape, Encoded, Misfit, Shape, deeper, key_step
 
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -23,7 +23,7 @@ class Field(NamedTuple):
     default: Callable[[], Any] | None
 
 
-class RecordShape(Shape):
+class RecordShape(CompositeShape):
     """A dataclass. An instance of a subclass does not fit: it would come back as the base, and not equal."""
 
     kinds = frozenset({"object"})
@@ -140,7 +140,7 @@ class StructShape(RecordShape):
         return self.cls(**values)
 
 
-class NamedTupleShape(Shape):
+class NamedTupleShape(CompositeShape):
     """A named tuple, written as an array."""
 
     kinds = frozenset({"array"})
@@ -172,7 +172,7 @@ class NamedTupleShape(Shape):
         return self.cls(*lift_items(self.parts[: len(items)], items))
 
 
-class TypedDictShape(Shape):
+class TypedDictShape(CompositeShape):
     """A dict with the given keys. A key that is not given would be lost on the way, so it does not fit."""
 
     kinds = frozenset({"object"})

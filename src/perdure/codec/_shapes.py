@@ -9,6 +9,7 @@ The rule for what fits: the value must come back equal from its JSON. So a subcl
 its base is asked for, and comes back as the base.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
@@ -70,11 +71,12 @@ class Shape:
     reads_loosely: bool = False
     # msgspec checks bounds and patterns (Annotated with msgspec.Meta) only when it reads.
     has_bounds: bool = False
+    # msgspec's own once the shape is prepared, unless it can't read the annotation.
+    reader: Callable[[Any], Any]
 
     def __init__(self, annotation: Any, name: str) -> None:
         self.annotation = annotation
         self.name = name
-        self.reader: Callable[[Any], Any] = self.lift
 
     def plain(self, value: Any) -> bool:
         """Whether the value fits and msgspec writes it deterministically as it stands."""
@@ -120,10 +122,6 @@ class Shape:
         except msgspec.MsgspecError as exc:
             raise misfit_of(exc) from None
 
-    def lift(self, data: Encoded) -> Any:  # pragma: no cover -- for the shapes that msgspec may not be able to read
-        """`read` for an annotation that msgspec can't read as a whole."""
-        raise NotImplementedError(f"{self.name} has no parts that msgspec can't read, and got {len(bytes(data))} bytes")
-
     def reachable(self) -> Iterator["Shape"]:
         """This shape and all inside it, each once: a recursive type is its own part."""
         seen: dict[int, Shape] = {}
@@ -138,6 +136,18 @@ class Shape:
     def misfit(self, value: Any, hint: str = "") -> Misfit:
         """The misfit that names what was expected and what came; never the value, which may be a secret."""
         return Misfit(f"expected {self.name}, not {type_name(type(value))}{hint}")
+
+
+class CompositeShape(Shape, ABC):
+    """A shape with others inside, among which may be some that msgspec can't read: then it is read part by part."""
+
+    def __init__(self, annotation: Any, name: str) -> None:
+        super().__init__(annotation, name)
+        self.reader = self.lift
+
+    @abstractmethod
+    def lift(self, data: Encoded) -> Any:
+        """`read`, part by part."""
 
 
 class ExactShape(Shape):

@@ -17,6 +17,7 @@ from perdure.codec._models import ModelShape
 from perdure.codec._records import RecordShape, StructShape, TypedDictShape
 from perdure.codec._shapes import (
     ANY_KIND,
+    CompositeShape,
     Encoded,
     ExactShape,
     FloatShape,
@@ -35,7 +36,7 @@ _BARE = (StrShape, IntShape, FloatShape, LiteralShape)
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class UnionShape(Shape):
+class UnionShape(CompositeShape):
     """A union that msgspec can tell apart by itself."""
 
     def __init__(self, annotation: Any, name: str, members: tuple[Shape, ...]) -> None:
