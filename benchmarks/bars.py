@@ -23,6 +23,7 @@ class Bar:
     limit: float
     peer: str = ""
     size: int = 0
+    store: str = "sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,22 @@ BARS = (
     Bar("W8", "new_db_s", ">=", round(1 / 1.3, 3), peer="satay"),
     Bar("W8", "import_over_asyncio", "<=", 1.5),
     Bar("replay", "replay_s", "<", 0.3, size=10_000),
+    Bar("W2", "orch_per_s", ">=", 40, peer="duroxide", size=1000, store="postgresql"),
+    Bar("W2", "orch_per_s", ">=", 15, peer="dbos", size=1000, store="postgresql"),
+    Bar("W2", "orch_per_s", ">=", 10, peer="absurd", size=1000, store="postgresql"),
+    Bar("W1", "p50_ms", ">=", 2, peer="dbos", store="postgresql"),
+    Bar("W7", "p50_ms", ">=", 2, peer="duroxide", store="postgresql"),
+    Bar("W7", "p50_ms", ">=", 2, peer="dbos", store="postgresql"),
+    Bar("W7", "p50_ms", ">=", 2, peer="absurd", store="postgresql"),
 )
 
 
 def verdicts(workload: str, rows: Sequence[Row]) -> Iterator[Verdict]:
-    """One verdict per bar of a workload, from the rows of all its runs."""
+    """One verdict per bar of a workload on the store that it was run on, from the rows of all its runs."""
+    stores = {row["backend"] for row in rows if row["peer"] == "perdure"}
     for bar in BARS:
-        if bar.workload == workload:
-            yield Verdict(bar, _value(bar, rows))
+        if bar.workload == workload and bar.store in stores:
+            yield Verdict(bar, _value(bar, [row for row in rows if row["backend"] == bar.store]))
 
 
 def _value(bar: Bar, rows: Sequence[Row]) -> float | None:

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SMALLEST = 20
+_BOTH = frozenset({"sqlite", "postgresql"})
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """One workload.
 
-    `metric` is the figure of a row that the ratios compare; `size` is that of the peers unless `sizes` names the side.
+    `metric` is the figure of a row that the ratios compare; `size` is that of the peers unless `sizes` names the side;
+    `stores` are those on which the sides are compared.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Workload:
     timeout_s: float = 300.0
     peers: bool = True
     smallest: int = SMALLEST
+    stores: frozenset[str] = frozenset({"sqlite"})
 
     def size_for(self, side: str, *, quick: bool) -> int:
         """The number of orchestrations, activities or processes; a tenth of it when in a hurry."""
@@ -32,8 +35,8 @@ class Workload:
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("W1", "one activity, start to result, one after the other", "p50_ms", 200, timeout_s=60),
-        Workload("W2", "1,000 orchestrations of 5 activities", "orch_per_s", 1000, higher_is_better=True),
+        Workload("W1", "one activity, start to result, one after the other", "p50_ms", 200, timeout_s=60, stores=_BOTH),
+        Workload("W2", "1,000 orchestrations of 5 activities", "orch_per_s", 1000, higher_is_better=True, stores=_BOTH),
         Workload(
             "W2x",
             "W2 with 10 kB payloads, 5 ms activities, 100 clients",
@@ -62,7 +65,7 @@ WORKLOADS = {
             timeout_s=600,
         ),
         Workload("W6", "SIGKILL with 200 orchestrations half done, to all complete", "recover_s", 200, smallest=40),
-        Workload("W7", "signal to completion", "p50_ms", 200, timeout_s=120),
+        Workload("W7", "signal to completion", "p50_ms", 200, timeout_s=120, stores=_BOTH),
         Workload("W8", "cold start of a process to the first result", "new_db_s", 15, smallest=3),
         Workload("replay", "replay of a 10,000-event history from disk", "replay_s", 10_000, peers=False, smallest=400),
     )

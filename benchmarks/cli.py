@@ -9,11 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 
 from benchmarks.bars import Verdict, verdicts
 from benchmarks.catalogue import WORKLOADS, Workload
 from benchmarks.environments import PEERS, PERDURE, choose_minor
 from benchmarks.harness import Harness, Side, peer_side, perdure_side
+from benchmarks.postgres import running_server
 from benchmarks.ratios import Row, ratios
 from benchmarks.tables import bars_table, workload_table
 
@@ -23,14 +25,26 @@ _BUSY_SHARE = 0.25
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks; the exit code is 1 if a workload of Perdure has no result."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    store = "postgresql" if options.postgres else "sqlite"
+    if options.postgres and options.url:
+        parser.error("--postgres starts a server of its own: leave out --url")
+    workloads = [workload for workload in options.only or WORKLOADS.values() if store in workload.stores]
+    if options.only and len(workloads) < len(options.only):
+        parser.error(f"with --postgres there are {', '.join(w.name for w in WORKLOADS.values() if store in w.stores)}")
+    peers = [] if options.no_peers else [name for name in options.peers if store in PEERS[name].stores]
     _warn_if_busy()
-    peers: list[str] = [] if options.no_peers else options.peers
     sides = _sides(peers)
-    harness = Harness(sides, url=options.url, quick=options.quick)
+    with running_server() if options.postgres else nullcontext() as server:
+        harness = Harness(sides, url=options.url, quick=options.quick, server=server)
+        return _run(harness, workloads, peers, options)
+
+
+def _run(harness: Harness, workloads: Sequence[Workload], peers: Sequence[str], options: argparse.Namespace) -> int:
     found: list[Verdict] = []
     failed = False
-    for workload in options.only:
+    for workload in workloads:
         rows = _measure(harness, workload, options.repeat, as_json=options.json)
         failed = failed or any(row["peer"] == PERDURE.name and row["metrics"].get("failed") for row in rows)
         advantage = ratios(workload, rows, peers if workload.peers else [])
@@ -77,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         type=_workloads,
-        default=list(WORKLOADS.values()),
+        default=[],
         metavar="W2[,W1]",
         help=f"these workloads instead of all: {', '.join(WORKLOADS)}",
     )
@@ -91,6 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="Perdure's store; with sqlite:///folder/name.db in a new folder beside that file, for each workload "
         "(default: new files under .bench/)",
+    )
+    parser.add_argument(
+        "--postgres",
+        action="store_true",
+        help="every side on a PostgreSQL server of this run's own, each workload in a database of its own",
     )
     parser.add_argument("--repeat", type=_positive, default=1, metavar="N", help="run N times, compare medians")
     parser.add_argument("--quick", action="store_true", help="a tenth of every size: to see that it works, no figures")

@@ -35,6 +35,7 @@ class Package:
     requirements: tuple[str, ...]
     oldest: Minor
     module: str
+    stores: frozenset[str] = frozenset({"sqlite", "postgresql"})
 
 
 PEERS = {
@@ -48,10 +49,17 @@ PEERS = {
             (3, 10),
             "benchmarks.peers.dbos_side",
         ),
-        Package("satay", ("satay==0.2.0",), (3, 12), "benchmarks.peers.satay_side"),
+        Package("satay", ("satay==0.2.0",), (3, 12), "benchmarks.peers.satay_side", frozenset({"sqlite"})),
+        Package(
+            "absurd",
+            ("absurd-sdk==0.5.1", "absurdctl==0.5.1", "psycopg[binary]==3.3.9"),
+            (3, 10),
+            "benchmarks.peers.absurd_side",
+            frozenset({"postgresql"}),
+        ),
     )
 }
-PERDURE = Package("perdure", ("-e", str(ROOT)), (3, 11), "benchmarks.perdure.side")
+PERDURE = Package("perdure", ("-e", f"{ROOT}[postgres]"), (3, 11), "benchmarks.perdure.side")
 
 
 def choose_minor(packages: Iterable[Package]) -> Minor:

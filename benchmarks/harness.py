@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks import cold
 from benchmarks.catalogue import Workload
 from benchmarks.environments import BENCH, LOGS, PEERS, PERDURE, ROOT, EnvironmentUnavailableError, Minor, prepare
+from benchmarks.postgres import Server
 from benchmarks.ratios import Row
 from benchmarks.side import Job, Report, row
 
@@ -34,12 +35,13 @@ class Side:
     name: str
     module: str
     python: Path | None
+    distribution: str
     missing: str = ""
 
     @cached_property
     def version(self) -> str:
         """The version that its environment has; the empty string if there is no environment."""
-        return self._ask(f"import importlib.metadata as m; print(m.version({self.name!r}))")
+        return self._ask(f"import importlib.metadata as m; print(m.version({self.distribution!r}))")
 
     @cached_property
     def python_version(self) -> str:
@@ -61,33 +63,41 @@ def perdure_side(minor: Minor) -> Side:
             python = prepare(PERDURE, minor)
         except EnvironmentUnavailableError as error:
             print(f"{error}; measuring Perdure on {platform.python_version()}", file=sys.stderr, flush=True)
-    return Side(PERDURE.name, PERDURE.module, python)
+    return Side(PERDURE.name, PERDURE.module, python, PERDURE.name)
 
 
 def peer_side(name: str, minor: Minor) -> Side:
     """A peer in an environment of its own."""
     package = PEERS[name]
+    distribution = package.requirements[0].partition("==")[0]
     try:
-        return Side(name, package.module, prepare(package, minor))
+        return Side(name, package.module, prepare(package, minor), distribution)
     except EnvironmentUnavailableError as error:
-        return Side(name, package.module, None, str(error))
+        return Side(name, package.module, None, distribution, str(error))
 
 
 class Harness:
     """Runs workloads for a number of sides."""
 
-    def __init__(self, sides: Sequence[Side], *, url: str, quick: bool) -> None:
-        """`url` is where Perdure's store is, if not in a new file; `quick` makes everything a tenth of its size."""
+    def __init__(
+        self, sides: Sequence[Side], *, url: str = "", quick: bool = False, server: Server | None = None
+    ) -> None:
+        """Make one.
+
+        `url` is where Perdure's store is, if not in a new file; `server` has the stores of all sides instead; `quick`
+        makes everything a tenth of its size.
+        """
         self._sides = sides
         self._url = url
         self._quick = quick
+        self._server = server
 
     def run(self, workload: Workload) -> Iterator[Row]:
         """One row per side."""
         sides = [side for side in self._sides if workload.peers or side.name == PERDURE.name]
         for side in sides:
             if side.python is None:
-                yield _failure(side, workload, side.missing)
+                yield self._failure(side, workload, side.missing)
         ready = {side.name: side for side in sides if side.python is not None}
         if workload.name == "W8":
             yield from self._cold(workload, ready)
@@ -107,7 +117,7 @@ class Harness:
         )
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / f"{workload.name}-{side.name}.log"
-        with _store_at(self._url if side.name == PERDURE.name else "", workload.name) as url:
+        with self._store(workload, side) as url:
             argument = replace(job, url=url).as_argument()
             ended = _run_in_group([str(side.python), "-m", side.module, argument], log, workload.timeout_s)
         try:
@@ -115,11 +125,17 @@ class Harness:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _store(self, workload: Workload, side: Side) -> AbstractContextManager[str]:
+        """The URL of an empty store for one process; the empty string for a new file."""
+        if self._server is not None:
+            return self._server.database(f"{workload.name}-{side.name}".lower())
+        return _store_at(self._url if side.name == PERDURE.name else "", workload.name)
+
     def _read(self, workload: Workload, side: Side, job: Job, log: Path, ended: str) -> Row:
         output = _COLOURS.sub("", log.read_text(encoding="utf-8", errors="replace"))
         out = Path(job.out)
         if not out.exists():
-            return _failure(side, workload, f"{ended}; {output[-_TAIL_CHARACTERS:]}")
+            return self._failure(side, workload, f"{ended}; {output[-_TAIL_CHARACTERS:]}")
         found: Row = json.loads(out.read_text(encoding="utf-8"))
         locked = output.count("database is locked")
         if locked:
@@ -135,12 +151,12 @@ class Harness:
             if isinstance(report, Report):
                 yield row(name, ready[name].version, "sqlite", workload.name, report, python=ready[name].python_version)
             else:
-                yield _failure(ready[name], workload, str(report))
+                yield self._failure(ready[name], workload, str(report))
 
-
-def _failure(side: Side, workload: Workload, notes: str) -> Row:
-    """The row of a workload that has no result; the notes say why."""
-    return row(side.name, side.version, "sqlite", workload.name, Report({"failed": True}, {}, notes))
+    def _failure(self, side: Side, workload: Workload, notes: str) -> Row:
+        """The row of a workload that has no result; the notes say why."""
+        store = "sqlite" if self._server is None else "postgresql"
+        return row(side.name, side.version, store, workload.name, Report({"failed": True}, {}, notes))
 
 
 def _fresh_folder(name: str) -> Path:
