@@ -61,7 +61,7 @@ class Transactions(Opened):
             )
         lent = lend(limit_us)
         try:
-            await uninterrupted(asyncio.to_thread(lent.begin))
+            await lent.open()
             yield lent
         except BaseException:
             await uninterrupted(asyncio.to_thread(lent.roll_back))

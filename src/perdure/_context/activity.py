@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from perdure._context.trace import ContextLogger, Traces
 from perdure._types import from_us
@@ -80,6 +80,7 @@ class ActivityContext(Traces):
     """
 
     __slots__ = (
+        "_connection",
         "_deadline_us",
         "_idempotency_key",
         "_is_cancelled",
@@ -112,6 +113,7 @@ class ActivityContext(Traces):
         services: ActivityServices,
         is_cancelled: Callable[[], bool] = _never,
         progress: Progress = _UNHEARD,
+        connection: Callable[[], Any] | None = None,
     ) -> None:
         self.instance_id: Final = instance_id
         self.execution_id: Final = execution_id
@@ -126,6 +128,7 @@ class ActivityContext(Traces):
         self._services = services
         self._is_cancelled = is_cancelled
         self._progress = progress
+        self._connection = connection
         self._logger: ContextLogger | None = None
 
     @property
@@ -154,6 +157,29 @@ class ActivityContext(Traces):
         if self._services.client is None:
             raise UsageError(f"{self.activity_name} runs outside a worker, so its ctx.client is not there")
         return self._services.client
+
+    @property
+    def connection(self) -> Any:
+        """The transaction of a transactional activity, which is committed with its result and with nothing else.
+
+        On PostgreSQL psycopg's `AsyncConnection`, or in a plain `def` its `Connection`; on SQLite a `Transaction`,
+        which holds the file's one writer: the activity has 2 seconds for all that it does. Nothing done with it is
+        there before the activity has returned; end it in no other way.
+
+        Raises:
+            UsageError: The activity is not transactional, or the store, in memory, has no tables.
+
+        Example:
+            @activity(transactional=True)
+            async def book(ctx: ActivityContext, order_id: str) -> None:
+                await ctx.connection.execute("UPDATE orders SET booked = true WHERE id = %s", (order_id,))
+        """
+        if self._connection is None:
+            raise UsageError(
+                f"{self.activity_name} has no ctx.connection: write @activity(transactional=True), on a store in "
+                "PostgreSQL or a SQLite file; in a test pass connection= to perdure.testing.activity_context, or a fake"
+            )
+        return self._connection()
 
     @property
     def cancelled(self) -> bool:
@@ -259,11 +285,12 @@ def activity_context(
     idempotency_key: str = "test",
     activity_name: str = "test::activity::test",
     last_heartbeat: object = None,
+    connection: object = None,
 ) -> ActivityContext:
     """A stand-in context for calling an activity outside a worker, as unit tests do.
 
     Its instance is "test", its times are 1 January 2000, nothing ever cancels it, and nobody hears its heartbeats.
-    `last_heartbeat` is what an attempt before it said.
+    `last_heartbeat` is what an attempt before it said, `connection` what a transactional activity is given.
 
     Example:
         receipt = await charge.fn(activity_context(attempt=2, state=FakePool()), order)
@@ -281,4 +308,5 @@ def activity_context(
         deadline_us=None,
         services=ActivityServices(state=state),
         progress=Remembered(last_heartbeat),
+        connection=None if connection is None else lambda: connection,
     )

@@ -60,6 +60,7 @@ def activity(
     on_unknown: OnUnknown = "repeat",
     heartbeat_timeout: Duration | None = None,
     tag: str | None = None,
+    transactional: bool = False,
 ) -> ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -71,6 +72,7 @@ def activity(
     on_unknown: OnUnknown = "repeat",
     heartbeat_timeout: Duration | None = None,
     tag: str | None = None,
+    transactional: bool = False,
 ) -> Any:
     """Make an activity of a function: work in the world, that a worker runs and whose outcome history keeps.
 
@@ -87,6 +89,8 @@ def activity(
         heartbeat_timeout: How long it may run without `ctx.heartbeat()`, in seconds or as a timedelta, before it has
             failed by timeout and is tried again as `retry` says; None for no limit.
         tag: Only workers that serve this tag run it.
+        transactional: Run it in a transaction of the store's database, `ctx.connection`, which is committed together
+            with its result: exactly once, whatever crashes. An error, a timeout and a cancellation roll it back.
 
     Raises:
         RegistrationError: The function or an option can't be used; the message says why.
@@ -105,6 +109,7 @@ def activity(
             on_unknown=on_unknown,
             heartbeat_timeout=heartbeat_timeout,
             tag=tag,
+            transactional=transactional,
         )
 
     return decorate if fn is None else decorate(fn)

@@ -145,6 +145,7 @@ class Activity(_Definition, Generic[P, R_co]):
         on_unknown: What may be done when a worker died and nobody knows the outcome: "repeat", or "hold" for a person.
         heartbeat_timeout: How long it may run without a heartbeat before it has failed, or None.
         tag: Only workers that serve this tag run it; None for any.
+        transactional: Whether it runs in a transaction whose commit carries its end.
     """
 
     def __init__(
@@ -156,6 +157,7 @@ class Activity(_Definition, Generic[P, R_co]):
         on_unknown: OnUnknown = "repeat",
         heartbeat_timeout: Duration | None = None,
         tag: str | None = None,
+        transactional: bool = False,
         receiver: object = None,
     ) -> None:
         super().__init__(shape, aliases)
@@ -164,6 +166,7 @@ class Activity(_Definition, Generic[P, R_co]):
         self.on_unknown: Final = on_unknown
         self.heartbeat_timeout: Final = heartbeat_timeout
         self.tag: Final = tag
+        self.transactional: Final = transactional
         self._receiver: Final = receiver
         self._check_options()
 
@@ -245,6 +248,7 @@ class Activity(_Definition, Generic[P, R_co]):
             on_unknown=self.on_unknown,
             heartbeat_timeout=self.heartbeat_timeout,
             tag=self.tag,
+            transactional=self.transactional,
             receiver=obj,
         )
 
@@ -265,6 +269,10 @@ class Activity(_Definition, Generic[P, R_co]):
             )
         if self.heartbeat_timeout is not None:
             self._check_silence(self.heartbeat_timeout)
+        if not isinstance(self.transactional, bool):
+            raise RegistrationError(f"{where}: transactional is {self.transactional!r}: use True or False")
+        if self.transactional and not self.takes_ctx:
+            raise RegistrationError(f"{where}: it is transactional and takes no ctx: its connection is ctx.connection")
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
 

@@ -25,6 +25,7 @@ from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.line import Line
 from perdure._runtime.pulse import Pulse
 from perdure._runtime.threads import Threads
+from perdure._runtime.transactional import InTransaction
 from perdure._types import duration_us
 from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry, unsealed
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
@@ -58,6 +59,7 @@ class Activities:
         threads: int,
         put: Callable[[list[Entry]], None],
         services: Callable[[str], ActivityServices],
+        in_transaction: InTransaction | None = None,
     ) -> None:
         self._registry = registry
         self._clock = clock
@@ -65,6 +67,7 @@ class Activities:
         self._slots = slots
         self._put = put
         self._services = services
+        self._in_transaction = in_transaction
         self._waiting = Line()
         self._line_watch: asyncio.TimerHandle | None = None
         self._running: dict[TaskKey, Attempt] = {}
@@ -215,7 +218,7 @@ class Activities:
                 entry = _stopped(task, asyncio.CancelledError("it was stopped before it began"))
             elif plan is None:
                 entry = self._unknown(task)
-            elif task.retry is None and task.deadline is None and task.start_by is None and plan.silence_s is None:
+            elif task.retry is None and task.deadline is None and task.start_by is None and not plan.is_special:
                 entry = await self._attempt(attempt, plan)
             else:
                 entry = await self._limited(attempt, plan)
@@ -283,15 +286,23 @@ class Activities:
                 pulse.beat(None)
             pulse.limit_silence(plan.silence_s, attempt.fall_silent)
         if limit_us is None:
-            return _polled(await self._attempt(attempt, plan), policy)
+            return await self._special_attempt(attempt, plan, policy)
         try:
             async with asyncio.timeout(limit_us / 1e6) as attempt.limit:
                 attempt.deadline_us = self._clock.now_us() + limit_us
-                return _polled(await self._attempt(attempt, plan), policy)
+                return await self._special_attempt(attempt, plan, policy)
         except TimeoutError:
             # Every other error `_attempt` has kept.
             late = _late(limit_us) if limit_us == policy.attempt_timeout_us else _too_late(task, policy)
             return self._failed(task, TimeoutError(late), timed_out=True)
+
+    async def _special_attempt(self, attempt: Attempt, plan: "Plan", policy: WirePolicy) -> Entry:
+        async def steps() -> Entry:
+            return _polled(await self._attempt(attempt, plan), policy)
+
+        if self._in_transaction is None or not plan.transactional:
+            return await steps()
+        return await self._in_transaction.run(attempt, steps, self._failed, is_async=plan.is_async)
 
     async def _attempt(self, attempt: Attempt, plan: "Plan") -> Entry:
         task = attempt.task
@@ -303,7 +314,8 @@ class Activities:
             if plan.is_async:
                 value = await plan.invoke(arguments)
             else:
-                call = partial(contextvars.copy_context().run, _plain, plan.invoke, arguments, attempt.pulse)
+                invoke = plan.invoke if attempt.loan is None else attempt.loan.guarded(plan.invoke)
+                call = partial(contextvars.copy_context().run, _plain, invoke, arguments, attempt.pulse)
                 value = await self._threads.call(call)
         except asyncio.CancelledError as error:
             if attempt.is_to_end(self._closed):

@@ -11,6 +11,7 @@ from perdure._work import ClaimedTask
 
 if TYPE_CHECKING:
     from perdure._definitions import Activity
+    from perdure.storage.lending import Loan
 
 TaskKey = tuple[int, int, int]
 
@@ -23,7 +24,10 @@ def key_of(task: ClaimedTask) -> TaskKey:
 class Plan:
     """What is known of an activity before it is called: looked up once, not at every call."""
 
-    __slots__ = ("decode", "encode", "invoke", "is_async", "name", "services", "silence_s", "takes_ctx", "what")
+    __slots__ = (
+        "decode", "encode", "invoke", "is_async", "is_special", "name", "services", "silence_s", "takes_ctx",
+        "transactional", "what",
+    )  # fmt: skip
 
     invoke: Callable[[Sequence[Any]], Any]
 
@@ -32,6 +36,7 @@ class Plan:
         self.services = services
         self.is_async = activity.is_async
         self.takes_ctx = activity.takes_ctx
+        self.transactional = activity.transactional
         self.decode = activity.inputs_codec.decode
         self.encode = activity.result_codec.encode
         self.invoke: Callable[..., Any] = (
@@ -40,6 +45,8 @@ class Plan:
         self.what = f"result of activity {activity.name}"
         silence = activity.heartbeat_timeout
         self.silence_s = None if silence is None else duration_us(silence, "heartbeat_timeout") / 1e6
+        self.is_special = silence is not None or activity.transactional
+        """Whether there is more to an attempt than to call it."""
 
 
 def _directly(activity: "Activity[..., Any]") -> Callable[[Sequence[Any]], Any]:
@@ -52,8 +59,8 @@ class Attempt(Progress):
     """An activity that runs now."""
 
     __slots__ = (
-        "_context", "_desk", "_plan", "cancelled", "deadline_us", "has_begun", "key", "limit", "pulse", "runner",
-        "silent", "stopped", "task",
+        "_context", "_desk", "_plan", "cancelled", "deadline_us", "has_begun", "key", "limit", "loan", "pulse",
+        "runner", "silent", "stopped", "task",
     )  # fmt: skip
 
     def __init__(self, task: ClaimedTask, key: TaskKey, desk: Desk) -> None:
@@ -70,6 +77,8 @@ class Attempt(Progress):
         self.limit: asyncio.Timeout | None = None
         self.deadline_us: int | None = None
         self.pulse: Pulse | None = None
+        self.loan: Loan | None = None
+        """The transaction that it runs in."""
         self._desk = desk
         self._context: ActivityContext | None = None
 
@@ -159,5 +168,9 @@ class Attempt(Progress):
                 services=plan.services,
                 is_cancelled=self.is_cancelled,
                 progress=self,
+                connection=None if self.loan is None else self._connection,
             )
         return self._context
+
+    def _connection(self) -> Any:
+        return None if self.loan is None else self.loan.connection

@@ -23,6 +23,7 @@ from perdure._runtime.heartbeat import Heartbeat
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.retention import Retention, Retirement
+from perdure._runtime.transactional import InTransaction
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
 from perdure.errors import UsageError
@@ -193,6 +194,7 @@ class Runtime:
             threads=self._threads,
             put=inbox.put,
             services=services,
+            in_transaction=InTransaction(storage, lambda: self._engine.worker) if hasattr(storage, "loan") else None,
         )
         turns = TurnWatch(self._clock, self._turn_limit_us)
 

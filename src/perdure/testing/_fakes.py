@@ -142,6 +142,7 @@ class FakingActivities(Activities):
             plan.is_async = True
             # It has no heart.
             plan.silence_s = None
+            plan.is_special = plan.transactional = False
             plan.invoke = partial(_call_fake, fake)
         return plan
 

@@ -8,6 +8,9 @@ from contextlib import suppress
 _COMMIT = b"\x00commit\x00"
 """How a prepared COMMIT is named on the wire, when it is to be run."""
 
+LENT_COMMIT = b"\x00COMMIT\x00"
+"""The same over a connection that was lent, in whose session nothing is prepared."""
+
 
 class Proxy:
     """Forwards connections to a port of this machine, until `mode` says otherwise.
@@ -21,6 +24,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.mode = ""
+        self.commit = _COMMIT
+        """By which bytes the COMMIT is known that is meant."""
         self.cuts = 0
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -72,7 +77,7 @@ class _Link:
 
     def _on_request(self, data: bytes) -> bool:
         mode = self._proxy.mode
-        if mode and _COMMIT in data:
+        if mode and self._proxy.commit in data:
             self._proxy.mode = ""
             self._proxy.cuts += 1
             if mode == "cut before":

@@ -65,11 +65,11 @@ SELECT
 
 -- name: mark_transaction
 -- Something by which this transaction can be told from a later one.
-SELECT pg_catalog.set_config('perdure.mark', $1::text, true);
+SELECT pg_catalog.set_config('perdure_lent.mark', $1::text, true);
 
 -- name: transaction_mark
 -- What it was marked with, null or empty for another.
-SELECT pg_catalog.current_setting('perdure.mark', true);
+SELECT pg_catalog.current_setting('perdure_lent.mark', true);
 
 -- name: check_constraints
 -- What a commit would refuse is refused now.

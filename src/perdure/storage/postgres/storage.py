@@ -37,6 +37,7 @@ from perdure.storage.postgres.guests import join_guest
 from perdure.storage.postgres.inspector import Readers
 from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
+from perdure.storage.postgres.loans import Loans, PostgresLoan
 from perdure.storage.postgres.moments import ServerTime
 from perdure.storage.postgres.session import Session, begin, commit
 from perdure.storage.postgres.statements import read_statements
@@ -111,6 +112,8 @@ class PostgresStorage:
         self._listener: Listener | None = None
         self._next_look = 0
         self._store: Store | None = None
+        itself = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
+        self._loans = Loans(target.conninfo, self._statements, itself, self._entropy)
         make = partial(Session, self._connect, place=target.place, schema=target.schema, entropy=self._entropy)
         self._writer, self._heart, self._readers = make(), make(), Readers(make)
         try:
@@ -272,10 +275,15 @@ class PostgresStorage:
             self._store = await asyncio.to_thread(self._look_around)
         return await join_guest(connection, self._store, self._statements, item)
 
+    def loan(self, *, is_async: bool) -> PostgresLoan:
+        """A transaction for an attempt of an activity."""
+        self._refuse_fork()
+        return PostgresLoan(self._loans, is_async=is_async)
+
     def _look_around(self) -> Store:
         self._refuse_fork()
         [[whereabouts]] = self._readers.read([("whereabouts", ())])
-        return Store(self.place, self._schema, whereabouts, channel_of_all(self._schema), self._moment)
+        return self._loans.store._replace(whereabouts=whereabouts)
 
     def applied(self, worker: int, token: bytes, /) -> bool | None:
         """Whether the worker's last commit was the one with this token; None when its row is gone."""
@@ -325,7 +333,7 @@ class PostgresStorage:
             return
         if self._listener is not None:
             self._listener.stop()
-        for each in (self._writer, self._heart, self._readers):
+        for each in (self._writer, self._heart, self._readers, self._loans):
             each.close()
 
     def get(self, instance_id: str, /) -> InstanceRecord | None:

@@ -16,10 +16,12 @@ import apsw
 
 from perdure._work import ClientItem, Item, Outcome, Refusal, Refused, TaskDone
 from perdure.errors import StorageError, UsageError
+from perdure.storage.lending import uninterrupted
 from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.connection import Connection, meaning
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
+from perdure.storage.sqlite.turnstile import Turnstile
 
 T = TypeVar("T")
 
@@ -69,6 +71,7 @@ class Lending:
         self._idle: list[_Guarded] = []
         self._all: list[Connection] = []
         self._closed = False
+        self.turnstile = Turnstile()
 
     def lend(self, limit_us: int) -> "LentTransaction":
         """A transaction that has not begun."""
@@ -151,7 +154,7 @@ class _Guarded:
 
 
 class LentTransaction:
-    """What is lent: a `perdure.Transaction`. Threads may share it; it begins with the first use."""
+    """What is lent: a `perdure.Transaction`. Threads may share it."""
 
     def __init__(self, lending: Lending, limit_us: int) -> None:
         self._lending = lending
@@ -163,6 +166,7 @@ class LentTransaction:
         self._guarded: _Guarded | None = None
         self._timer: threading.Timer | None = None
         self._ended: Exception | None = None
+        self._has_turn = False
         self.is_lost = False
         """Whether the file could not be written."""
 
@@ -211,15 +215,23 @@ class LentTransaction:
             # As long as there is a statement that has begun, an interruption holds, for a rollback too.
             cursor.close(True)  # noqa: FBT003 - apsw's own
 
-    def begin(self) -> None:
-        """Take the writer; harmless when it is taken.
+    async def open(self) -> None:
+        """Take the writer, when those who came before have given it back.
 
         Raises:
             StorageUnavailableError: It could not be had.
-            TimeoutError: The time is over.
         """
+        await self._lending.turnstile.enter()
+        self._has_turn = True
+        await uninterrupted(asyncio.to_thread(self._begin))
+
+    def _begin(self) -> None:
         with self._lock:
-            self._begun()
+            try:
+                self._begun()
+            except BaseException:
+                self._end(UsageError("this transaction could not begin"))
+                raise
 
     def apply(self, item: Item, worker: int | None = None) -> Outcome:
         """Make an item part of it."""
@@ -255,7 +267,7 @@ class LentTransaction:
             try:
                 guarded.connection.end(None, schema=True)
             finally:
-                self._lending.give_back(guarded)
+                self._pass_on(guarded)
         self._lending.tell()
 
     def roll_back(self) -> None:
@@ -305,11 +317,11 @@ class LentTransaction:
         guarded = self._guarded
         if self._ended is None:
             self._leave(why)
-        if guarded is not None:
-            try:
+        try:
+            if guarded is not None:
                 guarded.connection.end(why, schema=False)
-            finally:
-                self._lending.give_back(guarded)
+        finally:
+            self._pass_on(guarded)
         return why
 
     def _leave(self, why: Exception) -> None:
@@ -317,9 +329,16 @@ class LentTransaction:
         if self._timer is not None:
             self._timer.cancel()
 
+    def _pass_on(self, guarded: _Guarded | None) -> None:
+        if guarded is not None:
+            self._lending.give_back(guarded)
+        if self._has_turn:
+            self._has_turn = False
+            self._lending.turnstile.leave()
+
 
 class SqliteLoan:
-    """One of these for an attempt of an activity; the writer is taken when it is first used."""
+    """One of these for an attempt of an activity."""
 
     def __init__(self, connection: LentTransaction) -> None:
         self.connection = connection
@@ -330,7 +349,8 @@ class SqliteLoan:
         return self.connection.is_lost
 
     async def open(self) -> None:
-        """There is nothing to do before the first use."""
+        """Take the writer."""
+        await self.connection.open()
 
     def guarded(self, function: Callable[[Any], T]) -> Callable[[Any], T]:
         """The same: what a thread does after the end is refused."""
