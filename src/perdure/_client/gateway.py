@@ -21,6 +21,9 @@ POLL_US = 10_000
 
 IDLE_US = 3_600_000_000
 
+AWAY_US_MAX = 500_000
+"""How long a client leaves a store alone at most that could not be reached, while somebody waits."""
+
 _log = logging.getLogger("perdure.client")
 
 
@@ -34,6 +37,8 @@ class ThreadGateway(DeskGateway):
         super().__init__(self._inbox, storage, Incarnations(clock, entropy))
         self._watches: dict[str, list[Watch]] = {}
         self._stopped = False
+        self._away_us = 0
+        """How long to leave a store alone that could not be reached; 0 while it can."""
         self._thread = threading.Thread(target=self._run, name="perdure-client", daemon=True)
         self._thread.start()
 
@@ -55,6 +60,11 @@ class ThreadGateway(DeskGateway):
         while not self._stopped:
             try:
                 self._run_once()
+                self._away_us = 0
+            except StorageUnavailableError as error:
+                if not self._away_us:
+                    _log.warning("the store is unavailable (%s); whoever waits for an instance goes on waiting", error)
+                self._away_us = min(max(2 * self._away_us, POLL_US), AWAY_US_MAX)
             except Exception:  # noqa: BLE001 - one bad round must not end all that follow
                 _log.exception("the client's thread failed; it goes on")
             self._desk.flush()
@@ -63,7 +73,7 @@ class ThreadGateway(DeskGateway):
         self._desk.flush()
 
     def _run_once(self) -> None:
-        entries = self._inbox.take(POLL_US if self._watches else IDLE_US)
+        entries = self._inbox.take(max(POLL_US, self._away_us) if self._watches else IDLE_US)
         requests: list[Request] = []
         fresh: set[str] = set()
         for entry in entries:
@@ -78,7 +88,8 @@ class ThreadGateway(DeskGateway):
         if requests:
             self._commit(requests)
         if self._watches:
-            changed = self._storage.changed() or bool(requests)
+            # While it was away, nobody has looked at anything.
+            changed = self._storage.changed() or bool(requests) or bool(self._away_us)
             self._look(set(self._watches) if changed else fresh, changed=changed)
 
     def _commit(self, requests: list[Request]) -> None:
