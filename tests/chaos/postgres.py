@@ -9,6 +9,7 @@ import asyncio
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from perdure import Client, OutcomeUnknownError, StorageUnavailableError
 from tests.storage.postgres.fleet import count_up
@@ -76,6 +78,7 @@ class Faults:
         self._server = server
         self._schema = schema
         self._chance = chance
+        self._pause = threading.Event()
         self.killed = 0
         self.first_commits: list[float] = []
 
@@ -97,11 +100,12 @@ class Faults:
         with self._server.connect() as admin:
             before = self._turns(admin)
             while self._turns(admin) == before and time.monotonic() < accepted + PATIENCE_S:
-                time.sleep(0.01)
+                self._pause.wait(0.01)
         self.first_commits.append(time.monotonic() - accepted)
 
     def _turns(self, admin: Any) -> int:
-        [[turns]] = admin.execute(f'SELECT count(*) FROM "{self._schema}".history').fetchall()  # noqa: S608 - ours
+        count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(self._schema, "history"))
+        [[turns]] = admin.execute(count).fetchall()
         return int(turns)
 
 
