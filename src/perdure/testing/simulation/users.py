@@ -18,6 +18,7 @@ from perdure.errors import (
     OutcomeUnknownError,
     RequestError,
     StorageUnavailableError,
+    UnknownRequestError,
 )
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.programs import LAST, MAILBOXES, NAME, TOUCH
@@ -31,7 +32,14 @@ if TYPE_CHECKING:
 
 AGAIN_US = 400_000
 BURST = 5
-_FINAL = (InstanceClosedError, InstanceNotFoundError, InstanceExistsError, InstanceOpenError)
+_FINAL = (
+    InstanceClosedError,
+    InstanceNotFoundError,
+    InstanceExistsError,
+    InstanceOpenError,
+    # With the same key the answer stays the same.
+    UnknownRequestError,
+)
 
 
 class Errand:
@@ -198,7 +206,7 @@ class Root:
             if answers[0] != wanted or not isinstance(answers[1], str):
                 raise Violation(f"the update {wanted} was answered {answers}")
         # What has ended before it answered may say so.
-        if error is not None and not isinstance(error, RequestError):
+        if error is not None and not isinstance(error, RequestError | UnknownRequestError):
             self._check_refusal(error)
 
     def _sent(self, data: str, was_there: bool, _: None, error: BaseException | None) -> None:  # noqa: FBT001 - a fact
