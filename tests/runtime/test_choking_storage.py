@@ -39,12 +39,13 @@ class Choking:
         self.chokes = chokes
         self.error = error
         self.choked = 0
+        self.unclaimable = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def commit(self, batch: Batch) -> Any:
-        if any(map(self.chokes, batch.items)):
+        if any(map(self.chokes, batch.items)) or (self.unclaimable and batch.claim is not None):
             self.choked += 1
             raise self.error
         return self.inner.commit(batch)
@@ -75,6 +76,11 @@ async def note(ctx: OrchestrationContext, text: str) -> str:
     return await ctx.schedule_activity(write, f"{text} {word}")
 
 
+@orchestration(name="write-at-once")
+async def write_at_once(ctx: OrchestrationContext, text: str) -> str:
+    return await ctx.schedule_activity(write, text)
+
+
 def writes(turn: Item) -> bool:
     """A turn whose events have the bad word."""
     return isinstance(turn, Turn) and turn.history is not None and BAD in turn.history.data
@@ -91,15 +97,28 @@ def keeps(item: Item) -> bool:
     return writes(item) or (isinstance(item, Hold) and any(BAD in body for body in item.messages))
 
 
-async def test_the_instance_of_a_turn_that_storage_cannot_take_is_held_and_all_others_go_on():
-    async with ChokingEnvironment(Registry(write, note), writes) as env:
+@pytest.mark.parametrize("error", [apsw.ConstraintError("it is in the way"), DatabaseCorruptError("it is in the way")])
+async def test_the_instance_of_a_turn_that_storage_cannot_take_is_held_and_all_others_go_on(error):
+    async with ChokingEnvironment(Registry(write, note), writes, error) as env:
         handles = [await env.client.start_orchestration(note, f"n-{n}", instance_id=f"n-{n}") for n in range(6)]
         words = ["poison" if n == 3 else "fine" for n in range(6)]
         await asyncio.gather(*(handle.raise_event(GO, word) for handle, word in zip(handles, words, strict=True)))
         await env.advance(1)
         statuses = [await handle.status() for handle in handles]
     assert [each.status for each in statuses] == [Status.HELD if n == 3 else Status.COMPLETED for n in range(6)]
-    assert "while it takes all else: ConstraintError: NOT NULL constraint failed" in str(statuses[3].held_because)
+    assert f"while it takes all else: {type(error).__name__}: it is in the way" in str(statuses[3].held_because)
+
+
+async def test_work_that_cannot_be_claimed_stops_nothing_of_what_is_here():
+    damage = DatabaseCorruptError("planned")
+    async with ChokingEnvironment(Registry(write, note, write_at_once), lambda _: False, damage) as env:
+        handle = await env.client.start_orchestration(note, "n")
+        env.choking.unclaimable = True
+        await handle.raise_event(GO, "on", dedup_key="once")
+        assert await (await env.client.start_orchestration(write_at_once, "m")).result() == "m"
+        await env.advance(5)
+        # It is tried again, but not again and again.
+        assert 2 < env.choking.choked < 15
 
 
 async def test_a_held_culprit_goes_on_with_everything_it_was_told_when_the_store_can_take_it():

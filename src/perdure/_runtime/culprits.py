@@ -33,8 +33,8 @@ ATTEMPTS = 3
 """How often an item alone makes storage choke before it is blamed."""
 
 _PAUSE_US = 50_000
+# Damage is not among them: it is mostly in few pages, and harms those alone whose rows these have.
 _OF_THE_STORE = (
-    DatabaseCorruptError,
     FencedError,
     ForeignDatabaseError,
     ForkedError,
@@ -65,6 +65,12 @@ def commit(storage: Storage, batch: work.Batch) -> work.Committed:
         raise ChokedError(f"{type(error).__name__}: {error}") from error
 
 
+def _refusal(what: str, choked: ChokedError) -> StorageError:
+    """What is told to whoever asked for what storage can't take; of damage by the error that is for it."""
+    kind = DatabaseCorruptError if isinstance(choked.__cause__, DatabaseCorruptError) else StorageError
+    return kind(f"{what}: {choked}")
+
+
 def unknown(error: BaseException) -> OutcomeUnknownError:
     """What is told to whoever asked for something that a failed commit may have brought or not."""
     if isinstance(error, OutcomeUnknownError):
@@ -93,6 +99,9 @@ class Part(Struct, eq=False, kw_only=True):
         """Answer all of them with an error."""
         for request in self.asked():
             request.resolve(error)
+
+    def __bool__(self) -> bool:
+        return bool(self.requests or self.items or self.turns)
 
     def split(self) -> Iterator["Part"]:
         """Its items, each alone."""
@@ -174,7 +183,7 @@ class Culprits:
     def _blame(self, one: Part, choked: ChokedError) -> None:
         for request in one.requests:
             _log.error("the store can't take a %s: %s", type(request.item).__name__, choked)
-            request.resolve(StorageError(f"the store can't take this request, and nothing of it was applied: {choked}"))
+            request.resolve(_refusal("the store can't take this request, and nothing of it was applied", choked))
         for item in one.items:
             self._fail(item, choked)
         for turn in one.turns:
@@ -203,7 +212,7 @@ class Culprits:
         if self._try(Part(turns=[hold])) or not isinstance(hold.item, work.Hold):
             return
         # What it keeps is at fault, then: these messages were never stored, and who sent them hears of it.
-        Part(turns=[hold]).tell(StorageError(f"the store can't take what this request has led to: {choked}"))
+        Part(turns=[hold]).tell(_refusal("the store can't take what this request has led to", choked))
         if hold.item.create is None:
             bare = work.Hold(incarnation=hold.item.incarnation, reason=hold.item.reason, execution=hold.item.execution)
             self._try(Part(turns=[Prepared(live=hold.live, item=bare, arrivals=[], held=hold.held)]))

@@ -354,7 +354,8 @@ class Engine:
         try:
             self._commit_part(part, claim)
         except ChokedError as choked:
-            self._claim_wanted = True
+            # A claim that chokes alone comes again when it is time to look: meanwhile all else goes on.
+            self._claim_wanted = bool(part)
             self._culprits.find(part, choked)
 
     def _commit_part(self, part: Part, claim: work.Claim | None = None) -> None:
