@@ -24,8 +24,9 @@ def where_asked() -> str | None:
     frame: FrameType | None = _getframe(2)
     while frame is not None:
         # Modules are told apart by name: Python audits whoever reads a frame's code, which costs far more.
+        module = frame.f_globals.get("__name__", "")
         try:
-            lines = _lines[frame.f_globals["__name__"]]
+            lines = _lines[module]
         except KeyError:
             lines = _lines_of(frame)
         if lines is not None:
@@ -34,7 +35,9 @@ def where_asked() -> str | None:
                 return lines[line]
             except KeyError:
                 return _show(frame, line, lines)
-        frame = None if _is_beginning(frame) else frame.f_back
+        if module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]:
+            return None
+        frame = frame.f_back
     return None
 
 
@@ -50,10 +53,6 @@ def _show(frame: FrameType, line: int, lines: dict[int, str]) -> str:
     module = frame.f_globals.get("__name__", "")
     shown = lines[line] = f"{_relative(frame.f_code.co_filename, module)}:{line}"
     return shown
-
-
-def _is_beginning(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]
 
 
 def _relative(file: str, module: str) -> str:

@@ -12,19 +12,19 @@ class Dice:
     """Throws that depend on the seed alone."""
 
     def __init__(self, seed: int) -> None:
-        self._entropy = SeededEntropy(seed)
+        self._bits = SeededEntropy(seed).bits
 
     def below(self, bound: int) -> int:
         """A number from 0 to below the bound."""
-        return self._entropy.bits() % bound
+        return self._bits() % bound
 
     def chance(self, percent: int) -> bool:
         """True in so many of a hundred."""
-        return self.below(100) < percent
+        return self._bits() % 100 < percent
 
     def pick(self, choices: Sequence[T]) -> T:
         """One of them."""
-        return choices[self.below(len(choices))]
+        return choices[self._bits() % len(choices)]
 
     def some(self, choices: Sequence[T], most: int) -> tuple[T, ...]:
         """None to `most` different ones, in any order."""

@@ -133,7 +133,9 @@ class MemoryStorage:
             buried = self._bury(now, spared=worker)
             # The caller counts too: if its lease is over, it proves by calling that it lives.
             held = hold_unknown(self._memory.tables, now)
-            gone = sum(row.forget_passing(now - PASSING_US) for row in self._memory.tables.instances.values())
+            gone = sum(
+                row.forget_passing(now - PASSING_US) for row in self._memory.tables.instances.values() if row.entries
+            )
             if buried or held or gone:
                 self._count_commit()
             return Reaped(buried=buried, held=held, workers=len(self._memory.tables.workers))

@@ -4,6 +4,8 @@ Laws kept here: whoever has a row lives, because the dead were buried just befor
 worker that can run it.
 """
 
+from itertools import takewhile
+
 from perdure._types import Status
 from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.storage.memory.items import set_held
@@ -21,7 +23,8 @@ def hold_unknown(tables: Tables, now: int) -> tuple[tuple[str, str], ...]:
 def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:
     """Why to hold instances that nobody can run, by incarnation."""
     workers = tables.workers.values()
-    waiting = {incarnation for due, incarnation, _, _ in tables.agenda if due <= now - UNKNOWN_GRACE_US}
+    overdue = takewhile(lambda entry: entry[0] <= now - UNKNOWN_GRACE_US, tables.agenda)
+    waiting = {incarnation for _, incarnation, _, _ in overdue}
     unknown = {
         incarnation: (record.name, record.version)
         for incarnation in waiting
@@ -29,6 +32,8 @@ def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:
         and _may_be_held(tables, incarnation)
         and not any(worker.knows(record) for worker in workers)
     }
+    if not unknown:
+        return {}
     known = [each for worker in workers for each in worker.record.orchestrations]
     reasons = {wanted: unknown_reason(*wanted, known) for wanted in set(unknown.values())}
     return {incarnation: reasons[wanted] for incarnation, wanted in unknown.items()}
@@ -36,6 +41,8 @@ def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:
 
 def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
     """Why to hold instances that wait for an activity that nobody can run, by incarnation."""
+    if not tables.line.tasks:
+        return {}
     known = frozenset[str]().union(*(worker.activities for worker in tables.workers.values()))
     waiting = [task for task in tables.line.tasks.values() if task.new.name not in known and _waits(task, now)]
     unknown: dict[int, str] = {}

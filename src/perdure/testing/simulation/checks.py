@@ -41,6 +41,7 @@ class Checks:
         self.gone: set[str] = set()
         """Ids of instances that were deleted or replaced."""
         self.endings: dict[int, work.InstanceChange] = {}
+        self._messages: dict[bytes, Any] = {}
 
     # -- calls of the store ----------------------------------------------------------------------------------------
 
@@ -121,6 +122,13 @@ class Checks:
         self.ledger.release(incarnation)
         self.ledger.release_tasks([key for key in self.ledger.task_owner if key[0] == incarnation])
 
+    def _read(self, body: bytes) -> Any:
+        """A message, of which most are looked at again after every commit while they wait."""
+        message = self._messages.get(body)
+        if message is None:
+            message = self._messages[body] = work.decode_message(body)
+        return message
+
     def _delivered(self, item: work.Deliver, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
         incarnation = self.by_id.get(item.to_id)
         if incarnation is None:
@@ -131,7 +139,7 @@ class Checks:
             self.dedup.add((incarnation, item.dedup_key))
         if incarnation in self.closed:
             raise Violation(f"a message to {item.to_id} was accepted, and it has ended")
-        message = work.decode_message(item.body)
+        message = self._read(item.body)
         if isinstance(message, work.Raised) and item.dedup_key is None:
             text = bytes(message.data).decode()
             if text in self.stored_mail:
@@ -140,7 +148,7 @@ class Checks:
         touched.add(incarnation)
 
     def _mailed(self, incarnation: int, body: bytes) -> None:
-        match work.decode_message(body):
+        match self._read(body):
             case work.Raised(data=data):
                 text = bytes(data).decode()
                 mail = self.mail.setdefault(incarnation, {})
@@ -261,7 +269,7 @@ class Checks:
         else:
             self.ledger.check_owner(worker, item.incarnation, "a hold")
         for body in item.messages:
-            if isinstance(work.decode_message(body), work.Raised):
+            if isinstance(self._read(body), work.Raised):
                 self._mailed(item.incarnation, body)
         keys = [(item.incarnation, item.execution, event) for event in item.tasks_gone]
         self.ledger.release_tasks(keys)
@@ -352,7 +360,7 @@ class Checks:
         answered: set[int] = set()
         mail: dict[str, int] = {}
         for message in row.messages.values():
-            match work.decode_message(message.body):
+            match self._read(message.body):
                 case work.ActivityOutcome(execution=execution, source=source) if execution == chronicle.execution:
                     if source in outcomes:
                         raise Violation(f"{chronicle.instance_id}: activity {source} has two outcomes")

@@ -97,7 +97,7 @@ class HostGateway:
     def __init__(self, host: Host, incarnations: Incarnations) -> None:
         self._host = host
         self._incarnations = incarnations
-        self._answered: list[Reply] = []
+        self.answered: list[Reply] = []
         self._sessions: list[Session] = []
         self._closed = False
 
@@ -181,7 +181,7 @@ class HostGateway:
             if not reply.is_done:
                 reply.is_done = True
                 reply.answer = answer
-                self._answered.append(reply)
+                self.answered.append(reply)
 
         return resolve
 
@@ -189,10 +189,10 @@ class HostGateway:
 
     def flush(self) -> None:
         """The engine's round is over: the answers go to whoever waits."""
-        for reply in self._answered:
+        for reply in self.answered:
             if reply.session is not None:
                 self._host.world.timeline.after(self._host.world.dice.below(300), self._advance, reply.session)
-        self._answered.clear()
+        self.answered.clear()
 
     def _advance(self, session: Session) -> None:
         timeline = self._host.world.timeline

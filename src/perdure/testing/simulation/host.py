@@ -108,7 +108,8 @@ class _Hands:
         if self._orders:
             orders, self._orders = self._orders, []
             self._host.loop.call_soon(_carry_out, orders)
-        self._host.gateway.flush()
+        if self._host.gateway.answered:
+            self._host.gateway.flush()
 
 
 def _carry_out(orders: list[tuple[Callable[[Any], None], Any]]) -> None:

@@ -88,6 +88,12 @@ def _told(world: World) -> Life:
     )
 
 
+def _settle_in() -> None:
+    """Nothing that a process has when it begins is ever garbage, and of a world only what it leaves behind."""
+    gc.freeze()
+    gc.disable()
+
+
 def _live(seed: int) -> Life:
     life = live(seed)
     # What a world leaves behind is in cycles; a look at the youngest is cheap, and now and then at all.
@@ -117,7 +123,7 @@ def _lives(seeds: Iterable[int], jobs: int) -> Iterator[Life]:
     if jobs <= 1:
         yield from map(_live, seeds)
         return
-    with get_context("spawn").Pool(jobs) as pool:
+    with get_context("spawn").Pool(jobs, _settle_in) as pool:
         yield from pool.imap_unordered(_live, seeds, chunksize=_CHUNK)
 
 

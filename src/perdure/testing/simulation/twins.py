@@ -5,6 +5,7 @@ The worlds whose seeds are multiples of `SQLITE_EVERY` live on it. The checks re
 
 from __future__ import annotations
 
+import os
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from perdure.storage.memory.rows import Tables
 
 SQLITE_EVERY = 20
+_MEMORY = "/dev/shm"  # noqa: S108 - the folder inside is made for this world alone
 
 
 class _Drawn:
@@ -61,7 +63,8 @@ class Twins:
     """The two stores of one world. `close` removes the file."""
 
     def __init__(self, clock: Clock, entropy: Entropy) -> None:
-        self._folder = TemporaryDirectory(prefix="perdure-simulation-")
+        # Of what a power cut leaves nothing is asked here, so the file need not reach a disk.
+        self._folder = TemporaryDirectory(prefix="perdure-simulation-", dir=_MEMORY if os.path.isdir(_MEMORY) else None)
         self._reference = MemoryStorage(clock, entropy)
         self.seqs: dict[int, int] = {}
         """By the numbers that SQLite gave to messages, those of the reference."""

@@ -329,11 +329,11 @@ class World:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of a seed is logged or collected while it runs, and of tracebacks, which nobody reads, little is kept."""
+    """Nothing of a seed is logged or collected while it runs, and no traceback is kept, as nobody reads them."""
     logger = logging.getLogger("perdure")
     level, was_enabled = logger.level, gc.isenabled()
     logger.setLevel(logging.CRITICAL + 1)
-    frames, _record.TRACEBACK_FRAMES_MAX = _record.TRACEBACK_FRAMES_MAX, 1
+    frames, _record.TRACEBACK_FRAMES_MAX = _record.TRACEBACK_FRAMES_MAX, 0
     gc.disable()
     try:
         yield
