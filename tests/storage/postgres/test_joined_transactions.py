@@ -365,6 +365,22 @@ async def test_a_repeatable_read_that_can_not_see_the_winner_is_to_be_begun_anew
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+@pytest.mark.parametrize(("own", "then"), [("0", "10s"), ("1h", "10s"), ("2500ms", "2500ms")])
+async def test_who_has_taken_an_id_may_not_idle_on_it_for_long(client, dsn, own, then):
+    idling = "SHOW idle_in_transaction_session_timeout"
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", (own,))
+        connection.commit()
+        await client.start_orchestration(greet, "Ada", connection=connection)
+        assert connection.execute(idling).fetchone() == (then,)
+        connection.commit()
+        before = connection.execute(idling).fetchone()
+        connection.rollback()
+        with pytest.raises(InstanceNotFoundError):
+            await client.raise_event("nobody", GO, "hello", connection=connection)
+        assert connection.execute(idling).fetchone() == before
+
+
 async def test_how_long_the_users_own_statements_wait_is_left_as_it_was(client, dsn):
     with psycopg.connect(dsn) as connection:
         connection.execute("SET LOCAL lock_timeout = '1234ms'")

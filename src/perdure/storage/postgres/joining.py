@@ -1,7 +1,8 @@
 """Items that are part of somebody else's transaction: they are there if and only if that commits.
 
 Laws kept here: whoever may keep a transaction open for long holds up no instance, so running ones are locked against
-removal only; what fails is undone up to a savepoint, and the transaction goes on; nothing here ends it.
+removal only, and who has taken an id may not idle on it; what fails is undone up to a savepoint, and the transaction
+goes on; nothing here ends it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from perdure.storage.postgres.failures import FailedError, LostError, meaning
 from perdure.storage.postgres.items import apply
 from perdure.storage.postgres.session import TRANSACTION_ATTEMPTS_MAX
 from perdure.storage.postgres.transaction import Transaction
-from perdure.storage.postgres.wire import LOCK_MS_MAX, Call, Rows
+from perdure.storage.postgres.wire import IDLE_MS_MAX, LOCK_MS_MAX, Call, Rows
 from perdure.storage.postgres.working import Working
 
 _TAKEN = "23505"
@@ -117,6 +118,8 @@ def _apply(wire: Runs, store: Store, item: ClientItem) -> Outcome:
     outcome, working = judged(wire, store, item, None)
     calls = [("add_loose_messages" if name == "add_messages" else name, values) for name, values in writes(working)]
     tell: list[Call] = [("notify", (texts([store.channel]),))] if calls else []
+    if isinstance(item, StartInstance) and calls:
+        tell.append(("limit_idling", (text(f"{IDLE_MS_MAX}ms"),)))
     # Whoever owns an instance now need not do so when the transaction ends, so all workers are told, by the server
     # itself and not before.
     wire.run([*calls, *tell, ("restore_limit", (text(before),)), ("keep_savepoint", ())])

@@ -48,6 +48,14 @@ SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_t
 -- As it was.
 SELECT pg_catalog.set_config('lock_timeout', $1::text, true);
 
+-- name: limit_idling
+-- Who has taken an id and then says nothing is not waited for without end; a lower limit of their own stays.
+SELECT CASE
+    WHEN pg_catalog.current_setting('idle_in_transaction_session_timeout')::interval
+        BETWEEN '1 millisecond'::interval AND $1::text::interval THEN NULL
+    ELSE pg_catalog.set_config('idle_in_transaction_session_timeout', $1::text, true)
+END;
+
 -- name: keep_savepoint
 -- It is part of the transaction.
 RELEASE SAVEPOINT perdure_items;
