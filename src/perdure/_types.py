@@ -62,14 +62,15 @@ class Status(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
+    MOVED = "moved"
 
     @property
     def is_closed(self) -> bool:
-        """Whether the instance has ended; nothing moves it any more."""
+        """Whether the instance has ended, here at least; nothing moves it any more."""
         return self in _CLOSED
 
 
-_CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
+_CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED, Status.MOVED})
 
 
 def duration_us(duration: Duration, what: str = "duration") -> int:

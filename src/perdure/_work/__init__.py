@@ -17,6 +17,18 @@ from perdure._work.answers import Refused as Refused
 from perdure._work.answers import Standing as Standing
 from perdure._work.answers import Work as Work
 from perdure._work.answers import WorkerRecord as WorkerRecord
+from perdure._work.history import HistoryRow as HistoryRow
+from perdure._work.images import EntryImage as EntryImage
+from perdure._work.images import HistoryImage as HistoryImage
+from perdure._work.images import InstanceImage as InstanceImage
+from perdure._work.images import MessageImage as MessageImage
+from perdure._work.images import MoveOut as MoveOut
+from perdure._work.images import Put as Put
+from perdure._work.images import Replacing as Replacing
+from perdure._work.images import Stamp as Stamp
+from perdure._work.images import TaskImage as TaskImage
+from perdure._work.images import TimerImage as TimerImage
+from perdure._work.images import stamp_of as stamp_of
 from perdure._work.items import ANSWERS as ANSWERS
 from perdure._work.items import VALUES as VALUES
 from perdure._work.items import Batch as Batch
@@ -26,7 +38,6 @@ from perdure._work.items import ClientItem as ClientItem
 from perdure._work.items import Delete as Delete
 from perdure._work.items import Deliver as Deliver
 from perdure._work.items import Entry as Entry
-from perdure._work.items import HistoryRow as HistoryRow
 from perdure._work.items import Hold as Hold
 from perdure._work.items import InstanceChange as InstanceChange
 from perdure._work.items import InstanceRelease as InstanceRelease

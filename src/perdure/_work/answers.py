@@ -27,6 +27,8 @@ class Refusal(StrEnum):
     CLOSED = "closed"
     NOT_CLOSED = "not_closed"
     NOT_ROOT = "not_root"
+    RUNNING = "running"
+    """A worker runs an activity of it."""
 
 
 class Applied(Struct, frozen=True, gc=False, kw_only=True):
@@ -76,6 +78,10 @@ class InstanceRecord(Struct, frozen=True, gc=False, kw_only=True):
     """The last event of the current execution; 0 before its first turn."""
     deliveries: int = 1
     """Begins at 1, and again with each turn; grows when a worker dies that owned the instance, and by `Try`."""
+    min_reader: int = 1
+    """The engine that it takes to read the present execution."""
+    resets: int = 0
+    """How often it was put in place of what it was: what somebody knew of it before may not be so."""
 
 
 class ClaimedMessage(Struct, frozen=True, gc=False, kw_only=True):

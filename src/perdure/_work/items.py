@@ -1,23 +1,13 @@
 """Items: what a commit carries."""
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from perdure._events import Parent
 from perdure._types import OnConflict, Status
-
-
-class HistoryRow(Struct, frozen=True, gc=False, kw_only=True):
-    """The events of one turn, as stored: append-only, one row per turn."""
-
-    first: int
-    last: int
-    at: int
-    data: bytes
-    crc: int
-    format: int = 1
-    encoding: str = "json"
+from perdure._work.history import HistoryRow
+from perdure._work.images import MoveOut, Put
 
 
 class NewInstance(Struct, frozen=True, gc=False, kw_only=True):
@@ -298,25 +288,30 @@ class Prune(Struct, frozen=True, gc=False, kw_only=True):
 class Suspend(Struct, frozen=True, gc=False, kw_only=True):
     """Set an open instance aside until somebody resumes it: status suspended, with the reason, and without owner.
 
-    Its messages wait, control messages excepted; its tasks go on. Refused: not_found, as for a delete; closed.
+    Its messages wait, control messages excepted; its tasks go on, unless `tasks` says that they are set aside too, with
+    the same reason: those that "wait" for a worker and are not held yet, or "all", also those that a worker runs, of
+    which nobody hears any more. Refused: not_found, as for a delete; closed.
     """
 
     id: str
     reason: str = ""
     incarnation: int | None = None
+    tasks: Literal["go on", "wait", "all"] = "go on"
 
 
 class Resume(Struct, frozen=True, gc=False, kw_only=True):
     """Let a held or suspended instance go on, with its held tasks; or, with `event`, that held task alone.
 
     It is pending again if it has had no turn, otherwise running; its deliveries, and those of its held tasks, begin
-    again. An instance that is neither, with no held task, is applied as a no-op. Refused: not_found, as for a delete,
-    and when `event` is no held task of the present execution; closed.
+    again. An instance that is neither, with no held task, is applied as a no-op. With a `reason`, only what is held or
+    suspended for that reason goes on. Refused: not_found, as for a delete, and when `event` is no held task of the
+    present execution; closed.
     """
 
     id: str
     event: int | None = None
     incarnation: int | None = None
+    reason: str | None = None
 
 
 class TaskDiscard(Struct, frozen=True, gc=False, kw_only=True):
@@ -355,7 +350,7 @@ class TaskHold(Struct, frozen=True, gc=False, kw_only=True):
 TaskItem: TypeAlias = TaskDone | TaskBeat | TaskRetry | TaskRelease
 """What a worker says of a task that it owns."""
 
-ClientItem: TypeAlias = StartInstance | Deliver | Delete | Prune | Suspend | Resume | TaskDiscard
+ClientItem: TypeAlias = StartInstance | Deliver | Delete | Prune | Suspend | Resume | TaskDiscard | Put | MoveOut
 """What a client sends, which needs no worker."""
 
 Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | Try | TaskHold | ClientItem

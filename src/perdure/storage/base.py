@@ -18,7 +18,7 @@ Words that the contract uses:
   may be behind or ahead.
 - *due*: at or before the store's now. A message's due time that is past, or None, is taken as now, so that arrival
   orders what is due at once. A timer is due at its `fire_at`, as given.
-- *closed*: completed, failed, cancelled or terminated; *open*: every other status.
+- *closed*: completed, failed, cancelled, terminated or moved; *open*: every other status.
 - *alive*: the worker has a row. A lease that is over makes a worker dead for others; it stays alive for itself until
   somebody buries it, that is, removes its row and frees its work.
 - *child*: an instance whose `parent.incarnation` names an instance. One whose parent is gone counts as a root.
@@ -39,6 +39,7 @@ from perdure._work import (
     HeldTask,
     HistoryRow,
     InstanceCount,
+    InstanceImage,
     InstanceRecord,
     Lapsed,
     Query,
@@ -285,6 +286,13 @@ class Inspector(Protocol):
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
+        ...
+
+    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
+        """These instances and everything below them, with all their rows, in order of incarnation.
+
+        As they were at one moment; passing over ids that nobody has.
+        """
         ...
 
     def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from perdure._events import Parent
 from perdure._types import Status
 from perdure._work import Depths, ExecutionRecord, HeldTask, InstanceCount, InstanceRecord, Standing, TaskDepth
 
-COLUMNS = 23
+COLUMNS = 25
 """How many columns a record has."""
 
 STANDINGS = {None: Standing.GONE, False: Standing.WANTED, True: Standing.STOPPED}
@@ -19,7 +19,7 @@ def record_of_row(row: Sequence[Any]) -> InstanceRecord:
     (
         id_, incarnation, name, version, status, execution, created_at, updated_at, last_event, owner,
         cancel_requested, custom_status_version, held_because, root,
-        parent_id, parent_incarnation, parent_execution, parent_event, deliveries,
+        parent_id, parent_incarnation, parent_execution, parent_event, deliveries, min_reader, resets,
         attributes, custom_status, output, error,
     ) = row  # fmt: skip
     parent = None
@@ -48,6 +48,8 @@ def record_of_row(row: Sequence[Any]) -> InstanceRecord:
         attributes=attributes,
         last_event=last_event,
         deliveries=deliveries,
+        min_reader=min_reader,
+        resets=resets,
     )
 
 

@@ -18,7 +18,21 @@ def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
         return _NOT_FOUND if row is None else _CLOSED
     tables.own_instance(row, None)
     row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=now)
+    for task in [] if item.tasks == "go on" else list(row.tasks.values()):
+        if task.held_because is None and (task.owner is None or item.tasks == "all"):
+            _set_aside(tables, now, task, item.reason)
     return APPLIED
+
+
+def _set_aside(tables: Tables, now: int, task: TaskRow, reason: str) -> None:
+    """Take a task out of line, or from its owner."""
+    if task.owner is None:
+        tables.line.remove(task)
+        task.due, task.start_by = INSTANT_US_MAX, None
+        tables.line.add(task)
+    else:
+        tables.disown_task(task, task.owner, due=INSTANT_US_MAX, started=True)
+    task.held_because, task.held_at = reason, now
 
 
 def resume(tables: Tables, now: int, item: Resume) -> Outcome:
@@ -27,11 +41,12 @@ def resume(tables: Tables, now: int, item: Resume) -> Outcome:
     if row is None or row.closed:
         return _NOT_FOUND if row is None else _CLOSED
     held = [task for task in row.tasks.values() if task.held_because is not None]
+    held = [task for task in held if item.reason in (None, task.held_because)]
     if item.event is not None:
         held = [task for task in held if task.new.event == item.event]
         if not held:
             return _NOT_FOUND
-    elif row.record.status in (Status.HELD, Status.SUSPENDED):
+    elif row.record.status in (Status.HELD, Status.SUSPENDED) and item.reason in (None, row.record.held_because):
         begun = row.record.execution > 1 or row.record.last_event > 0
         status = Status.RUNNING if begun else Status.PENDING
         row.record = replace(row.record, status=status, held_because=None, deliveries=1, updated_at=now)
@@ -72,8 +87,7 @@ def hold_task(tables: Tables, now: int, worker: WorkerRow, item: TaskHold) -> Ou
     task = _owned_task(tables, worker, item.incarnation, item.execution, item.event)
     if task is None:
         return _NOT_OWNER
-    tables.disown_task(task, worker.record.worker, due=INSTANT_US_MAX, started=True)
-    task.held_because, task.held_at = item.reason, now
+    _set_aside(tables, now, task, item.reason)
     return APPLIED
 
 

@@ -19,10 +19,12 @@ from perdure._work import (
     InstanceChange,
     InstanceRelease,
     Item,
+    MoveOut,
     NewInstance,
     Outcome,
     OutMessage,
     Prune,
+    Put,
     Refusal,
     Refused,
     Resume,
@@ -40,6 +42,7 @@ from perdure._work import (
 )
 from perdure.storage.base import SUSPECT_DELIVERIES
 from perdure.storage.memory.aside import count_try, discard, hold_task, resume, suspend
+from perdure.storage.memory.images import move_out, put
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
 
 
@@ -82,6 +85,10 @@ def _of_client(tables: Tables, now: int, item: ClientItem) -> Outcome:
             return resume(tables, now, item)
         case TaskDiscard():
             return discard(tables, now, item)
+        case Put():
+            return put(tables, now, item)
+        case MoveOut():
+            return move_out(tables, now, item)
         case _:
             assert_never(item)
 

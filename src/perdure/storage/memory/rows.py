@@ -233,12 +233,17 @@ class Tables:
         )
         ready_at = now if owner is not None or new.start_at is None else max(now, new.start_at)
         row = InstanceRow(record, ready_at=ready_at)
-        self.instances[new.incarnation] = self.by_id[new.id] = row
-        insort(self.incarnations, new.incarnation)
-        if new.parent is not None:
-            self.children.setdefault(new.parent.incarnation, set()).add(new.incarnation)
+        self.adopt(row)
         self.own_instance(row, owner)
         return row
+
+    def adopt(self, row: InstanceRow) -> None:
+        """An instance as it is, without anything that belongs to it."""
+        record = row.record
+        self.instances[record.incarnation] = self.by_id[record.id] = row
+        insort(self.incarnations, record.incarnation)
+        if record.parent is not None:
+            self.children.setdefault(record.parent.incarnation, set()).add(record.incarnation)
 
     def remove_instance(self, row: InstanceRow) -> None:
         """The instance and all that belongs to it."""
@@ -293,22 +298,21 @@ class Tables:
         self, row: InstanceRow, body: bytes, due: int, *, control: bool = False, execution: int | None = None
     ) -> None:
         """A message that waits from `due` on; before the instance's start only a control message can be due."""
-        self._last_seq += 1
-        message = MessageRow(
-            seq=self._last_seq,
-            due=due if control else max(due, row.ready_at),
-            body=body,
-            control=control,
-            execution=execution,
-        )
-        row.messages[message.seq] = message
-        self._add_waiting(row, message.due, message.seq, 0)
+        due = due if control else max(due, row.ready_at)
+        self.put_message(row, body, due, control=control, execution=execution)
 
     def add_first_message(self, row: InstanceRow, body: bytes, now: int) -> None:
         """A message that comes before all that wait for the instance."""
+        self.put_message(row, body, min(now, row.waiting[0][0] - 1) if row.waiting else now)
+
+    def put_message(
+        self, row: InstanceRow, body: bytes, due: int, *, control: bool = False, execution: int | None = None
+    ) -> None:
+        """A message that is due just then."""
         self._last_seq += 1
-        due = min(now, row.waiting[0][0] - 1) if row.waiting else now
-        row.messages[self._last_seq] = MessageRow(seq=self._last_seq, due=due, body=body, control=False, execution=None)
+        row.messages[self._last_seq] = MessageRow(
+            seq=self._last_seq, due=due, body=body, control=control, execution=execution
+        )
         self._add_waiting(row, due, self._last_seq, 0)
 
     def remove_message(self, row: InstanceRow, seq: int) -> None:
@@ -346,6 +350,11 @@ class Tables:
             self.workers[worker].tasks[task.rank] = task
         else:
             self.line.add(task)
+
+    def put_task(self, row: InstanceRow, task: TaskRow) -> None:
+        """A task without owner, as it is."""
+        row.tasks[task.execution, task.new.event] = task
+        self.line.add(task)
 
     def remove_task(self, task: TaskRow) -> None:
         """A task, owned or in line."""

@@ -18,6 +18,7 @@ from perdure._work import (
     HeldTask,
     HistoryRow,
     InstanceCount,
+    InstanceImage,
     InstanceRecord,
     Lapsed,
     Query,
@@ -29,6 +30,7 @@ from perdure._work import (
 from perdure.storage.base import LEASE_US, PASSING_US, page_key, parse_page_key
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
+from perdure.storage.memory.images import images
 from perdure.storage.memory.inspector import count, depths, executions, family, held_tasks, lapsed, matching
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
@@ -240,6 +242,11 @@ class MemoryStorage:
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return self.history(incarnation, execution)
+
+    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
+        """These instances and everything below them, with all their rows."""
+        with self._memory.lock:
+            return images(self._memory.tables, instance_ids)
 
     def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
         """What an instance keeps on a shelf."""

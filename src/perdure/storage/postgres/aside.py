@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from perdure._types import INSTANT_US_MAX, Status
 from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
-from perdure.storage.postgres.arrays import bigint, bigints, text
+from perdure.storage.postgres.arrays import bigint, bigints, boolean, text
 from perdure.storage.postgres.items import storable
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.working import Row, Working
@@ -44,8 +44,12 @@ def _suspend(working: Working, item: Suspend) -> Outcome:
     row = _refusal(working, item)
     if isinstance(row, Refused):
         return row
-    row.status, row.held_because, row.owner = Status.SUSPENDED, storable(item.reason), None
+    reason = storable(item.reason)
+    row.status, row.held_because, row.owner = Status.SUSPENDED, reason, None
     row.changed = True
+    if item.tasks != "go on":
+        how = bigint(working.now), text(reason), bigint(INSTANT_US_MAX), boolean(value=item.tasks == "all")
+        working.further.append(("set_tasks_aside", (bigint(row.incarnation), *how)))
     return APPLIED
 
 
@@ -53,7 +57,8 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
     row = _refusal(working, item)
     if isinstance(row, Refused):
         return row
-    key = bigint(row.incarnation), bigint(item.event)
+    reason = None if item.reason is None else storable(item.reason)
+    key = bigint(row.incarnation), bigint(item.event), text(reason)
     looks: list[Call] = [
         ("held_task_events", key),
         ("last_events", (bigints([row.incarnation]), bigints([row.execution]))),
@@ -61,7 +66,8 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
     held, [(last,)] = transaction.run(looks)
     if item.event is not None and not held:
         return _NOT_FOUND
-    if item.event is None and row.status in (Status.HELD, Status.SUSPENDED):
+    is_meant = item.event is None and reason in (None, row.held_because)
+    if is_meant and row.status in (Status.HELD, Status.SUSPENDED):
         row.status = Status.RUNNING if last or row.execution > 1 else Status.PENDING
         row.held_because = row.released_by = row.released_until = None
         row.deliveries = 1

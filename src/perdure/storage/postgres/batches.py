@@ -15,8 +15,10 @@ from perdure._work import (
     Deliver,
     Hold,
     Item,
+    MoveOut,
     Outcome,
     Prune,
+    Put,
     Resume,
     StartInstance,
     Suspend,
@@ -87,6 +89,8 @@ class Plan:
                     self._keys.append((to_id, key))
             case Delete(id=id_) | Prune(id=id_) | Suspend(id=id_) | Resume(id=id_):
                 self._ids.add(id_)
+            case Put() | MoveOut():
+                self._images(item)
             case Try(incarnation=incarnation, event=None):
                 self._incarnations.add(incarnation)
             case Try(incarnation=incarnation, execution=execution, event=int(event)):
@@ -100,6 +104,14 @@ class Plan:
                 self._incarnations.add(create.incarnation)
             case _:
                 self._incarnations.add(item.incarnation)
+
+    def _images(self, item: Put | MoveOut) -> None:
+        """What comes with all its rows, and what goes."""
+        if isinstance(item, Put):
+            self._ids.update(image.record.id for image in item.images)
+            self._incarnations.update(image.record.incarnation for image in item.images)
+        stamps = item.instead_of if isinstance(item, Put) else item.stamps
+        self._incarnations.update(stamp.incarnation for stamp in stamps)
 
     def calls(self) -> list[Call]:
         """The statements that lock and look; the answers go to `learn`."""

@@ -5,8 +5,10 @@ from perdure._work import (
     Applied,
     Delete,
     Item,
+    MoveOut,
     Outcome,
     Prune,
+    Put,
     Refusal,
     Refused,
     Resume,
@@ -16,7 +18,7 @@ from perdure._work import (
     TaskHold,
     Try,
 )
-from perdure.storage.postgres import aside
+from perdure.storage.postgres import aside, images
 from perdure.storage.postgres.arrays import bigint
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.working import Row, Working
@@ -29,7 +31,7 @@ def reaches_far(working: Working, item: Item) -> bool:
     if isinstance(item, StartInstance):
         present = working.by_id.get(item.new.id)
         return present is not None and item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Delete | Prune | _ASIDE)
+    return isinstance(item, Delete | Prune | Put | MoveOut | _ASIDE)
 
 
 def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
@@ -42,6 +44,10 @@ def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
         return _delete(transaction, working, item)
     if isinstance(item, Prune):
         return _prune(transaction, working, item)
+    if isinstance(item, Put):
+        return images.put(transaction, working, item)
+    if isinstance(item, MoveOut):
+        return images.move_out(transaction, working, item)
     if isinstance(item, StartInstance):
         return _restart(transaction, working, item, working.by_id[item.new.id])
     raise TypeError(f"a {type(item).__name__} is applied with others, not alone")

@@ -216,7 +216,7 @@ SELECT r.* FROM perdure.instance_records AS r WHERE r.incarnation = ANY($1::bigi
 -- name: parent_is_open
 -- Whether there is an open instance of this incarnation; it does not close before the transaction ends.
 SELECT p.incarnation FROM perdure.instances AS p
-WHERE p.incarnation = $1::bigint AND p.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+WHERE p.incarnation = $1::bigint AND p.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
 FOR SHARE;
 
 -- name: instance_is_there
@@ -229,7 +229,7 @@ SELECT
     incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
     released_by, released_until, cancel_requested, custom_status_version, deliveries
 FROM perdure.instances
-WHERE parent_incarnation = $1::bigint AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+WHERE parent_incarnation = $1::bigint AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
 ORDER BY incarnation FOR NO KEY UPDATE;
 
 -- name: lock_tree
@@ -252,7 +252,7 @@ WITH RECURSIVE tree (incarnation) AS (
     UNION
     SELECT c.incarnation FROM tree JOIN perdure.instances AS c ON c.parent_incarnation = tree.incarnation
 )
-SELECT i.incarnation, i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+SELECT i.incarnation, i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
 FROM tree JOIN perdure.instances AS i ON i.incarnation = tree.incarnation;
 
 -- name: delete_instances
@@ -284,14 +284,16 @@ WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
 DELETE FROM perdure.entries WHERE incarnation = ANY($1::bigint[]);
 
 -- name: held_task_events
--- The held tasks of an instance, or that of one event.
+-- The held tasks of an instance, or that of one event, or those that are held for a reason.
 SELECT event FROM perdure.tasks
-WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint);
+WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint)
+AND ($3::text IS NULL OR held_because = $3::text);
 
 -- name: resume_tasks
--- Let the held tasks of an instance, or that of one event, go on.
-UPDATE perdure.tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = $3::bigint, delayed = false
-WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint);
+-- Let the held tasks of an instance, or that of one event, or those that are held for a reason, go on.
+UPDATE perdure.tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = $4::bigint, delayed = false
+WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint)
+AND ($3::text IS NULL OR held_because = $3::text);
 
 -- name: hold_task
 -- Set a task aside: at the end of time it is due again.
@@ -648,8 +650,8 @@ LEFT JOIN (
     SELECT
         r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.updated_at, r.last_event,
         $2::bigint AS owner, r.cancel_requested, r.custom_status_version, r.held_because, r.root, r.parent_id,
-        r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries, r.attributes, r.custom_status, r.output,
-        r.error,
+        r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries, r.min_reader, r.resets, r.attributes,
+        r.custom_status, r.output, r.error,
         m.present, m.dues, m.seqs, m.bodies, t.fire_ats, t.events, l.due
     FROM locked AS l
     JOIN perdure.instance_records AS r ON r.incarnation = l.incarnation
@@ -1099,7 +1101,7 @@ SELECT
     COALESCE(
         (
             (s.status = 'completed' AND s.changed_at < $3::bigint)
-            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < $4::bigint)
+            OR (s.status IN ('failed', 'cancelled', 'terminated', 'moved') AND s.changed_at < $4::bigint)
         )
         AND NOT EXISTS (SELECT 1 FROM perdure.instances AS p WHERE p.incarnation = s.parent_incarnation),
         false
@@ -1159,3 +1161,135 @@ FROM perdure.tasks AS t GROUP BY t.name ORDER BY t.name;
 -- The rows of one execution in order.
 SELECT first_event, last_event, at, data, crc, format, encoding FROM perdure.history
 WHERE incarnation = $1::bigint AND execution = $2::bigint ORDER BY last_event;
+
+-- name: set_tasks_aside
+-- Set aside the tasks of an instance that nobody runs, or with $5 all of them.
+UPDATE perdure.tasks SET
+    owner = NULL, held_at = $2::bigint, held_because = $3::text, due_at = $4::bigint, delayed = true, start_by = NULL
+WHERE incarnation = $1::bigint AND held_because IS NULL AND (owner IS NULL OR $5::boolean);
+
+-- name: present
+-- Of incarnations: how many messages and tasks each has, and whether a worker runs a task of it.
+SELECT
+    i.incarnation,
+    (SELECT COUNT(*) FROM perdure.messages AS m WHERE m.incarnation = i.incarnation),
+    (SELECT COUNT(*) FROM perdure.tasks AS t WHERE t.incarnation = i.incarnation),
+    EXISTS (SELECT 1 FROM perdure.tasks AS t WHERE t.incarnation = i.incarnation AND t.owner IS NOT NULL)
+FROM perdure.instances AS i WHERE i.incarnation = ANY($1::bigint[]);
+
+-- name: move_out
+-- Leave of instances no more than where they are, $3.
+UPDATE perdure.instances SET status = 'moved', owner = NULL, changed_at = $2::bigint, held_because = $3::text
+WHERE incarnation = ANY($1::bigint[]);
+
+-- name: put_instances
+-- Instances as they are, without owner.
+INSERT INTO perdure.instances (
+    incarnation, id, name, version, status, execution, deliveries, created_at, changed_at, ready_at, root, parent_id,
+    parent_incarnation, parent_execution, parent_event, slot, min_reader, resets, cancel_requested,
+    custom_status_version, held_because, attributes, custom_status, error, output, held_after
+)
+SELECT j.*, CASE WHEN j.status = 'held' THEN 0 END
+FROM unnest(
+    $1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
+    $17::bigint[], $18::bigint[], $19::boolean[], $20::bigint[], $21::text[], $22::bytea[], $23::bytea[], $24::bytea[],
+    $25::bytea[]
+) AS j (
+    incarnation, id, name, version, status, execution, deliveries, created_at, changed_at, ready_at, root, parent_id,
+    parent_incarnation, parent_execution, parent_event, slot, min_reader, resets, cancel_requested,
+    custom_status_version, held_because, attributes, custom_status, error, output
+);
+
+-- name: put_history
+-- Their histories, each row with the moment of the instance's last change.
+INSERT INTO perdure.history (
+    incarnation, execution, first_event, last_event, at, crc, format, encoding, data, committed_at
+)
+SELECT j.*
+FROM unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::bytea[], $10::bigint[]
+) AS j;
+
+-- name: put_tasks
+-- Tasks as they are, without owner.
+INSERT INTO perdure.tasks (
+    incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
+    session, concurrency_key, on_unknown, stopped, held_at, held_because, retry, input, last_error, details, delayed
+)
+SELECT j.*, j.due_at > $23::bigint
+FROM unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[],
+    $17::bigint[], $18::text[], $19::bytea[], $20::bytea[], $21::bytea[], $22::bytea[]
+) AS j (
+    incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
+    session, concurrency_key, on_unknown, stopped, held_at, held_because, retry, input, last_error, details
+);
+
+-- name: begin_snapshot
+-- A transaction whose statements all see the same.
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+
+-- name: part_image_tree
+-- The incarnations of the ids $1 and of everything below them.
+WITH RECURSIVE tree (incarnation) AS (
+    SELECT i.incarnation FROM perdure.instances AS i WHERE i.id = ANY($1::text[])
+    UNION
+    SELECT c.incarnation FROM tree JOIN perdure.instances AS c ON c.parent_incarnation = tree.incarnation
+);
+
+-- name: image_records
+-- Instances with everything below them, and when each may start.
+{{part_image_tree}}
+SELECT r.*, i.ready_at
+FROM tree
+JOIN perdure.instance_records AS r ON r.incarnation = tree.incarnation
+JOIN perdure.instances AS i ON i.incarnation = tree.incarnation
+ORDER BY r.incarnation;
+
+-- name: image_history
+-- Their histories, execution by execution.
+{{part_image_tree}}
+SELECT h.incarnation, h.execution, h.first_event, h.last_event, h.at, h.data, h.crc, h.format, h.encoding
+FROM tree JOIN perdure.history AS h ON h.incarnation = tree.incarnation
+ORDER BY h.incarnation, h.execution, h.last_event;
+
+-- name: image_messages
+-- Their messages, in the order in which they are handed out.
+{{part_image_tree}}
+SELECT m.incarnation, m.due_at, m.body, m.control, m.execution
+FROM tree JOIN perdure.messages AS m ON m.incarnation = tree.incarnation
+ORDER BY m.incarnation, m.due_at, m.seq;
+
+-- name: image_timers
+-- Their timers.
+{{part_image_tree}}
+SELECT t.incarnation, t.execution, t.event, t.fire_at
+FROM tree JOIN perdure.timers AS t ON t.incarnation = tree.incarnation
+ORDER BY t.incarnation, t.execution, t.event;
+
+-- name: image_tasks
+-- Their tasks, in the order of the fields of a `TaskImage`.
+{{part_image_tree}}
+SELECT
+    t.incarnation, t.execution, t.event, t.name, t.input, t.scheduled_at, t.due_at, t.attempt, t.deliveries, t.retry,
+    t.tag, t.session, t.priority, t.concurrency_key, t.on_unknown, t.start_by, t.deadline, t.last_error, t.details,
+    t.stopped, t.held_at, t.held_because, t.owner IS NOT NULL
+FROM tree JOIN perdure.tasks AS t ON t.incarnation = tree.incarnation
+ORDER BY t.incarnation, t.execution, t.event;
+
+-- name: image_entries
+-- What they keep.
+{{part_image_tree}}
+SELECT e.incarnation, e.shelf, e.key, e.value, e.passing_since
+FROM tree JOIN perdure.entries AS e ON e.incarnation = tree.incarnation
+ORDER BY e.incarnation, e.shelf, e.key;
+
+-- name: image_keys
+-- The keys of what clients have sent.
+{{part_image_tree}}
+SELECT k.incarnation, k.dedup_key
+FROM tree JOIN perdure.dedup_keys AS k ON k.incarnation = tree.incarnation
+ORDER BY k.incarnation, k.dedup_key;

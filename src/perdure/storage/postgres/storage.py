@@ -17,6 +17,7 @@ from perdure._work import (
     HeldTask,
     HistoryRow,
     InstanceCount,
+    InstanceImage,
     InstanceRecord,
     Lapsed,
     Outcome,
@@ -29,7 +30,7 @@ from perdure._work import (
 from perdure.errors import ForkedError, StorageError
 from perdure.storage.base import LEASE_US, PASSING_US
 from perdure.storage.clock import ForwardClock
-from perdure.storage.postgres import inspector, migrations
+from perdure.storage.postgres import images, inspector, migrations
 from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
 from perdure.storage.postgres.batches import Batches
 from perdure.storage.postgres.claims import CLAIMS, claims, decode
@@ -379,6 +380,11 @@ class PostgresStorage:
         """All rows of one execution, in order."""
         self._refuse_fork()
         return inspector.read_history(self._readers, incarnation, execution)
+
+    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
+        """These instances and everything below them, with all their rows."""
+        self._refuse_fork()
+        return images.read(self._readers, instance_ids)
 
     def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
         """What an instance keeps on a shelf."""

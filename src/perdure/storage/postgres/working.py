@@ -13,7 +13,7 @@ from perdure._work import Entry, HistoryRow, InstanceChange, NewInstance, NewTas
 if TYPE_CHECKING:
     from perdure.storage.postgres.wire import Call
 
-CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
+CLOSED = frozenset(status for status in Status if status.is_closed)
 
 TaskKey: TypeAlias = tuple[int, int, int]
 """Incarnation, execution, event."""

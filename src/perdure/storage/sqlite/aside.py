@@ -34,16 +34,20 @@ def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
     [record] = transaction.records([incarnation])
     if record.status in CLOSED:
         return _CLOSED
+    reason = None if item.reason is None else storable(item.reason)
     if isinstance(item, Suspend):
-        transaction.execute(STATEMENTS["suspend_instance"], (incarnation, transaction.now, storable(item.reason)))
+        transaction.execute(STATEMENTS["suspend_instance"], (incarnation, transaction.now, reason))
+        if item.tasks != "go on":
+            values = (incarnation, transaction.now, reason, INSTANT_US_MAX, item.tasks == "all")
+            transaction.execute(STATEMENTS["set_tasks_aside"], values)
         return APPLIED
-    held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event)
+    held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event, reason)
     if item.event is None:
-        transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now))
+        transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now, reason))
     elif not held:
         return _NOT_FOUND
     if held:
-        transaction.execute(STATEMENTS["resume_tasks"], (incarnation, item.event, transaction.now))
+        transaction.execute(STATEMENTS["resume_tasks"], (incarnation, item.event, reason, transaction.now))
     return APPLIED
 
 

@@ -19,9 +19,11 @@ from perdure._work import (
     Hold,
     InstanceRelease,
     Item,
+    MoveOut,
     NewInstance,
     Outcome,
     Prune,
+    Put,
     Refusal,
     Refused,
     Resume,
@@ -79,7 +81,7 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
 def _reaches_far(item: Item) -> bool:
     if isinstance(item, StartInstance):
         return item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Hold | TaskHold | Try | Delete | Prune | Suspend | Resume | TaskDiscard)
+    return isinstance(item, Hold | TaskHold | Try | Delete | Prune | Suspend | Resume | TaskDiscard | Put | MoveOut)
 
 
 def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[int], outcomes: list[Outcome]) -> None:

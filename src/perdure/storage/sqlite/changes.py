@@ -27,7 +27,7 @@ from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
-CLOSED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED})
+CLOSED = frozenset(status for status in Status if status.is_closed)
 
 _NO_CHANGE = InstanceChange()
 _NO_PROGRESS = (0, None, None, None, None)

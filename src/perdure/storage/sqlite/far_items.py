@@ -6,9 +6,11 @@ from perdure._work import (
     Delete,
     Hold,
     Item,
+    MoveOut,
     NewInstance,
     Outcome,
     Prune,
+    Put,
     Refusal,
     Refused,
     Resume,
@@ -18,7 +20,7 @@ from perdure._work import (
     TaskHold,
     Try,
 )
-from perdure.storage.sqlite import aside, local_tasks
+from perdure.storage.sqlite import aside, images, local_tasks
 from perdure.storage.sqlite.changes import CLOSED, Changes
 from perdure.storage.sqlite.rows import encode_rows, storable
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
@@ -42,6 +44,10 @@ def apply(transaction: Transaction, item: Item) -> Outcome:
             return _start(transaction, item)
         case Suspend() | Resume() | TaskDiscard() | Try() | TaskHold():
             return aside.apply(transaction, item)
+        case Put():
+            return images.put(transaction, item)
+        case MoveOut():
+            return images.move_out(transaction, item)
         case _:
             raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
 

@@ -94,7 +94,7 @@ SELECT json_group_array(json_array(incarnation, closed, repeated))
 FROM (
     SELECT
         i.incarnation,
-        ifnull(i.status IN ('completed', 'failed', 'cancelled', 'terminated'), 0) AS closed,
+        ifnull(i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved'), 0) AS closed,
         j.value ->> 1 IS NOT NULL AND EXISTS (
             SELECT 1 FROM dedup_keys AS d WHERE d.incarnation = i.incarnation AND d.dedup_key = j.value ->> 1
         ) AS repeated
@@ -116,7 +116,7 @@ FROM (
     FROM jsonb_each(?1) AS j
     LEFT JOIN instances AS i
         ON i.incarnation = ifnull(j.value ->> 1, (SELECT n.incarnation FROM instances AS n WHERE n.id = j.value ->> 0))
-        AND i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+        AND i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
         AND (j.value ->> 0 IS NULL OR j.value ->> 2 IS NULL OR i.parent_incarnation = j.value ->> 2)
     ORDER BY j.key
 );
@@ -305,7 +305,7 @@ UPDATE instances SET
     status = ifnull(
         c.status, CASE WHEN instances.status IN ('pending', 'held') THEN 'running' ELSE instances.status END
     ),
-    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,
+    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved') THEN NULL ELSE instances.owner END,
     version = CASE WHEN c.restarts THEN c.version ELSE ifnull(c.version, instances.version) END,
     execution = ifnull(c.execution, instances.execution),
     last_event = ifnull(c.last_event, instances.last_event),
@@ -413,17 +413,19 @@ UPDATE instances SET status = 'suspended', owner = NULL, changed_at = ?2, held_b
 UPDATE instances SET
     status = CASE WHEN execution = 1 AND last_event = 0 THEN 'pending' ELSE 'running' END,
     held_because = NULL, deliveries = 1, changed_at = ?2, released_by = NULL, released_until = NULL
-WHERE incarnation = ?1 AND status IN ('held', 'suspended');
+WHERE incarnation = ?1 AND status IN ('held', 'suspended') AND (?3 IS NULL OR held_because = ?3);
 
 -- name: held_task_events
--- The held tasks of an instance, or that of one event.
+-- The held tasks of an instance, or that of one event, or those that are held for a reason.
 SELECT json_group_array(event) FROM tasks
-WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2);
+WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2)
+AND (?3 IS NULL OR held_because = ?3);
 
 -- name: resume_tasks
--- Let the held tasks of an instance, or that of one event, go on.
-UPDATE tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = ?3, delayed = 0
-WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2);
+-- Let the held tasks of an instance, or that of one event, or those that are held for a reason, go on.
+UPDATE tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = ?4, delayed = 0
+WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2)
+AND (?3 IS NULL OR held_because = ?3);
 
 -- name: hold_task
 -- Set a task aside: at the end of time it is due again.
@@ -447,7 +449,7 @@ UPDATE tasks SET deliveries = deliveries + 1 WHERE incarnation = ?1 AND executio
 -- Whether the instance is the child of an open one.
 SELECT EXISTS (
     SELECT 1 FROM instances AS i CROSS JOIN instances AS p ON p.incarnation = i.parent_incarnation
-    WHERE i.incarnation = ?1 AND p.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+    WHERE i.incarnation = ?1 AND p.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
 );
 
 -- name: open_children
@@ -455,7 +457,7 @@ SELECT EXISTS (
 SELECT json_group_array(incarnation)
 FROM (
     SELECT incarnation FROM instances
-    WHERE parent_incarnation = ?1 AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated')
+    WHERE parent_incarnation = ?1 AND status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
     ORDER BY incarnation
 );
 
@@ -468,7 +470,7 @@ WITH RECURSIVE tree (incarnation) AS (
 )
 SELECT json_array(
     count(*),
-    sum(i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated')),
+    sum(i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')),
     (
         SELECT p.incarnation IS NOT NULL FROM instances AS r
         LEFT JOIN instances AS p ON p.incarnation = r.parent_incarnation WHERE r.incarnation = ?1
@@ -507,7 +509,7 @@ SELECT json_array(
         SELECT json_group_array(json_array(s.id, s.incarnation)) FROM seen AS s
         WHERE (
             (s.status = 'completed' AND s.changed_at < ?3)
-            OR (s.status IN ('failed', 'cancelled', 'terminated') AND s.changed_at < ?4)
+            OR (s.status IN ('failed', 'cancelled', 'terminated', 'moved') AND s.changed_at < ?4)
         )
         AND NOT EXISTS (SELECT 1 FROM instances AS p WHERE p.incarnation = s.parent_incarnation)
     )),
@@ -607,7 +609,7 @@ WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 SELECT json_group_array(json_array(
     r.id, r.incarnation, r.name, r.version, r.status, r.execution, r.created_at, r.changed_at, r.last_event, r.owner,
     r.cancel_requested, r.custom_status_version, r.held_because, r.root,
-    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries,
+    r.parent_id, r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries, r.min_reader, r.resets,
     CASE WHEN r.attributes IS NOT NULL THEN hex(r.attributes) END,
     CASE WHEN r.custom_status IS NOT NULL THEN hex(r.custom_status) END,
     CASE WHEN r.output IS NOT NULL THEN hex(r.output) END,
@@ -940,7 +942,7 @@ SELECT
     id, incarnation, name, version, status, execution, created_at, changed_at, last_event, owner,
     cancel_requested, custom_status_version, held_because, root,
     parent_id, parent_incarnation, parent_execution, parent_event,
-    deliveries, attributes, custom_status, output, error
+    deliveries, min_reader, resets, attributes, custom_status, output, error
 FROM instances WHERE id = ?1;
 
 -- name: part_matching
@@ -1185,3 +1187,125 @@ DELETE FROM timers WHERE incarnation = ?1;
 -- name: single_clear_messages
 -- Its messages.
 DELETE FROM messages WHERE incarnation = ?1;
+
+-- name: set_tasks_aside
+-- Set aside the tasks of an instance that nobody runs, or with ?5 all of them.
+UPDATE tasks SET
+    owner = NULL, held_at = ?2, held_because = ?3, due_at = ?4, delayed = 1, start_by = NULL, expires_at = deadline
+WHERE incarnation = ?1 AND held_because IS NULL AND (owner IS NULL OR ?5);
+
+-- name: present
+-- Of incarnations: how many messages and tasks each has, and whether a worker runs a task of it.
+SELECT json_group_array(json_array(
+    i.incarnation,
+    (SELECT count(*) FROM messages AS m WHERE m.incarnation = i.incarnation),
+    (SELECT count(*) FROM tasks AS t WHERE t.incarnation = i.incarnation) + (i.local_event IS NOT NULL),
+    i.local_event IS NOT NULL
+    OR EXISTS (SELECT 1 FROM tasks AS t WHERE t.incarnation = i.incarnation AND t.owner IS NOT NULL)
+))
+FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.incarnation = j.value;
+
+-- name: move_out
+-- Leave of instances no more than where they are, ?3.
+UPDATE instances SET
+    status = 'moved', owner = NULL, changed_at = ?2, held_because = ?3, local_event = NULL, local_at = NULL,
+    local_name = NULL, local_retry = NULL, local_input = NULL
+WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
+-- name: put_instances
+-- Instances as they are, without owner.
+INSERT INTO instances (
+    incarnation, id, name, version, status, execution, last_event, deliveries, created_at, changed_at, ready_at, root,
+    parent_id, parent_incarnation, parent_execution, parent_event, slot, min_reader, resets, cancel_requested,
+    custom_status_version, held_after, held_because, attributes, custom_status, error, output
+)
+SELECT
+    column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, column11, column12,
+    column13, column14, column15, column16, column17, column18, column19, column20, column21,
+    CASE WHEN column5 = 'held' THEN 0 END, column22, column23, column24, column25, column26
+FROM (
+    VALUES (
+        ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,
+        ?25, ?26
+    )
+)
+WHERE column1 IS NOT NULL;
+
+-- name: put_messages
+-- Messages as they are, in order.
+INSERT INTO messages (incarnation, due_at, control, execution, body)
+SELECT column1, column2, column3, column4, column5
+FROM (VALUES (?1, ?2, ?3, ?4, ?5))
+WHERE column1 IS NOT NULL;
+
+-- name: put_tasks
+-- Tasks as they are, without owner.
+INSERT INTO tasks (
+    incarnation, execution, event, name, scheduled_at, due_at, delayed, start_by, deadline, expires_at, attempt,
+    deliveries, priority, tag, session, concurrency_key, on_unknown, stopped, held_at, held_because, retry, input,
+    last_error, details
+)
+SELECT
+    column1, column2, column3, column4, column5, column6, column6 > ?1, column7, column8,
+    min(ifnull(column7, column8), ifnull(column8, column7)), column9, column10, column11, column12, column13, column14,
+    column15, column16, column17, column18, column19, column20, column21, column22
+FROM (
+    VALUES (
+        ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23
+    )
+)
+WHERE column1 IS NOT NULL;
+
+-- name: put_kept_entries
+-- Entries as they are.
+INSERT INTO entries (incarnation, shelf, key, passing_since, value)
+SELECT column1, column2, column3, column4, column5
+FROM (VALUES (?1, ?2, ?3, ?4, ?5))
+WHERE column1 IS NOT NULL;
+
+-- name: image_tree
+-- The incarnations of these ids and of everything below them, in order.
+WITH RECURSIVE tree (incarnation) AS (
+    SELECT i.incarnation FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.id = j.value
+    UNION
+    SELECT c.incarnation FROM tree CROSS JOIN instances AS c ON c.parent_incarnation = tree.incarnation
+)
+SELECT json_group_array(incarnation) FROM (SELECT incarnation FROM tree ORDER BY incarnation);
+
+-- name: image_instances
+-- What the records of instances do not say: [incarnation, ready at, execution, local task].
+SELECT incarnation, ready_at, execution, local_event, local_at, local_name, local_retry, local_input
+FROM instances WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
+
+-- name: image_history
+-- The histories of instances, execution by execution.
+SELECT incarnation, execution, first_event, last_event, at, data, crc, format, encoding
+FROM history WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, execution, last_event;
+
+-- name: image_messages
+-- Their messages, in the order in which they are handed out.
+SELECT incarnation, due_at, body, control, execution
+FROM messages WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, due_at, seq;
+
+-- name: image_timers
+-- Their timers.
+SELECT incarnation, execution, event, fire_at
+FROM timers WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, execution, event;
+
+-- name: image_tasks
+-- Their tasks that have rows, in the order of the fields of a `TaskImage`.
+SELECT
+    incarnation, execution, event, name, input, scheduled_at, due_at, attempt, deliveries, retry, tag, session,
+    priority, concurrency_key, on_unknown, start_by, deadline, last_error, details, stopped, held_at, held_because,
+    owner IS NOT NULL
+FROM tasks WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, execution, event;
+
+-- name: image_entries
+-- What they keep.
+SELECT incarnation, shelf, key, value, passing_since
+FROM entries WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, shelf, key;
+
+-- name: image_keys
+-- The keys of what clients have sent.
+SELECT incarnation, dedup_key
+FROM dedup_keys WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, dedup_key;

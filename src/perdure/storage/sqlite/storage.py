@@ -16,6 +16,7 @@ from perdure._work import (
     HeldTask,
     HistoryRow,
     InstanceCount,
+    InstanceImage,
     InstanceRecord,
     Lapsed,
     Outcome,
@@ -29,7 +30,7 @@ from perdure.errors import StorageError, UsageError
 from perdure.storage.base import LEASE_US, PASSING_US
 from perdure.storage.clock import ForwardClock
 from perdure.storage.lending import LENT_US
-from perdure.storage.sqlite import inspector
+from perdure.storage.sqlite import images, inspector
 from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.claims import take
 from perdure.storage.sqlite.connection import Connection
@@ -321,6 +322,10 @@ class SqliteStorage:
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         return inspector.read_history(self._read(), incarnation, execution)
+
+    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
+        """These instances and everything below them, with all their rows."""
+        return images.read(self._read(), instance_ids)
 
     def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
         """What an instance keeps on a shelf."""

@@ -23,6 +23,7 @@ from perdure.testing.storage_suite.delivery import Delivery
 from perdure.testing.storage_suite.entries import Entries
 from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
+from perdure.testing.storage_suite.images import Images, MovingOut
 from perdure.testing.storage_suite.inspection import CustomStatus, Figures, Finding, Reading
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
@@ -57,9 +58,11 @@ class StorageSuite(
     Finding,
     HeldTasks,
     Holds,
+    Images,
     Lapsing,
     Messages,
     Moments,
+    MovingOut,
     Outcomes,
     Ownership,
     Progress,

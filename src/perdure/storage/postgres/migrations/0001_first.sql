@@ -21,6 +21,8 @@ CREATE TABLE perdure.instances (
     parent_event bigint,
     slot integer NOT NULL,
     min_reader integer NOT NULL DEFAULT 1,
+    -- How often it was put in place of what it was.
+    resets bigint NOT NULL DEFAULT 0,
     cancel_requested boolean NOT NULL DEFAULT false,
     custom_status_version bigint NOT NULL DEFAULT 0,
     held_after bigint,
@@ -171,7 +173,7 @@ SELECT
     GREATEST(i.changed_at, h.committed_at) AS updated_at,
     COALESCE(h.last_event, 0) AS last_event,
     i.owner, i.cancel_requested, i.custom_status_version, i.held_because, i.root,
-    i.parent_id, i.parent_incarnation, i.parent_execution, i.parent_event, i.deliveries,
+    i.parent_id, i.parent_incarnation, i.parent_execution, i.parent_event, i.deliveries, i.min_reader, i.resets,
     i.attributes, i.custom_status, i.output, i.error
 FROM perdure.instances AS i
 LEFT JOIN LATERAL (

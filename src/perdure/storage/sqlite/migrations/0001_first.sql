@@ -22,6 +22,8 @@ CREATE TABLE instances (
     parent_event INTEGER,
     slot INTEGER NOT NULL,
     min_reader INTEGER NOT NULL DEFAULT 1,
+    -- How often it was put in place of what it was.
+    resets INTEGER NOT NULL DEFAULT 0,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     custom_status_version INTEGER NOT NULL DEFAULT 0,
     held_after INTEGER,

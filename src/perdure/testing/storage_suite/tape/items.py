@@ -12,28 +12,38 @@ from perdure._work import (
     Delete,
     Deliver,
     Entry,
+    EntryImage,
+    HistoryImage,
     HistoryRow,
     Hold,
     InstanceChange,
+    InstanceImage,
     InstanceRecord,
     InstanceRelease,
     Item,
+    MessageImage,
+    MoveOut,
     NewInstance,
     NewTask,
     OutMessage,
     Prune,
+    Put,
     Resume,
+    Stamp,
     StartInstance,
     Suspend,
     TaskBeat,
     TaskDiscard,
     TaskDone,
     TaskHold,
+    TaskImage,
     TaskRelease,
     TaskRetry,
+    TimerImage,
     Try,
     Turn,
     Work,
+    stamp_of,
 )
 from perdure.testing._dice import Dice
 
@@ -42,7 +52,9 @@ DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
 SHELVES = ("answer", "value")
 CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
 
-CLIENT = {"start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 1, "resume": 3, "discard": 1}
+CLIENT = {
+    "start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 2, "resume": 4, "discard": 1, "put": 2, "move": 1,
+}  # fmt: skip
 
 TaskName: TypeAlias = tuple[int, int, int]
 """Incarnation, execution and event."""
@@ -89,19 +101,112 @@ class Book:
         return self._dice.pick(owned or records) if records else None
 
 
+class Images:
+    """Writes what comes with all its rows, and what goes so."""
+
+    def __init__(self, dice: Dice, book: Book) -> None:
+        self._dice = dice
+        self._book = book
+
+    def put(self) -> Put:
+        """One or two instances, made up or brought back to an earlier state."""
+        dice, book = self._dice, self._book
+        chosen = [self._image() for _ in range(1 + dice.below(2))]
+        images = {each.record.id: each for each in chosen}
+        incarnations = {each.record.incarnation: each for each in images.values()}
+        stamps = tuple(map(self._stamp, dice.some(list(book.records.values()), 2))) if dice.chance(40) else ()
+        return Put(
+            images=tuple(incarnations.values()),
+            on_conflict=dice.pick(("fail", "skip", "replace", "replace")),
+            instead_of=tuple({stamp.incarnation: stamp for stamp in stamps}.values()),
+        )
+
+    def move(self) -> MoveOut:
+        """Instances that go."""
+        records = self._dice.some(list(self._book.records.values()), 2)
+        return MoveOut(stamps=tuple(map(self._stamp, records)), place="elsewhere")
+
+    def _stamp(self, record: InstanceRecord) -> Stamp:
+        # Nobody has told how much waits for it; so most of these are stale.
+        return stamp_of(record, self._dice.below(2), self._dice.below(2))
+
+    def _image(self) -> InstanceImage:
+        dice, book = self._dice, self._book
+        known = list(book.records.values())
+        status = dice.pick((Status.PENDING, Status.RUNNING, Status.RUNNING, Status.HELD, Status.SUSPENDED, *CLOSED))
+        if known and dice.chance(60):
+            reason = "aside" if status in (Status.HELD, Status.SUSPENDED) else None
+            record = replace(dice.pick(known), owner=None, status=status, held_because=reason)
+        else:
+            instance_id = dice.pick(IDS)
+            record = InstanceRecord(
+                id=instance_id,
+                incarnation=book.incarnation(),
+                name="red",
+                version=dice.pick(("1.0.0", None)),
+                status=status,
+                execution=1 + dice.below(2),
+                created_at=book.now,
+                updated_at=book.now,
+                root=instance_id,
+            )
+        last = 2 * dice.below(3)
+        record = replace(record, last_event=last)
+        image = InstanceImage(record=record, ready_at=record.created_at)
+        if last:
+            image = replace(image, history=(HistoryImage(execution=record.execution, row=_history(1, last)),))
+        return image if status.is_closed else self._with_rows(image)
+
+    def _with_rows(self, image: InstanceImage) -> InstanceImage:
+        dice, book, execution = self._dice, self._book, image.record.execution
+        now = book.now
+        tasks = [
+            TaskImage(
+                execution=execution,
+                event=event,
+                name=dice.pick(("x", "y", "z")),
+                input=b"input",
+                scheduled_at=now,
+                due_at=now + dice.pick(DELAYS_US),
+                attempt=1 + dice.below(3),
+                priority=dice.below(2),
+                deadline=now + dice.pick(DELAYS_US) if dice.chance(20) else None,
+                stopped=dice.chance(10),
+                held_because="aside" if dice.chance(20) else None,
+                held_at=now,
+            )
+            # Asked for by events that are there, as turns never ask again under the same.
+            for event in range(1, 1 + dice.below(1 + image.record.last_event))
+        ]
+        book.tasks |= {(image.record.incarnation, execution, each.event): None for each in tasks}
+        return replace(
+            image,
+            messages=tuple(
+                MessageImage(due_at=now + dice.pick(DELAYS_US), body=book.body(), control=dice.chance(10))
+                for _ in range(dice.below(3))
+            ),
+            timers=tuple(
+                TimerImage(execution=execution, event=event, fire_at=now + dice.pick(DELAYS_US))
+                for event in range(1, 1 + dice.below(1 + image.record.last_event))
+            ),
+            tasks=tuple(tasks),
+            entries=(EntryImage(shelf="value", key="a", value=b"1", passing_since=now if dice.chance(50) else None),),
+            dedup_keys=("key 1",) if dice.chance(50) else (),
+        )
+
+
 class Items:
     """Writes items."""
 
     def __init__(self, dice: Dice, book: Book) -> None:
         self._dice = dice
         self._book = book
+        self._images = Images(dice, book)
 
     def of_client(self) -> Item:
         """A start, a message or a delete."""
         dice, book = self._dice, self._book
-        match dice.weighted(
-            {"start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 1, "resume": 3, "discard": 1}
-        ):
+        match dice.weighted(CLIENT):
             case "start":
                 return StartInstance(
                     new=self._new(),
@@ -116,10 +221,24 @@ class Items:
                     dedup_key=f"key {dice.below(3)}" if dice.chance(30) else None,
                 )
             case "suspend":
-                return Suspend(id=self._receiver(), reason="aside", incarnation=self._guess_incarnation())
+                return Suspend(
+                    id=self._receiver(),
+                    reason="aside",
+                    incarnation=self._guess_incarnation(),
+                    tasks=dice.pick(("go on", "wait", "all")),
+                )
             case "resume":
                 event = dice.pick([event for _, _, event in book.tasks] or [1]) if dice.chance(40) else None
-                return Resume(id=self._receiver(), event=event, incarnation=self._guess_incarnation())
+                return Resume(
+                    id=self._receiver(),
+                    event=event,
+                    incarnation=self._guess_incarnation(),
+                    reason="aside" if dice.chance(30) else None,
+                )
+            case "put":
+                return self._images.put()
+            case "move":
+                return self._images.move()
             case "discard":
                 task = dice.pick(list(book.tasks) or [(1, 1, 1)])
                 return TaskDiscard(incarnation=task[0], execution=task[1], event=task[2], body=book.body())

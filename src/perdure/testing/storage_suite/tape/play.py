@@ -170,6 +170,7 @@ class _Pair:
             ("histories", self._model.histories(changed), self._other.histories(changed)),
             ("figures", self._model.figures(changed), self._other.figures(changed)),
             ("entries", self._model.entries(changed), self._other.entries(changed)),
+            ("images", self._model.images(changed), self._other.images(changed)),
         ):
             found = _found(what, left, right)
             if found is not None:

@@ -10,6 +10,7 @@ from perdure._work import (
     ClaimedInstance,
     Committed,
     HistoryRow,
+    InstanceImage,
     InstanceRecord,
     Outcome,
     Query,
@@ -110,6 +111,10 @@ class Side:
             for each in records
             for shelf in SHELVES
         }
+
+    def images(self, records: list[InstanceRecord]) -> list[InstanceImage]:
+        """All rows of these instances."""
+        return self.storage.images([each.id for each in records])
 
     def _number(self, label: int) -> int:
         # A label whose registration was cut out of the tape names a worker without a row.
