@@ -86,6 +86,8 @@ EVERY = [
     errors.InstanceClosedError("order-1", "completed"),
     errors.InstanceOpenError("order-1", "running"),
     errors.NotHeldError("order-1"),
+    errors.InstanceMovedError("order-1", "elsewhere"),
+    errors.ExportFileError(3, "was cut"),
     errors.ResultTimeoutError("order-1", 2.5),
     errors.StorageError("m"),
     errors.StorageUnavailableError("m"),

@@ -30,6 +30,9 @@ ON_A_STORE = [
     ("retry", "a"),
     ("discard", "a"),
     ("delete", "a"),
+    ("export", "-"),
+    ("import", "-"),
+    ("move", "sqlite:///there.db", "--yes"),
     ("schedule", "list"),
 ]
 

@@ -13,6 +13,7 @@ from perdure._client.figures import (
 from perdure._client.filters import InstanceFilter
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
+from perdure._client.moving import Transfer
 from perdure._client.workers import WorkerStatus
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "OrchestrationHandle",
     "Page",
     "QueueDepths",
+    "Transfer",
     "WorkerStatus",
 ]

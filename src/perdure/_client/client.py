@@ -16,6 +16,7 @@ from perdure._client.management import Management
 from perdure._client.repair import Repair
 from perdure._client.starts import new_instance, pairs_of, refuse_another
 from perdure._client.transactions import Transactions, check_conflict, joining
+from perdure._client.transfer import Transfers
 from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, Status, check_name
@@ -52,7 +53,7 @@ _UNKNOWN_RETRIES_MAX = 3
 _CANCEL_REPLACED = work.encode_message(work.Cancel(reason="its parent was replaced"))
 
 
-class Client(Management, Repair, Transactions):
+class Client(Management, Repair, Transactions, Transfers):
     """Starts orchestrations, sends them events, and reads them, in a store that workers share.
 
     Args:

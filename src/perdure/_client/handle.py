@@ -24,6 +24,7 @@ from perdure.errors import (
     HeldError,
     InstanceClosedError,
     InstanceHeldError,
+    InstanceMovedError,
     InstanceNotFoundError,
     OrchestrationCancelledError,
     OrchestrationError,
@@ -152,12 +153,15 @@ class OrchestrationHandle(Generic[R_co]):
             OrchestrationError: It failed, or was ended: `OrchestrationCancelledError`, `OrchestrationTerminatedError`.
             ResultTimeoutError: It did not end in time.
             InstanceNotFoundError: There is no such instance.
+            InstanceMovedError: It goes on in another store, which the error names.
             PayloadError: The result does not fit the annotation.
         """
         ending = await self._within(timeout, partial(self._gateway.ending, self._instance_id, self._incarnation), "end")
         if ending.status is Status.COMPLETED:
             result: R_co = read_output(ending.output or sealed(b"null"), self._instance_id, self._codec)
             return result
+        if ending.status is Status.MOVED:
+            raise InstanceMovedError(self._instance_id, (await self._record()).held_because)
         error = (
             ErrorInfo(type=f"perdure.{ending.status.value}", message="")
             if ending.error is None

@@ -12,10 +12,10 @@ from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
     from datetime import datetime
     from types import TracebackType
-    from typing import Unpack
+    from typing import BinaryIO, Literal, Unpack
 
     from perdure._client.figures import (
         Deletion,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from perdure._client.filters import InstanceFilter
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
+    from perdure._client.moving import Transfer
     from perdure._client.sync_schedules import SyncSchedules
     from perdure._client.workers import WorkerStatus
     from perdure._context.state import ReadableKey
@@ -247,6 +248,42 @@ class SyncClient:
     def discard(self, instance_id: str, /, *, event_id: int | None = None, reason: str = "") -> None:
         """Give up what is held."""
         self.call(self._client.discard(instance_id, event_id=event_id, reason=reason))
+
+    def export_instances(
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        /,
+        *,
+        instance_ids: Iterable[str] | None = None,
+        **filters: Unpack[InstanceFilter],
+    ) -> Transfer:
+        """Write root instances and everything below them to a file."""
+        return self.call(self._client.export_instances(file, instance_ids=instance_ids, **filters))
+
+    def import_instances(
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        /,
+        *,
+        run: bool = False,
+        on_conflict: Literal["fail", "skip", "replace"] = "fail",
+    ) -> Transfer:
+        """Take in the instances of a file."""
+        return self.call(self._client.import_instances(file, run=run, on_conflict=on_conflict))
+
+    def move_instances(
+        self,
+        target: SyncClient,
+        /,
+        *,
+        instance_ids: Iterable[str] | None = None,
+        run: bool = True,
+        grace: Duration = 30.0,
+        **filters: Unpack[InstanceFilter],
+    ) -> Transfer:
+        """Move root instances and everything below them to another store."""
+        there = target._client
+        return self.call(self._client.move_instances(there, instance_ids=instance_ids, run=run, grace=grace, **filters))
 
     def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from perdure._client.requests import Ending, Watch, news_for, remember
 from perdure._runtime.live import Live
-from perdure._work import Delete, Item, StartInstance
+from perdure._work import Delete, Item, MoveOut, Put, StartInstance
 from perdure.errors import StorageError
 from perdure.storage.base import Inspector
 
@@ -89,7 +89,7 @@ class Watches:
 
     def asked_for(self, item: Item) -> None:
         """This request of a client is durable: look up what it may have removed."""
-        if isinstance(item, Delete):
+        if isinstance(item, Delete | MoveOut | Put):
             self.look()
         elif isinstance(item, StartInstance) and item.on_conflict in REPLACING:
             self.look([item.new.id])

@@ -45,6 +45,9 @@ COMMANDS = {
     "delete": ("steering:delete", "Delete instances that have ended."),
     "purge": ("removing:purge", "Delete all instances that match."),
     "prune": ("removing:prune", "Delete past executions of instances."),
+    "export": ("moving:export", "Write instances to a file."),
+    "import": ("moving:import_", "Take in instances from a file."),
+    "move": ("moving:move", "Move instances to another store."),
     "schedule": ("schedules:schedule", "Start orchestrations by the calendar: make, list and steer schedules."),
 }
 

@@ -37,6 +37,8 @@
         InstanceClosedError
         InstanceOpenError
         NotHeldError
+        InstanceMovedError
+        ExportFileError
         ResultTimeoutError              (also TimeoutError)
       StorageError                      6. the operator must act
         StorageUnavailableError
@@ -58,8 +60,8 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.errors._record import ErrorInfo as ErrorInfo
+from perdure.errors._record import action, record, with_reason
 from perdure.errors._record import qualified_name as qualified_name
-from perdure.errors._record import record
 
 
 class PerdureError(Exception):
@@ -152,14 +154,14 @@ class OrchestrationCancelledError(OrchestrationError):
     """A child, or the instance asked for, ended as cancelled (`asyncio.CancelledError` would mean that *you* are)."""
 
     def __str__(self) -> str:
-        return _with_reason(f"orchestration instance {self.instance_id!r} was cancelled", self.error.message)
+        return with_reason(f"orchestration instance {self.instance_id!r} was cancelled", self.error.message)
 
 
 class OrchestrationTerminatedError(OrchestrationError):
     """A child, or the instance asked for, was terminated."""
 
     def __str__(self) -> str:
-        return _with_reason(f"orchestration instance {self.instance_id!r} was terminated", self.error.message)
+        return with_reason(f"orchestration instance {self.instance_id!r} was terminated", self.error.message)
 
 
 class RequestError(OutcomeError):
@@ -283,8 +285,8 @@ class ReplayMismatchError(HeldError):
     def __str__(self) -> str:
         at = "" if self.event_id is None else f" at event {self.event_id}"
         return (
-            f"code and history differ{at}: history records {_action(self.recorded, self.recorded_at)}, "
-            f"the code asked for {_action(self.attempted, self.attempted_at)}. Bring the old code back, or register "
+            f"code and history differ{at}: history records {action(self.recorded, self.recorded_at)}, "
+            f"the code asked for {action(self.attempted, self.attempted_at)}. Bring the old code back, or register "
             "the changed code under a new version"
         )
 
@@ -491,9 +493,5 @@ def _class_names(exc: BaseException) -> Iterator[str]:
     return (qualified_name(cls) for cls in type(exc).__mro__ if cls not in (object, BaseException))
 
 
-def _with_reason(text: str, reason: str) -> str:
-    return f"{text}: {reason}" if reason else text
-
-
-def _action(described: str | None, at: str | None) -> str:
-    return (described or "nothing") + (f" ({at})" if at else "")
+from perdure.errors._elsewhere import ExportFileError as ExportFileError  # noqa: E402 - made of the above
+from perdure.errors._elsewhere import InstanceMovedError as InstanceMovedError  # noqa: E402 - the same

@@ -132,3 +132,13 @@ def _cut(text: str, limit_bytes: int, *, keep_tail: bool = False) -> str:
     tail_bytes = kept_bytes // 2 if keep_tail else 0
     head = encoded[: kept_bytes - tail_bytes].decode(errors="ignore")
     return head + mark + encoded[len(encoded) - tail_bytes :].decode(errors="ignore")
+
+
+def with_reason(text: str, reason: str) -> str:
+    """The text, and the reason if there is one."""
+    return f"{text}: {reason}" if reason else text
+
+
+def action(described: str | None, at: str | None) -> str:
+    """What was asked for, and where."""
+    return (described or "nothing") + (f" ({at})" if at else "")

@@ -60,8 +60,9 @@ def _meet(item: Put, holder: InstanceRecord, *, is_same: bool) -> Outcome | None
         return None
     if item.on_conflict == "skip":
         return Applied(existing=holder)
+    is_meant = is_same or item.on_conflict == "replace"
     may_go = holder.status.is_closed or (is_same and holder.status is Status.SUSPENDED)
-    if item.on_conflict == "replace" and may_go:
+    if item.on_conflict in ("replace", "again") and is_meant and may_go:
         return None
     return Refused(reason=Refusal.EXISTS, existing=holder)
 

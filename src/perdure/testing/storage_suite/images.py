@@ -159,6 +159,16 @@ class Images(Topic):
         assert refused(_one(world, Put(images=(another,), on_conflict="replace"))) is Refusal.EXISTS
         assert _one(world, Put(images=images, on_conflict="replace")) == APPLIED
 
+    def test_again_is_of_the_same_only_also_where_the_other_has_ended(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", change=InstanceChange(status=Status.COMPLETED))
+        images = tuple(world.storage.images(["order"]))
+        another = replace(images[0], record=replace(images[0].record, incarnation=7))
+        assert refused(_one(world, Put(images=(another,), on_conflict="again"))) is Refusal.EXISTS
+        assert _one(world, Put(images=images, on_conflict="again")) == APPLIED
+
     def test_an_incarnation_of_another_is_refused_and_nothing_is_written(self) -> None:
         world = self.world
         record = world.start("order")

@@ -117,7 +117,7 @@ class Images:
         stamps = tuple(map(self._stamp, dice.some(list(book.records.values()), 2))) if dice.chance(40) else ()
         return Put(
             images=tuple(incarnations.values()),
-            on_conflict=dice.pick(("fail", "skip", "replace", "replace")),
+            on_conflict=dice.pick(("fail", "skip", "replace", "again")),
             instead_of=tuple({stamp.incarnation: stamp for stamp in stamps}.values()),
         )
 

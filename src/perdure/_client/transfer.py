@@ -1,0 +1,360 @@
+"""The part of a client by which instances leave a store and come into another: by file, or from store to store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import islice
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from msgspec.structs import replace
+
+from perdure import _work as work
+from perdure._client import export_file
+from perdure._client.filters import query_of
+from perdure._client.moving import LOOK_S, MOVING, Move, Transfer, put, read, total_of
+from perdure._client.opened import Opened
+from perdure._types import INSTANT_US_MAX, Status, check_name, duration_us
+from perdure.errors import (
+    InstanceExistsError,
+    InstanceNotFoundError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+    from typing import Unpack
+
+    from perdure._client.client import Client
+    from perdure._client.filters import InstanceFilter
+    from perdure._client.requests import Gateway
+    from perdure._types import Duration
+
+ROOTS_AT_ONCE_MAX = 100
+"""How many trees are read or written together."""
+
+IMPORTED = "imported: resume it to let it go on"
+
+_IDS_AT_ONCE = 1_000
+
+
+class Transfers(Opened):
+    """What `Client` can do about instances that go from one store to another; see there."""
+
+    async def export_instances(
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        /,
+        *,
+        instance_ids: Iterable[str] | None = None,
+        **filters: Unpack[InstanceFilter],
+    ) -> Transfer:
+        """Write root instances with all that belongs to them and everything below them to a file, for another store.
+
+        Each tree is written as it was at one moment, between two turns; running instances go on meanwhile, and an
+        activity that runs just then is in the file as one that has not ended. Nothing is changed here: to have it run
+        in one place only, use `move_instances`.
+
+        Args:
+            file: A path at which there is no file yet, or a file that is open for writing bytes.
+            instance_ids: These; None for all that match.
+            **filters: As for `list_instances`; `roots_only` is implied. Without any all there are.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            UsageError: One of the ids is that of a child, which goes with its root; or a filter means nothing.
+            FileExistsError: There is a file of this name.
+
+        Example:
+            await client.export_instances("orders.jsonl", name="shop::orchestration::order", status="running")
+        """
+        gateway = self._opened()
+        trees = instances = 0
+        async with _written(gateway, file) as write:
+            await write(export_file.head())
+            async for roots in self._roots(instance_ids, filters):
+                for tree in await read(gateway, [each.id for each in roots]):
+                    await write(export_file.tree_lines(tree))
+                    trees += 1
+                    instances += len(tree)
+            await write(export_file.end(trees, instances))
+        return Transfer(trees=trees, instances=instances)
+
+    async def import_instances(
+        self,
+        file: str | os.PathLike[str] | BinaryIO,
+        /,
+        *,
+        run: bool = False,
+        on_conflict: Literal["fail", "skip", "replace"] = "fail",
+    ) -> Transfer:
+        """Take in the instances of a file that `export_instances` has written, in this or another store.
+
+        The whole file is read and checked before anything of it is written: histories, checksums, seals, and that what
+        waits was asked for. Each tree then lands whole. Instances keep their ids, times and idempotency keys.
+
+        Nothing of it runs by itself: what is open is suspended, with its activities, until `resume`. With `run` it goes
+        on at once, as it was: suspended and held instances stay so.
+
+        Args:
+            file: A path, or a file that is open for reading bytes.
+            run: Let the instances go on. Do that only with a file that you trust, and where no other store has them.
+            on_conflict: When an id is taken: "fail" (default) writes nothing at all, "skip" leaves out the tree, and
+                "replace" takes the place of an instance that has ended, or that was imported before and not resumed.
+
+        Raises:
+            ExportFileError: It is no such file, or was damaged or changed; nothing was written.
+            InstanceExistsError: An id is taken. With "replace" trees that came before it may have been written.
+            StorageUnavailableError: Not all of it was written; the same call with "skip" or "replace" writes the rest.
+        """
+        _refuse_policy(on_conflict)
+        gateway = self._opened()
+        async with _readable(gateway, file) as stream:
+            named = await gateway.read(_scan, stream)
+            if on_conflict == "fail":
+                await _refuse_taken(gateway, named)
+            await gateway.read(stream.seek, 0)
+            trees = export_file.read_trees(stream)
+            total = Transfer(trees=0, instances=0)
+            while batch := await gateway.read(_next_trees, trees):
+                arriving = [[(_released if run else _parked)(image) for image in tree] for tree in batch]
+                total = total_of(total, await _put_all(gateway, arriving, on_conflict))
+        return total
+
+    async def move_instances(
+        self,
+        target: Client,
+        /,
+        *,
+        instance_ids: Iterable[str] | None = None,
+        run: bool = True,
+        grace: Duration = 30.0,
+        **filters: Unpack[InstanceFilter],
+    ) -> Transfer:
+        """Move root instances with everything below them to another store, so that they run in one place at any time.
+
+        Each tree is suspended here, copied there as suspended, marked here as moved, and only then goes on there. What
+        is sent to it while it is copied is copied too; what is sent to it here afterwards is refused with
+        `InstanceClosedError`. Ids, histories and idempotency keys stay the same. What was left here stays to be looked
+        at until it is deleted.
+
+        If the call breaks off, call it again: it goes on where it was, and nothing has run twice meanwhile.
+
+        Args:
+            target: A client of the other store, of any kind.
+            instance_ids: These; None for all that match.
+            run: Let them go on there; otherwise they wait for `resume`.
+            grace: How long activities that run just now may take to end, in seconds or as a timedelta. After that
+                they are given up here, and run again there with the same idempotency key.
+            **filters: As for `list_instances`; `roots_only` is implied. Without any all there are.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceExistsError: An id is taken there by another instance; its tree stays, all others have moved.
+            UsageError: One of the ids is that of a child; a filter means nothing; or both stores are one.
+            StorageUnavailableError: One of the stores can't be reached: call it again when it can.
+
+        Example:
+            async with Client("shop.db") as here, Client("postgresql://db/shop") as there:
+                moved = await here.move_instances(there, status=["pending", "running"])
+        """
+        gateway, there = self._opened(), target._opened()  # noqa: SLF001 - a client, too
+        if _is_one(gateway, there):
+            raise UsageError("the target is the store that the instances are in: open a client on the other one")
+        rounds = max(1, round(duration_us(grace, "grace") / (LOOK_S * 1e6)))
+        total, refused = Transfer(trees=0, instances=0), list[str]()
+        async for roots in self._roots(instance_ids, filters):
+            move = Move(gateway, there, place_of(target), run=run)
+            total = total_of(total, await move.trees([each.id for each in roots], rounds))
+            refused += move.refused
+        if refused:
+            raise _taken(refused[0])
+        return total
+
+    async def _roots(
+        self, instance_ids: Iterable[str] | None, filters: InstanceFilter
+    ) -> AsyncGenerator[list[work.InstanceRecord], None]:
+        """The roots that are meant, a page at a time."""
+        gateway = self._opened()
+        if instance_ids is None:
+            query: work.Query | None = replace(query_of(filters, limit=ROOTS_AT_ONCE_MAX), roots_only=True)
+            while query is not None:
+                records, key = await gateway.read(gateway.inspector.find, query)
+                yield records
+                query = None if key is None else replace(query, after=key)
+            return
+        if filters:
+            raise UsageError("pass instance_ids or filters, not both: ids say already which instances are meant")
+        ids = [check_name("instance id", each) for each in dict.fromkeys(_several(instance_ids))]
+        for begin in range(0, len(ids), ROOTS_AT_ONCE_MAX):
+            yield await _named_roots(gateway, ids[begin : begin + ROOTS_AT_ONCE_MAX])
+
+
+def place_of(client: Transfers) -> str:
+    """Which store a client is on, for people; without a password."""
+    inspector: Any = client._opened().inspector  # noqa: SLF001 - a client, too
+    place = getattr(inspector, "place", None) or getattr(inspector, "path", None)
+    return "a store in memory" if place is None else str(place)
+
+
+def _is_one(left: Gateway, right: Gateway) -> bool:
+    """Whether both are surely on one store: one handle, or one file."""
+    paths = [getattr(each.inspector, "path", None) for each in (left, right)]
+    return left.inspector is right.inspector or (paths[0] is not None and paths[0] == paths[1])
+
+
+def _several(instance_ids: Iterable[str]) -> list[str]:
+    if isinstance(instance_ids, str):
+        raise UsageError(f"instance_ids is the string {instance_ids!r}: pass a list of ids")
+    return list(instance_ids)
+
+
+async def _named_roots(gateway: Gateway, ids: Sequence[str]) -> list[work.InstanceRecord]:
+    found = await gateway.read(gateway.inspector.get_many, ids)
+    for instance_id in ids:
+        if instance_id not in found:
+            raise InstanceNotFoundError(instance_id)
+    parents = {each.parent.instance_id for each in found.values() if each.parent is not None}
+    known = {each.incarnation for each in (await gateway.read(gateway.inspector.get_many, sorted(parents))).values()}
+    for record in found.values():
+        if record.parent is not None and record.parent.incarnation in known:
+            raise UsageError(
+                f"instance {record.id!r} is a child of {record.parent.instance_id!r}: it goes with its root, "
+                f"{record.root!r}"
+            )
+    return [found[instance_id] for instance_id in ids]
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _written(
+    gateway: Gateway, file: str | os.PathLike[str] | BinaryIO
+) -> AsyncGenerator[Callable[[bytes], Awaitable[Any]], None]:
+    """Writes to a file off the event loop; one that was made here and not finished is removed."""
+    if not isinstance(file, str | os.PathLike):
+        yield partial(gateway.read, file.write)
+        await gateway.read(file.flush)
+        return
+    stream = await gateway.read(_opened_anew, file)
+    try:
+        with stream:
+            yield partial(gateway.read, stream.write)
+            await gateway.read(_sync, stream)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(file)
+        raise
+
+
+def _opened_anew(file: str | os.PathLike[str]) -> BinaryIO:
+    return open(file, "xb")
+
+
+def _sync(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+@asynccontextmanager
+async def _readable(gateway: Gateway, file: str | os.PathLike[str] | BinaryIO) -> AsyncGenerator[BinaryIO, None]:
+    """The file from its beginning, in a form that can be read twice."""
+    if isinstance(file, str | os.PathLike):
+        with await gateway.read(_opened_to_read, file) as stream:
+            yield stream
+        return
+    with TemporaryFile() as copy:
+        await gateway.read(shutil.copyfileobj, file, copy)
+        copy.seek(0)
+        yield copy
+
+
+def _opened_to_read(file: str | os.PathLike[str]) -> BinaryIO:
+    return open(file, "rb")
+
+
+def _scan(stream: BinaryIO) -> list[tuple[str, int]]:
+    """All instances of a file that is good, as (id, incarnation)."""
+    return [(image.record.id, image.record.incarnation) for tree in export_file.read_trees(stream) for image in tree]
+
+
+def _next_trees(trees: Iterator[list[work.InstanceImage]]) -> list[list[work.InstanceImage]]:
+    return list(islice(trees, ROOTS_AT_ONCE_MAX))
+
+
+def _refuse_policy(on_conflict: str) -> None:
+    if on_conflict not in ("fail", "skip", "replace"):
+        raise UsageError(f'on_conflict is {on_conflict!r}: use "fail", "skip" or "replace"')
+
+
+async def _refuse_taken(gateway: Gateway, named: Sequence[tuple[str, int]]) -> None:
+    for begin in range(0, len(named), _IDS_AT_ONCE):
+        part = dict(named[begin : begin + _IDS_AT_ONCE])
+        found = await gateway.read(gateway.inspector.get_many, list(part))
+        for record in found.values():
+            if record.status is not Status.MOVED or record.incarnation != part[record.id]:
+                raise _taken(record.id)
+
+
+def _taken(instance_id: str) -> InstanceExistsError:
+    error = InstanceExistsError(instance_id)
+    error.add_note("It is in the store to which instances come: an import can skip or replace it.")
+    return error
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+def _parked(image: work.InstanceImage) -> work.InstanceImage:
+    """The image of an instance that does nothing until somebody resumes it."""
+    record = image.record
+    if record.status.is_closed:
+        return image
+    reason = IMPORTED
+    if record.status is Status.SUSPENDED and record.held_because is not None:
+        reason = record.held_because
+    tasks = tuple(
+        each if each.held_because is not None
+        else replace(
+            each, held_because=reason, held_at=record.updated_at, due_at=INSTANT_US_MAX, start_by=None
+        )
+        for each in image.tasks
+    )  # fmt: skip
+    return replace(image, record=replace(record, status=Status.SUSPENDED, held_because=reason), tasks=tasks)
+
+
+def _released(image: work.InstanceImage) -> work.InstanceImage:
+    """The image of an instance that goes on, unless a person has suspended it."""
+    record = image.record
+    ours = (IMPORTED, MOVING)
+    if record.status is Status.SUSPENDED and record.held_because in ours:
+        begun = record.execution > 1 or record.last_event > 0
+        record = replace(record, status=Status.RUNNING if begun else Status.PENDING, held_because=None)
+    tasks = tuple(
+        replace(each, held_because=None, held_at=None, due_at=each.scheduled_at) if each.held_because in ours else each
+        for each in image.tasks
+    )
+    return replace(image, record=record, tasks=tasks)
+
+
+async def _put_all(
+    gateway: Gateway, trees: Sequence[Sequence[work.InstanceImage]], on_conflict: work.Replacing
+) -> Transfer:
+    """Write trees, each whole; the first that was refused is raised after all have been tried."""
+    outcomes = await asyncio.gather(*(put(gateway, tree, on_conflict) for tree in trees))
+    total, refused = Transfer(trees=0, instances=0), None
+    for tree, outcome in zip(trees, outcomes, strict=True):
+        if isinstance(outcome, work.Refused):
+            refused = refused or (tree[0].record.id if outcome.existing is None else outcome.existing.id)
+        elif outcome.existing is not None:
+            total = total_of(total, Transfer(trees=0, instances=0, skipped=1))
+        else:
+            total = total_of(total, Transfer(trees=1, instances=len(tree)))
+    if refused is not None:
+        raise _taken(refused)
+    return total
