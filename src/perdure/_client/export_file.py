@@ -265,7 +265,7 @@ def _image(line: InstanceLine, rows: Iterable[_Row]) -> InstanceImage:
     parts: dict[str, list[Any]] = {"history": [], "dedup_keys": []} | {place: [] for place, _ in _PLACES.values()}
     for row in rows:
         if isinstance(row, HistoryLine):
-            fields = asdict(row) | {"data": row.data.encode()}
+            fields: dict[str, Any] = asdict(row) | {"data": row.data.encode()}
             execution = fields.pop("execution")
             parts["history"].append(HistoryImage(execution=execution, row=HistoryRow(**fields)))
         elif isinstance(row, KeyLine):
@@ -273,8 +273,8 @@ def _image(line: InstanceLine, rows: Iterable[_Row]) -> InstanceImage:
         else:
             place, kind = _PLACES[type(row)]
             parts[place].append(kind(**asdict(row)))
-    fields = asdict(line)
-    ready_at = fields.pop("ready_at")
+    of_line: dict[str, Any] = asdict(line)
+    ready_at = of_line.pop("ready_at")
     return InstanceImage(
-        record=InstanceRecord(**fields), ready_at=ready_at, **{place: tuple(part) for place, part in parts.items()}
+        record=InstanceRecord(**of_line), ready_at=ready_at, **{place: tuple(part) for place, part in parts.items()}
     )
