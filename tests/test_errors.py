@@ -88,6 +88,7 @@ EVERY = [
     errors.NotHeldError("order-1"),
     errors.InstanceMovedError("order-1", "elsewhere"),
     errors.ExportFileError(3, "was cut"),
+    errors.RewindError("order-1", "it is running"),
     errors.ResultTimeoutError("order-1", 2.5),
     errors.StorageError("m"),
     errors.StorageUnavailableError("m"),

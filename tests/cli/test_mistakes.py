@@ -29,6 +29,7 @@ ON_A_STORE = [
     ("held",),
     ("retry", "a"),
     ("discard", "a"),
+    ("rewind", "a"),
     ("delete", "a"),
     ("export", "-"),
     ("import", "-"),

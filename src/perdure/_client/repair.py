@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from perdure import _work as work
 from perdure._client.figures import held_of
+from perdure._client.moving import put
 from perdure._client.opened import Opened
+from perdure._client.rewinding import rewound
 from perdure._types import Status, check_name
 from perdure.errors import (
     InstanceClosedError,
     InstanceNotFoundError,
     NotHeldError,
     PoisonedError,
+    RewindError,
     UsageError,
     error_info_from_exception,
 )
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from perdure._client.figures import HeldActivity
 
 HELD_LISTED_MAX = 1_000
+
+REWIND_ATTEMPTS_MAX = 10
+"""How often a rewind is worked out anew because something has happened meanwhile."""
 
 
 class Repair(Opened):
@@ -100,6 +106,38 @@ class Repair(Opened):
         )
         if isinstance(await gateway.submit(item), work.Refused):
             raise NotHeldError(record.id)
+
+    async def rewind(self, instance_id: str, /) -> None:
+        """Let a failed instance go on from before the turn in which it failed, with the code that workers have now.
+
+        What that turn was told is told again: external events are unread, updates are asked again, timers fire again,
+        results of activities stay. An activity whose failure it was told is tried again, with the same idempotency key,
+        and so is one that was still open. Status and KV store are as they were. Children that the turn asked for are
+        removed, with all below them, as it will ask again; what became of earlier ones is told. Events that it sent and
+        detached orchestrations that it started are not taken back.
+
+        A parent has heard of the failure, and does not hear more; if it has failed by that, rewind it, too, after its
+        child. Durable when this returns. A second call finds the instance running, and is refused.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            RewindError: It has not failed; its history is damaged or gone; a child that it needs is gone; or a worker
+                still runs an activity of a child that would be removed. Nothing was changed.
+        """
+        gateway = self._opened()
+        check_name("instance id", instance_id)
+        for _ in range(REWIND_ATTEMPTS_MAX):
+            tree = await gateway.read(gateway.inspector.images, [instance_id])
+            if not tree:
+                raise InstanceNotFoundError(instance_id)
+            now = (await gateway.read(gateway.inspector.depths)).now
+            item = rewound(instance_id, tree, now)
+            outcome = await put(gateway, item.images, item.on_conflict, item.instead_of)
+            if isinstance(outcome, work.Applied):
+                return
+            if outcome.reason is work.Refusal.RUNNING:
+                raise RewindError(instance_id, "a worker runs an activity of a child that its last turn has started")
+        raise RewindError(instance_id, "something happens to it, or to its children, all the time")
 
     async def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside, the longest held first. Held instances: `list_instances(status="held")`.

@@ -285,6 +285,10 @@ class SyncClient:
         there = target._client
         return self.call(self._client.move_instances(there, instance_ids=instance_ids, run=run, grace=grace, **filters))
 
+    def rewind(self, instance_id: str, /) -> None:
+        """Let a failed instance go on from before the turn in which it failed."""
+        self.call(self._client.rewind(instance_id))
+
     def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside."""
         return self.call(self._client.list_held_activities(limit=limit))

@@ -53,6 +53,7 @@ class Live:
         "parent",
         "pending",
         "queued",
+        "resets",
         "root",
         "seqs",
         "version",
@@ -80,6 +81,7 @@ class Live:
         self.parent = parent
         self.root = root
         self.create = create
+        self.resets = 0
         self.last_at = 0
         """The time of its last event, which no later one may precede."""
         self.execution: Execution | None = None
@@ -105,6 +107,7 @@ class Live:
             root=record.root,
         )
         live.last_at = record.updated_at
+        live.resets = record.resets
         return live
 
     def has(self, key: Any) -> bool:
@@ -120,7 +123,9 @@ class Live:
 
     def is_outrun_by(self, record: InstanceRecord) -> bool:
         """Whether another worker has gone on with it while it was away from here, and nothing here would find out."""
-        return not self.pending and (self.execution_id, self.base) != (record.execution, record.last_event)
+        return self.resets != record.resets or (
+            not self.pending and (self.execution_id, self.base) != (record.execution, record.last_event)
+        )
 
     def take_in(self, messages: Iterable[ClaimedMessage]) -> None:
         """The messages that it has not taken in before."""

@@ -123,13 +123,16 @@ class Orchestrations:
         """Take in a claimed instance with its due messages."""
         record = claimed.record
         live = self._lives.get(record.incarnation)
+        asked: list[Arrival] = []
         if live is not None and live.is_outrun_by(record):
             with self._stage:
                 self.drop(live)
             self.forget(live)
+            asked = [arrival for arrival in live.pending if arrival.request is not None]
             live = None
         if live is None:
             live = Live.of_record(record)
+            live.pending.extend(asked)
             self._add(live)
         live.take_in(claimed.messages)
         live.check_beginning(record)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from perdure._client.requests import Ending, Watch, news_for, remember
 from perdure._runtime.live import Live
+from perdure._types import Status
 from perdure._work import Delete, Item, MoveOut, Put, StartInstance
 from perdure.errors import StorageError
 from perdure.storage.base import Inspector
@@ -60,6 +61,9 @@ class Watches:
             self._tell(live.instance_id, live.incarnation, ending, changed=True)
 
     def _keep(self, live: Live, ending: Ending) -> None:
+        # What has failed may yet be rewound, by anybody.
+        if ending.status is not Status.COMPLETED:
+            return
         if ending.output is None or len(ending.output) <= RECENT_OUTPUT_BYTES_MAX:
             self._recent[live.instance_id] = (live.incarnation, ending)
             if len(self._recent) > RECENT_MAX:

@@ -42,6 +42,7 @@ COMMANDS = {
     "held": ("mending:held", "List what is held, and why."),
     "retry": ("mending:retry", "Try again what is held."),
     "discard": ("mending:discard", "Give up what is held."),
+    "rewind": ("mending:rewind", "Let failed instances go on from before they failed."),
     "delete": ("steering:delete", "Delete instances that have ended."),
     "purge": ("removing:purge", "Delete all instances that match."),
     "prune": ("removing:prune", "Delete past executions of instances."),

@@ -85,6 +85,20 @@ def discard(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, event
 
 
 @click.command()
+@click.argument("instance_ids", metavar="ID...", nargs=-1, required=True)
+@store_option
+@json_option
+def rewind(*, instance_ids: tuple[str, ...], store: Store, as_json: bool) -> int:
+    """Let failed instances go on from before the turn in which they failed, with the code that workers have now."""
+
+    async def act(client: Client, instance_id: str) -> dict[str, Any]:
+        await client.rewind(instance_id)
+        return {"request": "rewind"}
+
+    return act_on_each(store, instance_ids, act, "rewound", as_json=as_json)
+
+
+@click.command()
 @store_option
 @json_option
 @click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="At most so many of each.")

@@ -38,6 +38,7 @@
         InstanceOpenError
         NotHeldError
         InstanceMovedError
+        RewindError
         ExportFileError
         ResultTimeoutError              (also TimeoutError)
       StorageError                      6. the operator must act
@@ -495,3 +496,4 @@ def _class_names(exc: BaseException) -> Iterator[str]:
 
 from perdure.errors._elsewhere import ExportFileError as ExportFileError  # noqa: E402 - made of the above
 from perdure.errors._elsewhere import InstanceMovedError as InstanceMovedError  # noqa: E402 - the same
+from perdure.errors._elsewhere import RewindError as RewindError  # noqa: E402 - the same

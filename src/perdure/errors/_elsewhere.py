@@ -1,4 +1,4 @@
-"""The errors of instances that go to another store."""
+"""The errors of instances that go to another store, or back in their history."""
 
 from perdure.errors import ClientError, _InstanceError
 
@@ -14,6 +14,19 @@ class InstanceMovedError(_InstanceError):
 
     def __str__(self) -> str:
         return f"instance {self.instance_id!r} has moved to {self.place or 'another store'}: ask for it there"
+
+
+class RewindError(_InstanceError):
+    """The instance can't go back to where it was asked to; nothing was changed. `why` says what is in the way."""
+
+    __module__ = "perdure.errors"
+
+    def __init__(self, instance_id: str, why: str) -> None:
+        super().__init__(instance_id, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"instance {self.instance_id!r} can't go back: {self.why}"
 
 
 class ExportFileError(ClientError):

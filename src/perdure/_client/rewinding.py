@@ -1,0 +1,276 @@
+"""What becomes of a failed instance that goes back to before the turn in which it failed: pure, from its image.
+
+Laws kept here: histories are cut between turns and never written anew; what the turn was told is told again, what it
+asked for was never asked for; of what was open before it, nothing is forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from perdure import _events as ev
+from perdure import _work as work
+from perdure._client.stored import read_error
+from perdure._core.history import check, read_rows
+from perdure._retry import from_wire
+from perdure._types import Status
+from perdure.errors import HeldError, RewindError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_ANSWERS = (
+    ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled, ev.TimerFired, ev.TimerCancelled, ev.ChildCompleted,
+    ev.ChildFailed, ev.ChildCancelled,
+)  # fmt: skip
+
+
+def rewound(instance_id: str, tree: Sequence[work.InstanceImage], now: int) -> work.Put:
+    """What puts a failed instance back to before its last turn.
+
+    Args:
+        instance_id: Which.
+        tree: It, and everything below it.
+        now: The store's time.
+
+    Raises:
+        RewindError: It can't go back.
+    """
+    image = next(each for each in tree if each.record.id == instance_id)
+    record = image.record
+    if record.status is not Status.FAILED:
+        raise RewindError(instance_id, f"it is {record.status}, and only what has failed goes back")
+    past = [each for each in image.history if each.execution != record.execution]
+    present = [each for each in image.history if each.execution == record.execution]
+    try:
+        events = read_rows([each.row for each in present])
+        check(events, record.execution)
+    except HeldError as error:
+        raise RewindError(instance_id, str(error)) from error
+    base = present[-1].row.first - 1
+    kept, dropped = events[:base], events[base:]
+    born = [each for each in tree if _is_born_in(each, record, base)]
+    gone = [each for each in tree if each is not image and _is_below(each, born, tree)]
+    back = _Back(image, kept, dropped, {each.record.id: each.record for each in tree if each not in gone}, now)
+    put = replace(
+        image,
+        record=back.record(),
+        history=(*past, *present[:-1]),
+        messages=tuple(back.messages()),
+        timers=tuple(back.timers()),
+        tasks=tuple(back.tasks()),
+        entries=tuple(back.entries()),
+    )
+    return work.Put(images=(put,), instead_of=(image.stamp, *(each.stamp for each in gone)))
+
+
+def _is_born_in(image: work.InstanceImage, record: work.InstanceRecord, base: int) -> bool:
+    """Whether it is a child that the turn has asked for: it will be asked for again, under the same id."""
+    parent = image.record.parent
+    return (
+        parent is not None
+        and parent.incarnation == record.incarnation
+        and parent.execution == record.execution
+        and parent.event > base
+    )
+
+
+def _is_below(
+    image: work.InstanceImage, born: Sequence[work.InstanceImage], tree: Sequence[work.InstanceImage]
+) -> bool:
+    """Whether it is one of these, or a descendant of one."""
+    known = {each.record.incarnation: each.record for each in tree}
+    goes = {each.record.incarnation for each in born}
+    at: work.InstanceRecord | None = image.record
+    while at is not None:
+        if at.incarnation in goes:
+            return True
+        at = None if at.parent is None else known.get(at.parent.incarnation)
+    return False
+
+
+class _Back:
+    """The instance as it was when the turn began, and what the turn was told."""
+
+    def __init__(
+        self,
+        image: work.InstanceImage,
+        kept: Sequence[Any],
+        dropped: Sequence[Any],
+        family: dict[str, work.InstanceRecord],
+        now: int,
+    ) -> None:
+        self._image = image
+        self._kept = kept
+        self._dropped = dropped
+        self._family = family
+        self._now = now
+        self._open = _open(kept)
+        self._stopped = {event.source for event in kept if isinstance(event, ev.ActivityStopped)}
+
+    def record(self) -> work.InstanceRecord:
+        """Its own row."""
+        record, last = self._image.record, len(self._kept)
+        status = self._custom_status()
+        changed = status != record.custom_status
+        return replace(
+            record,
+            status=Status.RUNNING if last or record.execution > 1 else Status.PENDING,
+            last_event=last,
+            output=None,
+            error=None,
+            held_because=None,
+            deliveries=1,
+            custom_status=status,
+            custom_status_version=record.custom_status_version + changed,
+            cancel_requested=any(isinstance(event, ev.CancelRequested) for event in self._kept),
+        )
+
+    def _custom_status(self) -> bytes | None:
+        first = self._first()
+        status = first.status
+        for event in self._kept:
+            if isinstance(event, ev.StatusSet):
+                status = event.value
+        return work.sealed(bytes(status)) if status else None
+
+    def _first(self) -> ev.Started:
+        started: ev.Started = (self._kept or self._dropped)[0]
+        return started
+
+    def entries(self) -> Iterable[work.EntryImage]:
+        """The KV store as it was; answers that were given stay."""
+        values = {kept.key: bytes(kept.value) for kept in self._first().values}
+        for event in self._kept:
+            if isinstance(event, ev.ValueSet):
+                values[event.key] = bytes(event.value)
+            elif isinstance(event, ev.ValuesCleared):
+                for key in event.keys:
+                    values.pop(key, None)
+        yield from (each for each in self._image.entries if each.shelf != work.VALUES)
+        for key, value in values.items():
+            yield work.EntryImage(shelf=work.VALUES, key=key, value=work.sealed(value))
+
+    def timers(self) -> Iterable[work.TimerImage]:
+        """The timers that were set; those that have fired since fire again."""
+        execution = self._image.record.execution
+        for event in self._open.values():
+            if isinstance(event, ev.TimerCreated):
+                yield work.TimerImage(execution=execution, event=event.id, fire_at=event.fire_at)
+
+    def tasks(self) -> Iterable[work.TaskImage]:
+        """The activities that had not ended, and those whose failure the turn was told: they are tried again."""
+        ended = {event.source for event in self._dropped if isinstance(event, ev.ActivityCompleted)}
+        for event in self._open.values():
+            if isinstance(event, ev.ActivityScheduled) and event.id not in ended:
+                yield self._task(event)
+
+    def _task(self, event: ev.ActivityScheduled) -> work.TaskImage:
+        retry = bytes(event.retry) if event.retry else None
+        total = None if retry is None else from_wire(retry).total_timeout_us
+        to_start = event.schedule_to_start_us
+        stopped = event.id in self._stopped
+        deadline = None if total is None else self._now + total
+        return work.TaskImage(
+            execution=self._image.record.execution,
+            event=event.id,
+            name=event.name,
+            input=work.sealed(bytes(event.input)),
+            scheduled_at=self._now,
+            due_at=self._now,
+            retry=None if retry is None else work.sealed(retry),
+            tag=event.tag,
+            session=event.session,
+            priority=event.priority,
+            start_by=None if to_start is None else self._now + to_start,
+            deadline=self._now if stopped else deadline,
+            stopped=stopped,
+        )
+
+    def messages(self) -> Iterable[work.MessageImage]:
+        """What the turn was told, except that activities have failed; and what has become of children since."""
+        execution = self._image.record.execution
+        for event in self._dropped:
+            message = self._told(event)
+            if message is not None:
+                goes_with = execution if isinstance(message, work.ActivityOutcome) else None
+                yield work.MessageImage(due_at=self._now, body=work.encode_message(message), execution=goes_with)
+        told = {event.source for event in self._dropped if isinstance(event, ev.ChildCompleted | ev.ChildFailed)}
+        for event in self._open.values():
+            if isinstance(event, ev.ChildScheduled) and event.id not in told:
+                child = self._family.get(event.instance_id)
+                if child is None:
+                    raise RewindError(self._image.record.id, f"its child {event.instance_id!r} is no more")
+                if child.status.is_closed:
+                    yield work.MessageImage(due_at=self._now, body=work.encode_message(self._outcome(event.id, child)))
+
+    def _told(self, event: Any) -> work.AnyMessage | None:
+        execution = self._image.record.execution
+        match event:
+            case ev.Started():
+                return _start_of(event)
+            case ev.ActivityCompleted():
+                return work.ActivityOutcome(
+                    execution=execution, source=event.source, result=event.result, attempts=event.attempts
+                )
+            case ev.EventRaised():
+                return work.Raised(name=event.name, data=event.data)
+            case ev.UpdateReceived():
+                return work.UpdateAsked(request=event.request, name=event.name, data=event.data)
+            case ev.ChildCompleted():
+                return work.ChildOutcome(
+                    execution=execution, source=event.source, ending="completed", result=event.result
+                )
+            case ev.ChildFailed():
+                return self._again(event)
+            case _:
+                return None
+
+    def _again(self, event: ev.ChildFailed) -> work.ChildOutcome | None:
+        """How a child stands that had failed: it may have been rewound before its parent, and have ended since."""
+        scheduled = self._open.get(event.source)
+        child = self._family.get(scheduled.instance_id) if isinstance(scheduled, ev.ChildScheduled) else None
+        if child is not None:
+            return self._outcome(event.source, child) if child.status.is_closed else None
+        return work.ChildOutcome(
+            execution=self._image.record.execution, source=event.source, ending=event.ending, error=event.error
+        )
+
+    def _outcome(self, source: int, child: work.InstanceRecord) -> work.ChildOutcome:
+        result = ev.ABSENT
+        if child.output is not None:
+            result = Raw(work.unsealed(child.output, "the stored result of instance %r", child.id))
+        return work.ChildOutcome(
+            execution=self._image.record.execution,
+            source=source,
+            ending=child.status.value,
+            result=result,
+            error=None if child.error is None else read_error(child.error, child.id),
+        )
+
+
+def _open(events: Iterable[Any]) -> dict[int, Any]:
+    """What was asked for and has neither been answered nor given up."""
+    asked: dict[int, Any] = {}
+    for event in events:
+        if isinstance(event, ev.ActivityScheduled | ev.TimerCreated | ev.ChildScheduled):
+            asked[event.id] = event
+        elif isinstance(event, _ANSWERS):
+            asked.pop(event.source, None)
+    return asked
+
+
+def _start_of(started: ev.Started) -> work.Start:
+    return work.Start(
+        input=started.input,
+        version=started.version,
+        execution=started.execution,
+        root=started.root,
+        parent=started.parent,
+        carried=started.carried,
+        values=started.values,
+        status=started.status,
+    )
