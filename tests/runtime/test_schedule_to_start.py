@@ -2,7 +2,8 @@
 
 import asyncio
 
-from perdure import ActivityTimeoutError, OrchestrationContext, Registry, Runtime, activity, orchestration
+from perdure import ActivityTimeoutError, OrchestrationContext, Registry, Runtime, Status, activity, orchestration
+from perdure.testing import Environment
 
 
 @activity(name="occupy")
@@ -49,3 +50,19 @@ async def test_what_no_worker_has_times_out_as_well(url):
     async with Runtime(url, Registry(by_name)) as runtime:
         handle = await runtime.client.start_orchestration(by_name)
         assert await handle.result() == "another way"
+
+
+async def test_what_no_worker_has_ends_by_its_own_time_and_not_by_a_hold_that_comes_before():
+    @orchestration(name="by-name")
+    async def by_name(ctx: OrchestrationContext) -> str:
+        try:
+            return await ctx.schedule_activity("nobody", returns=str, schedule_to_start=3_600)
+        except ActivityTimeoutError as late:
+            return late.error.message
+
+    async with Environment(Registry(by_name)) as env:
+        handle = await env.client.start_orchestration(by_name)
+        await env.advance(3_599)
+        assert (await handle.status()).status is Status.RUNNING
+        await env.advance(1)
+        assert await handle.result() == "it did not start within schedule_to_start: no worker with it was free in time"

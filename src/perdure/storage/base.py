@@ -163,10 +163,11 @@ class Storage(Protocol):
 
         - those without owner that have had something due for `UNKNOWN_GRACE_US` while nobody has their name and version
           (`unknown_reason`);
-        - those, owned or not, of which a task without owner has been due for `UNKNOWN_GRACE_US`, none of its deadlines
-          being over, while nobody has its activity (`unknown_activity_reason` of the one that has been due longest,
-          then of the lowest event). Their tasks stay as they are, for any worker that has the activity; an outcome is
-          a message as always, so it brings the instance to a worker that registered after the hold.
+        - those, owned or not, of which a task without owner and without a schedule-to-start deadline has been due for
+          `UNKNOWN_GRACE_US`, its total deadline not being over, while nobody has its activity
+          (`unknown_activity_reason` of the one that has been due longest, then of the lowest event). Their tasks stay
+          as they are, for any worker that has the activity; an outcome is a message as always, so it brings the
+          instance to a worker that registered after the hold.
 
         Who owned such an instance does so no more: its next turn of it is refused as not_owner, and it drops what it
         has of it in memory. The instance's tasks that it runs are still its own, so it sends the outcomes that the

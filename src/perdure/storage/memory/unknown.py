@@ -54,8 +54,9 @@ def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
 
 
 def _waits(task: TaskRow, now: int) -> bool:
-    """Whether the task is overdue, and not so late that any worker may take it."""
-    return task.due <= now - UNKNOWN_GRACE_US and all(deadline > now for deadline in task.deadlines)
+    """Whether the task is overdue, and neither has a time to start in nor is so late that any worker may take it."""
+    too_late = task.deadline is not None and task.deadline <= now
+    return task.due <= now - UNKNOWN_GRACE_US and task.start_by is None and not too_late
 
 
 def _may_be_held(tables: Tables, incarnation: int) -> bool:

@@ -940,7 +940,7 @@ AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
 
 -- name: unknown_tasks
 -- Instances with a task that nobody owns, due since $1 and not too late at $2, while no worker has its activity; in order
--- of the tasks.
+-- of the tasks. One that has a time to start in ends by that.
 WITH RECURSIVE names (name) AS (
     SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL
     UNION ALL
@@ -959,7 +959,7 @@ SELECT t.incarnation, i.id, t.name
 FROM missing AS u
 JOIN perdure.tasks AS t ON t.owner IS NULL AND t.name = u.name AND t.due_at <= $1::bigint
 JOIN perdure.instances AS i ON i.incarnation = t.incarnation
-WHERE (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $2::bigint)
+WHERE t.start_by IS NULL AND (t.deadline IS NULL OR t.deadline > $2::bigint)
 AND i.status IN ('pending', 'running')
 ORDER BY t.due_at, t.event;
 

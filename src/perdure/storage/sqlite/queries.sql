@@ -901,7 +901,7 @@ FROM (
 
 -- name: unknown_tasks
 -- Instances with a task that nobody owns, due since ?1 and not too late at ?2, while no worker has its activity: as
--- [incarnation, id, activity], in order of the tasks.
+-- [incarnation, id, activity], in order of the tasks. One that has a time to start in ends by that.
 WITH RECURSIVE names (name) AS (
     SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL
     UNION ALL
@@ -925,7 +925,7 @@ FROM (
     CROSS JOIN tasks AS t INDEXED BY tasks_by_name
         ON t.owner IS NULL AND t.name = u.name AND t.delayed IN (0, 1) AND t.due_at <= ?1
     CROSS JOIN instances AS i ON i.incarnation = t.incarnation
-    WHERE (t.expires_at IS NULL OR t.expires_at > ?2) AND i.status IN ('pending', 'running')
+    WHERE t.start_by IS NULL AND (t.deadline IS NULL OR t.deadline > ?2) AND i.status IN ('pending', 'running')
     ORDER BY t.due_at, t.event
 );
 

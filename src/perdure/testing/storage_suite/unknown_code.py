@@ -248,6 +248,21 @@ class UnknownActivities(Topic):
         assert self._reap(worker) is None
         assert events(worker.claim()) == [2, 3]
 
+    def test_what_has_a_time_to_start_in_is_not_held_and_ends_by_that(self) -> None:
+        world = self.world
+        worker = self._owner({"schedule_to_start_us": LONG_US // 2})
+        assert self._reap(worker) is None
+        assert events(worker.claim()) == []
+        assert self._reap(worker, LONG_US // 2 - UNKNOWN_GRACE_US) is None
+        assert worker.take_task(2).start_by == world.clock.now_us()
+
+    def test_what_has_started_in_time_once_is_held_as_any_other(self) -> None:
+        world = self.world
+        worker = self._owner({"schedule_to_start_us": LONG_US // 2})
+        world.worker("able", orchestrations=[], lease_us=UNKNOWN_GRACE_US).take_task(2)
+        assert self._reap(worker) is None
+        assert self._reap(worker) == unknown_activity_reason(CHARGE, [])
+
     def test_a_deadline_that_is_not_over_yet_does_not_help(self) -> None:
         world = self.world
         worker = self._owner({"total_timeout_us": UNKNOWN_GRACE_US + 1})
