@@ -20,7 +20,7 @@ from perdure import errors
 MODULES = (perdure, perdure.testing)
 
 # Names of the surface that are no classes or functions: nothing to document beside their line in the source.
-ALIASES = {"CancelPolicy", "ClosePolicy", "Duration", "OnConflict"}
+ALIASES = {"CancelPolicy", "ClosePolicy", "Decision", "Duration", "OnConflict", "Verdict"}
 
 # The verbs that users meet first: each shows how it is written.
 WITH_EXAMPLE = {

@@ -1,7 +1,12 @@
-"""`perdure suspend`, `resume`, `held`, `retry` and `discard`: what does not go on, and what to do about it."""
+"""`perdure suspend`, `resume`, `held`, `retry`, `resolve`, `discard`: what does not go on, and what to do about it."""
 
-from perdure import Status
-from tests.cli.conftest import until
+import asyncio
+import threading
+
+import pytest
+
+from perdure import OrchestrationContext, Registry, Status, activity, orchestration
+from tests.cli.conftest import eventually, until
 
 
 def test_an_instance_is_suspended_and_resumed(perdure, worker):
@@ -50,3 +55,48 @@ def test_what_is_not_held_is_not_given_up(perdure, worker):
         said = perdure(*arguments)
         assert (said.status, said.out) == (1, "")
         assert "nothing of instance 'a' that was asked for is held" in said.err
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        (("--result", '"from the bank"'), '"from the bank"\n'),
+        (("--error", "declined"), ""),
+        (("--repeat",), '"receipt 2"\n'),
+    ],
+    ids=["result", "error", "repeat"],
+)
+def test_a_person_says_what_came_of_an_activity_of_which_nobody_knew(perdure, working, said, result):
+    called = threading.Event()
+    calls = []
+
+    @activity(name="shop::activity::pay", on_unknown="hold")
+    async def pay() -> str:
+        calls.append(1)
+        called.set()
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return f"receipt {len(calls)}"
+
+    @orchestration(name="shop::orchestration::paying")
+    async def paying(ctx: OrchestrationContext) -> str:
+        return await ctx.schedule_activity(pay)
+
+    with working(Registry(pay, paying)):
+        perdure("start", "paying", "--id", "a")
+        assert called.wait(20)
+    with working(Registry(pay, paying)):
+        eventually(lambda: bool(perdure("held", "--json").json["activities"]))
+        [held] = perdure("held", "--json").json["activities"]
+        assert held["began_at"] is not None
+        [advice] = perdure("show", "a", "--json").json["advice"]
+        assert "perdure resolve a --event 2 --result JSON, or --error TEXT, or --repeat" in advice
+        assert perdure("resolve", "a", *said).out == "resolved an activity of a\n"
+        waited = perdure("wait", "a")
+    assert waited.out == result
+    assert ("declined" in waited.err) == ("--error" in said)
+
+
+def test_what_came_of_it_is_said_in_one_way(perdure, worker):
+    for said in ((), ("--repeat", "--error", "x")):
+        assert "by one of --result, --error and --repeat" in perdure("resolve", "a", *said).err

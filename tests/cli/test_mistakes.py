@@ -28,6 +28,7 @@ ON_A_STORE = [
     ("resume", "a"),
     ("held",),
     ("retry", "a"),
+    ("resolve", "a", "--repeat"),
     ("discard", "a"),
     ("rewind", "a"),
     ("delete", "a"),

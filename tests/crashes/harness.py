@@ -156,7 +156,7 @@ async def play(scenario: Scenario, plan: dict[int, Fault], stage: Stage | None =
     """Play a scenario with faults at these commits, judge it, and return how many commits there were."""
     stage = stage or Stage(scenario)
     # A fault repeats at most what runs at that moment.
-    repeats = sum(fault not in HARMLESS for fault in plan.values())
+    repeats = 0 if scenario.once else sum(fault not in HARMLESS for fault in plan.values())
     faulty = Faulty(stage, plan)
     env = await stage.process(faulty).__aenter__()
     performance = asyncio.create_task(stage.perform(env))

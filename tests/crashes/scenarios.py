@@ -6,6 +6,7 @@ from typing import Any
 
 from perdure import Every, Registry, Status
 from tests.crashes import cancellations as c
+from tests.crashes import effects as e
 from tests.crashes import patience as w
 from tests.crashes import programs as p
 from tests.crashes import scheduled as s
@@ -25,13 +26,15 @@ class Scenario:
     """The result of the instance "main", or the status that it ends in without one."""
     effects: tuple[str, ...] = ()
     """What activities do to the world, in any order."""
+    once: bool = False
+    """Whether nothing may be done twice, whatever fails."""
 
 
 def registry(world: p.World) -> Registry:
     """All canonical orchestrations."""
-    everything = vars(p) | vars(c) | vars(s) | vars(w) | vars(showing)
+    everything = vars(p) | vars(c) | vars(e) | vars(s) | vars(w) | vars(showing)
     kinds = type(p.order) | type(p.broken)
-    return Registry(world, *(each for each in everything.values() if isinstance(each, kinds)))
+    return Registry(world, e.once_in(world), *(each for each in everything.values() if isinstance(each, kinds)))
 
 
 def _runs(program: Any, *inputs: object, mail: tuple[int, ...] = ()) -> Drive:
@@ -139,6 +142,13 @@ SCENARIOS = [
     Scenario("retry", _runs(p.retry), "at last", ("at last",)),
     Scenario("total timeout", _runs(p.total_timeout), "without it", ("without it",)),
     Scenario("attempt timeout", _runs(p.attempt_timeout), "twice too slow", ("twice too slow",)),
+    Scenario(
+        "never twice",
+        _runs(e.never_twice),
+        ["alone", "second try", "left", "right"],
+        ("alone", "second try", "left", "right"),
+        once=True,
+    ),
     Scenario("poll until", _runs(w.polling), "ready", ("ready",)),
     Scenario("map", _runs(w.mapping), [*_steps("item {}", 3)], _steps("item {}", 3)),
     Scenario("saga", _runs(p.saga), "no car", ("book flight", "book hotel", "cancel hotel", "cancel flight")),

@@ -55,7 +55,11 @@ def test_options_are_kept():
         ({"heartbeat_timeout": 10}, "heartbeat_timeout and takes no ctx"),
         ({"heartbeat_timeout": 0}, "heartbeat_timeout is 0: leave it out for no limit"),
         ({"heartbeat_timeout": -1}, "heartbeat_timeout"),
-        ({"on_unknown": "hold"}, "on_unknown='hold' is not in this release"),
+        ({"probe": lambda _: None}, "it has a probe and on_unknown='repeat', which repeats without asking anybody"),
+        ({"on_unknown": "hold", "probe": lambda: None}, r"use a function of \(ctx\), which returns a Verdict"),
+        ({"on_unknown": "hold", "probe": "find"}, "its probe is 'find'"),
+        ({"cancel_grace": -1}, "cancel_grace"),
+        ({"on_unknown": "hold", "transactional": True}, "leave on_unknown out"),
     ],
 )
 def test_a_bad_option_is_refused(options, complaint):

@@ -41,6 +41,7 @@ _TURNS = "_runtime/turns.py"
 _ORCHESTRATIONS = "_runtime/orchestrations.py"
 _ACTIVITIES = "_runtime/activities.py"
 _ATTEMPTS = "_runtime/attempts.py"
+_EFFECTS = "_runtime/effects.py"
 _IN_MEMORY = "tests/runtime/test_what_only_memory_has.py"
 _ADMISSION = "_core/admission.py"
 _MAILBOXES = "_core/mailboxes.py"
@@ -94,6 +95,9 @@ SIMULATED = (
     Mutant("an attempt is not counted", _ACTIVITIES, "                    attempt=task.attempt + 1,", "                    attempt=task.attempt,"),
     Mutant("activities are given up too early", _ACTIVITIES, "            attempt=task.attempt,\n            elapsed_us", "            attempt=task.attempt + 1,\n            elapsed_us"),
     Mutant("a cancel before the first step loses the slot", _ATTEMPTS, "if self.runner is not None and self.has_begun:", "if self.runner is not None:"),
+    Mutant("what must not be run twice is called before that is durable", _EFFECTS, "        began_at = await self._announce(attempt)\n        while", "        began_at = asked_at\n        while"),
+    Mutant("what may have happened is run again unasked", _EFFECTS, "        if plan is None or task.began:", "        if plan is None:"),
+    Mutant("two attempts of what must not be run twice are at work", _EFFECTS, "        if key in self._at_work:\n", "        if key in ():\n"),
     # -- the core
     Mutant("a second cancel is an event", _ADMISSION, "    if execution.cancel_requested is not None:\n        return None\n", ""),
     Mutant("stale outcomes are taken", _ADMISSION, "    if message.execution != execution.execution_id or not isinstance(waits, ActivityFuture):\n        return None\n", ""),

@@ -43,6 +43,13 @@ class NoHands:
 
     def keep(self, waiting_max): ...
 
+    def begin(self, begun):
+        raise AssertionError(begun)
+
+    def renounce(self, keys): ...
+
+    def lose(self): ...
+
     def flush(self): ...
 
 

@@ -62,7 +62,11 @@ class ExecutionStatus:
 
 @dataclass(frozen=True, slots=True)
 class HeldActivity:
-    """An activity that was set aside: `event_id` names it in the history of its instance."""
+    """An activity that was set aside: `event_id` names it in the history of its instance.
+
+    `began_at` says that nobody knows whether it has happened (`on_unknown="hold"`), and when it was called; None where
+    it was held for another reason.
+    """
 
     instance_id: str
     event_id: int
@@ -71,6 +75,7 @@ class HeldActivity:
     held_because: str
     attempt: int
     deliveries: int
+    began_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ def held_of(records: Sequence[work.HeldTask]) -> list[HeldActivity]:
             held_because=each.held_because,
             attempt=each.attempt,
             deliveries=each.deliveries,
+            began_at=None if each.began_at is None else from_us(each.began_at),
         )
         for each in records
     ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
 
 from perdure import _work as work
 from perdure._client.figures import held_of
 from perdure._client.moving import put
 from perdure._client.opened import Opened
 from perdure._client.rewinding import rewound
+from perdure._context import DidNotHappen, Failed, Happened
 from perdure._types import Status, check_name
+from perdure.codec import encode_any
 from perdure.errors import (
     InstanceClosedError,
     InstanceNotFoundError,
@@ -22,8 +26,10 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     from perdure._client.figures import HeldActivity
+    from perdure._context import Decision
 
 HELD_LISTED_MAX = 1_000
+_EVENTS_SHOWN = 10
 
 REWIND_ATTEMPTS_MAX = 10
 """How often a rewind is worked out anew because something has happened meanwhile."""
@@ -55,6 +61,8 @@ class Repair(Opened):
     async def retry(self, instance_id: str, /, *, event_id: int | None = None) -> None:
         """Try again what is held: the instance and its held activities, or the one activity that `event_id` names.
 
+        An activity of which nobody knows whether it has happened is not run: its probe is asked again, if it has one.
+
         Any worker that has the code takes it, also one that was there before; deaths of workers are counted anew.
 
         Raises:
@@ -79,33 +87,99 @@ class Repair(Opened):
             InstanceNotFoundError: There is no such instance.
             NotHeldError: It is not held.
         """
+        if event_id is not None:
+            held = await self._held_activity(instance_id, event_id)
+            error = error_info_from_exception(
+                PoisonedError(reason or f"discarded: {held.held_because}"), attempts=held.attempt
+            )
+            await self._end_held(
+                held,
+                work.ActivityOutcome(execution=held.execution, source=event_id, error=error, attempts=held.attempt),
+            )
+            return
         gateway = self._opened()
         record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
         if record is None:
             raise InstanceNotFoundError(instance_id)
-        if event_id is not None:
-            await self._discard_activity(record, event_id, reason)
-            return
         if record.status is not Status.HELD:
             raise NotHeldError(instance_id)
         body = work.encode_message(work.Terminate(reason=reason or f"discarded: {record.held_because}"))
         await self._apply(work.Deliver(to_id=instance_id, body=body, control=True), instance_id)
 
-    async def _discard_activity(self, record: work.InstanceRecord, event_id: int, reason: str) -> None:
+    async def resolve(
+        self, held: HeldActivity | str, decision: Decision[Any], /, *, event_id: int | None = None
+    ) -> None:
+        """Say what came of a held activity, mostly of one of which nobody knew (`on_unknown="hold"`).
+
+        `Happened(result)` ends it with that result, `Failed("declined")` with that error, and `DidNotHappen()` has it
+        run again. When this returns, that is durable.
+
+        Args:
+            held: The held activity as it was listed: should it have been called again since, this is refused. Or the id
+                of its instance.
+            decision: What came of it.
+            event_id: With an id, the activity; default the only one that the instance holds.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            NotHeldError: It holds no such activity.
+            PayloadError: The result can't be written as JSON.
+            UsageError: It is no decision, or the instance holds several activities and `event_id` is not given.
+
+        Example:
+            for held in await client.list_held_activities():
+                if held.began_at is not None and await bank.has_paid(held.instance_id):
+                    await client.resolve(held, Happened("paid"))
+        """
+        if not isinstance(decision, Happened | Failed | DidNotHappen):
+            raise UsageError(f"{decision!r} is no decision: use Happened(result), Failed(error) or DidNotHappen()")
+        if isinstance(held, str):
+            task = await self._held_activity(held, event_id)
+        else:
+            task = await self._held_activity(held.instance_id, held.event_id)
+            if held_of([task]) != [held]:
+                raise NotHeldError(held.instance_id)
+        if isinstance(decision, DidNotHappen):
+            again = work.Resume(
+                id=task.instance_id, event=task.event, incarnation=task.incarnation, repeat=task.began_at
+            )
+            await self._apply(again, task.instance_id)
+            return
+        if isinstance(decision, Happened):
+            result = Raw(encode_any(decision.result, what=f"result of activity {task.name}"))
+            outcome = work.ActivityOutcome(
+                execution=task.execution, source=task.event, result=result, attempts=task.attempt
+            )
+        else:
+            error = error_info_from_exception(decision.exception(), attempts=task.attempt)
+            outcome = work.ActivityOutcome(
+                execution=task.execution, source=task.event, error=error, attempts=task.attempt
+            )
+        await self._end_held(task, outcome)
+
+    async def _held_activity(self, instance_id: str, event_id: int | None) -> work.HeldTask:
         gateway = self._opened()
+        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
         listed = await gateway.read(gateway.inspector.held_tasks, HELD_LISTED_MAX, record.incarnation)
-        held = next((each for each in listed if each.event == event_id), None)
-        if held is None:
-            raise NotHeldError(record.id)
-        error = error_info_from_exception(
-            PoisonedError(reason or f"discarded: {held.held_because}"), attempts=held.attempt
-        )
-        outcome = work.ActivityOutcome(execution=held.execution, source=event_id, error=error, attempts=held.attempt)
+        meant = [each for each in listed if event_id in (None, each.event)]
+        if not meant:
+            raise NotHeldError(instance_id)
+        if len(meant) > 1:
+            events = ", ".join(str(each.event) for each in meant[:_EVENTS_SHOWN])
+            raise UsageError(f"{instance_id} holds {len(meant)} activities (events {events}): say which by event_id=")
+        return meant[0]
+
+    async def _end_held(self, held: work.HeldTask, outcome: work.ActivityOutcome) -> None:
         item = work.TaskDiscard(
-            incarnation=held.incarnation, execution=held.execution, event=event_id, body=work.encode_message(outcome)
+            incarnation=held.incarnation,
+            execution=held.execution,
+            event=held.event,
+            body=work.encode_message(outcome),
         )
-        if isinstance(await gateway.submit(item), work.Refused):
-            raise NotHeldError(record.id)
+        if isinstance(await self._opened().submit(item), work.Refused):
+            raise NotHeldError(held.instance_id)
 
     async def rewind(self, instance_id: str, /) -> None:
         """Let a failed instance go on from before the turn in which it failed, with the code that workers have now.
@@ -139,19 +213,27 @@ class Repair(Opened):
                 raise RewindError(instance_id, "a worker runs an activity of a child that its last turn has started")
         raise RewindError(instance_id, "something happens to it, or to its children, all the time")
 
-    async def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
+    async def list_held_activities(self, *, instance_id: str | None = None, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside, the longest held first. Held instances: `list_instances(status="held")`.
 
         Args:
+            instance_id: Only those of this instance.
             limit: How many, 1 to 1,000.
 
         Raises:
+            InstanceNotFoundError: There is no such instance.
             UsageError: `limit` is not within 1 to 1,000.
         """
         if not 1 <= limit <= HELD_LISTED_MAX:
             raise UsageError(f"limit is {limit}: use 1 to {HELD_LISTED_MAX}")
         gateway = self._opened()
-        return held_of(await gateway.read(gateway.inspector.held_tasks, limit))
+        incarnation = None
+        if instance_id is not None:
+            record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
+            if record is None:
+                raise InstanceNotFoundError(instance_id)
+            incarnation = record.incarnation
+        return held_of(await gateway.read(gateway.inspector.held_tasks, limit, incarnation))
 
     async def _apply(self, item: work.ClientItem, instance_id: str) -> None:
         gateway = self._opened()

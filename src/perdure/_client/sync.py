@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perdure._client.moving import Transfer
     from perdure._client.sync_schedules import SyncSchedules
     from perdure._client.workers import WorkerStatus
+    from perdure._context import Decision
     from perdure._context.state import ReadableKey
     from perdure._context.transaction import Transaction
     from perdure._types import Duration
@@ -289,9 +290,13 @@ class SyncClient:
         """Let a failed instance go on from before the turn in which it failed."""
         self.call(self._client.rewind(instance_id))
 
-    def list_held_activities(self, *, limit: int = 100) -> list[HeldActivity]:
+    def resolve(self, held: HeldActivity | str, decision: Decision[Any], /, *, event_id: int | None = None) -> None:
+        """Say what came of a held activity."""
+        self.call(self._client.resolve(held, decision, event_id=event_id))
+
+    def list_held_activities(self, *, instance_id: str | None = None, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside."""
-        return self.call(self._client.list_held_activities(limit=limit))
+        return self.call(self._client.list_held_activities(instance_id=instance_id, limit=limit))
 
     def delete(self, instance_id: str, /, *, force: bool = False) -> int:
         """Delete a closed instance and its descendants."""

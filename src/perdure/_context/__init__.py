@@ -18,14 +18,20 @@ from perdure._context.orchestration import OrchestrationContext
 from perdure._context.state import Key, KeyValueStore
 from perdure._context.trace import ContextLogger
 from perdure._context.transaction import Transaction
+from perdure._context.verdicts import CannotTell, Decision, DidNotHappen, Failed, Happened, Verdict
 
 __all__ = [
     "ActivityContext",
     "ActivityServices",
+    "CannotTell",
     "ChildFuture",
     "ContextLogger",
+    "Decision",
+    "DidNotHappen",
     "DurableFuture",
     "ExternalEvent",
+    "Failed",
+    "Happened",
     "Key",
     "KeyValueStore",
     "MapPolicy",
@@ -35,6 +41,7 @@ __all__ = [
     "Query",
     "Transaction",
     "Update",
+    "Verdict",
     "activity_context",
     "current_activity_context",
     "event_name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from perdure._definitions.definition import Activity, Orchestration
+from perdure._definitions.definition import CANCEL_GRACE_S, Activity, Orchestration
 from perdure._definitions.shape import Shape
 from perdure.errors import RegistrationError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from perdure._context import ActivityContext, OrchestrationContext
-    from perdure._definitions.definition import OnUnknown
+    from perdure._definitions.definition import OnUnknown, Probe
     from perdure._retry import RetryPolicy
     from perdure._types import Duration
 
@@ -58,7 +58,9 @@ def activity(
     aliases: Iterable[str] = (),
     retry: RetryPolicy | None = None,
     on_unknown: OnUnknown = "repeat",
+    probe: Probe | None = None,
     heartbeat_timeout: Duration | None = None,
+    cancel_grace: Duration | None = CANCEL_GRACE_S,
     tag: str | None = None,
     transactional: bool = False,
 ) -> ActivityDecorator: ...
@@ -70,7 +72,9 @@ def activity(
     aliases: Iterable[str] = (),
     retry: RetryPolicy | None = None,
     on_unknown: OnUnknown = "repeat",
+    probe: Probe | None = None,
     heartbeat_timeout: Duration | None = None,
+    cancel_grace: Duration | None = CANCEL_GRACE_S,
     tag: str | None = None,
     transactional: bool = False,
 ) -> Any:
@@ -85,9 +89,14 @@ def activity(
         name: The durable name; default `{package}::activity::{function}` with dashes for underscores.
         aliases: Former names, so that instances which asked for them go on.
         retry: The policy where the call gives none; default: one attempt.
-        on_unknown: "repeat" (default), or "hold" if it must not run again when a worker died in it.
+        on_unknown: "repeat" (default), or "hold" if it must not run again when a worker died in it: then it waits
+            until `probe` or a person (`client.resolve`) says what came of it. That it begins is a commit of its own.
+        probe: For "hold": a function of `ctx` and the inputs, `async` or not, that finds out whether it happened,
+            mostly by `ctx.idempotency_key`, and returns a `Verdict`.
         heartbeat_timeout: How long it may run without `ctx.heartbeat()`, in seconds or as a timedelta, before it has
             failed by timeout and is tried again as `retry` says; None for no limit.
+        cancel_grace: How long it may go on when it is cancelled, to clean up, in seconds (default 30) or as a
+            timedelta: then its slot is given up, and who waits for its end waits no more; None: as long as it likes.
         tag: Only workers that serve this tag run it.
         transactional: Run it in a transaction of the store's database, `ctx.connection`, which is committed together
             with its result: exactly once, whatever crashes. An error, a timeout and a cancellation roll it back.
@@ -107,6 +116,8 @@ def activity(
             aliases=aliases,
             retry=retry,
             on_unknown=on_unknown,
+            probe=probe,
+            cancel_grace=cancel_grace,
             heartbeat_timeout=heartbeat_timeout,
             tag=tag,
             transactional=transactional,

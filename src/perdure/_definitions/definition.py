@@ -29,6 +29,7 @@ from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+    from perdure._context import Verdict
     from perdure._definitions.shape import Shape
     from perdure._types import Duration
     from perdure.codec import InputsCodec, TypeCodec
@@ -40,6 +41,12 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 OnUnknown: TypeAlias = Literal["repeat", "hold"]
+
+Probe: TypeAlias = "Callable[..., Verdict[Any] | Coroutine[Any, Any, Verdict[Any]]]"
+"""A function of an `ActivityContext` and the inputs of its activity."""
+
+CANCEL_GRACE_S = 30.0
+"""How long a cancelled activity may go on if it does not say, in seconds."""
 
 
 class _Definition:
@@ -143,6 +150,8 @@ class Activity(_Definition, Generic[P, R_co]):
         fn: The function itself; for an activity of an instance, the bound method.
         retry: The policy where the call gives none.
         on_unknown: What may be done when a worker died and nobody knows the outcome: "repeat", or "hold" for a person.
+        probe: What finds out whether one happened whose outcome nobody knows, or None.
+        cancel_grace: How long one that is cancelled may go on before it is given up; None for as long as it likes.
         heartbeat_timeout: How long it may run without a heartbeat before it has failed, or None.
         tag: Only workers that serve this tag run it; None for any.
         transactional: Whether it runs in a transaction whose commit carries its end.
@@ -155,7 +164,9 @@ class Activity(_Definition, Generic[P, R_co]):
         aliases: Iterable[str] = (),
         retry: RetryPolicy | None = None,
         on_unknown: OnUnknown = "repeat",
+        probe: Probe | None = None,
         heartbeat_timeout: Duration | None = None,
+        cancel_grace: Duration | None = CANCEL_GRACE_S,
         tag: str | None = None,
         transactional: bool = False,
         receiver: object = None,
@@ -164,6 +175,8 @@ class Activity(_Definition, Generic[P, R_co]):
         self.fn: Final[Callable[..., Any]] = shape.fn if receiver is None else types.MethodType(shape.fn, receiver)
         self.retry: Final = retry
         self.on_unknown: Final = on_unknown
+        self.probe: Final = probe
+        self.cancel_grace: Final = cancel_grace
         self.heartbeat_timeout: Final = heartbeat_timeout
         self.tag: Final = tag
         self.transactional: Final = transactional
@@ -246,6 +259,8 @@ class Activity(_Definition, Generic[P, R_co]):
             aliases=self.aliases,
             retry=self.retry,
             on_unknown=self.on_unknown,
+            probe=self.probe,
+            cancel_grace=self.cancel_grace,
             heartbeat_timeout=self.heartbeat_timeout,
             tag=self.tag,
             transactional=self.transactional,
@@ -261,12 +276,17 @@ class Activity(_Definition, Generic[P, R_co]):
             raise RegistrationError(f"{where}: retry is {self.retry!r}: use a RetryPolicy, such as RetryPolicy(3)")
         if self.on_unknown not in ("repeat", "hold"):
             raise RegistrationError(f"{where}: on_unknown is {self.on_unknown!r}: use 'repeat' or 'hold'")
-        # Promises that nothing keeps yet are refused, so that nobody relies on them.
-        if self.on_unknown == "hold":
+        if self.transactional and self.on_unknown == "hold":
             raise RegistrationError(
-                f"{where}: on_unknown='hold' is not in this release, and without it the activity may run again after a "
-                "crash: make it idempotent by ctx.idempotency_key, and leave on_unknown out"
+                f"{where}: it is transactional, so what it does happens with its end or not at all: leave on_unknown out"
             )
+        if self.probe is not None:
+            self._check_probe(self.probe)
+        if self.cancel_grace is not None:
+            try:
+                duration_us(self.cancel_grace, "cancel_grace")
+            except UsageError as error:
+                raise RegistrationError(f"{where}: {error}") from None
         if self.heartbeat_timeout is not None:
             self._check_silence(self.heartbeat_timeout)
         if not isinstance(self.transactional, bool):
@@ -275,6 +295,21 @@ class Activity(_Definition, Generic[P, R_co]):
             raise RegistrationError(f"{where}: it is transactional and takes no ctx: its connection is ctx.connection")
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
+
+    def _check_probe(self, probe: Probe) -> None:
+        where = self._shape.where
+        if self.on_unknown != "hold":
+            raise RegistrationError(
+                f"{where}: it has a probe and on_unknown={self.on_unknown!r}, which repeats without asking anybody: "
+                "add on_unknown='hold'"
+            )
+        wanted = ("ctx", *self.input_names)
+        try:
+            inspect.signature(probe).bind(*wanted)
+        except TypeError:
+            raise RegistrationError(
+                f"{where}: its probe is {probe!r}: use a function of ({', '.join(wanted)}), which returns a Verdict"
+            ) from None
 
     def _check_silence(self, silence: Duration) -> None:
         where = self._shape.where

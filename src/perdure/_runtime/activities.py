@@ -8,26 +8,35 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw
-from msgspec.structs import replace
 
 from perdure._context import ActivityServices
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
-from perdure._retry import WirePolicy, from_wire
+from perdure._retry import WirePolicy
 from perdure._runtime.attempts import Attempt, Plan, TaskKey, key_of
+from perdure._runtime.effects import UNKNOWN_DELAY_US, Effects
+from perdure._runtime.endings import (
+    ROW,
+    overlong,
+    policy_of,
+    polled,
+    release,
+    stopped,
+    too_late,
+    with_last_words,
+)
 from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.line import Line
-from perdure._runtime.pulse import Pulse
 from perdure._runtime.threads import Threads
 from perdure._runtime.transactional import InTransaction
 from perdure._types import duration_us
-from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry, unsealed
+from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRetry, unsealed
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
 
 _log = logging.getLogger("perdure.runtime")
@@ -35,11 +44,6 @@ _log = logging.getLogger("perdure.runtime")
 LINE_WATCH_S = 0.05
 """How much later than its limit, at most, the end of an activity that waits for a slot is noticed, in seconds."""
 _encode = msgspec.json.Encoder().encode
-_ONE_ATTEMPT = WirePolicy()
-_ROW = "the stored %s of activity %r of instance %r (event %d)"
-
-UNKNOWN_DELAY_US = 1_000_000
-"""How long an activity that this worker does not have is left to others before it is looked at again."""
 
 _task: Any = asyncio.Task
 _begun_at_once = partial(_task, eager_start=True) if sys.version_info >= (3, 12) else None
@@ -75,15 +79,16 @@ class Activities:
         self._plans: dict[str, Plan] = {}
         self._unwanted: set[TaskKey] = set()
         self._stopped: set[TaskKey] = set()
-        self._idle: asyncio.Event = asyncio.Event()
-        self._idle.set()
-        self._closed = False
+        self.closed = False
         self._filling = False
+        self._given_up: set[asyncio.Task[None]] = set()
         self.loop = self._loop = asyncio.get_running_loop()
         # Each attempt gets a copy of its own: a slot that is passed on must not hand on what the last one has set.
         self._variables = contextvars.copy_context()
         self._threads = Threads(threads, "perdure-activity", self._loop)
         self._hurried = asyncio.Event()
+        self.effects = Effects(self)
+        self.begin, self.renounce, self.now = self.effects.begin, self.effects.renounce, clock.monotonic_us
 
     @property
     def under_way(self) -> int:
@@ -93,11 +98,10 @@ class Activities:
 
     def accept(self, tasks: list[ClaimedTask]) -> None:
         """Run these, as slots become free."""
-        if self._closed:
+        if self.closed:
             for task in tasks:
-                self._report(GoesBack(task, _release(task)))
+                self.report(GoesBack(task, release(task)))
             return
-        self._idle.clear()
         self._waiting.join(tasks)
         self._fill()
         if self._waiting.length:
@@ -121,15 +125,13 @@ class Activities:
         settled = self._unwanted | self._stopped
         in_time = []
         for task in waiting:
-            overdue = None if key_of(task) in settled else self._limit(task, _policy(task))[1]
+            overdue = None if key_of(task) in settled else self._limit(task, policy_of(task))[1]
             if overdue is None:
                 in_time.append(task)
             else:
-                self._report(self._failed(task, TimeoutError(overdue), timed_out=True, final=True))
+                self.report(self.failed(task, TimeoutError(overdue), timed_out=True, final=True))
         self._waiting.join(in_time)
         self._watch_the_line(task for task in in_time if key_of(task) not in settled)
-        if not in_time and not self._running:
-            self._idle.set()
 
     def _fill(self) -> None:
         if self._filling:
@@ -140,8 +142,6 @@ class Activities:
             self._begin_waiting(_begun_at_once if _makes_plain_tasks(self._loop) else None)
         finally:
             self._filling = False
-        if not self._waiting.length and not self._running:
-            self._idle.set()
 
     def _begin_waiting(self, begun_at_once: Any) -> None:
         begun = 0
@@ -155,7 +155,7 @@ class Activities:
             key = key_of(task)
             if self._unwanted and key in self._unwanted:
                 self._unwanted.discard(key)
-                self._report(GoesBack(task, _release(task)))
+                self.report(GoesBack(task, release(task)))
                 continue
             attempt = self._running[key] = Attempt(task, key, self)
             if self._stopped and key in self._stopped:
@@ -174,8 +174,8 @@ class Activities:
             if attempt is None:
                 self._unwanted.add(key)
                 continue
-            attempt.cancelled = True
-            attempt.interrupt("the orchestration no longer wants this activity")
+            attempt.cancel()
+            self._be_patient(attempt)
         if self._unwanted:
             self._unwanted &= {key_of(task) for task in self._waiting}
 
@@ -187,12 +187,35 @@ class Activities:
                 self._stopped.add(key)
             else:
                 attempt.stop()
+                self._be_patient(attempt)
         if self._stopped:
             self._stopped &= {key_of(task) for task in self._waiting}
 
+    def _be_patient(self, attempt: Attempt) -> None:
+        """Give one that was told to end the time that it may take for that."""
+        plan = self._plans.get(attempt.task.name)
+        if plan is not None and plan.grace_s is not None and attempt.patience is None and attempt.runner is not None:
+            attempt.patience = self._loop.call_later(plan.grace_s, self._give_up, attempt, plan.grace_s)
+
+    def _give_up(self, attempt: Attempt, grace_s: float) -> None:
+        runner, task = attempt.runner, attempt.task
+        if runner is None or runner.done():
+            return
+        late = f"it did not end within its cancel_grace of {grace_s:g} s"
+        _log.warning("activity %s of %s was cancelled, and is given up: %s", task.name, task.instance_id, late)
+        attempt.given_up = True
+        # It goes on until it ends or the worker does; who waits for it alone must not make it vanish.
+        self._given_up.add(runner)
+        runner.add_done_callback(self._given_up.discard)
+        self._end(attempt, self.cancelled(attempt, asyncio.CancelledError(late)))
+
+    def lose(self) -> None:
+        """The worker has lost its place in the store; others may have what it had, and it may be handed it again."""
+        self.effects.lose(self._waiting)
+
     def say(self, task: ClaimedTask, details: bytes) -> None:
         """Have an activity's progress written."""
-        self._report(
+        self.report(
             Says(TaskBeat(incarnation=task.incarnation, execution=task.execution, event=task.event, details=details))
         )
 
@@ -202,7 +225,7 @@ class Activities:
         self._waiting.join(waiting[:waiting_max])
         for task in waiting[waiting_max:]:
             self._unwanted.discard(key_of(task))
-            self._report(GoesBack(task, _release(task)))
+            self.report(GoesBack(task, release(task)))
 
     # -- one attempt -----------------------------------------------------------------------------------------------
 
@@ -212,54 +235,61 @@ class Activities:
         entry: Entry
         try:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
-            if attempt.cancelled:
-                entry = GoesBack(task, _release(task))
-            elif attempt.stopped or task.stopped:
-                entry = _stopped(task, asyncio.CancelledError("it was stopped before it began"))
-            elif plan is None:
-                entry = self._unknown(task)
+            if task.began or (plan is not None and plan.holds):
+                entry = await self.effects.run(attempt, plan)
+            elif plan is None or attempt.cancelled or attempt.stopped or task.stopped:
+                entry = self._not_called(attempt)
             elif task.retry is None and task.deadline is None and task.start_by is None and not plan.is_special:
                 entry = await self._attempt(attempt, plan)
             else:
-                entry = await self._limited(attempt, plan)
+                entry = await self.limited(attempt, plan)
         except asyncio.CancelledError as error:
-            entry = self._cancelled(attempt, error)
+            entry = self.cancelled(attempt, error)
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
             _log.exception("the engine failed to run %s", task.name)
             # A damaged row is as damaged at the next attempt, and so may be the policy that would ask for one.
-            entry = self._failed(task, error, timed_out=False, final=isinstance(error, HistoryCorruptError))
+            entry = self.failed(task, error, timed_out=False, final=isinstance(error, HistoryCorruptError))
+        if not attempt.given_up:
+            self._end(attempt, entry)
+
+    def _end(self, attempt: Attempt, entry: Entry) -> None:
         self._running.pop(attempt.key, None)
         # The task's variables lead to the attempt: without this only the garbage collector would part them.
         attempt.runner = None
+        if attempt.patience is not None:
+            attempt.patience.cancel()
         if attempt.pulse is not None:
-            entry = _with_last_words(entry, attempt.unsaid())
+            entry = with_last_words(entry, attempt.unsaid())
             attempt.pulse.end()
-        self._report(entry)
+        self.report(entry)
         if self._waiting.length:
             self._fill()
-        elif not self._running:
-            self._idle.set()
 
-    def _cancelled(self, attempt: Attempt, error: BaseException) -> Entry:
+    def cancelled(self, attempt: Attempt, error: BaseException) -> Entry:
         """An activity that ended by a cancellation: whose it was decides what becomes of it."""
         task = attempt.task
         if attempt.cancelled:
-            return GoesBack(task, _release(task))
+            return GoesBack(task, release(task))
         if attempt.stopped:
-            return _stopped(task, error)
+            return stopped(task, error)
         if attempt.silent:
-            return self._failed(task, TimeoutError("it said nothing for its heartbeat_timeout"), timed_out=True)
-        if self._closed:
-            return GoesBack(task, _release(task))
+            return self.failed(task, TimeoutError("it said nothing for its heartbeat_timeout"), timed_out=True)
+        if self.closed:
+            return GoesBack(task, release(task))
         # By its own hand: handed back, it would do it again and again.
-        return self._failed(task, error, timed_out=False)
+        return self.failed(task, error, timed_out=False)
 
-    def _unknown(self, task: ClaimedTask) -> Entry:
-        """An activity that this worker does not have: it was claimed because its time is over, or by mistake."""
-        overdue = self._limit(task, _policy(task))[1]
+    def _not_called(self, attempt: Attempt) -> Entry:
+        """An activity that nobody wants, or that this worker does not have: its time is over, or it is a mistake."""
+        task = attempt.task
+        if attempt.cancelled:
+            return GoesBack(task, release(task))
+        if attempt.stopped or task.stopped:
+            return stopped(task, asyncio.CancelledError("it was stopped before it began"))
+        overdue = self.overdue(task)
         if overdue is not None:
-            return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
-        return GoesBack(task, _release(task, UNKNOWN_DELAY_US))
+            return self.failed(task, TimeoutError(overdue), timed_out=True, final=True)
+        return GoesBack(task, release(task, UNKNOWN_DELAY_US))
 
     def forget_plans(self) -> None:
         """Look everything up again."""
@@ -273,13 +303,13 @@ class Activities:
         plan = self._plans[name] = Plan(activity, self._services(activity.name))
         return plan
 
-    async def _limited(self, attempt: Attempt, plan: "Plan") -> Entry:
+    async def limited(self, attempt: Attempt, plan: "Plan") -> Entry:
         """An attempt that has a policy, a deadline, or a limit to its silence."""
         task = attempt.task
-        policy = _policy(task)
+        policy = policy_of(task)
         limit_us, overdue = self._limit(task, policy)
         if overdue is not None:
-            return self._failed(task, TimeoutError(overdue), timed_out=True, final=True)
+            return self.failed(task, TimeoutError(overdue), timed_out=True, final=True)
         if plan.silence_s is not None:
             pulse = attempt.measured()
             if plan.is_async:
@@ -293,21 +323,21 @@ class Activities:
                 return await self._special_attempt(attempt, plan, policy)
         except TimeoutError:
             # Every other error `_attempt` has kept.
-            late = _late(limit_us) if limit_us == policy.attempt_timeout_us else _too_late(task, policy)
-            return self._failed(task, TimeoutError(late), timed_out=True)
+            why = overlong(limit_us) if limit_us == policy.attempt_timeout_us else too_late(task, policy)
+            return self.failed(task, TimeoutError(why), timed_out=True)
 
     async def _special_attempt(self, attempt: Attempt, plan: "Plan", policy: WirePolicy) -> Entry:
         async def steps() -> Entry:
-            return _polled(await self._attempt(attempt, plan), policy)
+            return polled(await self._attempt(attempt, plan), policy)
 
         if self._in_transaction is None or not plan.transactional:
             return await steps()
-        return await self._in_transaction.run(attempt, steps, self._failed, is_async=plan.is_async)
+        return await self._in_transaction.run(attempt, steps, self.failed, is_async=plan.is_async)
 
     async def _attempt(self, attempt: Attempt, plan: "Plan") -> Entry:
         task = attempt.task
         try:
-            arguments = plan.decode(unsealed(task.input, _ROW, "input", task.name, task.instance_id, task.event))
+            arguments = plan.decode(unsealed(task.input, ROW, "input", task.name, task.instance_id, task.event))
             attempt.follow(plan)
             if plan.takes_ctx:
                 arguments = (attempt.context(), *arguments)
@@ -315,22 +345,37 @@ class Activities:
                 value = await plan.invoke(arguments)
             else:
                 invoke = plan.invoke if attempt.loan is None else attempt.loan.guarded(plan.invoke)
-                call = partial(contextvars.copy_context().run, _plain, invoke, arguments, attempt.pulse)
+                call = partial(contextvars.copy_context().run, _plain, invoke, arguments, attempt)
                 value = await self._threads.call(call)
+                if attempt.cancelled:
+                    raise asyncio.CancelledError
         except asyncio.CancelledError as error:
-            if attempt.is_to_end(self._closed):
+            if attempt.is_to_end(self.closed):
                 raise
-            return self._failed(task, error, timed_out=False)
+            return self.failed(task, error, timed_out=False)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is a failure of this attempt and of nothing else
-            return self._failed(task, error, timed_out=False)
+            return self.failed(task, error, timed_out=False)
         try:
             result = plan.encode(value, what=plan.what)
         except Exception as error:  # noqa: BLE001 - a result that doesn't fit is a failure, in words
-            return self._failed(task, error, timed_out=False, final=True)
+            return self.failed(task, error, timed_out=False, final=True)
         return Ended(
             task,
             ActivityOutcome(execution=task.execution, source=task.event, result=Raw(result), attempts=task.attempt),
         )
+
+    def arguments(self, attempt: Attempt, plan: "Plan") -> Sequence[Any]:
+        """The inputs of an activity."""
+        task = attempt.task
+        return plan.decode(unsealed(task.input, ROW, "input", task.name, task.instance_id, task.event))
+
+    async def in_thread(self, call: Callable[[], Any]) -> Any:
+        """Call something that may block."""
+        return await self._threads.call(call)
+
+    def overdue(self, task: ClaimedTask) -> str | None:
+        """Why it may not even begin."""
+        return self._limit(task, policy_of(task))[1]
 
     def _limit(self, task: ClaimedTask, policy: WirePolicy) -> tuple[int | None, str | None]:
         """How long this attempt may take, and why it may not even begin."""
@@ -340,13 +385,13 @@ class Activities:
         if task.start_by is not None and now >= task.start_by:
             return None, "it did not start within schedule_to_start: no worker with it was free in time"
         if task.deadline is not None and now >= task.deadline:
-            return None, _too_late(task, policy)
+            return None, too_late(task, policy)
         limits = [limit for limit in (policy.attempt_timeout_us, task.deadline and task.deadline - now) if limit]
         return min(limits, default=None), None
 
     # -- how it ended ----------------------------------------------------------------------------------------------
 
-    def _failed(self, task: ClaimedTask, error: BaseException, *, timed_out: bool, final: bool = False) -> Entry:
+    def failed(self, task: ClaimedTask, error: BaseException, *, timed_out: bool, final: bool = False) -> Entry:
         info = error_info_from_exception(error, attempts=task.attempt)
         delay = None if final else self._retry_delay(task, error, info)
         if delay is not None:
@@ -367,7 +412,7 @@ class Activities:
         return Ended(task, outcome)
 
     def _retry_delay(self, task: ClaimedTask, error: BaseException, info: ErrorInfo) -> int | None:
-        policy = _policy(task)
+        policy = policy_of(task)
         after = duration_us(error.delay, "RetryAfter") if isinstance(error, RetryAfter) else None
         return policy.decide(
             info.types or (info.type,),
@@ -378,7 +423,7 @@ class Activities:
             retryable=info.retryable,
         )
 
-    def _report(self, entry: Entry) -> None:
+    def report(self, entry: Entry) -> None:
         """Tell the engine, together with whatever else ends in this round of the loop."""
         if not self._outbox:
             self._loop.call_soon(self._flush)
@@ -392,12 +437,12 @@ class Activities:
 
     async def close(self, grace_us: int) -> None:
         """Let what runs end within the grace time, hand the rest back, and stop the threads."""
-        self._closed = True
+        self.closed = True
         if self._line_watch is not None:
             self._line_watch.cancel()
         while self._waiting.length:
             task = self._waiting.next()
-            self._report(GoesBack(task, _release(task)))
+            self.report(GoesBack(task, release(task)))
         runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
         if grace_us > 0:
             await self._grace(runners, grace_us / 1e6)
@@ -405,6 +450,8 @@ class Activities:
         for attempt in self._running.values():
             attempt.cancelled = True
             attempt.interrupt("the worker shuts down")
+        for runner in self._given_up:
+            runner.cancel("the worker shuts down")
         if late:
             await asyncio.wait(late, timeout=1.0)
         if self._outbox:
@@ -435,63 +482,12 @@ def _makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...], pulse: Pulse | None) -> Any:
-    if pulse is not None:
-        pulse.beat(None)
+def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...], attempt: Attempt) -> Any:
+    attempt.in_thread = True
+    if attempt.pulse is not None:
+        attempt.pulse.beat(None)
     # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
     try:
         return invoke(arguments)
     except (StopIteration, SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error
-
-
-def _stopped(task: ClaimedTask, error: BaseException) -> Entry:
-    """An activity that ended because it was asked to, and whose orchestration waits for that."""
-    info = error_info_from_exception(error, attempts=task.attempt)
-    outcome = ActivityOutcome(
-        execution=task.execution, source=task.event, error=info, attempts=task.attempt, stopped=True
-    )
-    return Ended(task, outcome)
-
-
-def _polled(entry: Entry, policy: WirePolicy) -> Entry:
-    """The same, but an activity that is asked until it has an answer and has none goes back for the next time."""
-    if policy.poll_us is None or not isinstance(entry, Ended) or bytes(entry.outcome.result) != b"null":
-        return entry
-    task = entry.task
-    # What failed before it came through counts no more.
-    again = TaskRetry(
-        incarnation=task.incarnation, execution=task.execution, event=task.event, attempt=1, delay_us=policy.poll_us
-    )
-    return GoesBack(task, again)
-
-
-def _with_last_words(entry: Entry, details: bytes | None) -> Entry:
-    """The same, with what the activity said last, which whoever runs it next shall know."""
-    if details is None or not isinstance(entry, GoesBack):
-        return entry
-    return GoesBack(entry.task, replace(entry.item, details=details))
-
-
-def _policy(task: ClaimedTask) -> WirePolicy:
-    if task.retry is None:
-        return _ONE_ATTEMPT
-    return from_wire(unsealed(task.retry, _ROW, "retry policy", task.name, task.instance_id, task.event))
-
-
-def _release(task: ClaimedTask, delay_us: int = 0) -> TaskRelease:
-    return TaskRelease(incarnation=task.incarnation, execution=task.execution, event=task.event, delay_us=delay_us)
-
-
-def _late(limit_us: int) -> str:
-    return f"it did not end within {limit_us / 1e6:g} s"
-
-
-def _too_late(task: ClaimedTask, policy: WirePolicy) -> str:
-    limit = f"{(policy.total_timeout_us or 0) / 1e6:g} s"
-    late = f"it did not end within its total timeout of {limit}"
-    if policy.poll_us is not None:
-        late = f"it had no answer within {limit}"
-    if task.last_error is None:
-        return late
-    return f"{late}; the last attempt failed with {msgspec.json.decode(task.last_error, type=ErrorInfo).summary}"

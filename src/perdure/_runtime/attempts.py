@@ -25,8 +25,8 @@ class Plan:
     """What is known of an activity before it is called: looked up once, not at every call."""
 
     __slots__ = (
-        "decode", "encode", "invoke", "is_async", "is_special", "name", "services", "silence_s", "takes_ctx",
-        "transactional", "what",
+        "decode", "encode", "grace_s", "holds", "invoke", "is_async", "is_special", "name", "probe", "services",
+        "silence_s", "takes_ctx", "transactional", "what",
     )  # fmt: skip
 
     invoke: Callable[[Sequence[Any]], Any]
@@ -42,6 +42,10 @@ class Plan:
         self.invoke: Callable[..., Any] = (
             _directly(activity) if activity.is_async and not activity.needs_instance else activity.invoke
         )
+        grace = activity.cancel_grace
+        self.grace_s = None if grace is None else duration_us(grace, "cancel_grace") / 1e6
+        self.holds = activity.on_unknown == "hold"
+        self.probe = activity.probe
         self.what = f"result of activity {activity.name}"
         silence = activity.heartbeat_timeout
         self.silence_s = None if silence is None else duration_us(silence, "heartbeat_timeout") / 1e6
@@ -59,8 +63,8 @@ class Attempt(Progress):
     """An activity that runs now."""
 
     __slots__ = (
-        "_context", "_desk", "_plan", "cancelled", "deadline_us", "has_begun", "key", "limit", "loan", "pulse",
-        "runner", "silent", "stopped", "task",
+        "_context", "_desk", "_plan", "cancelled", "deadline_us", "given_up", "has_begun", "in_thread", "key", "limit",
+        "loan", "lost", "patience", "probed", "pulse", "runner", "silent", "stopped", "task",
     )  # fmt: skip
 
     def __init__(self, task: ClaimedTask, key: TaskKey, desk: Desk) -> None:
@@ -74,6 +78,15 @@ class Attempt(Progress):
         """It shall end, and its outcome is wanted."""
         self.silent = False
         """It has said nothing for longer than it may."""
+        self.lost = False
+        """Whether the worker has lost its place in the store since it was handed this."""
+        self.in_thread = False
+        """Whether it runs in a thread, which hears of a cancellation when it asks."""
+        self.patience: asyncio.TimerHandle | None = None
+        """When one that was told to end is given up."""
+        self.given_up = False
+        self.probed = False
+        """Whether its probe runs, and not the activity."""
         self.limit: asyncio.Timeout | None = None
         self.deadline_us: int | None = None
         self.pulse: Pulse | None = None
@@ -81,16 +94,16 @@ class Attempt(Progress):
         """The transaction that it runs in."""
         self._desk = desk
         self._context: ActivityContext | None = None
+        self._plan: Any = None
 
     def is_to_end(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
         """Whether a cancellation came from us or from a time limit; one of the activity's own making is a failure."""
-        return (
-            self.cancelled
-            or self.stopped
-            or self.silent
-            or closing
-            or (self.limit is not None and self.limit.expired())
-        )
+        return self.cancelled or self.stopped or closing or self.was_cut_off
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether a time limit has ended it."""
+        return self.silent or (self.limit is not None and self.limit.expired())
 
     def begin(self) -> None:
         """Its first step begins; it may do so while its task is made, before anybody could say which one that is."""
@@ -103,10 +116,18 @@ class Attempt(Progress):
         if self.runner is not None and self.has_begun:
             self.runner.cancel(why)
 
+    def cancel(self) -> None:
+        """Nobody wants its outcome any more."""
+        self.cancelled = True
+        # What is lent to a thread is not left to it: others wait for it.
+        if not self.in_thread or self.loan is not None:
+            self.interrupt("the orchestration no longer wants this activity")
+
     def stop(self) -> None:
         """Let it hear that it shall end, and wait until it has: in a thread it hears when it asks."""
         self.stopped = True
-        if self.has_begun and self._plan.is_async:
+        plan = self._plan
+        if self.has_begun and plan is not None and plan.is_async and not self.probed:
             self.interrupt("the orchestration wants this activity to end")
 
     def fall_silent(self) -> None:

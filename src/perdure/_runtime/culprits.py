@@ -6,7 +6,7 @@ storage takes everything else, so that no fault of the store ever holds an insta
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from msgspec import Struct
 from perdure import _work as work
 from perdure._client.requests import Request
 from perdure._runtime.after import requests_of
+from perdure._runtime.attempts import TaskKey
 from perdure._runtime.live import Prepared
 from perdure.errors import (
     DatabaseCorruptError,
@@ -127,6 +128,7 @@ class Culprits:
         place: The worker's row; another one after it has started over.
         ask_again: Takes back requests whose turn has come to nothing.
         holding: Sets instances aside.
+        renounce: Tells that activities may not be called.
     """
 
     def __init__(
@@ -137,12 +139,14 @@ class Culprits:
         place: Callable[[], int],
         ask_again: Callable[[list[Request]], None],
         holding: Holding,
+        renounce: Callable[[Sequence[TaskKey]], None],
     ) -> None:
         self._commit = commit
         self._pause = pause
         self._place = place
         self._ask_again = ask_again
         self._holding = holding
+        self._renounce = renounce
 
     def find(self, part: Part, choked: ChokedError) -> None:
         """Commit the items of a part one by one; whatever is alone at fault is answered, failed or held.
@@ -192,6 +196,8 @@ class Culprits:
     def _fail(self, item: work.Item, choked: ChokedError) -> None:
         """The end of an activity can't be stored as it is: the activity fails instead, in words."""
         _log.error("the store can't take a %s: %s", type(item).__name__, choked)
+        if isinstance(item, work.TaskBeat) and item.began:
+            self._renounce([(item.incarnation, item.execution, item.event)])
         if not isinstance(item, work.TaskDone | work.TaskRetry | work.TaskRelease):
             return
         error = StorageError(f"how this activity ended can't be stored: {choked}")

@@ -95,6 +95,7 @@ class Engine:
             place=lambda: self._worker,
             ask_again=self._ask_again,
             holding=self._orchestrations,
+            renounce=hands.renounce,
         )
         self._watches = Watches(storage, self._orchestrations.by_id)
         self._lookout = Lookout(storage, hands)
@@ -391,6 +392,7 @@ class Engine:
             self._start_over(requests_of(turns))
             return
         tasks = self._suspects.settle(items, outcomes[len(requests) :])
+        self._lookout.heard(items, outcomes[len(requests) :], committed.now)
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             if turn.went_on and outcome is work.APPLIED:
                 self._settle_going_on(turn.live, turn.item, committed.now, tasks)
@@ -418,7 +420,7 @@ class Engine:
         self._requests += self._orchestrations.drop_all()
         self._items.clear()
         self._suspects.clear()
-        self._lookout.tasks.clear()
+        self._lookout.clear()
         self._reserved = 0
         pause = RETRY_STORAGE_US
         while not self.leaving:
@@ -496,5 +498,4 @@ class Engine:
         self.next_due = taken.next_due
         for instance in taken.instances:
             self._suspects.admit(instance)
-        if taken.more and (taken.instances or self._free() > 0):
-            self._claim_wanted = True
+        self._claim_wanted = self._claim_wanted or (taken.more and bool(taken.instances or self._free() > 0))

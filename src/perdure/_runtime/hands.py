@@ -1,5 +1,6 @@
 """The engine's port to whatever runs activities, and its bounds."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -27,6 +28,18 @@ class Hands(Protocol):
 
     def stop(self, keys: list[tuple[int, int, int]]) -> None:
         """These shall end, and their outcomes are wanted."""
+        ...
+
+    def begin(self, begun: dict[tuple[int, int, int], int]) -> None:
+        """That these are about to be called is durable, since these moments of the store: they may be."""
+        ...
+
+    def renounce(self, keys: Sequence[tuple[int, int, int]]) -> None:
+        """These may not be called."""
+        ...
+
+    def lose(self) -> None:
+        """The worker has lost its place in the store."""
         ...
 
     def flush(self) -> None:

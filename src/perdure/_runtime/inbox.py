@@ -5,7 +5,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from perdure._client.requests import Call, Request, Watch
-from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRelease, TaskRetry
+from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskHold, TaskRelease, TaskRetry
 
 
 class Ended(Struct, frozen=True, eq=False, gc=False):
@@ -16,14 +16,14 @@ class Ended(Struct, frozen=True, eq=False, gc=False):
 
 
 class GoesBack(Struct, frozen=True, eq=False, gc=False):
-    """An activity goes back to the store: for another attempt, or untouched."""
+    """An activity goes back to the store: for another attempt, untouched, or to be set aside."""
 
     task: ClaimedTask
-    item: TaskRetry | TaskRelease
+    item: TaskRetry | TaskRelease | TaskHold
 
 
 class Says(Struct, frozen=True, eq=False, gc=False):
-    """An activity that runs has said how far it is."""
+    """An activity that runs has said how far it is, or that it is about to be called."""
 
     item: TaskBeat
 

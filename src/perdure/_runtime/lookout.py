@@ -1,11 +1,11 @@
 """Activities that run here for orchestrations that may be elsewhere: what is decided of them there is heard here."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from perdure._runtime.attempts import TaskKey, key_of
 from perdure._runtime.hands import Hands
-from perdure._work import ClaimedTask, Standing
+from perdure._work import Applied, ClaimedTask, Item, Outcome, Standing, TaskBeat
 from perdure.errors import StorageError
 from perdure.storage.base import Storage
 
@@ -28,6 +28,27 @@ class Lookout:
     def left(self, task: ClaimedTask) -> None:
         """It runs here no more."""
         self.tasks.pop(key_of(task), None)
+
+    def clear(self) -> None:
+        """Whatever runs here is another worker's now."""
+        self.tasks.clear()
+        self._hands.lose()
+
+    def heard(self, items: Sequence[Item], outcomes: Sequence[Outcome], now: int) -> None:
+        """A commit is durable: those that wait for that, to be called, may be, or may not."""
+        begun: dict[TaskKey, int] = {}
+        refused: list[TaskKey] = []
+        for item, outcome in zip(items, outcomes, strict=False):
+            if isinstance(item, TaskBeat) and item.began:
+                key = (item.incarnation, item.execution, item.event)
+                if isinstance(outcome, Applied):
+                    begun[key] = now
+                else:
+                    refused.append(key)
+        if begun:
+            self._hands.begin(begun)
+        if refused:
+            self._hands.renounce(refused)
 
     def look(self, worker: int) -> None:
         """Ask the store how they stand, and tell those that shall end."""

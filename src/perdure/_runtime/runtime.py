@@ -31,7 +31,7 @@ from perdure.storage import open_storage
 from perdure.storage.base import SUSPECT_DELIVERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from perdure._registry import Registry
@@ -61,6 +61,15 @@ class _LoopHands:
 
     def keep(self, waiting_max: int) -> None:
         self._bridge.post(self._activities.keep, waiting_max)
+
+    def begin(self, begun: dict[TaskKey, int]) -> None:
+        self._bridge.post(self._activities.begin, begun)
+
+    def renounce(self, keys: Sequence[TaskKey]) -> None:
+        self._bridge.post(self._activities.renounce, keys)
+
+    def lose(self) -> None:
+        self._bridge.post(lambda _: self._activities.lose(), None)
 
 
 class Runtime:

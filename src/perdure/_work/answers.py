@@ -131,6 +131,8 @@ class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
     """What the activity last said of its progress; None before the first."""
     stopped: bool = False
     """Whether a turn has stopped it: it shall not run, and its outcome is still wanted."""
+    began: bool = False
+    """Whether it has been called, perhaps, and nobody knows what came of it (`TaskBeat.began`)."""
 
 
 class Standing(StrEnum):

@@ -54,6 +54,7 @@ class TaskImage(Struct, frozen=True, gc=False, kw_only=True):
     stopped: bool = False
     held_at: int | None = None
     held_because: str | None = None
+    began_at: int | None = None
     running: bool = False
 
 

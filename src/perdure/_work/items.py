@@ -187,18 +187,25 @@ class TaskDone(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class TaskBeat(Struct, frozen=True, gc=False, kw_only=True):
-    """An activity that runs says something of its progress, for whoever runs it next; None leaves what was said."""
+    """An activity that runs says something of its progress, for whoever runs it next; None leaves what was said.
+
+    Or, with `began`, that it is about to be called, and is not to be called again unless somebody has found out how
+    this ended: this moment is kept until the attempt has failed (`TaskRetry.began_at`) or is known not to have been
+    made (`Resume.repeat`). From then on it has no schedule-to-start deadline.
+    """
 
     incarnation: int
     execution: int
     event: int
     details: bytes | None = None
+    began: bool = False
 
 
 class TaskRetry(Struct, frozen=True, gc=False, kw_only=True):
     """An attempt failed and another is due after `delay_us`; the row goes back to be claimed by anybody.
 
-    `details` are its last ones, where the store does not have them yet.
+    `details` are its last ones, where the store does not have them yet. `began_at` is when it was about to be called
+    (`TaskBeat.began`): if it was called again since, the attempt that failed says nothing of that one.
     """
 
     incarnation: int
@@ -208,6 +215,7 @@ class TaskRetry(Struct, frozen=True, gc=False, kw_only=True):
     delay_us: int
     last_error: bytes | None = None
     details: bytes | None = None
+    began_at: int | None = None
 
 
 class TaskRelease(Struct, frozen=True, gc=False, kw_only=True):
@@ -302,16 +310,19 @@ class Suspend(Struct, frozen=True, gc=False, kw_only=True):
 class Resume(Struct, frozen=True, gc=False, kw_only=True):
     """Let a held or suspended instance go on, with its held tasks; or, with `event`, that held task alone.
 
+    With `repeat`, only what was about to be called then (`HeldTask.began_at`) goes on, and may be called once more.
+
     It is pending again if it has had no turn, otherwise running; its deliveries, and those of its held tasks, begin
     again. An instance that is neither, with no held task, is applied as a no-op. With a `reason`, only what is held or
     suspended for that reason goes on. Refused: not_found, as for a delete, and when `event` is no held task of the
-    present execution; closed.
+    present execution, or not one that `repeat` means; closed.
     """
 
     id: str
     event: int | None = None
     incarnation: int | None = None
     reason: str | None = None
+    repeat: int | None = None
 
 
 class TaskDiscard(Struct, frozen=True, gc=False, kw_only=True):

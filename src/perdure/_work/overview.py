@@ -117,3 +117,5 @@ class HeldTask(Struct, frozen=True, gc=False, kw_only=True):
     scheduled_at: int
     attempt: int
     deliveries: int
+    began_at: int | None = None
+    """When it was called last, if nobody knows what came of it (`TaskBeat.began`)."""

@@ -41,6 +41,7 @@ COMMANDS = {
     "resume": ("mending:resume", "Let suspended or held instances go on."),
     "held": ("mending:held", "List what is held, and why."),
     "retry": ("mending:retry", "Try again what is held."),
+    "resolve": ("mending:resolve", "Say what came of a held activity."),
     "discard": ("mending:discard", "Give up what is held."),
     "rewind": ("mending:rewind", "Let failed instances go on from before they failed."),
     "delete": ("steering:delete", "Delete instances that have ended."),

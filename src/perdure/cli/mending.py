@@ -1,4 +1,4 @@
-"""The commands that set instances aside and see to what is held: suspend, resume, held, retry, discard."""
+"""The commands that set instances aside and see to what is held: suspend, resume, held, retry, resolve, discard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure import Status
+from perdure import DidNotHappen, Failed, Happened, Status
 from perdure.cli.exits import DONE
 from perdure.cli.listing import REASON_CHARS_SHOWN
 from perdure.cli.output import Line, is_drawn, json_option, note, write_json, write_table
@@ -15,9 +15,10 @@ from perdure.cli.records import instance_document
 from perdure.cli.steering import act_on_each
 from perdure.cli.store import Store, short_name, store_option
 from perdure.cli.text import ago, cut, now, plain, safe
+from perdure.cli.values import Json
 
 if TYPE_CHECKING:
-    from perdure import Client, HeldActivity, InstanceStatus
+    from perdure import Client, Decision, HeldActivity, InstanceStatus
 
 _event_option = click.option(
     "--event", "event_id", type=click.IntRange(1), metavar="N", help="Only the held activity that this event asked for."
@@ -66,6 +67,43 @@ def retry(*, instance_ids: tuple[str, ...], store: Store, as_json: bool, event_i
         return {"request": "retry"}
 
     return act_on_each(store, instance_ids, act, "to be tried again:", as_json=as_json)
+
+
+@click.command()
+@click.argument("instance_id", metavar="ID")
+@store_option
+@json_option
+@_event_option
+@click.option(
+    "--result", "results", type=Json(), multiple=True, metavar="JSON", help="It happened, and this is its result."
+)
+@click.option("--error", default=None, metavar="TEXT", help="It failed for good, with this message.")
+@click.option("--repeat", is_flag=True, help="It did not happen: run it again.")
+def resolve(
+    *,
+    instance_id: str,
+    store: Store,
+    as_json: bool,
+    event_id: int | None,
+    results: tuple[Any, ...],
+    error: str | None,
+    repeat: bool,
+) -> int:
+    """Say what came of a held activity of which nobody knew."""
+    # A result may be null, so none given is no value of its own: `multiple` tells it.
+    said: list[Decision[Any]] = [Happened(result) for result in results]
+    if error is not None:
+        said.append(Failed(error))
+    if repeat:
+        said.append(DidNotHappen())
+    if len(said) != 1:
+        raise click.UsageError("say what came of it by one of --result, --error and --repeat")
+
+    async def act(client: Client, instance_id: str) -> dict[str, Any]:
+        await client.resolve(instance_id, said[0], event_id=event_id)
+        return {"request": "resolve"}
+
+    return act_on_each(store, (instance_id,), act, "resolved an activity of", as_json=as_json)
 
 
 @click.command()

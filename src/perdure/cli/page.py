@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from perdure import InstanceStatus, Status, WorkerStatus
+from perdure import HeldActivity, InstanceStatus, Status, WorkerStatus
 from perdure.cli.output import STYLES, Line
 from perdure.cli.store import did_you_mean, near_names
 from perdure.cli.text import ago, cut, moment, safe, safe_lines, shell_word, shown, span, time_of_day, zone
@@ -41,6 +41,8 @@ class View:
     children: Mapping[str, InstanceStatus[Any]] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     """The KV store."""
+    held: Sequence[HeldActivity] = ()
+    """Its activities that were set aside."""
     trouble: str | None = None
     """Why the history could not be read."""
     flag: str = ""
@@ -63,15 +65,29 @@ def advice(view: View) -> list[str]:
         sentence = (
             "It goes on by itself: every worker that starts after it was held tries it once, so deploy mended code"
         )
-        return [f"{sentence} and start one. Or end it: perdure terminate {me}{flag}"]
+        return [f"{sentence} and start one. Or end it: perdure terminate {me}{flag}", *_held_activities(view)]
     if not view.workers:
         return [f"No worker is running on this store, so nothing moves: perdure worker MODULE:REGISTRY{flag}"]
     return [
+        *_held_activities(view),
         *_missing_code(view),
         *([_NOT_BEGUN] if status.status is Status.PENDING else []),
         *_children_that_need_help(view),
         *_events_to_raise(view),
     ]
+
+
+def _held_activities(view: View) -> Iterator[str]:
+    me = f"{shell_word(view.status.instance_id)} --event"
+    for held in view.held:
+        what = f"activity {held.name} (#{held.event_id})"
+        if held.began_at is None:
+            ways = f"perdure retry {me} {held.event_id}{view.flag}, or perdure discard {me} {held.event_id}{view.flag}"
+            yield f"Its {what} is held: {held.held_because}. {ways}"
+        else:
+            began = f"{what}, called {_when(held.began_at, view.at)}"
+            ways = f"perdure resolve {me} {held.event_id}{view.flag} --result JSON, or --error TEXT, or --repeat"
+            yield f"Nobody knows whether {began}, has happened: find out, then {ways}"
 
 
 def _missing_code(view: View) -> Iterator[str]:

@@ -73,6 +73,7 @@ async def _look(store: Store, instance_id: str, execution_id: int | None) -> Vie
             at=at,
             execution_id=execution,
             children=await _children(client, [step.instance_id for step in timeline.waits_for if step.kind == "child"]),
+            held=[] if status.is_closed else await client.list_held_activities(instance_id=instance_id),
             trouble=trouble,
             values=await client.get_handle(instance_id).kv_all(),
             flag=store.flag,

@@ -448,7 +448,7 @@ class StorageFullError(StorageUnavailableError):
 
 
 class OutcomeUnknownError(StorageError):
-    """The connection broke during a commit: it was applied or not, and must be asked for by its token."""
+    """It happened or not: a commit whose connection broke, or an activity that must not be repeated unasked."""
 
 
 class SchemaVersionError(StorageError):

@@ -28,7 +28,7 @@ from perdure.testing._fakes import Doing, FakeTime, FakingActivities, check_fake
 from perdure.testing._turns import OwnTurns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -93,6 +93,15 @@ class _Hands:
 
     def keep(self, waiting_max: int) -> None:
         self._activities.keep(waiting_max)
+
+    def begin(self, begun: dict[TaskKey, int]) -> None:
+        self._activities.begin(begun)
+
+    def renounce(self, keys: Sequence[TaskKey]) -> None:
+        self._activities.renounce(keys)
+
+    def lose(self) -> None:
+        self._activities.lose()
 
 
 class Environment:

@@ -42,6 +42,7 @@ def resume(tables: Tables, now: int, item: Resume) -> Outcome:
         return _NOT_FOUND if row is None else _CLOSED
     held = [task for task in row.tasks.values() if task.held_because is not None]
     held = [task for task in held if item.reason in (None, task.held_because)]
+    held = [task for task in held if item.repeat in (None, task.began_at)]
     if item.event is not None:
         held = [task for task in held if task.new.event == item.event]
         if not held:
@@ -52,7 +53,7 @@ def resume(tables: Tables, now: int, item: Resume) -> Outcome:
         row.record = replace(row.record, status=status, held_because=None, deliveries=1, updated_at=now)
         tables.wake_instance(row)
     for task in held:
-        tables.reset_task(task, due=now)
+        tables.reset_task(task, due=now, repeat=item.repeat is not None)
     return APPLIED
 
 

@@ -117,6 +117,7 @@ def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
         last_error=task.last_error,
         details=task.details,
         stopped=task.stopped,
+        began=task.began_at is not None,
     )
 
 

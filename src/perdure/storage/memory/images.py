@@ -87,6 +87,7 @@ def _task_image(task: TaskRow) -> TaskImage:
         stopped=task.stopped,
         held_at=task.held_at,
         held_because=task.held_because,
+        began_at=task.began_at,
         running=task.owner is not None,
     )
 
@@ -175,4 +176,5 @@ def _task_of(incarnation: int, image: TaskImage) -> TaskRow:
         stopped=image.stopped,
         held_because=image.held_because,
         held_at=image.held_at,
+        began_at=image.began_at,
     )

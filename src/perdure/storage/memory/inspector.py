@@ -183,6 +183,7 @@ def held_tasks(tables: Tables, limit: int, incarnation: int | None) -> list[Held
             scheduled_at=task.scheduled_at,
             attempt=task.attempt,
             deliveries=task.deliveries,
+            began_at=task.began_at,
         )
         for row in tables.instances.values()
         for task in row.tasks.values()

@@ -372,9 +372,11 @@ def _of_task(tables: Tables, now: int, worker: WorkerRow, item: TaskItem) -> Out
             row = tables.instances[item.incarnation]
             tables.add_message(row, item.body, now, execution=item.execution)
         case TaskBeat():
-            pass
+            if item.began:
+                task.began_at, task.start_by = now, None
         case TaskRetry():
             task.attempt = item.attempt
+            task.began_at = None if item.began_at == task.began_at else task.began_at
             task.last_error = item.last_error
             tables.disown_task(task, number, due=now + item.delay_us, started=True)
             task.deliveries = min(task.deliveries, SUSPECT_DELIVERIES)

@@ -61,6 +61,7 @@ class TaskRow(Struct, kw_only=True, eq=False):
     stopped: bool = False
     held_because: str | None = None
     held_at: int | None = None
+    began_at: int | None = None
 
     @property
     def rank(self) -> Rank:
@@ -403,12 +404,14 @@ class Tables:
             self.disown_task(task, number, due=max(task.due, now), started=died)
         del self.workers[number]
 
-    def reset_task(self, task: TaskRow, *, due: int) -> None:
-        """Let a task that was held be as it was at first, but for its attempts and deadlines."""
+    def reset_task(self, task: TaskRow, *, due: int, repeat: bool) -> None:
+        """Let a task that was held be as it was at first, but for its attempts, deadlines, and that it has begun."""
         waits = task.owner is None
         if waits:
             self.line.remove(task)
         task.due, task.held_because, task.held_at, task.deliveries = due, None, None, 1
+        if repeat:
+            task.began_at = None
         if waits:
             self.line.add(task)
 

@@ -58,7 +58,7 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
     if isinstance(row, Refused):
         return row
     reason = None if item.reason is None else storable(item.reason)
-    key = bigint(row.incarnation), bigint(item.event), text(reason)
+    key = bigint(row.incarnation), bigint(item.event), text(reason), bigint(item.repeat)
     looks: list[Call] = [
         ("held_task_events", key),
         ("last_events", (bigints([row.incarnation]), bigints([row.execution]))),

@@ -83,13 +83,12 @@ def _put_back(working: Working) -> list[Call]:
     """What becomes of tasks that the worker owns and that do not end."""
     calls: list[Call] = []
     if working.beats:
-        calls.append(("beat_tasks", [*_keys([*working.beats]), blobs([*working.beats.values()])]))
+        details, began_at = _columns([*working.beats.values()])
+        calls.append(("beat_tasks", [*_keys([*working.beats]), blobs(details), bigints(began_at)]))
     if working.retried:
-        inc, execution, event, attempt, due, delayed, error, details = _columns(working.retried)
-        calls.append((
-            "retry_tasks",
-            [*map(bigints, (inc, execution, event, attempt, due)), booleans(delayed), blobs(error), blobs(details)],
-        ))  # fmt: skip
+        inc, execution, event, attempt, due, delayed, error, details, began = _columns(working.retried)
+        keys = map(bigints, (inc, execution, event, attempt, due))
+        calls.append(("retry_tasks", [*keys, booleans(delayed), blobs(error), blobs(details), bigints(began)]))
     if working.released:
         inc, execution, event, due, delayed, details = _columns(working.released)
         calls.append((

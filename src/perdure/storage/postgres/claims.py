@@ -74,6 +74,7 @@ def _task(row: tuple[Any, ...]) -> ClaimedTask:
     (
         _, incarnation, instance_id, orchestration, version, execution, event, name, input_, scheduled_at, attempt,
         deliveries, retry, tag, session, priority, deadline, start_by, last_error, details, stopped,
+        began,
     ) = row  # fmt: skip
     return ClaimedTask(
         incarnation=incarnation,
@@ -96,4 +97,5 @@ def _task(row: tuple[Any, ...]) -> ClaimedTask:
         last_error=last_error,
         details=details,
         stopped=stopped,
+        began=began,
     )

@@ -195,6 +195,7 @@ def _tasks(of: Sequence[tuple[int, TaskImage]], now: int) -> list[Call]:
         booleans([task.stopped for task in tasks]),
         bigints([task.held_at for task in tasks]),
         texts([task.held_because for task in tasks]),
+        bigints([task.began_at for task in tasks]),
         blobs([task.retry for task in tasks]),
         blobs([task.input for task in tasks]),
         blobs([task.last_error for task in tasks]),

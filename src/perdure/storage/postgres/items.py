@@ -315,16 +315,16 @@ def _of_task(working: Working, item: TaskItem) -> Outcome:
             working.message(working.by_incarnation[item.incarnation], item.body, execution=item.execution)
             return APPLIED
         case TaskBeat():
-            if item.details is not None:
-                working.beats[key] = item.details
+            details, began_at = working.beats.get(key, (None, None))
+            details = details if item.details is None else item.details
+            working.beats[key] = (details, working.now if item.began else began_at)
             return APPLIED
         case TaskRetry():
             due, delayed = working.now + item.delay_us, item.delay_us > 0
-            details = working.beats.pop(key, None) if item.details is None else item.details
-            working.retried.append((*key, item.attempt, due, delayed, item.last_error, details))
+            working.retried.append((*key, item.attempt, due, delayed, item.last_error, item.details, item.began_at))
         case TaskRelease():
-            details = working.beats.pop(key, None) if item.details is None else item.details
-            working.released.append((*key, working.now + item.delay_us, item.delay_us > 0, details))
+            due, delayed = working.now + item.delay_us, item.delay_us > 0
+            working.released.append((*key, due, delayed, item.details))
     working.owned_tasks[item.incarnation].discard(name)
     working.news = True
     return APPLIED

@@ -284,16 +284,20 @@ WHERE h.incarnation = j.incarnation AND h.execution = j.execution;
 DELETE FROM perdure.entries WHERE incarnation = ANY($1::bigint[]);
 
 -- name: held_task_events
--- The held tasks of an instance, or that of one event, or those that are held for a reason.
+-- The held tasks of an instance, or that of one event, or those that are held for a reason, or were about to be called at
+-- one moment.
 SELECT event FROM perdure.tasks
 WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint)
-AND ($3::text IS NULL OR held_because = $3::text);
+AND ($3::text IS NULL OR held_because = $3::text) AND ($4::bigint IS NULL OR began_at = $4::bigint);
 
 -- name: resume_tasks
--- Let the held tasks of an instance, or that of one event, or those that are held for a reason, go on.
-UPDATE perdure.tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = $4::bigint, delayed = false
+-- Let the held tasks of an instance, or that of one event, or those that are held for a reason, go on; with $4 those that
+-- were about to be called then, which may be called once more.
+UPDATE perdure.tasks SET
+    held_at = NULL, held_because = NULL, deliveries = 1, due_at = $5::bigint, delayed = false,
+    began_at = CASE WHEN $4::bigint IS NULL THEN began_at END
 WHERE incarnation = $1::bigint AND held_because IS NOT NULL AND ($2::bigint IS NULL OR event = $2::bigint)
-AND ($3::text IS NULL OR held_because = $3::text);
+AND ($3::text IS NULL OR held_because = $3::text) AND ($4::bigint IS NULL OR began_at = $4::bigint);
 
 -- name: hold_task
 -- Set a task aside: at the end of time it is due again.
@@ -395,19 +399,24 @@ USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execut
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: beat_tasks
--- What activities say of their progress.
-UPDATE perdure.tasks AS t SET details = COALESCE(j.details, t.details)
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[]) AS j (incarnation, execution, event, details)
+-- What activities say of their progress, or that they are about to be called.
+UPDATE perdure.tasks AS t SET
+    details = COALESCE(j.details, t.details), began_at = COALESCE(j.began_at, t.began_at),
+    start_by = CASE WHEN j.began_at IS NULL THEN t.start_by END
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[])
+    AS j (incarnation, execution, event, details, began_at)
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: retry_tasks
 -- Put tasks back for another attempt.
 UPDATE perdure.tasks AS t SET
     owner = NULL, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed,
-    last_error = j.last_error, details = COALESCE(j.details, t.details), deliveries = LEAST(t.deliveries, 3)
+    last_error = j.last_error, details = COALESCE(j.details, t.details), deliveries = LEAST(t.deliveries, 3),
+    began_at = CASE WHEN t.began_at IS DISTINCT FROM j.began_at THEN t.began_at END
 FROM unnest(
-    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[]
-) AS j (incarnation, execution, event, attempt, due_at, delayed, last_error, details)
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::boolean[], $7::bytea[], $8::bytea[],
+    $9::bigint[]
+) AS j (incarnation, execution, event, attempt, due_at, delayed, last_error, details, began_at)
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: release_tasks
@@ -735,7 +744,7 @@ SELECT
     (SELECT COUNT(*) FROM found),
     t.incarnation, i.id, i.name, COALESCE(i.version, ''), t.execution, t.event, t.name, t.input, t.scheduled_at,
     t.attempt, t.deliveries, t.retry, t.tag, t.session, t.priority, t.deadline, t.start_by, t.last_error, t.details,
-    t.stopped
+    t.stopped, t.began_at IS NOT NULL
 FROM (SELECT 1) AS one
 LEFT JOIN taken AS t ON true
 LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
@@ -1125,7 +1134,7 @@ FROM perdure.history WHERE incarnation = $1::bigint GROUP BY execution ORDER BY 
 -- The tasks that were set aside, of the instance $2 or of all, at most $1.
 SELECT
     i.id, t.incarnation, t.execution, t.event, t.name, t.held_at, t.held_because, t.scheduled_at, t.attempt,
-    t.deliveries
+    t.deliveries, t.began_at
 FROM perdure.tasks AS t JOIN perdure.instances AS i ON i.incarnation = t.incarnation
 WHERE t.held_because IS NOT NULL AND ($2::bigint IS NULL OR t.incarnation = $2::bigint)
 ORDER BY t.held_at, t.incarnation, t.execution, t.event LIMIT $1::bigint;
@@ -1216,16 +1225,17 @@ FROM unnest(
 -- Tasks as they are, without owner.
 INSERT INTO perdure.tasks (
     incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
-    session, concurrency_key, on_unknown, stopped, held_at, held_because, retry, input, last_error, details, delayed
+    session, concurrency_key, on_unknown, stopped, held_at, held_because, began_at, retry, input, last_error, details,
+    delayed
 )
-SELECT j.*, j.due_at > $23::bigint
+SELECT j.*, j.due_at > $24::bigint
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[],
-    $17::bigint[], $18::text[], $19::bytea[], $20::bytea[], $21::bytea[], $22::bytea[]
+    $17::bigint[], $18::text[], $19::bigint[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[]
 ) AS j (
     incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
-    session, concurrency_key, on_unknown, stopped, held_at, held_because, retry, input, last_error, details
+    session, concurrency_key, on_unknown, stopped, held_at, held_because, began_at, retry, input, last_error, details
 );
 
 -- name: begin_snapshot
@@ -1276,7 +1286,7 @@ ORDER BY t.incarnation, t.execution, t.event;
 SELECT
     t.incarnation, t.execution, t.event, t.name, t.input, t.scheduled_at, t.due_at, t.attempt, t.deliveries, t.retry,
     t.tag, t.session, t.priority, t.concurrency_key, t.on_unknown, t.start_by, t.deadline, t.last_error, t.details,
-    t.stopped, t.held_at, t.held_because, t.owner IS NOT NULL
+    t.stopped, t.held_at, t.held_because, t.began_at, t.owner IS NOT NULL
 FROM tree JOIN perdure.tasks AS t ON t.incarnation = tree.incarnation
 ORDER BY t.incarnation, t.execution, t.event;
 

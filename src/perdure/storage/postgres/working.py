@@ -111,8 +111,9 @@ class Working:
         self.tasks: dict[int, dict[TaskName, NewTask]] = {}
         self.tasks_gone: list[TaskKey] = []
         self.tasks_stopped: list[TaskKey] = []
-        self.beats: dict[TaskKey, bytes] = {}
-        self.retried: list[tuple[int, int, int, int, int, bool, bytes | None, bytes | None]] = []
+        self.beats: dict[TaskKey, tuple[bytes | None, int | None]] = {}
+        """What activities have said last, and when they were about to be called."""
+        self.retried: list[tuple[int, int, int, int, int, bool, bytes | None, bytes | None, int | None]] = []
         self.released: list[tuple[int, int, int, int, bool, bytes | None]] = []
         self.entries: dict[tuple[int, str, str], Entry] = {}
         self.timers: dict[int, dict[TaskName, int]] = {}

@@ -41,13 +41,14 @@ def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
             values = (incarnation, transaction.now, reason, INSTANT_US_MAX, item.tasks == "all")
             transaction.execute(STATEMENTS["set_tasks_aside"], values)
         return APPLIED
-    held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event, reason)
+    held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event, reason, item.repeat)
     if item.event is None:
         transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now, reason))
     elif not held:
         return _NOT_FOUND
     if held:
-        transaction.execute(STATEMENTS["resume_tasks"], (incarnation, item.event, reason, transaction.now))
+        which = (incarnation, item.event, reason, item.repeat)
+        transaction.execute(STATEMENTS["resume_tasks"], (*which, transaction.now))
     return APPLIED
 
 

@@ -46,7 +46,7 @@ _AT_LAST = ("release_instances", "beat_tasks", "retry_tasks", "release_tasks")
 _STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
 _TIMED = {
     "create_instances", "go_on", "go_on_beside", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
-    "change_instances", "put_entries", "release_instances", "retry_tasks", "release_tasks", "stop_tasks",
+    "change_instances", "put_entries", "release_instances", "beat_tasks", "retry_tasks", "release_tasks", "stop_tasks",
 }  # fmt: skip
 """The statements that take the store's time before their rows."""
 
@@ -119,9 +119,11 @@ class Changes:
                 self._tables["remove_tasks"] += key
                 self.message(item.incarnation, item.body, execution=item.execution)
             case TaskBeat():
-                self._tables["beat_tasks"] += (*key, item.details)
+                self._tables["beat_tasks"] += (*key, item.details, item.began)
             case TaskRetry():
-                self._tables["retry_tasks"] += (*key, item.attempt, item.delay_us, item.last_error, item.details)
+                self._tables["retry_tasks"] += (
+                    *key, item.attempt, item.delay_us, item.last_error, item.details, item.began_at,
+                )  # fmt: skip
             case TaskRelease():
                 self._tables["release_tasks"] += (*key, item.delay_us, item.details)
 

@@ -178,6 +178,7 @@ def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[
             last_error=last_error,
             details=details,
             stopped=bool(row[15]),
+            began=bool(row[16]),
         )
         for row, retry, input_, last_error, details in zip(rows, pieces, pieces, pieces, pieces, strict=True)
     )

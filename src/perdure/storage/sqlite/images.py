@@ -162,8 +162,8 @@ def _collect(tables: dict[str, list[object]], image: InstanceImage) -> None:
         tables["put_tasks"] += (
             incarnation, task.execution, task.event, task.name, task.scheduled_at, task.due_at, task.start_by,
             task.deadline, task.attempt, task.deliveries, task.priority, task.tag, task.session, task.concurrency_key,
-            task.on_unknown, task.stopped, task.held_at, task.held_because, task.retry, task.input, task.last_error,
-            task.details,
+            task.on_unknown, task.stopped, task.held_at, task.held_because, task.began_at, task.retry, task.input,
+            task.last_error, task.details,
         )  # fmt: skip
     for entry in image.entries:
         tables["put_kept_entries"] += (incarnation, entry.shelf, entry.key, entry.passing_since, entry.value)

@@ -371,25 +371,32 @@ FROM (
 WHERE instances.incarnation = c.incarnation;
 
 -- name: beat_tasks
--- What activities say of their progress, of (incarnation, execution, event, details).
-UPDATE tasks SET details = ifnull(c.details, tasks.details)
+-- What activities say of their progress, or that they are about to be called, of (incarnation, execution, event, details,
+-- whether they are).
+UPDATE tasks SET
+    details = ifnull(c.details, tasks.details),
+    began_at = CASE WHEN c.began THEN ?1 ELSE tasks.began_at END,
+    start_by = CASE WHEN NOT c.began THEN tasks.start_by END,
+    expires_at = CASE WHEN c.began THEN tasks.deadline ELSE tasks.expires_at END
 FROM (
-    SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS details
-    FROM (VALUES (?1, ?2, ?3, ?4))
+    SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS details, column5 AS began
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
 
 -- name: retry_tasks
--- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error, details).
+-- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error, details, when the attempt
+-- was about to be called).
 UPDATE tasks SET
     owner = NULL, attempt = c.attempt, start_by = NULL, expires_at = tasks.deadline, due_at = ?1 + c.delay,
     delayed = c.delay > 0, last_error = c.error, details = ifnull(c.details, tasks.details),
-    deliveries = min(tasks.deliveries, 3)
+    deliveries = min(tasks.deliveries, 3),
+    began_at = CASE WHEN tasks.began_at IS NOT c.began_at THEN tasks.began_at END
 FROM (
     SELECT
         column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS attempt, column5 AS delay,
-        column6 AS error, column7 AS details
-    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8))
+        column6 AS error, column7 AS details, column8 AS began_at
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9))
 ) AS c
 WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND tasks.event = c.event;
 
@@ -416,16 +423,20 @@ UPDATE instances SET
 WHERE incarnation = ?1 AND status IN ('held', 'suspended') AND (?3 IS NULL OR held_because = ?3);
 
 -- name: held_task_events
--- The held tasks of an instance, or that of one event, or those that are held for a reason.
+-- The held tasks of an instance, or that of one event, or those that are held for a reason, or were about to be called at
+-- one moment.
 SELECT json_group_array(event) FROM tasks
 WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2)
-AND (?3 IS NULL OR held_because = ?3);
+AND (?3 IS NULL OR held_because = ?3) AND (?4 IS NULL OR began_at = ?4);
 
 -- name: resume_tasks
--- Let the held tasks of an instance, or that of one event, or those that are held for a reason, go on.
-UPDATE tasks SET held_at = NULL, held_because = NULL, deliveries = 1, due_at = ?4, delayed = 0
+-- Let the held tasks of an instance, or that of one event, or those that are held for a reason, go on; with ?4 those that
+-- were about to be called then, which may be called once more.
+UPDATE tasks SET
+    held_at = NULL, held_because = NULL, deliveries = 1, due_at = ?5, delayed = 0,
+    began_at = CASE WHEN ?4 IS NULL THEN began_at END
 WHERE incarnation = ?1 AND held_because IS NOT NULL AND (?2 IS NULL OR event = ?2)
-AND (?3 IS NULL OR held_because = ?3);
+AND (?3 IS NULL OR held_because = ?3) AND (?4 IS NULL OR began_at = ?4);
 
 -- name: hold_task
 -- Set a task aside: at the end of time it is due again.
@@ -707,14 +718,14 @@ FROM (
 SELECT
     json_group_array(json_array(
         incarnation, id, orchestration, version, execution, event, name, scheduled_at, attempt, deliveries, tag,
-        session, priority, deadline, start_by, stopped, retry_size, input_size, error_size, details_size
+        session, priority, deadline, start_by, stopped, began, retry_size, input_size, error_size, details_size
     )),
     CAST(group_concat(payload, '') AS BLOB)
 FROM (
     SELECT
         t.incarnation, i.id, i.name AS orchestration, ifnull(i.version, '') AS version, t.execution, t.event, t.name,
         t.scheduled_at, t.attempt, t.deliveries, t.tag, t.session, t.priority, t.deadline, t.start_by, t.stopped,
-        length(t.retry) AS retry_size, length(t.input) AS input_size, length(t.last_error) AS error_size,
+        t.began_at IS NOT NULL AS began, length(t.retry) AS retry_size, length(t.input) AS input_size, length(t.last_error) AS error_size,
         length(t.details) AS details_size,
         ifnull(t.retry, x'') || t.input || ifnull(t.last_error, x'') || ifnull(t.details, x'') AS payload
     FROM jsonb_each(?1) AS j
@@ -1041,12 +1052,12 @@ FROM (
 -- name: held_tasks
 -- The tasks that were set aside, of the instance ?2 or of all, at most ?1.
 SELECT json_group_array(json_array(
-    id, incarnation, execution, event, name, held_at, held_because, scheduled_at, attempt, deliveries
+    id, incarnation, execution, event, name, held_at, held_because, scheduled_at, attempt, deliveries, began_at
 ))
 FROM (
     SELECT
         i.id, t.incarnation, t.execution, t.event, t.name, t.held_at, t.held_because, t.scheduled_at, t.attempt,
-        t.deliveries
+        t.deliveries, t.began_at
     FROM tasks AS t INDEXED BY tasks_held CROSS JOIN instances AS i ON i.incarnation = t.incarnation
     WHERE t.held_because IS NOT NULL AND (?2 IS NULL OR t.incarnation = ?2)
     ORDER BY t.held_at, t.incarnation, t.execution, t.event LIMIT ?1
@@ -1242,16 +1253,16 @@ WHERE column1 IS NOT NULL;
 -- Tasks as they are, without owner.
 INSERT INTO tasks (
     incarnation, execution, event, name, scheduled_at, due_at, delayed, start_by, deadline, expires_at, attempt,
-    deliveries, priority, tag, session, concurrency_key, on_unknown, stopped, held_at, held_because, retry, input,
-    last_error, details
+    deliveries, priority, tag, session, concurrency_key, on_unknown, stopped, held_at, held_because, began_at, retry,
+    input, last_error, details
 )
 SELECT
     column1, column2, column3, column4, column5, column6, column6 > ?1, column7, column8,
     min(ifnull(column7, column8), ifnull(column8, column7)), column9, column10, column11, column12, column13, column14,
-    column15, column16, column17, column18, column19, column20, column21, column22
+    column15, column16, column17, column18, column19, column20, column21, column22, column23
 FROM (
     VALUES (
-        ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23
+        ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24
     )
 )
 WHERE column1 IS NOT NULL;
@@ -1297,7 +1308,7 @@ FROM timers WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY inc
 SELECT
     incarnation, execution, event, name, input, scheduled_at, due_at, attempt, deliveries, retry, tag, session,
     priority, concurrency_key, on_unknown, start_by, deadline, last_error, details, stopped, held_at, held_because,
-    owner IS NOT NULL
+    began_at, owner IS NOT NULL
 FROM tasks WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, execution, event;
 
 -- name: image_entries

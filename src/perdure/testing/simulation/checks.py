@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from perdure import _events as ev
 from perdure import _work as work
 from perdure._core.stage import Stage
-from perdure._types import Status
+from perdure._types import Status, idempotency_key
 from perdure.testing.simulation.chronicle import Chronicle
 from perdure.testing.simulation.ledger import Ledger, TaskKey, Violation
 
@@ -42,6 +42,8 @@ class Checks:
         """Ids of instances that were deleted or replaced."""
         self.endings: dict[int, work.InstanceChange] = {}
         self._messages: dict[bytes, Any] = {}
+        self.begun: dict[TaskKey, int] = {}
+        """Tasks that were about to be called, and of which nobody has heard since."""
 
     # -- calls of the store ----------------------------------------------------------------------------------------
 
@@ -287,8 +289,11 @@ class Checks:
         self.ledger.release(item.incarnation)
         touched.add(item.incarnation)
 
-    def _beaten(self, item: work.TaskBeat, _: work.Applied, worker: int | None, __: int, ___: set[int]) -> None:
-        self.ledger.check_task(worker, (item.incarnation, item.execution, item.event), "progress")
+    def _beaten(self, item: work.TaskBeat, _: work.Applied, worker: int | None, now: int, __: set[int]) -> None:
+        key = (item.incarnation, item.execution, item.event)
+        self.ledger.check_task(worker, key, "progress")
+        if item.began:
+            self.begun[key] = now
 
     def _tried(self, item: work.Try, _: work.Applied, worker: int | None, __: int, ___: set[int]) -> None:
         if item.event is None:
@@ -298,7 +303,7 @@ class Checks:
 
     def _attempt_over(
         self,
-        item: work.TaskDone | work.TaskRetry | work.TaskRelease,
+        item: work.TaskDone | work.TaskRetry | work.TaskRelease | work.TaskHold,
         _: work.Applied,
         worker: int | None,
         __: int,
@@ -307,7 +312,24 @@ class Checks:
         key = (item.incarnation, item.execution, item.event)
         self.ledger.check_task(worker, key, type(item).__name__)
         self.ledger.release_tasks([key])
+        is_over = isinstance(item, work.TaskRetry) and item.began_at == self.begun.get(key)
+        if is_over or isinstance(item, work.TaskDone):
+            self.begun.pop(key, None)
         touched.add(item.incarnation)
+
+    def _resumed(self, item: work.Resume, _: work.Applied, __: int | None, ___: int, ____: set[int]) -> None:
+        if item.repeat is not None:
+            incarnation = self.by_id[item.id]
+            chronicle = self.chronicles[incarnation]
+            self.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
+
+    def _decided(self, item: work.TaskDiscard, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+        touched.add(item.incarnation)
+
+    def key_of(self, instance_id: str, event: int) -> str | None:
+        """The idempotency key of an activity of the present execution of an instance, if that is open."""
+        chronicle = self.chronicles.get(self.by_id.get(instance_id, 0))
+        return None if chronicle is None else idempotency_key(chronicle.incarnation, chronicle.execution, event)
 
     # -- claims ----------------------------------------------------------------------------------------------------
 
@@ -321,7 +343,10 @@ class Checks:
             self.ledger.grant(worker, incarnation)
             touched.add(incarnation)
         for task in taken.tasks:
-            self.ledger.grant_task(worker, (task.incarnation, task.execution, task.event))
+            key = (task.incarnation, task.execution, task.event)
+            self.ledger.grant_task(worker, key)
+            if task.began != (key in self.begun):
+                raise Violation(f"task {key} was granted as {'begun' if task.began else 'new'}, and is not")
             touched.add(task.incarnation)
 
     # -- rows ------------------------------------------------------------------------------------------------------
@@ -437,4 +462,7 @@ _APPLIED: dict[type, Any] = {
     work.TaskDone: Checks._attempt_over,
     work.TaskRetry: Checks._attempt_over,
     work.TaskRelease: Checks._attempt_over,
+    work.TaskHold: Checks._attempt_over,
+    work.Resume: Checks._resumed,
+    work.TaskDiscard: Checks._decided,
 }

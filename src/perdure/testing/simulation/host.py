@@ -29,7 +29,7 @@ from perdure.testing.simulation.programs import REGISTRIES
 from perdure.testing.simulation.work import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from perdure import _work as work
     from perdure._runtime.attempts import TaskKey
@@ -104,6 +104,15 @@ class _Hands:
     def keep(self, waiting_max: int) -> None:
         self._orders.append((self._host.activities.keep, waiting_max))
 
+    def begin(self, begun: dict[TaskKey, int]) -> None:
+        self._orders.append((self._host.activities.begin, begun))
+
+    def renounce(self, keys: Sequence[TaskKey]) -> None:
+        self._orders.append((self._host.activities.renounce, keys))
+
+    def lose(self) -> None:
+        self._orders.append((lambda _: self._host.activities.lose(), None))
+
     def flush(self) -> None:
         if self._orders:
             orders, self._orders = self._orders, []
@@ -149,7 +158,7 @@ class Host:
         self.gateway = HostGateway(self, Incarnations(clock, entropy))
         self.client = EngineClient(self.gateway)
         registry = REGISTRIES[self.kit]
-        services = ActivityServices(client=self.client, state=Bench(self._began))
+        services = ActivityServices(client=self.client, state=Bench(self._began, self, world.outside))
         self.activities: Activities = self.loop.call(
             lambda: Activities(
                 registry=registry,

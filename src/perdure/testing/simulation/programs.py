@@ -22,6 +22,7 @@ from perdure import (
     Registry,
     RetryPolicy,
     Update,
+    Verdict,
     activity,
     orchestration,
 )
@@ -126,8 +127,14 @@ class Author:
         dice = self._dice
         ms = 0 if dice.chance(50) else dice.below(3_000)
         drawn = dice.below(100)
-        if drawn < 60:  # noqa: PLR2004 - per cent
+        if drawn < 48:  # noqa: PLR2004 - per cent
             return self._new("act", dice.pick(("none", "retry", "limit")), {"ms": ms})
+        if drawn < 60:  # noqa: PLR2004 - per cent
+            # Not to be run twice: asked for by a probe, or by a person alone.
+            how = {"ms": 200 + dice.below(3_000), "once": dice.pick(("probed", "held")), "waits": dice.chance(30)}
+            if dice.chance(30):
+                return self._new("act", "retry", how | {"fails": 1 + dice.below(ATTEMPTS - 1)})
+            return self._new("act", dice.pick(("none", "retry", "limit")), how)
         if drawn < 75:  # noqa: PLR2004 - per cent
             # Waited for when it is cancelled, too; and some end as if they had not heard it.
             how = {"ms": ms, "waits": True, "deaf": dice.chance(40)}
@@ -202,6 +209,46 @@ async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[i
     return [number, ctx.attempt]
 
 
+@activity(name="simulated-held", on_unknown="hold")
+async def held(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
+    """Change the world, which must not be done twice."""
+    return await _once(ctx, number, how)
+
+
+async def _probe(ctx: ActivityContext, number: int, how: dict[str, Any]) -> Verdict[list[int]]:
+    await asyncio.sleep((number % 3) * how["ms"] / 1000)
+    bench = ctx.state(Bench)
+    return bench.outside.verdict(ctx.idempotency_key, bench.host)
+
+
+@activity(name="simulated-probed", on_unknown="hold", probe=_probe)
+async def probed(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
+    """The same, and the world can be asked."""
+    return await _once(ctx, number, how)
+
+
+async def _once(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
+    bench, key = ctx.state(Bench), ctx.idempotency_key
+    bench.began(key, ctx.attempt)
+    bench.outside.begin(key)
+    by_itself = True
+    try:
+        await asyncio.sleep(how["ms"] / 2000)
+        if how.get("fails", 0) >= ctx.attempt:
+            raise SimulatedError(f"once {number}, attempt {ctx.attempt}")
+        bench.outside.happen(key, [number, ctx.attempt])
+        await asyncio.sleep(how["ms"] / 2000)
+    except asyncio.CancelledError:
+        by_itself = False
+        raise
+    finally:
+        bench.outside.end(bench.host, key, by_itself=by_itself)
+    return [number, ctx.attempt]
+
+
+ONCE = {"held": held, "probed": probed}
+
+
 @orchestration(name=NAME, version="1.0.0")
 async def first(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> list[Any]:
     """Run a program."""
@@ -219,11 +266,11 @@ async def second(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> 
 REGISTRIES = {
     kit: with_built_ins(Registry(*parts))
     for kit, parts in {
-        "all": (work, first, second),
-        "old": (work, first),
-        "new": (work, second),
+        "all": (work, held, probed, first, second),
+        "old": (work, held, probed, first),
+        "new": (work, held, probed, second),
         "code": (first, second),
-        "work": (work,),
+        "work": (work, held, probed),
     }.items()
 }
 """What a worker may have registered; "all" is what every instance can end with."""
@@ -258,6 +305,11 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
             policy, how = rest
             if how.get("polls"):
                 return ctx.poll_until(work, number, how, every=0.3, retry=_POLICIES[policy], on_cancel="wait")
+            if how.get("once"):
+                on_cancel: Any = "wait" if how["waits"] else "leave"
+                return ctx.schedule_activity(
+                    ONCE[how["once"]], number, how, retry=_POLICIES[policy], on_cancel=on_cancel
+                )
             if how.get("waits"):
                 return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy], on_cancel="wait")
             return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy])

@@ -23,6 +23,7 @@ from perdure.testing.simulation.checks import Checks
 from perdure.testing.simulation.faults import Faults
 from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.once import AGAIN_US, Outside
 from perdure.testing.simulation.programs import Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.timeline import Timeline
@@ -75,8 +76,9 @@ class World:
         self._twins = None if seed % SQLITE_EVERY else Twins(clock, entropy)
         self._store = self._twins or MemoryStorage(clock, entropy)
         self.checks = Checks(self._store.rows)
+        self.outside = Outside(self)
         self._nested = 0
-        self._hosts: list[Host] = []
+        self.hosts: list[Host] = []
         self._booted = 0
         self._given = 0
         self._runs: dict[str, int] = {}
@@ -114,6 +116,7 @@ class World:
             root.plan()
         self.timeline.after(self.dice.below(self.faults.pace_us), self._something_goes_wrong)
         self.timeline.at(self._heal_at, self._heal)
+        self.timeline.after(AGAIN_US, self.outside.look)
 
     def _live(self, until: int) -> None:
         timeline = self.timeline
@@ -138,7 +141,7 @@ class World:
             self._nested -= 1
 
     def _end(self) -> None:
-        for host in list(self._hosts):
+        for host in list(self.hosts):
             host.kill()
         self.checks.drop_all()
         if self._twins is not None:
@@ -155,25 +158,25 @@ class World:
         first = self._booted == 1
         kit = "all" if first or self.faults.healed else self.dice.pick(("all", "all", "old", "new", "code", "work"))
         host = Host(self, f"w{self._booted}", kit)
-        self._hosts.append(host)
+        self.hosts.append(host)
         self.note(host.name, "boots", kit)
         host.boot()
 
     def died(self, host: Host) -> None:
         """A process is gone; another is started in its place, unless it was asked to leave a world that has healed."""
-        self._hosts.remove(host)
-        if self.failure is None and (not self.faults.healed or len(self._hosts) < HEALED_HOSTS):
+        self.hosts.remove(host)
+        if self.failure is None and (not self.faults.healed or len(self.hosts) < HEALED_HOSTS):
             self.timeline.after(1_000 + self.dice.below(3_000_000), self._boot)
 
     def some_host(self) -> Host | None:
         """A process that a user can turn to."""
-        hosts = [host for host in self._hosts if host.has_booted and not host.engine.leaving]
+        hosts = [host for host in self.hosts if host.has_booted and not host.engine.leaving]
         return self.dice.pick(hosts) if hosts else None
 
     def others_see_change(self, author: Host) -> None:
         """Somebody has written: the others find out when they look next, which a fault may put off."""
         within = LOOK_HEALED_US if self.faults.healed else LOOK_US
-        for host in self._hosts:
+        for host in self.hosts:
             if host is not author and host.has_booted:
                 fault = self.faults.of_wake_up()
                 if fault == "wake-up lost":
@@ -209,7 +212,7 @@ class World:
             return
         self.timeline.after(self.dice.below(2 * self.faults.pace_us), self._something_goes_wrong)
         fault = self.faults.of_world()
-        host = self.dice.pick(self._hosts) if self._hosts else None
+        host = self.dice.pick(self.hosts) if self.hosts else None
         if fault is None or host is None:
             return
         self.note("world", fault, host.name)
@@ -230,8 +233,8 @@ class World:
     def _heal(self, _: Any) -> None:
         self.note("world", "heals")
         self.faults.heal()
-        stays = next((host for host in self._hosts if host.kit == "all"), None)
-        for host in list(self._hosts):
+        stays = next((host for host in self.hosts if host.kit == "all"), None)
+        for host in list(self.hosts):
             if host is not stays:
                 host.leave()
         # What was held for want of code goes on with a worker that comes later.
@@ -260,7 +263,7 @@ class World:
     def _has_settled(self) -> bool:
         if not self.faults.healed or self._nested or self.checks.chronicles:
             return False
-        return all(host.paused_until <= self.timeline.now for host in self._hosts)
+        return all(host.paused_until <= self.timeline.now for host in self.hosts)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -272,7 +275,7 @@ class World:
                 f"{each.instance_id} ({rows[each.incarnation].record.status})" for each in checks.chronicles.values()
             ]
             raise Violation(f"after healing these did not end: {', '.join(stuck)}")
-        for host in self._hosts:
+        for host in self.hosts:
             # A client that has just asked, or asks again and again, has its answer on the way.
             unanswered = host.gateway.unanswered(since=self.timeline.now - ANSWER_US)
             if unanswered:

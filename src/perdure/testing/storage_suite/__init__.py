@@ -16,6 +16,7 @@ The tests use pytest and no sleep; time is the `ManualClock` that `make` receive
 
 from perdure.testing.storage_suite.aside import HeldTasks, Suspending, Trying
 from perdure.testing.storage_suite.atomicity import Atomicity
+from perdure.testing.storage_suite.beginnings import Beginnings
 from perdure.testing.storage_suite.children import Children, RestartedParents
 from perdure.testing.storage_suite.creation import Conflicts, Creation
 from perdure.testing.storage_suite.deletion import Deletion, Lapsing, Pruning
@@ -42,6 +43,7 @@ __all__ = ["StorageSuite", "StorageUnderTest", "Topic", "Worker", "World"]
 
 class StorageSuite(
     Atomicity,
+    Beginnings,
     Changes,
     Children,
     Conflicts,

@@ -29,6 +29,7 @@ from perdure._work import (
     Refusal,
     Refused,
     StartInstance,
+    TaskHold,
     TaskItem,
     Turn,
     Work,
@@ -41,7 +42,7 @@ NAME = "shop::orchestration::order"
 ORDER = f"{NAME}@1.0.0"
 CHARGE = "shop::activity::charge"
 
-T = TypeVar("T", bound=TaskItem)
+T = TypeVar("T", bound=TaskItem | TaskHold)
 
 
 class StorageUnderTest(Storage, Inspector, Protocol):

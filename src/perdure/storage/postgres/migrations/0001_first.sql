@@ -122,6 +122,8 @@ CREATE TABLE perdure.tasks (
     stopped boolean NOT NULL DEFAULT false,
     held_at bigint,
     held_because text COLLATE "C",
+    -- When it was called, if it is not to be called again before somebody knows what came of that.
+    began_at bigint,
     PRIMARY KEY (incarnation, execution, event)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX tasks_in_line ON perdure.tasks (priority DESC, scheduled_at, incarnation, execution, event)

@@ -133,6 +133,8 @@ CREATE TABLE tasks (
     stopped INTEGER NOT NULL DEFAULT 0,
     held_at INTEGER,
     held_because TEXT,
+    -- When it was called, if it is not to be called again before somebody knows what came of that.
+    began_at INTEGER,
     PRIMARY KEY (incarnation, execution, event)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)

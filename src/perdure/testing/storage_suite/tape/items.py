@@ -174,6 +174,7 @@ class Images:
                 stopped=dice.chance(10),
                 held_because="aside" if dice.chance(20) else None,
                 held_at=now,
+                began_at=now if dice.chance(20) else None,
             )
             # Asked for by events that are there, as turns never ask again under the same.
             for event in range(1, 1 + dice.below(1 + image.record.last_event))
@@ -234,6 +235,7 @@ class Items:
                     event=event,
                     incarnation=self._guess_incarnation(),
                     reason="aside" if dice.chance(30) else None,
+                    repeat=book.now + dice.pick((0, *DELAYS_US)) if dice.chance(20) else None,
                 )
             case "put":
                 return self._images.put()
@@ -324,7 +326,7 @@ class Items:
         if dice.chance(80):
             tasks[incarnation, execution, event] = None
         if dice.chance(20):
-            return TaskBeat(**name, details=self._details())
+            return TaskBeat(**name, details=self._details(), began=dice.chance(50))
         match dice.weighted({"done": 6, "retry": 3, "release": 2}):
             case "done":
                 return TaskDone(**name, body=self._book.body())
@@ -335,6 +337,7 @@ class Items:
                     delay_us=dice.pick(DELAYS_US),
                     last_error=self._book.body() if dice.chance(70) else None,
                     details=self._details(),
+                    began_at=self._book.now if dice.chance(30) else None,
                 )
             case _:
                 return TaskRelease(**name, delay_us=dice.pick(DELAYS_US), details=self._details())
