@@ -276,12 +276,8 @@ class Activity(_Definition, Generic[P, R_co]):
             raise RegistrationError(f"{where}: retry is {self.retry!r}: use a RetryPolicy, such as RetryPolicy(3)")
         if self.on_unknown not in ("repeat", "hold"):
             raise RegistrationError(f"{where}: on_unknown is {self.on_unknown!r}: use 'repeat' or 'hold'")
-        if self.transactional and self.on_unknown == "hold":
-            raise RegistrationError(
-                f"{where}: it is transactional, so what it does happens with its end or not at all: leave on_unknown out"
-            )
-        if self.probe is not None:
-            self._check_probe(self.probe)
+        if self.on_unknown == "hold" or self.probe is not None:
+            self._check_hold()
         if self.cancel_grace is not None:
             try:
                 duration_us(self.cancel_grace, "cancel_grace")
@@ -296,19 +292,28 @@ class Activity(_Definition, Generic[P, R_co]):
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
 
-    def _check_probe(self, probe: Probe) -> None:
+    def _check_hold(self) -> None:
         where = self._shape.where
         if self.on_unknown != "hold":
             raise RegistrationError(
                 f"{where}: it has a probe and on_unknown={self.on_unknown!r}, which repeats without asking anybody: "
                 "add on_unknown='hold'"
             )
+        if self.transactional:
+            raise RegistrationError(
+                f"{where}: it is transactional, so what it does is done together with its end: leave on_unknown out"
+            )
+        if self.probe is not None:
+            self._check_probe(self.probe)
+
+    def _check_probe(self, probe: Probe) -> None:
         wanted = ("ctx", *self.input_names)
         try:
             inspect.signature(probe).bind(*wanted)
         except TypeError:
             raise RegistrationError(
-                f"{where}: its probe is {probe!r}: use a function of ({', '.join(wanted)}), which returns a Verdict"
+                f"{self._shape.where}: its probe is {probe!r}: use a function of ({', '.join(wanted)}), which returns "
+                "a Verdict"
             ) from None
 
     def _check_silence(self, silence: Duration) -> None:
