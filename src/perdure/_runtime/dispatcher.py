@@ -479,11 +479,10 @@ class Engine:
             self._hands.cancel([(item.incarnation, item.execution, event) for event in gone])
         if item.tasks_stopped:
             self._hands.stop([(item.incarnation, item.execution, event) for event in item.tasks_stopped])
-            self._claim_wanted = True
         if item.timers:
             soonest = min(fire_at for _, fire_at in item.timers)
             self.next_due = soonest if self.next_due is None else min(self.next_due, soonest)
-        if item.starts or item.messages or item.next_start is not None:
+        if item.starts or item.messages or item.tasks_stopped or item.next_start is not None:
             self._claim_wanted = True
 
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
