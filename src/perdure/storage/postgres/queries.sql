@@ -551,14 +551,14 @@ ORDER BY j.place;
 -- Whether such a message has come to an instance that has closed.
 SELECT EXISTS (
     SELECT 1 FROM perdure.messages AS m JOIN perdure.instances AS i ON i.incarnation = m.incarnation
-    WHERE m.loose AND i.status IN ('completed', 'failed', 'cancelled', 'terminated')
+    WHERE m.loose AND i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
 );
 
 -- name: remove_stray_messages
 -- Those that have.
 DELETE FROM perdure.messages AS m USING perdure.instances AS i
 WHERE m.loose AND i.incarnation = m.incarnation
-AND i.status IN ('completed', 'failed', 'cancelled', 'terminated');
+AND i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved');
 
 -- name: add_dedup_keys
 -- The keys of what clients have sent.
