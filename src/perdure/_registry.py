@@ -273,3 +273,9 @@ def _near(name: str, names: Iterable[str]) -> tuple[str, ...]:
 
 def _or_near(names: tuple[str, ...]) -> str:
     return f"; did you mean {' or '.join(repr(name) for name in names)}?" if names else ""
+
+
+def runnable(registry: Registry) -> list[str]:
+    """The orchestrations of a registry as "name@version", under all the names that they have had."""
+    current = {name: name for name in registry.orchestrations} | dict(registry.orchestration_aliases)
+    return [f"{known}@{version}" for known, name in current.items() for version in registry.orchestrations[name]]

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from perdure import _events as ev
 from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
-from perdure._registry import Registry
+from perdure._registry import Registry, runnable
 from perdure._runtime.after import (
     asked_otherwise,
     claimed,
@@ -129,14 +130,12 @@ class Engine:
     def register(self) -> None:
         """Enter the store as a worker."""
         registry = self._registry
-        current = {name: name for name in registry.orchestrations} | dict(registry.orchestration_aliases)
-        names = [f"{known}@{version}" for known, name in current.items() for version in registry.orchestrations[name]]
-        record = self._storage.register(
+        self._worker = self._storage.register(
             name=self._settings.worker_name,
-            orchestrations=names,
+            orchestrations=runnable(registry),
             activities=[*registry.activities, *registry.activity_aliases],
-        )
-        self._worker = record.worker
+            reader=ev.MIN_READER,
+        ).worker
         self._claim_wanted = True
         self._count_others(len(self._storage.workers()))
 

@@ -56,6 +56,8 @@ def beginning(
     started, scheduled = events
     if type(started) is not Started or type(scheduled) is not ActivityScheduled:
         return None
+    if started.min_reader > 1:
+        return None
     turn = work.Turn(
         incarnation=live.incarnation,
         execution=live.execution_id,

@@ -51,6 +51,7 @@ class Loader:
             fingerprint=definition.fingerprint,
             values=start.values,
             status=start.status,
+            min_reader=ev.MIN_READER,
         )
 
     def load(self, live: Live, first: Any) -> Execution:

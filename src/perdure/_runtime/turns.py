@@ -199,6 +199,10 @@ class Draft:
     def _update_answered(self, event: ev.UpdateAnswered) -> None:
         self.answers[event.request] = work.encode_answer(work.Answer(result=event.result, error=event.error))
 
+    def _began(self, event: ev.Started) -> None:
+        if event.min_reader > 1:
+            self.change["min_reader"] = event.min_reader
+
     def _cancel_asked(self, _: ev.CancelRequested) -> None:
         self.change["cancel_requested"] = True
 
@@ -272,6 +276,7 @@ def history_row(events: list[Any], base: int, at: int) -> work.HistoryRow:
 
 
 _READERS: dict[type, Callable[[Draft, Any], None]] = {
+    ev.Started: Draft._began,
     ev.ActivityCompleted: Draft._answered,
     ev.ActivityFailed: Draft._answered,
     ev.ActivityScheduled: Draft._scheduled,

@@ -110,6 +110,7 @@ class InstanceChange(Struct, frozen=True, gc=False, kw_only=True):
     custom_status: bytes | None = None
     custom_status_sets: int = 1
     cancel_requested: bool = False
+    min_reader: int | None = None
 
     @property
     def custom_status_steps(self) -> int:

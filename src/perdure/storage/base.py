@@ -31,6 +31,7 @@ Words that the contract uses:
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from perdure._events import MIN_READER
 from perdure._work import (
     Batch,
     Committed,
@@ -130,9 +131,18 @@ class Storage(Protocol):
         ...
 
     def register(
-        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+        self,
+        *,
+        name: str,
+        orchestrations: Sequence[str],
+        activities: Sequence[str],
+        lease_us: int = LEASE_US,
+        reader: int = MIN_READER,
     ) -> WorkerRecord:
-        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind, as `reap`."""
+        """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind, as `reap`.
+
+        `reader` is the engine that it has: it is given no instance whose `min_reader` is later, whatever code it has.
+        """
         ...
 
     def heartbeat(self, worker: int, /) -> bool:
@@ -186,7 +196,8 @@ class Storage(Protocol):
         of clients that came along (`ClientItem`) are judged as always.
 
         Claimed are instances without owner, or owned by this worker, that have due messages or timers: pending and
-        running ones whose name and version (or name alone while the version is open) this worker has; held ones of
+        running ones whose name and version (or name alone while the version is open) this worker has, and whose
+        `min_reader` is at most its `reader`; held ones of
         those only if this worker registered after the one that held it, or after all that were there when `reap` did,
         whatever any clock says; any open instance with a due control message whatever its name or status. At most
         `instances_max` instances, owned ones included, in order of their earliest due row, then of incarnation. Of

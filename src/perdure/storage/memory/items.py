@@ -315,6 +315,7 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
         deliveries=1,
         updated_at=now,
         version=record.version if change.version is None and turn.next_start is None else change.version,
+        min_reader=record.min_reader if change.min_reader is None else change.min_reader,
         output=record.output if change.output is None else change.output,
         error=record.error if change.error is None else change.error,
         custom_status=record.custom_status if change.custom_status is None else change.custom_status,

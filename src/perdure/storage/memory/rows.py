@@ -131,8 +131,9 @@ class InstanceRow:
 class WorkerRow:
     """A worker, what it can run and what it owns."""
 
-    def __init__(self, record: WorkerRecord, *, lease_us: int, joined: int) -> None:
+    def __init__(self, record: WorkerRecord, *, lease_us: int, joined: int, reader: int) -> None:
         self.record = record
+        self.reader = reader
         self.lease_us = lease_us
         self.joined = joined
         self.token: bytes | None = None
@@ -143,7 +144,9 @@ class WorkerRow:
         self.tasks: dict[Rank, TaskRow] = {}
 
     def knows(self, record: InstanceRecord) -> bool:
-        """Whether it has the code of this instance."""
+        """Whether it has the code of this instance, and an engine that reads its execution."""
+        if record.min_reader > self.reader:
+            return False
         if record.version is None:
             return record.name in self.names
         return f"{record.name}@{record.version}" in self.versions

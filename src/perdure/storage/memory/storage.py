@@ -8,6 +8,7 @@ from itertools import islice
 
 import msgspec
 
+from perdure._events import MIN_READER
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
     Applied,
@@ -87,7 +88,13 @@ class MemoryStorage:
         return self._time.now_us()
 
     def register(
-        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+        self,
+        *,
+        name: str,
+        orchestrations: Sequence[str],
+        activities: Sequence[str],
+        lease_us: int = LEASE_US,
+        reader: int = MIN_READER,
     ) -> WorkerRecord:
         """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
         with self._memory.lock:
@@ -105,7 +112,7 @@ class MemoryStorage:
                 activities=tuple(activities),
             )
             tables.joined += 1
-            tables.workers[number] = WorkerRow(record, lease_us=lease_us, joined=tables.joined)
+            tables.workers[number] = WorkerRow(record, lease_us=lease_us, joined=tables.joined, reader=reader)
             self._count_commit()
             return record
 

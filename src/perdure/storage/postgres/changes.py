@@ -116,6 +116,7 @@ def _changed(rows: list[Row], now: int) -> list[bytes | None]:
         bigint(now),
         blobs([row.error for row in rows]),
         bigints([row.deliveries for row in rows]),
+        bigints([row.min_reader for row in rows]),
     ]
 
 
@@ -154,6 +155,7 @@ def _creations(working: Working) -> list[Call]:
             blobs([row.output for row in rows]),
             blobs([row.error for row in rows]),
             bigint(working.now),
+            bigints([row.min_reader or 1 for row in rows]),
         ],
     )]  # fmt: skip
 

@@ -449,14 +449,15 @@ UPDATE perdure.instances AS i SET
     ready_at = j.ready_at, held_after = j.held_after, held_because = j.held_because, released_by = j.released_by,
     released_until = j.released_until, cancel_requested = j.cancel_requested,
     custom_status_version = j.custom_status_version, custom_status = COALESCE(j.custom_status, i.custom_status),
-    output = COALESCE(j.output, i.output), error = COALESCE(j.error, i.error), deliveries = j.deliveries
+    output = COALESCE(j.output, i.output), error = COALESCE(j.error, i.error), deliveries = j.deliveries,
+    min_reader = COALESCE(j.min_reader, i.min_reader)
 FROM unnest(
     $1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
     $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $16::bytea[],
-    $17::bigint[]
+    $17::bigint[], $18::bigint[]
 ) AS j (
     incarnation, status, owner, execution, version, ready_at, held_after, held_because, released_by, released_until,
-    cancel_requested, custom_status_version, custom_status, output, error, deliveries
+    cancel_requested, custom_status_version, custom_status, output, error, deliveries, min_reader
 )
 WHERE i.incarnation = j.incarnation;
 
@@ -472,13 +473,14 @@ WHERE i.incarnation = j.incarnation;
 INSERT INTO perdure.instances (
     incarnation, id, name, version, status, owner, execution, ready_at, root, slot, parent_id, parent_incarnation,
     parent_execution, parent_event, cancel_requested, custom_status_version, held_after, held_because, released_by,
-    released_until, attributes, custom_status, output, error, created_at, changed_at
+    released_until, attributes, custom_status, output, error, min_reader, created_at, changed_at
 )
 SELECT j.*, $25::bigint, $25::bigint
 FROM unnest(
     $1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],
     $10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::boolean[], $16::bigint[],
-    $17::bigint[], $18::text[], $19::bigint[], $20::bigint[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[]
+    $17::bigint[], $18::text[], $19::bigint[], $20::bigint[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[],
+    $26::bigint[]
 ) AS j;
 
 -- name: append_history
@@ -589,7 +591,7 @@ WITH due AS MATERIALIZED (
                 AND EXISTS (
                     SELECT 1 FROM perdure.abilities AS a
                     WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version)
+                    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
                 )
             )
             OR EXISTS (
@@ -620,7 +622,7 @@ WITH due AS MATERIALIZED (
                 AND EXISTS (
                     SELECT 1 FROM perdure.abilities AS a
                     WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version)
+                    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
                 )
             )
             OR EXISTS (
@@ -779,7 +781,7 @@ SELECT LEAST(
                     AND EXISTS (
                         SELECT 1 FROM perdure.abilities AS a
                         WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                        AND (i.version IS NULL OR a.version = i.version)
+                        AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
                     )
                 )
             )
@@ -799,7 +801,7 @@ SELECT LEAST(
             AND EXISTS (
                 SELECT 1 FROM perdure.abilities AS a
                 WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                AND (i.version IS NULL OR a.version = i.version)
+                AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
             )
         ),
         (SELECT MAX(t.fire_at) FROM timers_ahead AS t HAVING COUNT(*) = 100)
@@ -812,7 +814,7 @@ SELECT LEAST(
         AND EXISTS (
             SELECT 1 FROM perdure.abilities AS a
             WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version)
+            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
         )
         AND (
             EXISTS (SELECT 1 FROM perdure.messages AS m WHERE m.incarnation = i.incarnation
@@ -867,8 +869,8 @@ INSERT INTO perdure.tokens (worker) VALUES ($1::bigint);
 
 -- name: add_abilities
 -- What the worker has code for.
-INSERT INTO perdure.abilities (worker, kind, name, version)
-SELECT $1::bigint, j.* FROM unnest($2::text[], $3::text[], $4::text[]) AS j ON CONFLICT DO NOTHING;
+INSERT INTO perdure.abilities (worker, kind, name, version, reader)
+SELECT $1::bigint, j.*, $5::bigint FROM unnest($2::text[], $3::text[], $4::text[]) AS j ON CONFLICT DO NOTHING;
 
 -- name: extend_lease
 -- The worker lives; the time is the server's unless one is given.
@@ -944,7 +946,7 @@ WHERE i.incarnation IN (
 )
 AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
     SELECT 1 FROM perdure.abilities AS a
-    WHERE a.kind = 'orchestration' AND a.name = i.name AND (i.version IS NULL OR a.version = i.version)
+    WHERE a.kind = 'orchestration' AND a.name = i.name AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
 );
 
 -- name: unknown_tasks

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from perdure._events import MIN_READER
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
     Batch,
@@ -145,7 +146,13 @@ class PostgresStorage:
         return self._server_time.now_us() if self._injected is None else self._injected.now_us()
 
     def register(
-        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+        self,
+        *,
+        name: str,
+        orchestrations: Sequence[str],
+        activities: Sequence[str],
+        lease_us: int = LEASE_US,
+        reader: int = MIN_READER,
     ) -> WorkerRecord:
         """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
         number = draw_number(self._entropy)
@@ -154,7 +161,7 @@ class PostgresStorage:
             transaction = self._begin(wire)
             _, calls = bury(transaction, spared=0)
             record, added = new_worker(
-                number, name, (orchestrations, activities), now=transaction.now, lease_us=lease_us
+                number, name, (orchestrations, activities), now=transaction.now, lease_us=lease_us, reader=reader
             )
             commit(wire, [*calls, *added], self.place, self._tell())
             self._own_changes += 1

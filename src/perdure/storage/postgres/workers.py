@@ -26,7 +26,7 @@ def draw_number(entropy: Entropy) -> int:
 
 
 def new_worker(
-    number: int, name: str, names: tuple[Sequence[str], Sequence[str]], *, now: int, lease_us: int
+    number: int, name: str, names: tuple[Sequence[str], Sequence[str]], *, now: int, lease_us: int, reader: int
 ) -> tuple[WorkerRecord, list[Call]]:
     """The row of a worker with these orchestrations and activities, and the statements that write it."""
     orchestrations, activities = names
@@ -53,7 +53,9 @@ def new_worker(
         ("add_token", (bigint(number),)),
     ]  # fmt: skip
     if abilities:
-        calls.append(("add_abilities", (bigint(number), *(texts(each) for each in zip(*abilities, strict=True)))))
+        calls.append(
+            ("add_abilities", (bigint(number), *(texts(each) for each in zip(*abilities, strict=True)), bigint(reader)))
+        )
     return record, calls
 
 

@@ -40,8 +40,9 @@ class Row:
 
     __slots__ = (
         "added", "cancel_requested", "changed", "custom_status", "custom_status_version", "deliveries", "error",
-        "execution", "held_after", "held_because", "id", "incarnation", "last_event", "moved", "new", "output", "owner",
-        "parent_incarnation", "ready_at", "released_by", "released_until", "sealed", "status", "touched", "version",
+        "execution", "held_after", "held_because", "id", "incarnation", "last_event", "min_reader", "moved", "new",
+        "output", "owner", "parent_incarnation", "ready_at", "released_by", "released_until", "sealed", "status",
+        "touched", "version",
     )  # fmt: skip
 
     def __init__(self, columns: Sequence[Any]) -> None:
@@ -55,6 +56,8 @@ class Row:
         self.output: bytes | None = None
         self.error: bytes | None = None
         self.last_event = 0
+        self.min_reader: int | None = None
+        """What it becomes, if anything."""
         self.new: NewInstance | None = None
         self.added: list[Added] | None = None
         self.touched = False
@@ -84,6 +87,8 @@ class Row:
         if restarts or change.version is not None:
             self.version = change.version
         self.cancel_requested = self.cancel_requested or change.cancel_requested
+        if change.min_reader is not None:
+            self.min_reader = change.min_reader
         if change.output is not None:
             self.output = change.output
         if change.error is not None:

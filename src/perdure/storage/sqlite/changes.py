@@ -60,7 +60,7 @@ def _is_born_at_once(turn: Turn) -> bool:
     """Whether an instance is created as its first turn leaves it: nearly all are."""
     change = turn.change or _NO_CHANGE
     simple = change.execution is None and change.output is None and change.error is None
-    return simple and turn.next_start is None and change.status not in CLOSED
+    return simple and turn.next_start is None and change.status not in CLOSED and change.min_reader is None
 
 
 def _ends(turn: Turn) -> bool:
@@ -304,7 +304,7 @@ class Changes:
         self._tables["change_instances"] += (
             incarnation, change.status, change.version, change.execution, change.cancel_requested, change.output,
             change.error, change.custom_status, turn.next_start is not None, change.custom_status_steps, last_event,
-            ends,
+            ends, change.min_reader,
         )  # fmt: skip
         if change.status in CLOSED:
             self._closed.append(incarnation)

@@ -319,13 +319,15 @@ UPDATE instances SET
     output = ifnull(c.output, instances.output),
     error = ifnull(c.error, instances.error),
     custom_status = ifnull(c.custom_status, instances.custom_status),
-    custom_status_version = instances.custom_status_version + c.custom_status_steps
+    custom_status_version = instances.custom_status_version + c.custom_status_steps,
+    min_reader = ifnull(c.min_reader, instances.min_reader)
 FROM (
     SELECT
         column1 AS incarnation, column2 AS status, column3 AS version, column4 AS execution,
         column5 AS cancel_requested, column6 AS output, column7 AS error, column8 AS custom_status,
-        column9 AS restarts, column10 AS custom_status_steps, column11 AS last_event, column12 AS ends
-    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13))
+        column9 AS restarts, column10 AS custom_status_steps, column11 AS last_event, column12 AS ends,
+        column13 AS min_reader
+    FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14))
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
@@ -572,7 +574,7 @@ FROM (
             AND EXISTS (
                 SELECT 1 FROM abilities AS a
                 WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-                AND (i.version IS NULL OR a.version = i.version)
+                AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
             )
         )
         OR EXISTS (
@@ -599,7 +601,7 @@ FROM (
             AND EXISTS (
                 SELECT 1 FROM abilities AS a
                 WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-                AND (i.version IS NULL OR a.version = i.version)
+                AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
             )
         )
         OR EXISTS (
@@ -753,7 +755,7 @@ FROM (
                 AND EXISTS (
                     SELECT 1 FROM abilities AS a
                     WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version)
+                    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
                 )
             )
         )
@@ -772,7 +774,7 @@ FROM (
         AND EXISTS (
             SELECT 1 FROM abilities AS a
             WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version)
+            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
         )
         ORDER BY t.fire_at LIMIT 1
     )
@@ -787,7 +789,7 @@ FROM (
         AND EXISTS (
             SELECT 1 FROM abilities AS a
             WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version)
+            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
         )
         AND (
             EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation
@@ -847,8 +849,8 @@ VALUES (
 
 -- name: add_abilities
 -- What the worker has code for, of [kind, name, version].
-INSERT OR IGNORE INTO abilities (worker, kind, name, version)
-SELECT ?2, value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1);
+INSERT OR IGNORE INTO abilities (worker, kind, name, version, reader)
+SELECT ?2, value ->> 0, value ->> 1, value ->> 2, ?3 FROM jsonb_each(?1);
 
 -- name: extend_lease
 -- The worker lives.
@@ -906,7 +908,7 @@ FROM (
     AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
         SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
         WHERE a.kind = 'orchestration' AND a.name = i.name
-        AND (i.version IS NULL OR a.version = i.version)
+        AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
     )
 );
 

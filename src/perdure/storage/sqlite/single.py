@@ -66,6 +66,7 @@ def _is_plain(turn: Turn) -> bool:
         and len(turn.consumed) <= ROWS_MAX
         and all(is_plain(task) for task in turn.tasks)
         and change.execution is None
+        and change.min_reader is None
         and _is_plain_change(turn, change)
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from perdure._events import MIN_READER
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
     Batch,
@@ -135,7 +136,13 @@ class SqliteStorage:
         return self._clock.now_us()
 
     def register(
-        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+        self,
+        *,
+        name: str,
+        orchestrations: Sequence[str],
+        activities: Sequence[str],
+        lease_us: int = LEASE_US,
+        reader: int = MIN_READER,
     ) -> WorkerRecord:
         """Make a worker row with a fresh random id (63 bits) and take over what dead workers left behind."""
         writer = self._ready()
@@ -147,7 +154,9 @@ class SqliteStorage:
             with writer.writing():
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
                 buried = bury(transaction, dead, spared=None)
-                record = add_worker(transaction, number, name, (orchestrations, activities), lease_us)
+                record = add_worker(
+                    transaction, number, name, (orchestrations, activities), lease_us=lease_us, reader=reader
+                )
         except BaseException:
             if self._locks is not None:
                 self._locks.drop(number, remove=True)

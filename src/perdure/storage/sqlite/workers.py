@@ -31,7 +31,13 @@ def draw_number(entropy: Entropy) -> int:
 
 
 def add_worker(
-    transaction: Transaction, number: int, name: str, names: tuple[Sequence[str], Sequence[str]], lease_us: int
+    transaction: Transaction,
+    number: int,
+    name: str,
+    names: tuple[Sequence[str], Sequence[str]],
+    *,
+    lease_us: int,
+    reader: int,
 ) -> WorkerRecord:
     """Write the row of a worker with these orchestrations and activities."""
     orchestrations, activities = names
@@ -52,7 +58,7 @@ def add_worker(
     transaction.execute(STATEMENTS["add_worker"], row)
     abilities = [("orchestration", *known.rpartition("@")[::2]) for known in orchestrations]
     abilities += [("activity", known, "") for known in activities]
-    transaction.execute(STATEMENTS["add_abilities"], (encode_rows(abilities), number))
+    transaction.execute(STATEMENTS["add_abilities"], (encode_rows(abilities), number, reader))
     return record
 
 

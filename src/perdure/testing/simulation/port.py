@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure._events import MIN_READER
 from perdure.errors import OutcomeUnknownError, StorageUnavailableError
 from perdure.storage.base import LEASE_US
 
@@ -33,13 +34,19 @@ class StorePort:
         return answer
 
     def register(
-        self, *, name: str, orchestrations: Sequence[str], activities: Sequence[str], lease_us: int = LEASE_US
+        self,
+        *,
+        name: str,
+        orchestrations: Sequence[str],
+        activities: Sequence[str],
+        lease_us: int = LEASE_US,
+        reader: int = MIN_READER,
     ) -> work.WorkerRecord:
         """Make a worker row."""
 
         def apply() -> work.WorkerRecord:
             record: work.WorkerRecord = self._store.register(
-                name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us
+                name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us, reader=reader
             )
             self._world.checks.ledger.registered(record, self._store.now())
             self._host.numbers.add(record.worker)

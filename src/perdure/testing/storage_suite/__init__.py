@@ -21,6 +21,7 @@ from perdure.testing.storage_suite.children import Children, RestartedParents
 from perdure.testing.storage_suite.creation import Conflicts, Creation
 from perdure.testing.storage_suite.deletion import Deletion, Lapsing, Pruning
 from perdure.testing.storage_suite.delivery import Delivery
+from perdure.testing.storage_suite.engines import Engines
 from perdure.testing.storage_suite.entries import Entries
 from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
@@ -54,6 +55,7 @@ class StorageSuite(
     Deadlines,
     Deletion,
     Delivery,
+    Engines,
     Entries,
     Fencing,
     Figures,

@@ -151,11 +151,14 @@ class World:
         orchestrations: Sequence[str] = (ORDER,),
         activities: Sequence[str] = (CHARGE,),
         lease_us: int = LEASE_US,
+        reader: int = 1,
         storage: StorageUnderTest | None = None,
     ) -> "Worker":
         """A worker registers."""
         storage = storage or self.storage
-        record = storage.register(name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us)
+        record = storage.register(
+            name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us, reader=reader
+        )
         return Worker(self, storage, record.worker)
 
 

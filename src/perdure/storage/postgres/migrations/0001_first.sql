@@ -159,6 +159,8 @@ CREATE TABLE perdure.abilities (
     kind text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
     version text COLLATE "C" NOT NULL,
+    -- The engine that it has: it takes no execution that needs a later one.
+    reader bigint NOT NULL,
     PRIMARY KEY (worker, kind, name, version)
 );
 

@@ -164,6 +164,8 @@ CREATE TABLE abilities (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     version TEXT NOT NULL,
+    -- The engine that it has: it takes no execution that needs a later one.
+    reader INTEGER NOT NULL,
     PRIMARY KEY (worker, kind, name, version)
 ) STRICT, WITHOUT ROWID;
 
