@@ -120,6 +120,6 @@ STORED = (
     Mutant("SQLite: the next execution starts behind what waits", _SQL, "WHERE m.incarnation = j.column1) - 1, ?1)", "WHERE m.incarnation = j.column1) + 1, ?1)"),
     Mutant("SQLite: the next execution may start after what comes later", _SQL, "    ready_at = CASE WHEN c.restarts THEN max(?1, instances.ready_at) ELSE instances.ready_at END,\n", ""),
     Mutant("SQLite: nobody is held for want of code", "storage/sqlite/workers.py", "    since = transaction.now - UNKNOWN_GRACE_US\n", "    since = transaction.now - 10_000 * UNKNOWN_GRACE_US\n"),
-    Mutant("SQLite: an ended instance keeps its owner", _SQL, "    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated') THEN NULL ELSE instances.owner END,\n", ""),
+    Mutant("SQLite: an ended instance keeps its owner", _SQL, "    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved') THEN NULL ELSE instances.owner END,\n", ""),
 )  # fmt: skip
 """Found by the storage suite."""
