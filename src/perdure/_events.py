@@ -49,6 +49,15 @@ class KeptValue(Struct, frozen=True, gc=False, array_like=True):
     value: Raw
 
 
+class KeyLimit(Struct, frozen=True, gc=False, array_like=True):
+    """A limit by key: how many may be under way at a time, and how many may begin within a span of time."""
+
+    key: str
+    concurrency: int | None
+    rate: int | None
+    per_us: int
+
+
 class Inbound(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="t"):
     """An event that tells the orchestration something; made from exactly one message."""
 
@@ -105,6 +114,12 @@ class EventRaised(Inbound, frozen=True, tag="evt"):
     wait: int | None = None
 
 
+class LimitEntered(Inbound, frozen=True, tag="lim+"):
+    """The orchestration has a place of a limit, until it leaves it or the execution ends."""
+
+    source: int
+
+
 class ChildCompleted(Inbound, frozen=True, tag="sub+"):
     """A sub-orchestration completed."""
 
@@ -157,6 +172,7 @@ class ActivityScheduled(Asked, frozen=True, tag="act"):
     session: str | None = None
     priority: int = 0
     schedule_to_start_us: int | None = None
+    limit: KeyLimit | None = None
 
 
 class ActivityCancelled(Asked, frozen=True, tag="act!"):
@@ -199,6 +215,18 @@ class WaitCancelled(Asked, frozen=True, tag="wait!"):
     source: int
     gave_back: int | None = None
     gave_to: int | None = None
+
+
+class LimitAsked(Asked, frozen=True, tag="lim"):
+    """A place of a limit was asked for."""
+
+    limit: KeyLimit
+
+
+class LimitLeft(Asked, frozen=True, tag="lim!"):
+    """A place of a limit is no longer wanted, whether the orchestration has it or waits for it."""
+
+    source: int
 
 
 class ChildScheduled(Asked, frozen=True, tag="sub"):
@@ -308,6 +336,7 @@ Event: TypeAlias = (
     | TimerFired
     | EventRaised
     | UpdateReceived
+    | LimitEntered
     | ChildCompleted
     | ChildFailed
     | CancelRequested
@@ -319,6 +348,8 @@ Event: TypeAlias = (
     | TimerCancelled
     | WaitStarted
     | WaitCancelled
+    | LimitAsked
+    | LimitLeft
     | ChildScheduled
     | ChildCancelled
     | DetachedStarted

@@ -8,11 +8,14 @@ from perdure._client.figures import (
     HeldActivity,
     InstanceCount,
     InstanceTree,
+    LimitStatus,
+    LimitUser,
     QueueDepths,
 )
 from perdure._client.filters import InstanceFilter
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
+from perdure._client.tags import Tags
 from perdure._client.moving import Transfer
 from perdure._client.workers import WorkerStatus
 
@@ -28,9 +31,12 @@ __all__ = [
     "InstanceFilter",
     "InstanceStatus",
     "InstanceTree",
+    "LimitStatus",
+    "LimitUser",
     "OrchestrationHandle",
     "Page",
     "QueueDepths",
+    "Tags",
     "Transfer",
     "WorkerStatus",
 ]

@@ -14,7 +14,17 @@ from perdure import _events as ev
 from perdure._core.history import check, read_rows
 from perdure._retry import from_wire
 from perdure._types import INSTANT_US_MAX, Status, check_name
-from perdure._work import ANSWERS, VALUES, InstanceImage, decode_message, sealed, unsealed
+from perdure._work import (
+    ANSWERS,
+    PLACE,
+    VALUES,
+    InstanceImage,
+    LimitEntered,
+    decode_message,
+    encode_message,
+    sealed,
+    unsealed,
+)
 from perdure.errors import ClientError, PerdureError
 
 if TYPE_CHECKING:
@@ -31,6 +41,7 @@ _ENDINGS: dict[type, Status] = {
 }
 _ANSWERED = (
     ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled, ev.TimerFired, ev.TimerCancelled,
+    ev.LimitLeft,
 )  # fmt: skip
 
 
@@ -163,7 +174,10 @@ def _check_rest(image: InstanceImage, events: Sequence[Any]) -> None:
             if name is not None:
                 check_name(kind, name)
         event = asked.get(task.event)
-        is_so = isinstance(event, ev.ActivityScheduled) and _is_of(task, event)
+        if isinstance(event, ev.LimitAsked):
+            is_so = _is_place(task, event)
+        else:
+            is_so = isinstance(event, ev.ActivityScheduled) and _is_of(task, event)
         _require(image, f"nothing has asked for activity {task.event}", so=is_so and task.execution == record.execution)
 
 
@@ -171,7 +185,7 @@ def _open(events: Iterable[Any]) -> dict[int, Any]:
     """The activities and timers that have neither ended nor been given up."""
     asked: dict[int, Any] = {}
     for event in events:
-        if isinstance(event, ev.ActivityScheduled | ev.TimerCreated):
+        if isinstance(event, ev.ActivityScheduled | ev.TimerCreated | ev.LimitAsked):
             asked[event.id] = event
         elif isinstance(event, _ANSWERED):
             asked.pop(event.source, None)
@@ -188,4 +202,19 @@ def _is_of(task: TaskImage, event: ev.ActivityScheduled) -> bool:
         and task.input == sealed(bytes(event.input))
         and task.retry == (None if retry is None else sealed(retry))
         and (task.tag, task.session, task.priority) == (event.tag, event.session, event.priority)
+        and _limit_of(task) == event.limit
+        and task.permit is None
+        and not task.is_given
     )
+
+
+def _is_place(task: TaskImage, event: ev.LimitAsked) -> bool:
+    """Whether a task is the place of a limit that an event has asked for."""
+    permit = encode_message(LimitEntered(execution=task.execution, source=event.id))
+    return task.name == PLACE and task.permit == permit and _limit_of(task) == event.limit
+
+
+def _limit_of(task: TaskImage) -> ev.KeyLimit | None:
+    if task.limit_key is None or task.per_us is None:
+        return None
+    return ev.KeyLimit(check_name("limit key", task.limit_key), task.concurrency, task.rate, task.per_us)

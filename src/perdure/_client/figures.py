@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._client.handle import InstanceStatus, status_of
 from perdure._types import Status, from_us
+from perdure._work import PLACE
 from perdure.codec import codec_for
 
 if TYPE_CHECKING:
@@ -80,13 +81,48 @@ class HeldActivity:
 
 @dataclass(frozen=True, slots=True)
 class ActivityQueue:
-    """The activities of one name that wait for a worker, that wait for their next attempt, and that run."""
+    """The activities of one name and tag that wait for a worker, that wait for their next attempt, and that run.
+
+    `served` says whether a worker is there that has the activity and serves the tag; without one they wait.
+    """
 
     name: str
+    tag: str | None
     waiting: int
     delayed: int
     running: int
     oldest_age: timedelta | None
+    served: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LimitStatus:
+    """A limit by key that something has or waits for, with its numbers as they were declared last.
+
+    `running` have a place, activities and sections of orchestrations; `waiting` want one, the oldest for `oldest_age`.
+    """
+
+    key: str
+    concurrency: int | None
+    rate: int | None
+    per: timedelta
+    running: int
+    waiting: int
+    oldest_age: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUser:
+    """Who has a place of a limit (`running`), or waits for one.
+
+    `event_id` names it in the history of its instance; `activity` is None for a section of the orchestration.
+    """
+
+    instance_id: str
+    event_id: int
+    activity: str | None
+    since: datetime
+    running: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +137,7 @@ class QueueDepths:
         timers: All timers that run.
         held_instances: Instances that are held.
         held_age: How long the first of them has been held.
-        activities: The queues of activities, by name.
+        activities: The queues of activities, by name and tag.
     """
 
     at: datetime
@@ -176,8 +212,41 @@ def executions_of(record: work.InstanceRecord, stored: Sequence[work.ExecutionRe
     return found
 
 
-def depths_of(depths: work.Depths) -> QueueDepths:
+def limits_of(records: Sequence[work.LimitUse]) -> list[LimitStatus]:
+    """The limits as users see them."""
+    return [
+        LimitStatus(
+            key=each.key,
+            concurrency=each.concurrency,
+            rate=each.rate,
+            per=timedelta(microseconds=each.per_us),
+            running=each.running,
+            waiting=each.waiting,
+            oldest_age=None if each.waiting_us is None else timedelta(microseconds=each.waiting_us),
+        )
+        for each in records
+    ]
+
+
+def limit_users_of(records: Sequence[work.LimitUser]) -> list[LimitUser]:
+    """The users of a limit as users of the client see them."""
+    return [
+        LimitUser(
+            instance_id=each.instance_id,
+            event_id=each.event,
+            activity=None if each.name == PLACE else each.name,
+            since=from_us(each.scheduled_at),
+            running=each.owner is not None,
+        )
+        for each in records
+    ]
+
+
+def depths_of(depths: work.Depths, workers: Sequence[work.WorkerRecord]) -> QueueDepths:
     """What waits, as users see it."""
+
+    def served(task: work.TaskDepth) -> bool:
+        return any(task.name in worker.activities and worker.serves.takes(task.tag) for worker in workers)
 
     def age(since: int | None) -> timedelta | None:
         return None if since is None else timedelta(microseconds=max(0, depths.now - since))
@@ -191,7 +260,9 @@ def depths_of(depths: work.Depths) -> QueueDepths:
         held_instances=depths.held,
         held_age=age(depths.held_since),
         activities=[
-            ActivityQueue(each.name, each.waiting, each.delayed, each.running, age(each.waiting_since))
+            ActivityQueue(
+                each.name, each.tag, each.waiting, each.delayed, each.running, age(each.waiting_since), served(each)
+            )
             for each in depths.tasks
         ],
     )

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _work as work
-from perdure._client.figures import Deletion, counts_of, depths_of, executions_of, tree_of
+from perdure._client.figures import (
+    Deletion,
+    counts_of,
+    depths_of,
+    executions_of,
+    limit_users_of,
+    limits_of,
+    tree_of,
+)
 from perdure._client.filters import query_of
 from perdure._client.handle import InstanceStatus, Page, status_of
 from perdure._client.opened import Opened
@@ -22,7 +30,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Unpack
 
-    from perdure._client.figures import ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+    from perdure._client.figures import (
+        ExecutionStatus,
+        InstanceCount,
+        InstanceTree,
+        LimitStatus,
+        LimitUser,
+        QueueDepths,
+    )
     from perdure._client.filters import InstanceFilter
 
 PAGE_MAX = 1_000
@@ -106,12 +121,34 @@ class Management(Opened):
         return executions_of(record, await gateway.read(gateway.inspector.executions, record.incarnation))
 
     async def get_queues(self) -> QueueDepths:
-        """What waits in the store: instances, activities by name, timers, and what is held, with ages.
+        """What waits in the store: instances, activities by name and tag, timers, and what is held, with ages.
 
         Reads all that waits: for a page that is looked at, or a metric every few seconds.
         """
         gateway = self._opened()
-        return depths_of(await gateway.read(gateway.inspector.depths))
+        workers = await gateway.read(gateway.inspector.workers)
+        return depths_of(await gateway.read(gateway.inspector.depths), workers)
+
+    async def list_limits(self) -> list[LimitStatus]:
+        """The limits by key that something has a place of, or waits for, in order of the keys."""
+        gateway = self._opened()
+        return limits_of(await gateway.read(gateway.inspector.limits))
+
+    async def list_limit_users(self, key: str, /, *, limit: int = 100) -> list[LimitUser]:
+        """Who has a place of a limit, then who waits for one, in the order in which they get it.
+
+        Args:
+            key: The limit's key.
+            limit: How many, 1 to 1,000.
+
+        Raises:
+            UsageError: The key is no name, or `limit` is not within 1 to 1,000.
+        """
+        if not 1 <= limit <= PAGE_MAX:
+            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}")
+        gateway = self._opened()
+        name = check_name("limit key", key)
+        return limit_users_of(await gateway.read(gateway.inspector.limit_users, name, limit))
 
     async def list_workers(self) -> list[WorkerStatus]:
         """The workers of the store, in the order in which they came.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         HeldActivity,
         InstanceCount,
         InstanceTree,
+        LimitStatus,
+        LimitUser,
         QueueDepths,
     )
     from perdure._client.filters import InstanceFilter
@@ -337,6 +339,14 @@ class SyncClient:
     def get_queues(self) -> QueueDepths:
         """What waits in the store."""
         return self.call(self._client.get_queues())
+
+    def list_limits(self) -> list[LimitStatus]:
+        """The limits by key that something has a place of, or waits for."""
+        return self.call(self._client.list_limits())
+
+    def list_limit_users(self, key: str, /, *, limit: int = 100) -> list[LimitUser]:
+        """Who has a place of a limit, then who waits for one."""
+        return self.call(self._client.list_limit_users(key, limit=limit))
 
     def list_workers(self) -> list[WorkerStatus]:
         """The workers of the store."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from perdure._client.tags import Tags, tags_of
 from perdure._types import from_us
 from perdure._work import WorkerRecord
 
@@ -12,7 +13,7 @@ class WorkerStatus:
     """A worker, and what its registry has: orchestrations as "name@version", activities by name, also former names.
 
     What every worker can run is left out. The worker is believed alive until `lease_until`, which its heartbeat moves
-    on. `name` is the runtime's `worker_name`.
+    on. `name` is the runtime's `worker_name`, `tags` its `tags`.
     """
 
     name: str
@@ -22,6 +23,7 @@ class WorkerStatus:
     lease_until: datetime
     orchestrations: tuple[str, ...]
     activities: tuple[str, ...]
+    tags: Tags
 
 
 def worker_status_of(record: WorkerRecord) -> WorkerStatus:
@@ -34,6 +36,7 @@ def worker_status_of(record: WorkerRecord) -> WorkerStatus:
         lease_until=from_us(record.lease_until),
         orchestrations=_own(record.orchestrations),
         activities=_own(record.activities),
+        tags=tags_of(record.serves),
     )
 
 

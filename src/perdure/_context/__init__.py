@@ -13,6 +13,7 @@ from perdure._context.activity import (
 )
 from perdure._context.asking import Query, Update
 from perdure._context.futures import ChildFuture, DurableFuture, ExternalEvent, event_name
+from perdure._context.limits import Limit
 from perdure._context.maps import MapPolicy, MapResult
 from perdure._context.orchestration import OrchestrationContext
 from perdure._context.state import Key, KeyValueStore
@@ -34,6 +35,7 @@ __all__ = [
     "Happened",
     "Key",
     "KeyValueStore",
+    "Limit",
     "MapPolicy",
     "MapResult",
     "OrchestrationContext",

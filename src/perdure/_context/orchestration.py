@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
+from perdure._context.limits import Limiting
 from perdure._context.trace import Traces
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 
-class OrchestrationContext(Traces, ABC):
+class OrchestrationContext(Limiting, Traces, ABC):
     """What an orchestration sees and asks for. All of it is the same on replay."""
 
     __slots__ = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar
 
 if TYPE_CHECKING:
+    from perdure._context.limits import Limit  # noqa: TC004 - the same
     from perdure._retry import RetryPolicy  # noqa: TC004 - the annotations of these options are never evaluated
     from perdure._types import CancelPolicy, ClosePolicy, Duration  # noqa: TC004 - the same
 
@@ -56,7 +57,8 @@ class ActivityOptions(TypedDict, total=False):
 
     `retry` overrides the activity's own policy; `tag` sends it to workers that serve the tag; activities of one
     `session` run on one worker; a higher `priority` runs first (default 0); an activity that has not begun within
-    `schedule_to_start` fails with `ActivityTimeoutError`; with `on_cancel="wait"` a cancelled one is waited for.
+    `schedule_to_start` fails with `ActivityTimeoutError`; `limit` overrides the activity's own; with `on_cancel="wait"`
+    a cancelled one is waited for.
     """
 
     retry: RetryPolicy | None
@@ -64,6 +66,7 @@ class ActivityOptions(TypedDict, total=False):
     session: str | None
     priority: int
     schedule_to_start: Duration | None
+    limit: Limit | None
     on_cancel: CancelPolicy
 
 

@@ -10,6 +10,7 @@ from perdure import _events as ev
 from perdure import _work as work
 from perdure._core.asks import ActivityFuture, ChildFuture, LoopTimer, TimerFuture
 from perdure._core.handlers import admits
+from perdure._core.limits import LimitFuture
 from perdure.errors import ErrorInfo
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def _timer(execution: Execution, message: work.TimerDue, event_id: int, now: int
     return ev.TimerFired(id=event_id, at=max(now, message.fire_at), source=source)
 
 
+def _limit(execution: Execution, message: work.LimitEntered, event_id: int, now: int) -> ev.Inbound | None:
+    source = message.source
+    if message.execution != execution.execution_id or not isinstance(execution.open.get(source), LimitFuture):
+        return None
+    return ev.LimitEntered(id=event_id, at=now, source=source)
+
+
 def _child(execution: Execution, message: work.ChildOutcome, event_id: int, now: int) -> ev.Inbound | None:
     source = message.source
     if message.execution != execution.execution_id or not isinstance(execution.open.get(source), ChildFuture):
@@ -80,6 +88,7 @@ _TIMERS = (LoopTimer, TimerFuture)
 ADMISSIONS: dict[type, Callable[[Execution, Any, int, int], ev.Inbound | None]] = {
     work.ActivityOutcome: _activity,
     work.TimerDue: _timer,
+    work.LimitEntered: _limit,
     work.ChildOutcome: _child,
     work.Raised: _raised,
     work.UpdateAsked: _update,

@@ -58,6 +58,10 @@ def _timer_fired(execution: Execution, event: ev.TimerFired) -> None:
         timer.set_result(None)
 
 
+def _limit_entered(execution: Execution, event: ev.LimitEntered) -> None:
+    execution.open.pop(event.source).set_result(None)
+
+
 def _child_completed(execution: Execution, event: ev.ChildCompleted) -> None:
     future: Any = execution.open.pop(event.source)
     resolve(future, future.decoder, event.result, f"result of orchestration {future.name}")
@@ -81,6 +85,7 @@ ANSWERS: dict[type, Callable[[Execution, Any], None]] = {
     ev.ActivityCompleted: _activity_completed,
     ev.ActivityFailed: _activity_failed,
     ev.TimerFired: _timer_fired,
+    ev.LimitEntered: _limit_entered,
     ev.EventRaised: _event_raised,
     ev.UpdateReceived: begin,
     ev.ChildCompleted: _child_completed,

@@ -21,6 +21,7 @@ from perdure._core.asks import (
 )
 from perdure._core.callsite import where_asked
 from perdure._core.handlers import handled, handler_of
+from perdure._core.limits import Section, section
 from perdure._core.maps import check_map, run_map
 from perdure._core.options import (
     ACTIVITY_OPTIONS,
@@ -40,7 +41,7 @@ from perdure._core.patches import is_patched
 from perdure._core.races import Race
 from perdure._core.state import Found, Store, name_of, shown
 from perdure._definitions import WHILE_STORE_IS_AWAY, Activity, Orchestration, read_value
-from perdure._events import ABSENT, ActivityScheduled, DetachedStarted, EventSent, StatusSet
+from perdure._events import ActivityScheduled, DetachedStarted, EventSent, StatusSet
 from perdure._types import (
     CUSTOM_STATUS_BYTES_MAX,
     Duration,
@@ -222,23 +223,15 @@ class Context(OrchestrationContext):
             future.aliases = activity.aliases
             data = activity.inputs_codec.encode(inputs)
             future.decoder = activity.result_codec
-            policy, tag = activity.retry, activity.tag
+            plain = activity.retry is None and activity.tag is None and activity.limit is None
         else:
             future.name = _named(activity, "activity", "schedule_activity")
             future.aliases = ()
             data = encode_any(inputs, what=f"inputs of activity {activity}")
             future.decoder = codec_for(options.get("returns", Any))
-            policy = tag = None
+            plain = True
         where = future.where = where_asked()
-        if options:
-            future.wanted = ActivityScheduled(
-                id=execution.next_event,
-                where=where,
-                name=future.name,
-                input=Raw(data),
-                **scheduling(options, policy, tag),
-            )
-        elif policy is None and tag is None:
+        if plain and not options:
             asks = execution.asks
             # As `next_event` and `ask` do it, without the calls.
             event_id = execution.last_event + (2 if asks is None else 2 + len(asks))
@@ -249,15 +242,10 @@ class Context(OrchestrationContext):
             else:
                 asks.append(future)
             return future
-        else:
-            future.wanted = ActivityScheduled(
-                id=execution.next_event,
-                where=where,
-                name=future.name,
-                input=Raw(data),
-                retry=ABSENT if policy is None else Raw(policy.wire_json),
-                tag=tag,
-            )
+        fields = scheduling(options, activity, inputs)
+        future.wanted = ActivityScheduled(
+            id=execution.next_event, where=where, name=future.name, input=Raw(data), **fields
+        )
         execution.ask(future)
         return future
 
@@ -267,22 +255,23 @@ class Context(OrchestrationContext):
             return execution.refused(DurableFuture)
         check_known("poll_until", options, POLL_OPTIONS, activity)
         future = _new_activity(execution, options)
-        policy = tag = None
         if isinstance(activity, Activity):
             future.name, future.aliases, future.decoder = activity.name, activity.aliases, activity.result_codec
             data = activity.inputs_codec.encode(inputs)
-            policy, tag = activity.retry, activity.tag
         else:
             future.name, future.aliases = _named(activity, "activity", "poll_until"), ()
             data = encode_any(inputs, what=f"inputs of activity {activity}")
             future.decoder = codec_for(options.get("returns", Any))
         where = future.where = where_asked()
-        fields = polling_of(options, policy, tag)
+        fields = polling_of(options, activity, inputs)
         future.wanted = ActivityScheduled(
             id=execution.next_event, where=where, name=future.name, input=Raw(data), **fields
         )
         execution.ask(future)
         return future
+
+    def limit(self, key: Any, concurrency: Any = None, /, *, rate: Any = None, per: Any = 1.0) -> Section:
+        return section(self._execution, key, concurrency, rate, per)
 
     def map(self, activity: Any, items: Iterable[Any], /, **options: Any) -> Coroutine[Any, Any, Any]:
         check_known("map", options, MAP_OPTIONS, activity)

@@ -27,7 +27,9 @@ _ANSWERS: dict[type, type] = {
     ev.WaitCancelled: ev.WaitStarted,
     ev.UpdateAnswered: ev.UpdateReceived,
 }
-_OPENING = (ev.UpdateReceived, ev.ActivityScheduled, ev.TimerCreated, ev.ChildScheduled, ev.WaitStarted)
+_OPENING = (
+    ev.UpdateReceived, ev.ActivityScheduled, ev.TimerCreated, ev.ChildScheduled, ev.WaitStarted, ev.LimitAsked,
+)  # fmt: skip
 _TERMINAL = (ev.Ended, ev.Terminated)
 _TAGS = frozenset(kind.__struct_config__.tag for kind in ev.Event.__args__)
 
@@ -134,6 +136,8 @@ class _Checker:
         elif isinstance(event, ev.ActivityStopped):
             if not isinstance(self._open.get(event.source), ev.ActivityScheduled):
                 raise _corrupt(event.id, f"event {event.source} is no open ActivityScheduled")
+        elif isinstance(event, ev.LimitEntered | ev.LimitLeft):
+            self._check_place(event)
         elif isinstance(event, _OPENING):
             self._open[event.id] = event
 
@@ -164,6 +168,14 @@ class _Checker:
                 self._give(event.id, event.gave_to, event.gave_back, name)
         elif not isinstance(self._open.pop(event.source, None), answered):
             raise _corrupt(event.id, f"event {event.source} is no open {answered.__name__}")
+
+    def _check_place(self, event: ev.LimitEntered | ev.LimitLeft) -> None:
+        """A place is entered once, and left while it is waited for or held."""
+        place = self._open.pop(event.source, None)
+        if isinstance(event, ev.LimitEntered) and isinstance(place, ev.LimitAsked):
+            self._open[event.source] = event
+        elif isinstance(event, ev.LimitEntered) or not isinstance(place, ev.LimitAsked | ev.LimitEntered):
+            raise _corrupt(event.id, f"event {event.source} is no open LimitAsked")
 
     def _check_taken(self, wait: ev.WaitStarted) -> None:
         name = self._unread.pop(wait.took, None)  # type: ignore[arg-type]  # the caller has seen that it took one

@@ -119,6 +119,9 @@ _CONTENTS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     ev.TimerCancelled: lambda event: ("timer cancelled", event.source),
     ev.WaitStarted: lambda event: ("wait", event.name, event.took),
     ev.WaitCancelled: lambda event: ("wait cancelled", event.source, event.gave_back, event.gave_to),
+    # Not the numbers, which two releases may have different ones of.
+    ev.LimitAsked: lambda event: ("limit", event.limit.key),
+    ev.LimitLeft: lambda event: ("limit left", event.source),
     ev.ChildScheduled: lambda event: (
         "child", event.name, bytes(event.input), event.instance_id, event.version, event.on_close,
     ),
@@ -179,6 +182,8 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     ev.TimerCancelled: lambda event: f"to cancel the timer of event {event.source}",
     ev.WaitStarted: _wait_in_words,
     ev.WaitCancelled: _wait_cancelled_in_words,
+    ev.LimitAsked: lambda event: f"a place of the limit {event.limit.key!r}",
+    ev.LimitLeft: lambda event: f"to leave the place of the limit that event {event.source} asked for",
     ev.ChildScheduled: lambda event: (
         f"sub-orchestration {event.name}{_shown(event.input)} as {event.instance_id!r}{_version(event)}"
         f", on_close {event.on_close!r}"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
+from perdure._context import Limit
+from perdure._core.limits import recorded
 from perdure._definitions import Activity, Orchestration, version_key
 from perdure._events import ABSENT
 from perdure._retry import RetryPolicy, polling
@@ -13,7 +15,7 @@ from perdure._types import check_name, duration_us
 from perdure.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PRIORITY_MAX = 1_000_000
 """The largest priority of an activity, and with a minus the smallest."""
@@ -22,7 +24,7 @@ CLOSE_POLICIES = ("cancel", "terminate", "abandon")
 
 CANCEL_POLICIES = ("leave", "wait")
 
-ACTIVITY_OPTIONS = ("retry", "tag", "session", "priority", "schedule_to_start", "on_cancel", "returns")
+ACTIVITY_OPTIONS = ("retry", "tag", "session", "priority", "schedule_to_start", "limit", "on_cancel", "returns")
 POLL_OPTIONS = (*ACTIVITY_OPTIONS, "every", "timeout")
 MAP_OPTIONS = ("max_concurrency", "retry", "policy")
 DETACHED_OPTIONS = ("instance_id", "version")
@@ -61,32 +63,39 @@ def _cure(option: str, usable: tuple[str, ...], target: object) -> str:
     return f"did you mean {' or '.join(f'{name}=' for name in near)}?"
 
 
-def scheduling(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str | None) -> dict[str, Any]:
-    """The fields of an activity's event that its options decide; `policy` and `tag` are the definition's own.
+def scheduling(options: Mapping[str, Any], activity: object, inputs: Sequence[Any]) -> dict[str, Any]:
+    """The fields of an activity's event that its options decide, or where they say nothing its definition.
 
     Raises:
         UsageError: An option has a value that can't be used.
     """
-    if options.get("retry") is not None:
-        policy = options["retry"]
+    policy = _chosen("retry", options, activity)
     if policy is not None and not isinstance(policy, RetryPolicy):
         raise UsageError(f"retry is {policy!r}: use a RetryPolicy, such as RetryPolicy(3)")
     priority = options.get("priority", 0)
     if type(priority) is not int or not -PRIORITY_MAX <= priority <= PRIORITY_MAX:
         raise UsageError(f"priority is {priority!r}: use a whole number from {-PRIORITY_MAX:,} to {PRIORITY_MAX:,}")
-    if options.get("tag") is not None:
-        tag = check_name("tag", options["tag"])
+    tag, limit = _chosen("tag", options, activity), _chosen("limit", options, activity)
+    if limit is not None and not isinstance(limit, Limit):
+        raise UsageError(f"limit is {limit!r}: use a Limit, such as Limit('smtp', concurrency=5)")
     session, patience = options.get("session"), options.get("schedule_to_start")
     return {
         "retry": ABSENT if policy is None else Raw(policy.wire_json),
-        "tag": tag,
+        "tag": None if tag is None else check_name("tag", tag),
         "session": None if session is None else check_name("session", session),
         "priority": priority,
         "schedule_to_start_us": None if patience is None else duration_us(patience, what="schedule_to_start"),
+        "limit": None if limit is None else recorded(limit, inputs),
     }
 
 
-def polling_of(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str | None) -> dict[str, Any]:
+def _chosen(option: str, options: Mapping[str, Any], activity: object) -> Any:
+    """What was asked for, or else what the definition says."""
+    chosen = options.get(option)
+    return getattr(activity, option) if chosen is None and isinstance(activity, Activity) else chosen
+
+
+def polling_of(options: Mapping[str, Any], activity: object, inputs: Sequence[Any]) -> dict[str, Any]:
     """The fields of the event of an activity that is asked until it has an answer.
 
     Raises:
@@ -94,8 +103,8 @@ def polling_of(options: Mapping[str, Any], policy: RetryPolicy | None, tag: str 
     """
     if "every" not in options:
         raise UsageError("ctx.poll_until needs every=, the time between one try and the next")
-    fields = scheduling(options, policy, tag)
-    chosen = options.get("retry") or policy
+    fields = scheduling(options, activity, inputs)
+    chosen = _chosen("retry", options, activity)
     fields["retry"] = Raw(polling(chosen, options["every"], options.get("timeout")))
     return fields
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from types import FrameType
 
-    from perdure._context import ActivityContext, OrchestrationContext
+    from perdure._context import ActivityContext, Limit, OrchestrationContext
     from perdure._definitions.definition import OnUnknown, Probe
     from perdure._retry import RetryPolicy
     from perdure._types import Duration
@@ -63,6 +63,7 @@ def activity(
     cancel_grace: Duration | None = CANCEL_GRACE_S,
     tag: str | None = None,
     transactional: bool = False,
+    limit: Limit | None = None,
 ) -> ActivityDecorator: ...
 def activity(
     fn: Any = None,
@@ -77,6 +78,7 @@ def activity(
     cancel_grace: Duration | None = CANCEL_GRACE_S,
     tag: str | None = None,
     transactional: bool = False,
+    limit: Limit | None = None,
 ) -> Any:
     """Make an activity of a function: work in the world, that a worker runs and whose outcome history keeps.
 
@@ -100,6 +102,8 @@ def activity(
         tag: Only workers that serve this tag run it.
         transactional: Run it in a transaction of the store's database, `ctx.connection`, which is committed together
             with its result: exactly once, whatever crashes. An error, a timeout and a cancellation roll it back.
+        limit: How many may run at a time, or begin within a span of time, on all workers together; where the call gives
+            none.
 
     Raises:
         RegistrationError: The function or an option can't be used; the message says why.
@@ -121,6 +125,7 @@ def activity(
             heartbeat_timeout=heartbeat_timeout,
             tag=tag,
             transactional=transactional,
+            limit=limit,
         )
 
     return decorate if fn is None else decorate(fn)

@@ -20,7 +20,7 @@ from typing import (
     cast,
 )
 
-from perdure._context import ActivityContext, activity_context, running_activity_context
+from perdure._context import ActivityContext, Limit, activity_context, running_activity_context
 from perdure._definitions.naming import version_key
 from perdure._retry import RetryPolicy
 from perdure._types import duration_us
@@ -155,6 +155,7 @@ class Activity(_Definition, Generic[P, R_co]):
         heartbeat_timeout: How long it may run without a heartbeat before it has failed, or None.
         tag: Only workers that serve this tag run it; None for any.
         transactional: Whether it runs in a transaction whose commit carries its end.
+        limit: The limit by key where the call gives none.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Activity(_Definition, Generic[P, R_co]):
         cancel_grace: Duration | None = CANCEL_GRACE_S,
         tag: str | None = None,
         transactional: bool = False,
+        limit: Limit | None = None,
         receiver: object = None,
     ) -> None:
         super().__init__(shape, aliases)
@@ -180,6 +182,7 @@ class Activity(_Definition, Generic[P, R_co]):
         self.heartbeat_timeout: Final = heartbeat_timeout
         self.tag: Final = tag
         self.transactional: Final = transactional
+        self.limit: Final = limit
         self._receiver: Final = receiver
         self._check_options()
 
@@ -264,6 +267,7 @@ class Activity(_Definition, Generic[P, R_co]):
             heartbeat_timeout=self.heartbeat_timeout,
             tag=self.tag,
             transactional=self.transactional,
+            limit=self.limit,
             receiver=obj,
         )
 
@@ -291,6 +295,8 @@ class Activity(_Definition, Generic[P, R_co]):
             raise RegistrationError(f"{where}: it is transactional and takes no ctx: its connection is ctx.connection")
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
+        if self.limit is not None and not isinstance(self.limit, Limit):
+            raise RegistrationError(f"{where}: limit is {self.limit!r}: use a Limit, as in Limit('smtp', 5)")
 
     def _check_hold(self) -> None:
         where = self._shape.where

@@ -134,6 +134,7 @@ class Engine:
             name=self._settings.worker_name,
             orchestrations=runnable(registry),
             activities=[*registry.activities, *registry.activity_aliases],
+            serves=self._settings.serves,
             reader=ev.MIN_READER,
         ).worker
         self._claim_wanted = True
@@ -256,6 +257,7 @@ class Engine:
             self._lookout.left(task)
         if self._suspects.tried:
             self._suspects.over(task)
+        self._claim_wanted = self._claim_wanted or task.is_limited
         if self._orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
@@ -333,7 +335,7 @@ class Engine:
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""
         capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
-        free = self.busy + self._reserved < capacity and not self.draining
+        free = self.busy + self._reserved < capacity and not self.draining and self._settings.serves.untagged
         if not free or self._registry.activity(activity_name) is None:
             self._claim_wanted = True
             return False
@@ -471,7 +473,7 @@ class Engine:
         gone = set(draft.activities_cancelled) if draft is not None and draft.activities_cancelled else ()
         for task in item.tasks:
             if not task.local:
-                self._claim_wanted = True
+                self._claim_wanted = self._claim_wanted or task.limit is None  # else it waits for a place
             elif task.event not in gone:
                 tasks.append(claimed(live, item, task, now))
         if gone:

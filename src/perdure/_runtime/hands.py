@@ -53,3 +53,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     slots: int
     worker_name: str
     deliveries_max: int = DELIVERIES_MAX
+    serves: work.Serves = work.Serves()

@@ -30,7 +30,7 @@ def going_on(
             execution=live.execution_id,
             base=live.base,
             history=_row(live.base, events, outcome.at),
-            tasks=(new_task(then, take_slot(then.name)),),
+            tasks=(new_task(then, take_slot),),
             tasks_gone=(outcome.source,),
         )
         return Prepared(live=live, item=turn, arrivals=(arrival,), went_on=True)
@@ -64,7 +64,7 @@ def beginning(
         base=0,
         create=live.create,
         history=_row(0, events, started.at),
-        tasks=(new_task(scheduled, take_slot(scheduled.name)),),
+        tasks=(new_task(scheduled, take_slot),),
         change=work.InstanceChange(version=live.version),
     )
     return Prepared(live=live, item=turn, arrivals=arrivals)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from perdure._client import Client, EngineClient
 from perdure._client.requests import Call, ThreadInbox
+from perdure._client.tags import Tags, serves_of
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities
 from perdure._runtime.built_in import with_built_ins
@@ -28,7 +29,7 @@ from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
 from perdure.errors import UsageError
 from perdure.storage import open_storage
-from perdure.storage.base import SUSPECT_DELIVERIES
+from perdure.storage.base import SERVES, SUSPECT_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,6 +89,7 @@ class Runtime:
         worker_name: Shown in listings; default host and process id.
         max_deliveries: How many workers may die with a turn of an instance, or with an activity, before it is held; 4
             or more.
+        tags: Which activities this worker takes, by their tags: see `Tags`. Those without a tag by default.
         retention: What this worker removes from the store when its time is over: see `Retention`. Nothing by default.
 
     Example:
@@ -110,6 +112,7 @@ class Runtime:
         turn_limit: Duration | None = 2.0,
         worker_name: str | None = None,
         max_deliveries: int = DELIVERIES_MAX,
+        tags: Tags | None = None,
         retention: Retention | None = None,
     ) -> None:
         if not hasattr(registry, "lifespans"):
@@ -132,17 +135,22 @@ class Runtime:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
         if retention is not None and not isinstance(retention, Retention):
             raise UsageError(f"retention is {retention!r}: use Retention(after=..., executions=...)")
+        if tags is not None and not isinstance(tags, Tags):
+            raise UsageError(f"tags is {tags!r}: use Tags('gpu'), or Tags('gpu', untagged=True)")
         self._retention = retention
         self._url = url
         self._registry = registry
-        self._slots = max_activities
+        self._settings = Settings(
+            slots=max_activities,
+            worker_name=worker_name or f"{socket.gethostname()}:{os.getpid()}",
+            deliveries_max=max_deliveries,
+            serves=SERVES if tags is None else serves_of(tags),
+        )
         self._threads = activity_threads
         self._cached_max = max_cached_instances
-        self._deliveries_max = max_deliveries
         self._grace_us = duration_us(grace, "grace")
         self._durability = durability
         self._turn_limit_us = None if turn_limit is None else duration_us(turn_limit, "turn_limit")
-        self._worker_name = worker_name or f"{socket.gethostname()}:{os.getpid()}"
         self._clock: Clock = SystemClock()
         self._entropy: Entropy = SystemEntropy()
         self._storage: Any = None
@@ -199,7 +207,7 @@ class Runtime:
             registry=registry,
             clock=self._clock,
             entropy=self._entropy,
-            slots=self._slots,
+            slots=self._settings.slots,
             threads=self._threads,
             put=inbox.put,
             services=services,
@@ -227,7 +235,7 @@ class Runtime:
             entropy=self._entropy,
             inbox=inbox,
             hands=_LoopHands(self._gateway, self._activities),
-            settings=Settings(slots=self._slots, worker_name=self._worker_name, deliveries_max=self._deliveries_max),
+            settings=self._settings,
             make_orchestrations=make_orchestrations,
             retirement=None if self._retention is None else Retirement(storage, self._clock, self._retention),
         )

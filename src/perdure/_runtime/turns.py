@@ -99,6 +99,8 @@ class Draft:
 
     def end_all(self, stored: Sequence[Any]) -> None:
         """Stop what a history shows as open, for an instance that is ended without its code."""
+        # It may have had places of limits.
+        self.take_slot(IN_LINE)
         running: set[int] = set()
         for event in stored:
             if isinstance(event, ev.ActivityScheduled):
@@ -121,11 +123,31 @@ class Draft:
         self.tasks_gone.append(event.source)
 
     def _scheduled(self, event: ev.ActivityScheduled) -> None:
-        self.tasks.append(new_task(event, self.take_slot(event.name)))
+        self.tasks.append(new_task(event, self.take_slot))
 
     def _activity_cancelled(self, event: ev.ActivityCancelled) -> None:
         self.tasks_gone.append(event.source)
         self.activities_cancelled.append(event.source)
+        # It may have had a place of a limit, which another can have with the same commit.
+        self.take_slot(IN_LINE)
+
+    def _place_asked(self, event: ev.LimitAsked) -> None:
+        self.take_slot(IN_LINE)
+        permit = work.LimitEntered(execution=self.owner.execution, source=event.id)
+        self.tasks.append(
+            work.NewTask(
+                event=event.id,
+                name=work.PLACE,
+                input=b"",
+                local=False,
+                limit=event.limit,
+                permit=work.encode_message(permit),
+            )
+        )
+
+    def _place_left(self, event: ev.LimitLeft) -> None:
+        self.take_slot(IN_LINE)
+        self.tasks_gone.append(event.source)
 
     def _activity_stopped(self, event: ev.ActivityStopped) -> None:
         self.tasks_stopped.append(event.source)
@@ -249,10 +271,16 @@ class Draft:
             self.messages.append(work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation))
 
 
-def new_task(event: ev.ActivityScheduled, local: bool) -> work.NewTask:  # noqa: FBT001 - the hot path
-    """The activity that an event asks for; `local` if this worker runs it."""
+IN_LINE = ""
+"""Takes the slot of no activity, and so has new work claimed with the commit of the turn."""
+
+
+def new_task(event: ev.ActivityScheduled, take_slot: Callable[[str], bool]) -> work.NewTask:
+    """The activity that an event asks for; this worker runs it if it has a slot."""
     retry = bytes(event.retry) if event.retry else None
-    special = retry or event.priority or event.tag or event.session or event.schedule_to_start_us is not None
+    in_line = event.tag or event.limit
+    special = retry or event.priority or in_line or event.session or event.schedule_to_start_us is not None
+    local = take_slot(IN_LINE if in_line else event.name)
     if not special:
         return work.NewTask(event=event.id, name=event.name, input=work.sealed(bytes(event.input)), local=local)
     return work.NewTask(
@@ -264,6 +292,7 @@ def new_task(event: ev.ActivityScheduled, local: bool) -> work.NewTask:  # noqa:
         tag=event.tag,
         session=event.session,
         priority=event.priority,
+        limit=event.limit,
         schedule_to_start_us=event.schedule_to_start_us,
         total_timeout_us=None if retry is None else from_wire(retry).total_timeout_us,
     )
@@ -282,6 +311,8 @@ _READERS: dict[type, Callable[[Draft, Any], None]] = {
     ev.ActivityScheduled: Draft._scheduled,
     ev.ActivityCancelled: Draft._activity_cancelled,
     ev.ActivityStopped: Draft._activity_stopped,
+    ev.LimitAsked: Draft._place_asked,
+    ev.LimitLeft: Draft._place_left,
     ev.TimerCreated: Draft._timer,
     ev.TimerFired: Draft._timer_gone,
     ev.TimerCancelled: Draft._timer_gone,

@@ -14,6 +14,7 @@ from perdure._work.answers import Outcome as Outcome
 from perdure._work.answers import Reaped as Reaped
 from perdure._work.answers import Refusal as Refusal
 from perdure._work.answers import Refused as Refused
+from perdure._work.answers import Serves as Serves
 from perdure._work.answers import Standing as Standing
 from perdure._work.answers import Work as Work
 from perdure._work.answers import WorkerRecord as WorkerRecord
@@ -30,6 +31,7 @@ from perdure._work.images import TaskImage as TaskImage
 from perdure._work.images import TimerImage as TimerImage
 from perdure._work.images import stamp_of as stamp_of
 from perdure._work.items import ANSWERS as ANSWERS
+from perdure._work.items import PLACE as PLACE
 from perdure._work.items import VALUES as VALUES
 from perdure._work.items import Batch as Batch
 from perdure._work.items import ChildStart as ChildStart
@@ -64,6 +66,7 @@ from perdure._work.messages import Answer as Answer
 from perdure._work.messages import AnyMessage as AnyMessage
 from perdure._work.messages import Cancel as Cancel
 from perdure._work.messages import ChildOutcome as ChildOutcome
+from perdure._work.messages import LimitEntered as LimitEntered
 from perdure._work.messages import Message as Message
 from perdure._work.messages import QueryAsked as QueryAsked
 from perdure._work.messages import Raised as Raised
@@ -80,6 +83,8 @@ from perdure._work.overview import ExecutionRecord as ExecutionRecord
 from perdure._work.overview import HeldTask as HeldTask
 from perdure._work.overview import InstanceCount as InstanceCount
 from perdure._work.overview import Lapsed as Lapsed
+from perdure._work.overview import LimitUse as LimitUse
+from perdure._work.overview import LimitUser as LimitUser
 from perdure._work.overview import Query as Query
 from perdure._work.overview import Scan as Scan
 from perdure._work.overview import TaskDepth as TaskDepth

@@ -129,6 +129,8 @@ class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
     """What the last `TaskRetry` said; None before the first."""
     details: bytes | None = None
     """What the activity last said of its progress; None before the first."""
+    is_limited: bool = False
+    """Whether it has a place of a limit, which is free again when it ends."""
     stopped: bool = False
     """Whether a turn has stopped it: it shall not run, and its outcome is still wanted."""
     began: bool = False
@@ -174,6 +176,19 @@ class Reaped(Struct, frozen=True, gc=False, kw_only=True):
     """Workers that are left, the caller included; 0 when it has no row itself."""
 
 
+class Serves(Struct, frozen=True, gc=False, kw_only=True):
+    """Which activities a worker takes, by their tags: those without one, those with these tags, or with all others."""
+
+    untagged: bool = True
+    tags: tuple[str, ...] = ()
+    others: bool = False
+    """The tags are those that it does not serve."""
+
+    def takes(self, tag: str | None) -> bool:
+        """Whether it takes activities with this tag, or without one."""
+        return self.untagged if tag is None else (tag in self.tags) is not self.others
+
+
 class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     """A worker's row. `orchestrations` holds "name@version" strings, `activities` names (aliases included).
 
@@ -188,3 +203,4 @@ class WorkerRecord(Struct, frozen=True, gc=False, kw_only=True):
     lease_until: int
     orchestrations: tuple[str, ...] = ()
     activities: tuple[str, ...] = ()
+    serves: Serves = Serves()

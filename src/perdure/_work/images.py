@@ -31,7 +31,10 @@ class TimerImage(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class TaskImage(Struct, frozen=True, gc=False, kw_only=True):
-    """An activity that has not ended; `running` says that a worker had it, and is not written: nobody has it then."""
+    """An activity that has not ended; `running` says that a worker had it, and is not written: nobody has it then.
+
+    With a `permit` it is a place of a limit; `is_given` says that its instance has it, and so it does where it is put.
+    """
 
     execution: int
     event: int
@@ -45,7 +48,12 @@ class TaskImage(Struct, frozen=True, gc=False, kw_only=True):
     tag: str | None = None
     session: str | None = None
     priority: int = 0
-    concurrency_key: str | None = None
+    limit_key: str | None = None
+    concurrency: int | None = None
+    rate: int | None = None
+    per_us: int | None = None
+    permit: bytes | None = None
+    is_given: bool = False
     on_unknown: str = "repeat"
     start_by: int | None = None
     deadline: int | None = None

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from perdure._events import Parent
+from perdure._events import KeyLimit, Parent
 from perdure._types import OnConflict, Status
 from perdure._work.history import HistoryRow
 from perdure._work.images import MoveOut, Put
@@ -34,6 +34,12 @@ class NewTask(Struct, frozen=True, gc=False, kw_only=True):
     `local` says that the committing worker will run it at once: the row is born owned by it. Otherwise any worker that
     has the activity may claim it. It is due at once; both timeouts count from the commit, and the one to the start is
     over with as soon as an attempt has failed or a worker has died with the task.
+
+    One with a `tag` goes to workers that serve it, one with a `limit` only when its key has a place: neither is local.
+
+    One with a `permit` is no activity but a place of its limit that the instance itself is to hold, until its execution
+    ends or a turn takes the task away (`tasks_gone`): nobody runs it; when the key has a place, any worker's claim
+    gives it to the instance, with the permit as a message. Its name is for people.
     """
 
     event: int
@@ -44,7 +50,8 @@ class NewTask(Struct, frozen=True, gc=False, kw_only=True):
     tag: str | None = None
     session: str | None = None
     priority: int = 0
-    concurrency_key: str | None = None
+    limit: KeyLimit | None = None
+    permit: bytes | None = None
     on_unknown: str = "repeat"
     schedule_to_start_us: int | None = None
     total_timeout_us: int | None = None
@@ -75,6 +82,9 @@ class OutMessage(Struct, frozen=True, gc=False, kw_only=True):
     child_of: int | None = None
     control: bool = False
 
+
+PLACE = "perdure::limit"
+"""The name of the task by which an instance waits for a place of a limit, and holds it."""
 
 VALUES = "value"
 """The shelf of the KV store."""

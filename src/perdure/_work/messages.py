@@ -51,6 +51,13 @@ class TimerDue(Message, frozen=True, tag="tim"):
     fire_at: int
 
 
+class LimitEntered(Message, frozen=True, tag="lim"):
+    """The orchestration has a place of a limit that it waits for."""
+
+    execution: int
+    source: int
+
+
 class Raised(Message, frozen=True, tag="evt"):
     """An external event."""
 
@@ -97,7 +104,16 @@ class Terminate(Message, frozen=True, tag="term"):
 
 
 AnyMessage: TypeAlias = (
-    Start | ActivityOutcome | TimerDue | Raised | QueryAsked | UpdateAsked | ChildOutcome | Cancel | Terminate
+    Start
+    | ActivityOutcome
+    | TimerDue
+    | LimitEntered
+    | Raised
+    | QueryAsked
+    | UpdateAsked
+    | ChildOutcome
+    | Cancel
+    | Terminate
 )
 
 _message_encoder = msgspec.json.Encoder()

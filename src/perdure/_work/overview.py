@@ -51,9 +51,10 @@ class ExecutionRecord(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class TaskDepth(Struct, frozen=True, gc=False, kw_only=True):
-    """The tasks of one activity: due and without owner, not yet due, and owned by a worker."""
+    """The tasks of one activity and tag: due and without owner, not yet due, and owned by a worker."""
 
     name: str
+    tag: str | None = None
     waiting: int
     delayed: int
     running: int
@@ -61,12 +62,35 @@ class TaskDepth(Struct, frozen=True, gc=False, kw_only=True):
     """When the oldest of those that wait was scheduled."""
 
 
+class LimitUse(Struct, frozen=True, gc=False, kw_only=True):
+    """A limit by key: its numbers as they were declared last, how many have a place, and how many are due and wait."""
+
+    key: str
+    concurrency: int | None
+    rate: int | None
+    per_us: int
+    running: int
+    waiting: int
+    waiting_us: int | None = None
+    """How long ago the oldest of those that wait was scheduled."""
+
+
+class LimitUser(Struct, frozen=True, gc=False, kw_only=True):
+    """A task that has a place of a limit, or waits for one: `owner` is its worker, 0 if its instance itself has it."""
+
+    instance_id: str
+    event: int
+    name: str
+    scheduled_at: int
+    owner: int | None = None
+
+
 class Depths(Struct, frozen=True, gc=False, kw_only=True):
     """What waits in a store at `now`.
 
     `ready` are pending and running instances without owner for which a message or timer is due, since `ready_since`;
     `messages` and `timers` are all rows, due or not; `held` are held instances, the first of them since `held_since`.
-    `tasks` is in order of names.
+    `tasks` is in order of names, then of tags, without one first.
     """
 
     now: int

@@ -33,6 +33,7 @@ COMMANDS = {
     "executions": ("overview:executions", "The executions of an instance."),
     "count": ("overview:count", "How many instances there are, by status."),
     "queues": ("overview:queues", "What waits, and for how long."),
+    "limits": ("overview:limits", "The limits by key that are in use, and by whom."),
     "workers": ("listing:workers", "List the workers and what they can run."),
     "raise": ("steering:raise_", "Raise an external event in an instance."),
     "cancel": ("steering:cancel", "Ask instances to cancel."),

@@ -101,12 +101,13 @@ def workers(*, store: Store, as_json: bool) -> int:
             (safe(each.name), ""),
             ("alive", "green") if each.lease_until > at else ("silent", "bold red"),
             (moment(each.started_at) if is_drawn() else plain(each.started_at), ""),
+            (safe(str(each.tags)), ""),
             (safe(", ".join(each.orchestrations)), ""),
         ]
         for each in found
     ]
     if rows:
-        write_table(["WORKER", "", "SINCE", "ORCHESTRATIONS"], rows, cut_last=False)
+        write_table(["WORKER", "", "SINCE", "TAGS", "ORCHESTRATIONS"], rows, cut_last=False)
     else:
         note(f"No worker is running on {store.label}: perdure worker MODULE:REGISTRY{store.flag}")
     return DONE

@@ -17,7 +17,7 @@ from perdure.cli.text import ago, moment, now, plain, safe, span
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from perdure import ExecutionStatus, InstanceCount, InstanceTree, QueueDepths
+    from perdure import ExecutionStatus, InstanceCount, InstanceTree, LimitStatus, LimitUser, QueueDepths
 
 _LEVEL = "  "
 
@@ -121,7 +121,7 @@ def count(*, store: Store, as_json: bool, **options: Any) -> int:
 @store_option
 @json_option
 def queues(*, store: Store, as_json: bool) -> int:
-    """Show what waits in the store, and for how long: instances, activities by name, timers, what is held."""
+    """Show what waits in the store, and for how long: instances, activities by name and tag, timers, what is held."""
 
     async def collect() -> QueueDepths:
         async with store.opened() as client:
@@ -144,6 +144,7 @@ def queues(*, store: Store, as_json: bool) -> int:
     rows: list[Line] = [
         [
             (safe(each.name), ""),
+            (safe(each.tag or ""), ""),
             (str(each.waiting), ""),
             (str(each.delayed), ""),
             (str(each.running), ""),
@@ -152,7 +153,73 @@ def queues(*, store: Store, as_json: bool) -> int:
         for each in found.activities
     ]
     if rows:
-        write_table(["ACTIVITY", "WAITING", "DELAYED", "RUNNING", "OLDEST"], rows)
+        write_table(["ACTIVITY", "TAG", "WAITING", "DELAYED", "RUNNING", "OLDEST"], rows)
+    for each in found.activities:
+        if not each.served:
+            tagged = "" if each.tag is None else f" with the tag {safe(each.tag)}"
+            note(f"No worker takes {safe(each.name)}{tagged}.")
+    return DONE
+
+
+@click.command()
+@click.argument("key", required=False, metavar="[KEY]")
+@store_option
+@json_option
+def limits(*, key: str | None, store: Store, as_json: bool) -> int:
+    """Show the limits that are in use; with a KEY who has its places, and who waits for one."""
+    return _limit_users(key, store, as_json=as_json) if key is not None else _limits(store, as_json=as_json)
+
+
+def _limits(store: Store, *, as_json: bool) -> int:
+    async def collect() -> list[LimitStatus]:
+        async with store.opened() as client:
+            return await client.list_limits()
+
+    found = asyncio.run(collect())
+    if as_json:
+        write_json({"items": [plain(each) for each in found]})
+        return DONE
+    rows: list[Line] = [
+        [
+            (safe(each.key), ""),
+            ("any" if each.concurrency is None else str(each.concurrency), ""),
+            ("any" if each.rate is None else f"{each.rate} in {each.per.total_seconds():g} s", ""),
+            (str(each.running), ""),
+            (str(each.waiting), ""),
+            (_age(each.oldest_age), "dim"),
+        ]
+        for each in found
+    ]
+    if rows:
+        write_table(["LIMIT", "AT A TIME", "RATE", "RUNNING", "WAITING", "OLDEST"], rows)
+    else:
+        note(f"No limit is in use in {store.label}.")
+    return DONE
+
+
+def _limit_users(key: str, store: Store, *, as_json: bool) -> int:
+    async def collect() -> list[LimitUser]:
+        async with store.opened() as client:
+            return await client.list_limit_users(key)
+
+    found = asyncio.run(collect())
+    if as_json:
+        write_json({"key": key, "items": [plain(each) for each in found]})
+        return DONE
+    rows: list[Line] = [
+        [
+            (safe(each.instance_id), ""),
+            (str(each.event_id), ""),
+            ("a section" if each.activity is None else safe(each.activity), ""),
+            ("running" if each.running else "waiting", STYLES["running" if each.running else "pending"]),
+            (_instant(each.since), "dim"),
+        ]
+        for each in found
+    ]
+    if rows:
+        write_table(["ID", "EVENT", "WHAT", "PLACE", "ASKED"], rows)
+    else:
+        note(f"Nobody has or wants a place of {safe(key)} in {store.label}.")
     return DONE
 
 

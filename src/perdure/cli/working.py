@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure import Runtime, StorageError
-from perdure.cli.exits import DONE, Refusal
+from perdure import Runtime, StorageError, Tags
+from perdure.cli.exits import DONE, MISUSED, Refusal
 from perdure.cli.store import Store, store_option
 from perdure.cli.target import load_registry
 from perdure.cli.text import plain, safe, safe_lines
@@ -76,15 +76,31 @@ def _log_to_stderr(level: str, *, as_json: bool) -> None:
 @click.option(
     "--grace", type=click.FloatRange(0), metavar="SECONDS", help="How long activities may go on at the end; default 10."
 )
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Take activities with this tag, too; any number.")
+@click.option("--only-tags", is_flag=True, help="Take no activities without a tag.")
+@click.option("--all-but", multiple=True, metavar="TAG", help="Take all activities but those with this tag.")
 @click.option("--name", "worker_name", metavar="NAME", help="Shown by `perdure workers`; default host and process id.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What the log tells.")
-def worker(*, target: str, store: Store, as_json: bool, log_level: str, **options: Any) -> int:
+def worker(
+    *,
+    target: str,
+    store: Store,
+    as_json: bool,
+    log_level: str,
+    tags: tuple[str, ...],
+    only_tags: bool,
+    all_but: tuple[str, ...],
+    **options: Any,
+) -> int:
     """Run a worker until Ctrl-C or SIGTERM.
 
     TARGET is a module and the name of its Registry, as in shop.registry:registry; the current folder is on the import
     path. The store's file is made if it is not there. At the end running activities have the grace time, and what is
     left goes to other workers, or waits for the next one; a second Ctrl-C leaves at once, which loses nothing either.
     """
+    if all_but and (tags or only_tags):
+        raise Refusal("--all-but stands alone: it takes everything else, with or without a tag", MISUSED)
+    options["tags"] = Tags.all_but(*all_but) if all_but else Tags(*tags, untagged=not only_tags)
     registry = load_registry(target)
     _log_to_stderr(log_level, as_json=as_json)
     runtime = Runtime(store.url, registry, **{name: value for name, value in options.items() if value is not None})

@@ -43,9 +43,12 @@ from perdure._work import (
     InstanceImage,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Query,
     Reaped,
     Scan,
+    Serves,
     Standing,
     WorkerRecord,
 )
@@ -62,6 +65,9 @@ PASSING_US = 3_600_000_000
 
 SUSPECT_DELIVERIES = 3
 """From this delivery on what was delivered is tried by itself, and counted before (`Try`) instead of at a death."""
+
+SERVES = Serves()
+"""What a worker serves that says nothing of tags: activities without one."""
 
 NEAR_NAMES_MAX = 3
 """How many near names a reason tells."""
@@ -136,6 +142,7 @@ class Storage(Protocol):
         name: str,
         orchestrations: Sequence[str],
         activities: Sequence[str],
+        serves: Serves = SERVES,
         lease_us: int = LEASE_US,
         reader: int = MIN_READER,
     ) -> WorkerRecord:
@@ -183,7 +190,8 @@ class Storage(Protocol):
         has of it in memory. The instance's tasks that it runs are still its own, so it sends the outcomes that the
         refused turn was to take in as `TaskDone`.
 
-        Also removes the passing entries that were written `PASSING_US` ago or before.
+        Also removes the passing entries that were written `PASSING_US` ago or before, and what is remembered of limits
+        longer than it counts.
 
         Does nothing for a caller without a row.
         """
@@ -205,13 +213,22 @@ class Storage(Protocol):
         time and among themselves by event; at most `MESSAGES_MAX` per instance. Messages of an owned instance that were
         handed out and not yet consumed come again.
 
-        Claimed are tasks without owner that are due and whose activity this worker has; also tasks of whatever activity
-        whose total or schedule-to-start deadline is over, due or not. At most `tasks_max`: highest priority first, then
-        oldest (`scheduled_at`), then by incarnation, execution and event.
+        Claimed are tasks without owner that are due, whose activity this worker has and whose tag it serves; also tasks
+        of whatever activity and tag whose total or schedule-to-start deadline is over, due or not. At most `tasks_max`:
+        highest priority first, then oldest (`scheduled_at`), then by incarnation, execution and event.
+
+        Of the tasks with a limit key those are claimed that have a place, in this order: fewer than `concurrency` of
+        the key have an owner (a deadline that is over needs no place, and has none when it is claimed), and fewer than
+        `rate` of it were claimed within the last `per_us`. The numbers are those of its task that was scheduled last,
+        of all that there are still. Tasks of other workers, and of instances that are held, take no place from this
+        worker's. A permit that has a place is given to its running instance, at first and beside `tasks_max`: the task
+        is the instance's, and the permit a message of this execution, due now.
 
         `Work.more`: an instance, a task or a message that meets all this was left for one of the three limits.
         `Work.next_due`: the earliest later moment at which a row (message, timer, task, deadline of a task) that is
-        there now will become claimable by this worker, if nothing else changes.
+        there now will become claimable by this worker, if nothing else changes. Every task with a tag or a limit key
+        counts, whoever may take it, with the moments at which it falls due, its deadlines are over, and the rate of its
+        key lets another begin (where its concurrency does).
 
         Raises:
             StorageUnavailableError: Not applied (locked, full, connection refused): try again.
@@ -294,6 +311,14 @@ class Inspector(Protocol):
 
     def depths(self) -> Depths:
         """What waits in the store now. Reads all that waits, so it is not for a tight loop."""
+        ...
+
+    def limits(self) -> list[LimitUse]:
+        """The limits that some task has, in order of the keys' bytes. Reads all tasks of them, as `depths` does."""
+        ...
+
+    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
+        """The tasks with a limit key, at most so many: those with an owner, then the others, both as in line."""
         ...
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:

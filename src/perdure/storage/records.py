@@ -5,7 +5,17 @@ from typing import Any
 
 from perdure._events import Parent
 from perdure._types import Status
-from perdure._work import Depths, ExecutionRecord, HeldTask, InstanceCount, InstanceRecord, Standing, TaskDepth
+from perdure._work import (
+    Depths,
+    ExecutionRecord,
+    HeldTask,
+    InstanceCount,
+    InstanceRecord,
+    LimitUse,
+    LimitUser,
+    Standing,
+    TaskDepth,
+)
 
 COLUMNS = 25
 """How many columns a record has."""
@@ -83,7 +93,31 @@ def depths_of_rows(now: int, counts: Sequence[Any], tasks: Iterable[Sequence[Any
         held=held,
         held_since=held_since,
         tasks=tuple(
-            TaskDepth(name=name, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
-            for name, waiting, delayed, running, since in tasks
+            TaskDepth(name=name, tag=tag, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
+            for name, tag, waiting, delayed, running, since in tasks
         ),
     )
+
+
+def limits_of_rows(now: int, rows: Iterable[Sequence[Any]]) -> list[LimitUse]:
+    """The limits at this moment, of the rows of the statement that looks at them."""
+    return [
+        LimitUse(
+            key=key,
+            concurrency=concurrency,
+            rate=rate,
+            per_us=per_us,
+            running=running,
+            waiting=waiting,
+            waiting_us=None if since is None else max(now - since, 0),
+        )
+        for key, concurrency, rate, per_us, running, waiting, since in rows
+    ]
+
+
+def limit_users_of_rows(rows: Iterable[Sequence[Any]]) -> list[LimitUser]:
+    """The users of a limit of the rows of the statement `limit_users`."""
+    return [
+        LimitUser(instance_id=instance_id, event=event, name=name, scheduled_at=scheduled_at, owner=owner)
+        for instance_id, event, name, scheduled_at, owner in rows
+    ]

@@ -19,7 +19,7 @@ def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
     tables.own_instance(row, None)
     row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=now)
     for task in [] if item.tasks == "go on" else list(row.tasks.values()):
-        if task.held_because is None and (task.owner is None or item.tasks == "all"):
+        if task.new.permit is None and task.held_because is None and (task.owner is None or item.tasks == "all"):
             _set_aside(tables, now, task, item.reason)
     return APPLIED
 

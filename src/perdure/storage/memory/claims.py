@@ -11,6 +11,7 @@ from itertools import islice, takewhile
 from perdure._types import Status
 from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
 from perdure.storage.base import MESSAGES_MAX
+from perdure.storage.memory.lanes import admitted, expired, in_force, is_expired, next_laned
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
 
 
@@ -18,8 +19,10 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
     """Give the worker what it may take, up to the limits."""
     tables.line.advance(now)
     number = worker.record.worker
+    laned = _take_places(tables, now, admitted(tables, now, worker))
     rows = list(islice(_claimable_instances(tables, now, worker), claim.instances_max + 1))
-    tasks = list(islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1))
+    plain = islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1)
+    tasks = sorted([*plain, *laned, *expired(tables, now)], key=lambda task: task.rank)
     more = len(rows) > claim.instances_max or len(tasks) > claim.tasks_max
     instances = []
     for row in rows[: claim.instances_max]:
@@ -28,14 +31,42 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
         more = more or len(messages) > MESSAGES_MAX
         instances.append(ClaimedInstance(record=row.record, messages=tuple(messages[:MESSAGES_MAX])))
     for task in tasks[: claim.tasks_max]:
-        tables.own_task(task, number)
+        _own_task(tables, task, now, number)
     return Work(
         now=now,
         instances=tuple(instances),
         tasks=tuple(_claimed(tables, task) for task in tasks[: claim.tasks_max]),
-        next_due=min([*_next_row(tables, now, worker), *_next_task(tables, worker)], default=None),
+        next_due=min(
+            [*_next_row(tables, now, worker), *_next_task(tables, worker), *next_laned(tables, now)], default=None
+        ),
         more=more,
     )
+
+
+def _take_places(tables: Tables, now: int, tasks: list[TaskRow]) -> list[TaskRow]:
+    """Give places to the instances that are to hold them; returns the tasks that are for a worker."""
+    for task in sorted(tasks, key=lambda task: task.rank):
+        if task.new.permit is not None:
+            _count_start(tables, task, now)
+            tables.give_place(task, now)
+    return [task for task in tasks if task.new.permit is None]
+
+
+def _own_task(tables: Tables, task: TaskRow, now: int, number: int) -> None:
+    """Give a task to a worker; what is too late does not run, so it needs no place."""
+    if is_expired(task, now):
+        tables.own_task(task, number)
+        task.is_late = True
+    else:
+        _count_start(tables, task, now)
+        tables.own_task(task, number)
+
+
+def _count_start(tables: Tables, task: TaskRow, now: int) -> None:
+    if task.new.limit is not None:
+        limit = in_force(tables, task.new.limit.key)
+        if limit.rate is not None:
+            tables.begin(limit.key, 1, now, now + limit.per_us)
 
 
 def _claimable_instances(tables: Tables, now: int, worker: WorkerRow) -> Iterator[InstanceRow]:
@@ -86,7 +117,10 @@ def _claimed_message(row: InstanceRow, due: int, seq: int, event: int) -> Claime
 
 
 def _claimable_tasks(tables: Tables, now: int, worker: WorkerRow) -> Iterator[TaskRow]:
-    """The tasks that the worker may take, in line."""
+    """The tasks of the line that the worker may take."""
+    if not worker.record.serves.untagged:
+        yield from (task for rank in tables.line.ready if is_expired(task := tables.line.tasks[rank], now))
+        return
     for rank in tables.line.ready:
         task = tables.line.tasks[rank]
         moment = task.claimable_from(worker.activities)
@@ -116,6 +150,7 @@ def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
         start_by=task.start_by,
         last_error=task.last_error,
         details=task.details,
+        is_limited=task.new.limit is not None and not task.is_late,
         stopped=task.stopped,
         began=task.began_at is not None,
     )
@@ -152,8 +187,9 @@ def _later(tables: Tables, now: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _next_task(tables: Tables, worker: WorkerRow) -> Iterator[int]:
     """The earliest moment at which a task becomes claimable, if one will."""
+    activities = worker.activities if worker.record.serves.untagged else frozenset[str]()
     for moment, rank in tables.line.moments:
-        claimable = tables.line.tasks[rank].claimable_from(worker.activities)
+        claimable = tables.line.tasks[rank].claimable_from(activities)
         if claimable == moment:
             yield moment
             return

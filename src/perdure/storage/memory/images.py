@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from perdure._events import KeyLimit
 from perdure._types import Status
 from perdure._work import (
     APPLIED,
@@ -19,7 +20,7 @@ from perdure._work import (
     TimerImage,
 )
 from perdure.storage.images import Present, arriving, going, moved_on
-from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow
+from perdure.storage.memory.rows import HELD_BY_INSTANCE, InstanceRow, Tables, TaskRow
 
 
 def images(tables: Tables, instance_ids: Iterable[str]) -> list[InstanceImage]:
@@ -78,7 +79,12 @@ def _task_image(task: TaskRow) -> TaskImage:
         tag=new.tag,
         session=new.session,
         priority=new.priority,
-        concurrency_key=new.concurrency_key,
+        limit_key=None if new.limit is None else new.limit.key,
+        concurrency=None if new.limit is None else new.limit.concurrency,
+        rate=None if new.limit is None else new.limit.rate,
+        per_us=None if new.limit is None else new.limit.per_us,
+        permit=new.permit,
+        is_given=task.owner == HELD_BY_INSTANCE,
         on_unknown=new.on_unknown,
         start_by=task.start_by,
         deadline=task.deadline,
@@ -88,7 +94,7 @@ def _task_image(task: TaskRow) -> TaskImage:
         held_at=task.held_at,
         held_because=task.held_because,
         began_at=task.began_at,
-        running=task.owner is not None,
+        running=task.owner not in (None, HELD_BY_INSTANCE),
     )
 
 
@@ -114,7 +120,7 @@ def _found(tables: Tables, incarnations: Iterable[int]) -> dict[int, Present]:
             record=row.record,
             messages=len(row.messages),
             tasks=len(row.tasks),
-            running=any(task.owner is not None for task in row.tasks.values()),
+            running=any(task.owner not in (None, HELD_BY_INSTANCE) for task in row.tasks.values()),
         )
         for row in rows
     }
@@ -158,10 +164,14 @@ def _task_of(incarnation: int, image: TaskImage) -> TaskRow:
         tag=image.tag,
         session=image.session,
         priority=image.priority,
-        concurrency_key=image.concurrency_key,
+        limit=None
+        if image.limit_key is None or image.per_us is None
+        else KeyLimit(image.limit_key, image.concurrency, image.rate, image.per_us),
+        permit=image.permit,
         on_unknown=image.on_unknown,
     )
     return TaskRow(
+        owner=HELD_BY_INSTANCE if image.is_given else None,
         incarnation=incarnation,
         execution=image.execution,
         new=new,

@@ -15,11 +15,14 @@ from perdure._work import (
     InstanceCount,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Query,
     Scan,
     TaskDepth,
 )
-from perdure.storage.memory.rows import InstanceRow, Tables
+from perdure.storage.memory.lanes import in_force, running
+from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow
 
 
 def matching(tables: Tables, query: Query, before: int | None = None) -> Iterator[InstanceRecord]:
@@ -123,24 +126,58 @@ def _is_ready(row: InstanceRow) -> bool:
 
 
 def _task_depths(tables: Tables, now: int) -> tuple[TaskDepth, ...]:
-    tasks = [task for row in tables.instances.values() for task in row.tasks.values()]
+    tasks = [task for row in tables.instances.values() for task in row.tasks.values() if task.new.permit is None]
+    queues: dict[tuple[str, str], list[TaskRow]] = {}
+    for task in tasks:
+        queues.setdefault((task.new.name, task.new.tag or ""), []).append(task)
+    return tuple(_task_depth(name, tag or None, queues[name, tag], now) for name, tag in sorted(queues))
+
+
+def _task_depth(name: str, tag: str | None, tasks: list[TaskRow], now: int) -> TaskDepth:
     waiting = [task for task in tasks if task.owner is None and task.due <= now]
-    since: dict[str, int] = {}
-    for task in waiting:
-        since[task.new.name] = min(task.scheduled_at, since.get(task.new.name, task.scheduled_at))
-    due = Counter(task.new.name for task in waiting)
-    running = Counter(task.new.name for task in tasks if task.owner is not None)
-    known = Counter(task.new.name for task in tasks)
-    return tuple(
-        TaskDepth(
-            name=name,
-            waiting=due[name],
-            delayed=known[name] - due[name] - running[name],
-            running=running[name],
-            waiting_since=since.get(name),
-        )
-        for name in sorted(known)
+    running = sum(task.owner is not None for task in tasks)
+    return TaskDepth(
+        name=name,
+        tag=tag,
+        waiting=len(waiting),
+        delayed=len(tasks) - len(waiting) - running,
+        running=running,
+        waiting_since=min((task.scheduled_at for task in waiting), default=None),
     )
+
+
+def limits(tables: Tables, now: int) -> list[LimitUse]:
+    """The limits that somebody has a place of, or waits for, in order of their keys."""
+    return [_limit_use(tables, key, now) for key in sorted(tables.limited, key=str.encode)]
+
+
+def _limit_use(tables: Tables, key: str, now: int) -> LimitUse:
+    limit = in_force(tables, key)
+    waiting = [task for task in tables.limited[key].values() if task.owner is None and task.due <= now]
+    return LimitUse(
+        key=key,
+        concurrency=limit.concurrency,
+        rate=limit.rate,
+        per_us=limit.per_us,
+        running=running(tables, key),
+        waiting=len(waiting),
+        waiting_us=max((max(now - task.scheduled_at, 0) for task in waiting), default=None),
+    )
+
+
+def limit_users(tables: Tables, key: str, limit: int) -> list[LimitUser]:
+    """The tasks of a key, at most so many: those that have a place, then those that wait, as they are in line."""
+    tasks = sorted(tables.limited.get(key, {}).values(), key=lambda task: (task.owner is None, task.rank))
+    return [
+        LimitUser(
+            instance_id=tables.instances[task.incarnation].record.id,
+            event=task.new.event,
+            name=task.new.name,
+            scheduled_at=task.scheduled_at,
+            owner=task.owner,
+        )
+        for task in tasks[:limit]
+    ]
 
 
 def lapsed(tables: Tables, scan: Scan) -> Lapsed:

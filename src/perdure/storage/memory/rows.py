@@ -18,6 +18,9 @@ from perdure.storage.base import SUSPECT_DELIVERIES
 Rank: TypeAlias = tuple[int, int, int, int, int]
 """Where a task stands in line: minus its priority, when it was scheduled, incarnation, execution, event."""
 
+HELD_BY_INSTANCE = 0
+"""The owner of a place that an instance holds: no worker has this number."""
+
 T = TypeVar("T", bound=int | tuple[object, ...])
 
 
@@ -62,6 +65,13 @@ class TaskRow(Struct, kw_only=True, eq=False):
     held_because: str | None = None
     held_at: int | None = None
     began_at: int | None = None
+    is_late: bool = False
+    """Whether it was too late when its owner took it, so that it does not run and needs no place."""
+
+    @property
+    def is_laned(self) -> bool:
+        """Whether it waits in a lane, for its tag or for a place of its limit, and not in the line."""
+        return self.new.limit is not None or self.new.tag is not None
 
     @property
     def rank(self) -> Rank:
@@ -156,17 +166,22 @@ class TaskLine:
     """The tasks without owner, in the order in which they are claimed.
 
     `ready` are those that may be claimed by somebody at `horizon`, `moments` says when the others get ready. Only so do
-    ten thousand tasks that wait for their next attempt cost a claim nothing.
+    ten thousand tasks that wait for their next attempt cost a claim nothing. `laned` are those that wait for a worker
+    with their tag, or for a place of their limit, in no order.
     """
 
     def __init__(self) -> None:
         self.tasks: dict[Rank, TaskRow] = {}
+        self.laned: dict[Rank, TaskRow] = {}
         self.ready: list[Rank] = []
         self.moments: list[tuple[int, Rank]] = []
         self.horizon = 0
 
     def add(self, task: TaskRow) -> None:
         """Put a task that has no owner in line."""
+        if task.is_laned:
+            self.laned[task.rank] = task
+            return
         self.tasks[task.rank] = task
         moments = task.moments
         if min(moments) <= self.horizon:
@@ -177,6 +192,9 @@ class TaskLine:
 
     def remove(self, task: TaskRow) -> None:
         """Take a task out of line."""
+        if task.is_laned:
+            del self.laned[task.rank]
+            return
         del self.tasks[task.rank]
         moments = task.moments
         if min(moments) <= self.horizon:
@@ -218,6 +236,10 @@ class Tables:
         self.resting: dict[int, InstanceRow] = {}
         """Instances released with a delay and not claimed since."""
         self.line = TaskLine()
+        self.limited: dict[str, dict[Rank, TaskRow]] = {}
+        """By limit key: all its tasks, wherever they are."""
+        self.starts: dict[str, dict[int, tuple[int, int]]] = {}
+        """By limit key and moment: how many began then, and until when that counts."""
         self._last_seq = 0
 
     def add_instance(self, new: NewInstance, now: int, *, owner: int | None = None) -> InstanceRow:
@@ -348,6 +370,8 @@ class Tables:
             deadline=None if total is None else now + total,
             start_by=None if to_start is None else now + to_start,
         )
+        if new.limit is not None:
+            self.limited.setdefault(new.limit.key, {})[task.rank] = task
         row.tasks[task.execution, new.event] = task
         if new.local:
             task.owner = worker
@@ -356,17 +380,47 @@ class Tables:
             self.line.add(task)
 
     def put_task(self, row: InstanceRow, task: TaskRow) -> None:
-        """A task without owner, as it is."""
+        """A task without owner, or a place that the instance has, as it is."""
         row.tasks[task.execution, task.new.event] = task
-        self.line.add(task)
+        if task.new.limit is not None:
+            self.limited.setdefault(task.new.limit.key, {})[task.rank] = task
+        if task.owner is None:
+            self.line.add(task)
 
     def remove_task(self, task: TaskRow) -> None:
         """A task, owned or in line."""
         if task.owner is None:
             self.line.remove(task)
-        else:
+        elif task.owner != HELD_BY_INSTANCE:
             del self.workers[task.owner].tasks[task.rank]
+        limit = task.new.limit
+        if limit is not None:
+            tasks = self.limited[limit.key]
+            del tasks[task.rank]
+            if not tasks:
+                del self.limited[limit.key]
         del self.instances[task.incarnation].tasks[task.execution, task.new.event]
+
+    def give_place(self, task: TaskRow, now: int) -> None:
+        """Let the instance itself hold the place that the task waits for."""
+        self.line.remove(task)
+        task.owner = HELD_BY_INSTANCE
+        row = self.instances[task.incarnation]
+        self.add_message(row, task.new.permit or b"", now, execution=task.execution)
+
+    def begin(self, key: str, many: int, now: int, until: int) -> None:
+        """So many of a key have begun, which counts until then."""
+        if many:
+            starts = self.starts.setdefault(key, {})
+            starts[now] = (starts.get(now, (0, 0))[0] + many, until)
+
+    def forget_starts(self, now: int) -> bool:
+        """Forget what counts no more; whether there was any."""
+        gone = [(key, at) for key, starts in self.starts.items() for at, (_, until) in starts.items() if until <= now]
+        for key, at in gone:
+            del self.starts[key][at]
+        self.starts = {key: starts for key, starts in self.starts.items() if starts}
+        return bool(gone)
 
     def stop_task(self, row: InstanceRow, execution: int, event: int, now: int) -> None:
         """A task whose total deadline is now, whoever has it; one that is gone is passed over."""
@@ -390,6 +444,7 @@ class Tables:
         """Put a task back in line; once started, it has no schedule-to-start deadline any more."""
         del self.workers[worker].tasks[task.rank]
         task.owner = None
+        task.is_late = False
         task.due = due
         if started:
             task.start_by = None

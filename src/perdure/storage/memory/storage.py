@@ -22,17 +22,30 @@ from perdure._work import (
     InstanceImage,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Query,
     Reaped,
     Scan,
+    Serves,
     Standing,
     WorkerRecord,
 )
-from perdure.storage.base import LEASE_US, PASSING_US, page_key, parse_page_key
+from perdure.storage.base import LEASE_US, PASSING_US, SERVES, page_key, parse_page_key
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
 from perdure.storage.memory.images import images
-from perdure.storage.memory.inspector import count, depths, executions, family, held_tasks, lapsed, matching
+from perdure.storage.memory.inspector import (
+    count,
+    depths,
+    executions,
+    family,
+    held_tasks,
+    lapsed,
+    limit_users,
+    limits,
+    matching,
+)
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
 from perdure.storage.memory.unknown import hold_unknown
@@ -93,6 +106,7 @@ class MemoryStorage:
         name: str,
         orchestrations: Sequence[str],
         activities: Sequence[str],
+        serves: Serves = SERVES,
         lease_us: int = LEASE_US,
         reader: int = MIN_READER,
     ) -> WorkerRecord:
@@ -110,6 +124,7 @@ class MemoryStorage:
                 lease_until=now + lease_us,
                 orchestrations=tuple(orchestrations),
                 activities=tuple(activities),
+                serves=serves,
             )
             tables.joined += 1
             tables.workers[number] = WorkerRow(record, lease_us=lease_us, joined=tables.joined, reader=reader)
@@ -138,14 +153,14 @@ class MemoryStorage:
         with self._memory.lock:
             if worker not in self._memory.tables.workers:
                 return Reaped()
-            now = self.now()
+            now, tables = self.now(), self._memory.tables
             buried = self._bury(now, spared=worker)
             # The caller counts too: if its lease is over, it proves by calling that it lives.
             held = hold_unknown(self._memory.tables, now)
             gone = sum(
                 row.forget_passing(now - PASSING_US) for row in self._memory.tables.instances.values() if row.entries
             )
-            if buried or held or gone:
+            if tables.forget_starts(now) or buried or held or gone:
                 self._count_commit()
             return Reaped(buried=buried, held=held, workers=len(self._memory.tables.workers))
 
@@ -245,6 +260,16 @@ class MemoryStorage:
         """What waits now."""
         with self._memory.lock:
             return depths(self._memory.tables, self.now())
+
+    def limits(self) -> list[LimitUse]:
+        """The limits that somebody has a place of, or waits for."""
+        with self._memory.lock:
+            return limits(self._memory.tables, self.now())
+
+    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
+        """The tasks of a key, at most so many."""
+        with self._memory.lock:
+            return limit_users(self._memory.tables, key, limit)
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

@@ -44,7 +44,11 @@ def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
     if not tables.line.tasks:
         return {}
     known = frozenset[str]().union(*(worker.activities for worker in tables.workers.values()))
-    waiting = [task for task in tables.line.tasks.values() if task.new.name not in known and _waits(task, now)]
+    line = tables.line
+    waiting = [
+        task for task in [*line.tasks.values(), *line.laned.values()]
+        if task.new.permit is None and task.new.name not in known and _waits(task, now)
+    ]  # fmt: skip
     unknown: dict[int, str] = {}
     for task in sorted(waiting, key=lambda task: (task.due, task.new.event)):
         if _may_be_held(tables, task.incarnation):

@@ -30,6 +30,7 @@ from perdure._work import (
     Try,
     Turn,
 )
+from perdure.storage.lanes import lane_of
 from perdure.storage.postgres import far_items
 from perdure.storage.postgres.arrays import bigint, bigints, texts
 from perdure.storage.postgres.changes import writes
@@ -150,8 +151,10 @@ class Plan:
                 if known is not None and known.execution == execution:
                     known.last_event = last
         if self._tasks:
-            for incarnation, execution, event in next(rest):
+            for incarnation, execution, event, lane in next(rest):
                 working.owned_tasks.setdefault(incarnation, set()).add((execution, event))
+                if lane is not None:
+                    working.lanes.add(lane)
         if self._keys:
             working.known_keys.update(next(rest))
         return working
@@ -166,6 +169,10 @@ class Batches:
         self._worker = worker
         self.woken: set[int] = set()
         self.news = False
+        self.frees = False
+        """Whether a task may have ended, or gone back, that had a place of a limit."""
+        self.lanes: set[str] = set()
+        """Those of the tasks that are added, or may go back."""
         self.wrote = False
         self._end = self._segment_end(0)
         self._plan = Plan(items[: self._end], worker)
@@ -192,6 +199,10 @@ class Batches:
             calls = writes(working)
             self.woken |= working.woken
             self.news = self.news or working.news
+            self.frees = self.frees or working.frees
+            self.lanes |= working.lanes
+            for tasks in working.tasks.values():
+                self.lanes.update(lane for task in tasks.values() if (lane := lane_of(task)) is not None)
             self.wrote = self.wrote or bool(calls)
             if reached == len(self._items):
                 return calls

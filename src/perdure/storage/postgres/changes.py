@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure._work import NewTask
+from perdure.storage.lanes import lane_of, limit_columns
 from perdure.storage.postgres.arrays import bigint, bigints, blobs, booleans, texts
 from perdure.storage.postgres.wire import Call
 from perdure.storage.postgres.working import Row, Working
@@ -231,6 +232,7 @@ def _tasks(working: Working) -> list[Call]:
     if special:
         now = working.now
         news = [task for _, _, task in special]
+        limits = [limit_columns(task) for task in news]
         columns: list[bytes | None] = [
             *_of_tasks(working, special),
             bigints([task.priority for task in news]),
@@ -239,7 +241,12 @@ def _tasks(working: Working) -> list[Call]:
             bigints([None if task.total_timeout_us is None else now + task.total_timeout_us for task in news]),
             texts([task.tag for task in news]),
             texts([task.session for task in news]),
-            texts([task.concurrency_key for task in news]),
+            texts([lane_of(task) for task in news]),
+            texts([key for key, _, _, _ in limits]),
+            bigints([concurrency for _, concurrency, _, _ in limits]),
+            bigints([rate for _, _, rate, _ in limits]),
+            bigints([per_us for _, _, _, per_us in limits]),
+            blobs([task.permit for task in news]),
             bigint(now),
         ]
         calls.append(("add_tasks", columns))
@@ -264,7 +271,7 @@ def _is_plain(task: NewTask) -> bool:
         task.priority == 0
         and task.tag is None
         and task.session is None
-        and task.concurrency_key is None
+        and task.limit is None
         and task.schedule_to_start_us is None
         and task.total_timeout_us is None
         and task.on_unknown == "repeat"

@@ -16,8 +16,14 @@ from perdure.storage.records import COLUMNS, record_of_row
 _BYTES_MAX = 64 * 1024 * 1024
 """How many bytes of messages an instance gets at once; the rest comes with its next claim."""
 
-CLAIMS = 3
-"""How many answers `decode` takes."""
+CONTENDED_US = 5_000
+"""When limits are looked at again that another claim was counting, in microseconds."""
+
+
+def give_places(transaction: Transaction) -> list[Call]:
+    """The statements that give places of limits to instances; the last answers with the owners of those."""
+    now, worker = bigint(transaction.now), bigint(transaction.worker)
+    return [("lock_limits", ()), ("give_places", (now, worker))]
 
 
 def claims(transaction: Transaction, claim: Claim) -> list[Call]:
@@ -28,14 +34,21 @@ def claims(transaction: Transaction, claim: Claim) -> list[Call]:
             "claim_instances",
             (now, worker, joined, bigint(claim.instances_max), bigint(MESSAGES_MAX + 1), bigint(_BYTES_MAX)),
         ),
-        ("claim_tasks", (now, worker, bigint(claim.tasks_max))),
+        *([("lock_limits", ())] if transaction.laned else []),
+        ("claim_tasks_in_lanes" if transaction.laned else "claim_tasks", (now, worker, bigint(claim.tasks_max))),
         ("next_due", (now, worker, joined)),
+        *([("next_in_lanes", (now,))] if transaction.laned else []),
     ]
 
 
 def decode(transaction: Transaction, claim: Claim, answers: list[Rows]) -> Work:
     """What those statements have answered."""
-    instances, tasks, [[next_due]] = answers
+    if transaction.laned:
+        instances, [[is_contended, _]], tasks, [[next_due]], [[next_in_lanes]] = answers
+        moments = [next_due, next_in_lanes, transaction.now + CONTENDED_US if is_contended else None]
+    else:
+        instances, tasks, [[next_due]] = answers
+        moments = [next_due]
     claimed: list[ClaimedInstance] = []
     more = instances[0][0] > claim.instances_max or tasks[0][0] > claim.tasks_max
     for row in instances:
@@ -47,7 +60,7 @@ def decode(transaction: Transaction, claim: Claim, answers: list[Rows]) -> Work:
         now=transaction.now,
         instances=tuple(claimed),
         tasks=tuple(_task(row) for row in tasks if row[1] is not None),
-        next_due=next_due,
+        next_due=min((moment for moment in moments if moment is not None), default=None),
         more=more,
     )
 
@@ -75,6 +88,7 @@ def _task(row: tuple[Any, ...]) -> ClaimedTask:
         _, incarnation, instance_id, orchestration, version, execution, event, name, input_, scheduled_at, attempt,
         deliveries, retry, tag, session, priority, deadline, start_by, last_error, details, stopped,
         began,
+        limited,
     ) = row  # fmt: skip
     return ClaimedTask(
         incarnation=incarnation,
@@ -98,4 +112,5 @@ def _task(row: tuple[Any, ...]) -> ClaimedTask:
         details=details,
         stopped=stopped,
         began=began,
+        is_limited=limited,
     )

@@ -20,6 +20,7 @@ from perdure._work import (
     TimerImage,
 )
 from perdure.storage.images import Present, arriving, going, moved_on
+from perdure.storage.lanes import lane_name
 from perdure.storage.postgres.arrays import bigint, bigints, blobs, booleans, text, texts
 from perdure.storage.postgres.inspector import Readers
 from perdure.storage.postgres.items import storable
@@ -190,7 +191,13 @@ def _tasks(of: Sequence[tuple[int, TaskImage]], now: int) -> list[Call]:
         bigints([task.priority for task in tasks]),
         texts([task.tag for task in tasks]),
         texts([task.session for task in tasks]),
-        texts([task.concurrency_key for task in tasks]),
+        texts([lane_name(task.limit_key, task.tag, task.permit) for task in tasks]),
+        texts([task.limit_key for task in tasks]),
+        bigints([task.concurrency for task in tasks]),
+        bigints([task.rate for task in tasks]),
+        bigints([task.per_us for task in tasks]),
+        blobs([task.permit for task in tasks]),
+        bigints([0 if task.is_given else None for task in tasks]),
         texts([task.on_unknown for task in tasks]),
         booleans([task.stopped for task in tasks]),
         bigints([task.held_at for task in tasks]),

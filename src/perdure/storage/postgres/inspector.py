@@ -15,6 +15,8 @@ from perdure._work import (
     InstanceCount,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Query,
     Scan,
     Standing,
@@ -40,6 +42,8 @@ from perdure.storage.records import (
     depths_of_rows,
     executions_of_rows,
     held_of_rows,
+    limit_users_of_rows,
+    limits_of_rows,
     record_of_row,
 )
 
@@ -151,6 +155,18 @@ def depths(readers: Readers, now: int) -> Depths:
     """What waits at this moment."""
     [counts], tasks = readers.read([("depths", (bigint(now),)), ("task_depths", (bigint(now),))])
     return depths_of_rows(now, counts, tasks)
+
+
+def limits(readers: Readers, now: int) -> list[LimitUse]:
+    """The limits that some task has."""
+    [rows] = readers.read([("limits_used", (bigint(now),))])
+    return limits_of_rows(now, rows)
+
+
+def limit_users(readers: Readers, key: str, limit: int) -> list[LimitUser]:
+    """The tasks of a limit key, at most so many."""
+    [rows] = readers.read([("limit_users", (text(key), bigint(limit)))])
+    return limit_users_of_rows(rows)
 
 
 def lapsed(readers: Readers, scan: Scan) -> Lapsed:

@@ -136,8 +136,13 @@ SELECT pg_catalog.nextval('perdure.changes');
 SELECT pg_catalog.pg_notify(c, '') FROM unnest($1::text[]) AS c;
 
 -- name: worker
--- The worker's place among registrations; no row when somebody buried it. Until this transaction ends, nobody can.
-SELECT joined FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
+-- The worker's place among registrations, and whether something waits in lanes, and for places there; no row when
+-- somebody buried it. Until this transaction ends, nobody can.
+SELECT
+    joined,
+    (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) IS NOT NULL,
+    (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) < 'q'
+FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
 
 -- name: remember_token
 -- What the worker's last commit was.
@@ -187,8 +192,8 @@ FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS j (incarnation, execu
 ORDER BY j.place;
 
 -- name: judge_tasks
--- Of these tasks: those that the worker owns.
-SELECT t.incarnation, t.execution, t.event
+-- Of these tasks: those that the worker owns, and the lanes to which they would go back.
+SELECT t.incarnation, t.execution, t.event, t.lane
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
 JOIN perdure.tasks AS t
     ON t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event
@@ -302,7 +307,7 @@ AND ($3::text IS NULL OR held_because = $3::text) AND ($4::bigint IS NULL OR beg
 -- name: hold_task
 -- Set a task aside: at the end of time it is due again.
 UPDATE perdure.tasks SET
-    owner = NULL, held_at = $4::bigint, held_because = $5::text, due_at = $6::bigint, delayed = true, start_by = NULL
+    owner = NULL, late = false, held_at = $4::bigint, held_because = $5::text, due_at = $6::bigint, delayed = true, start_by = NULL
 WHERE incarnation = $1::bigint AND execution = $2::bigint AND event = $3::bigint;
 
 -- name: task_is_held
@@ -347,6 +352,14 @@ WHERE e.incarnation = j.incarnation AND e.shelf = j.shelf AND e.key = j.key;
 -- name: there_are_passing_entries
 -- Whether something was kept for a while only, and long enough.
 SELECT EXISTS (SELECT 1 FROM perdure.entries WHERE passing_since <= $1::bigint);
+
+-- name: there_are_past_starts
+-- Whether there is something at $1 that counts no more for a rate.
+SELECT EXISTS (SELECT 1 FROM perdure.starts WHERE until <= $1::bigint);
+
+-- name: forget_starts
+-- What counts no more.
+DELETE FROM perdure.starts WHERE until <= $1::bigint;
 
 -- name: remove_passing_entries
 -- What was kept for a while only, and long enough.
@@ -410,7 +423,7 @@ WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = 
 -- name: retry_tasks
 -- Put tasks back for another attempt.
 UPDATE perdure.tasks AS t SET
-    owner = NULL, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed,
+    owner = NULL, late = false, attempt = j.attempt, start_by = NULL, due_at = j.due_at, delayed = j.delayed,
     last_error = j.last_error, details = COALESCE(j.details, t.details), deliveries = LEAST(t.deliveries, 3),
     began_at = CASE WHEN t.began_at IS DISTINCT FROM j.began_at THEN t.began_at END
 FROM unnest(
@@ -422,7 +435,7 @@ WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = 
 -- name: release_tasks
 -- Put tasks back untouched.
 UPDATE perdure.tasks AS t SET
-    owner = NULL, due_at = j.due_at, delayed = j.delayed, details = COALESCE(j.details, t.details),
+    owner = NULL, late = false, due_at = j.due_at, delayed = j.delayed, details = COALESCE(j.details, t.details),
     deliveries = LEAST(t.deliveries, 3)
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::boolean[], $6::bytea[])
     AS j (incarnation, execution, event, due_at, delayed, details)
@@ -513,18 +526,20 @@ WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = 
 -- Activities to run, due at once.
 INSERT INTO perdure.tasks (
     incarnation, execution, event, owner, name, input, retry, priority, on_unknown, start_by, deadline, tag, session,
-    concurrency_key, scheduled_at, due_at
+    lane, limit_key, concurrency, rate, per_us, permit, scheduled_at, due_at
 )
-SELECT j.*, $15::bigint, $15::bigint
+SELECT j.*, $20::bigint, $20::bigint
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[],
-    $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[]
+    $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[],
+    $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bytea[]
 ) AS j
 ON CONFLICT (incarnation, execution, event) DO UPDATE SET
     owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
     priority = excluded.priority, on_unknown = excluded.on_unknown, start_by = excluded.start_by,
     deadline = excluded.deadline, tag = excluded.tag, session = excluded.session,
-    concurrency_key = excluded.concurrency_key, scheduled_at = excluded.scheduled_at, due_at = excluded.due_at,
+    lane = excluded.lane, limit_key = excluded.limit_key, concurrency = excluded.concurrency, rate = excluded.rate,
+    per_us = excluded.per_us, permit = excluded.permit, scheduled_at = excluded.scheduled_at, due_at = excluded.due_at,
     delayed = false;
 
 -- name: add_timers
@@ -696,13 +711,13 @@ LEFT JOIN (
 ) AS x ON true
 ORDER BY x.due, x.incarnation;
 
--- name: claim_tasks
--- Give the worker $2 at time $1 up to $3 tasks that it can run, and such as are too late whatever they are: how many
--- there are, and each.
-WITH line AS MATERIALIZED (
+-- name: part_line
+-- The tasks of the line that a worker can run, and such as are too late whatever they are.
+line AS MATERIALIZED (
     SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
     FROM perdure.tasks AS t
-    WHERE t.owner IS NULL AND NOT t.delayed AND t.due_at <= $1::bigint AND EXISTS (
+    WHERE t.owner IS NULL AND NOT t.delayed AND t.lane IS NULL AND t.due_at <= $1::bigint
+    AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint) AND EXISTS (
         SELECT 1 FROM perdure.abilities AS a
         WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
     )
@@ -713,7 +728,8 @@ WITH line AS MATERIALIZED (
 later AS MATERIALIZED (
     SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
     FROM perdure.tasks AS t
-    WHERE t.owner IS NULL AND t.delayed AND t.due_at <= $1::bigint AND EXISTS (
+    WHERE t.owner IS NULL AND t.delayed AND t.lane IS NULL AND t.due_at <= $1::bigint
+    AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint) AND EXISTS (
         SELECT 1 FROM perdure.abilities AS a
         WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
     )
@@ -728,7 +744,148 @@ expired AS MATERIALIZED (
     ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
     LIMIT $3::bigint + 1
     FOR UPDATE OF t SKIP LOCKED
+);
+
+-- name: part_claimed
+-- What a worker gets of the tasks that were found and of those that were taken.
+SELECT
+    (SELECT COUNT(*) FROM found),
+    t.incarnation, i.id, i.name, COALESCE(i.version, ''), t.execution, t.event, t.name, t.input, t.scheduled_at,
+    t.attempt, t.deliveries, t.retry, t.tag, t.session, t.priority, t.deadline, t.start_by, t.last_error, t.details,
+    t.stopped, t.began_at IS NOT NULL, t.limit_key IS NOT NULL AND NOT t.late
+FROM (SELECT 1) AS one
+LEFT JOIN taken AS t ON true
+LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
+
+-- name: part_lanes
+-- The lanes in which something waits, from one to the next, so that a long one costs a single step.
+lanes (lane) AS (
+    SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL
+    UNION ALL
+    SELECT (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane > lanes.lane)
+    FROM lanes WHERE lanes.lane IS NOT NULL
 ),
+named AS MATERIALIZED (
+    SELECT
+        l.lane, pg_catalog.split_part(l.lane, E'\n', 1) = 'places' AS places,
+        NULLIF(pg_catalog.split_part(l.lane, E'\n', 2), '') AS tag,
+        NULLIF(pg_catalog.split_part(l.lane, E'\n', 3), '') AS key
+    FROM lanes AS l WHERE l.lane IS NOT NULL
+);
+
+-- name: part_limits
+-- The limits whose keys this transaction has locked, as they were declared last, and how many may begin at $1.
+limits AS MATERIALIZED (
+    SELECT
+        k.key, n.rate, n.per_us,
+        LEAST(
+            n.concurrency - (
+                SELECT COUNT(*) FROM perdure.tasks AS p
+                WHERE p.limit_key = k.key AND p.owner IS NOT NULL AND NOT p.late
+            ),
+            n.rate - (
+                SELECT COALESCE(SUM(s.many), 0) FROM perdure.starts AS s
+                WHERE s.limit_key = k.key AND s.at > $1::bigint - n.per_us
+            )
+        )::bigint AS free
+    FROM pg_catalog.json_array_elements_text(
+        NULLIF(pg_catalog.current_setting('perdure_store.limits', true), '')::json
+    ) AS k (key)
+    CROSS JOIN LATERAL (
+        SELECT d.concurrency, d.rate, d.per_us FROM perdure.tasks AS d
+        WHERE d.limit_key = k.key
+        ORDER BY d.scheduled_at DESC, d.incarnation DESC, d.execution DESC, d.event DESC LIMIT 1
+    ) AS n
+);
+
+-- name: part_of_limits
+-- What waits in lanes of limits for a place that it can have, numbered key by key: worker $2, time $1.
+of_limits AS MATERIALIZED (
+    SELECT
+        w.*, pg_catalog.row_number() OVER (
+            PARTITION BY w.key ORDER BY w.priority DESC, w.scheduled_at, w.incarnation, w.execution, w.event
+        ) AS place
+    FROM (
+        SELECT n.key, n.places, m.free, m.rate, m.per_us, x.*
+        FROM named AS n
+        JOIN limits AS m ON m.key = n.key AND m.free > 0
+        CROSS JOIN LATERAL (
+            SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+            FROM perdure.tasks AS t
+            WHERE t.owner IS NULL AND t.lane = n.lane AND t.due_at <= $1::bigint
+            AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
+            AND CASE
+                WHEN n.places THEN EXISTS (
+                    SELECT 1 FROM perdure.instances AS i
+                    WHERE i.incarnation = t.incarnation AND i.status = 'running'
+                )
+                ELSE EXISTS (
+                    SELECT 1 FROM perdure.abilities AS a
+                    WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+                )
+            END
+            ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+            LIMIT m.free
+        ) AS x
+        WHERE n.places OR EXISTS (
+            SELECT 1 FROM perdure.workers AS w WHERE w.number = $2::bigint
+            AND CASE WHEN n.tag IS NULL THEN w.untagged ELSE (n.tag = ANY(w.tags)) <> w.other_tags END
+        )
+    ) AS w
+);
+
+-- name: lock_limits
+-- Lock the keys for which something waits, as nobody else may count them meanwhile, and remember which ones: whether
+-- another claim has one of them.
+WITH RECURSIVE {{part_lanes}},
+tried AS MATERIALIZED (
+    SELECT k.key, pg_catalog.pg_try_advisory_xact_lock(
+        pg_catalog.hashtextextended(k.key, 'perdure.tasks'::pg_catalog.regclass::pg_catalog.oid::bigint)
+    ) AS locked
+    FROM (SELECT DISTINCT n.key FROM named AS n WHERE n.key IS NOT NULL) AS k
+)
+SELECT
+    COALESCE(BOOL_OR(NOT t.locked), false),
+    pg_catalog.set_config(
+        'perdure_store.limits', COALESCE((pg_catalog.json_agg(t.key) FILTER (WHERE t.locked))::text, '[]'), true
+    )
+FROM tried AS t;
+
+-- name: give_places
+-- Give places of the locked limits to the instances that are to hold them, at $1 by worker $2: the owners of those.
+WITH RECURSIVE {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
+locked AS MATERIALIZED (
+    SELECT t.incarnation, t.execution, t.event, t.permit, o.key, o.rate, o.per_us, o.priority, o.scheduled_at
+    FROM of_limits AS o
+    JOIN perdure.tasks AS t
+        ON t.incarnation = o.incarnation AND t.execution = o.execution AND t.event = o.event AND t.owner IS NULL
+    WHERE o.places AND o.place <= o.free
+    FOR UPDATE OF t SKIP LOCKED
+),
+given AS (
+    UPDATE perdure.tasks AS t SET owner = 0
+    FROM locked AS l
+    WHERE t.incarnation = l.incarnation AND t.execution = l.execution AND t.event = l.event
+),
+begun AS (
+    INSERT INTO perdure.starts AS s (limit_key, at, until, many)
+    SELECT l.key, $1::bigint, $1::bigint + l.per_us, COUNT(*) FROM locked AS l
+    WHERE l.rate IS NOT NULL GROUP BY l.key, l.per_us
+    ON CONFLICT (limit_key, at) DO UPDATE SET many = s.many + excluded.many, until = excluded.until
+),
+told AS (
+    INSERT INTO perdure.messages (incarnation, execution, due_at, body)
+    SELECT l.incarnation, l.execution, GREATEST($1::bigint, i.ready_at), l.permit
+    FROM locked AS l JOIN perdure.instances AS i ON i.incarnation = l.incarnation
+    ORDER BY l.priority DESC, l.scheduled_at, l.incarnation, l.execution, l.event
+)
+SELECT DISTINCT i.owner FROM locked AS l JOIN perdure.instances AS i ON i.incarnation = l.incarnation;
+
+-- name: claim_tasks
+-- Give the worker $2 at time $1 up to $3 tasks that it can run, and such as are too late whatever they are: how many
+-- there are, and each.
+WITH {{part_line}},
 found AS MATERIALIZED (
     SELECT l.* FROM line AS l UNION SELECT l.* FROM later AS l UNION SELECT e.* FROM expired AS e
 ),
@@ -742,15 +899,96 @@ taken AS (
     WHERE t.incarnation = f.incarnation AND t.execution = f.execution AND t.event = f.event
     RETURNING t.*
 )
-SELECT
-    (SELECT COUNT(*) FROM found),
-    t.incarnation, i.id, i.name, COALESCE(i.version, ''), t.execution, t.event, t.name, t.input, t.scheduled_at,
-    t.attempt, t.deliveries, t.retry, t.tag, t.session, t.priority, t.deadline, t.start_by, t.last_error, t.details,
-    t.stopped, t.began_at IS NOT NULL
-FROM (SELECT 1) AS one
-LEFT JOIN taken AS t ON true
-LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
-ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
+{{part_claimed}};
+
+-- name: claim_tasks_in_lanes
+-- The same, and what the lanes have for it.
+WITH RECURSIVE {{part_line}}, {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
+admitted AS MATERIALIZED (
+    SELECT o.incarnation, o.execution, o.event, o.key, o.rate, o.per_us FROM of_limits AS o
+    WHERE NOT o.places AND o.place <= o.free
+    UNION ALL
+    SELECT x.incarnation, x.execution, x.event, NULL, NULL, NULL
+    FROM named AS n
+    CROSS JOIN LATERAL (
+        SELECT t.incarnation, t.execution, t.event FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND t.lane = n.lane AND t.due_at <= $1::bigint
+        AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
+        AND EXISTS (
+            SELECT 1 FROM perdure.abilities AS a
+            WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+        )
+        ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+        LIMIT $3::bigint + 1
+    ) AS x
+    WHERE n.key IS NULL AND EXISTS (
+        SELECT 1 FROM perdure.workers AS w
+        WHERE w.number = $2::bigint AND (n.tag = ANY(w.tags)) <> w.other_tags
+    )
+),
+laned AS MATERIALIZED (
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    FROM admitted AS a
+    JOIN perdure.tasks AS t
+        ON t.incarnation = a.incarnation AND t.execution = a.execution AND t.event = a.event AND t.owner IS NULL
+    FOR UPDATE OF t SKIP LOCKED
+),
+found AS MATERIALIZED (
+    SELECT l.* FROM line AS l UNION SELECT l.* FROM later AS l UNION SELECT e.* FROM expired AS e
+    UNION SELECT l.* FROM laned AS l
+),
+first AS MATERIALIZED (
+    SELECT f.* FROM found AS f
+    ORDER BY f.priority DESC, f.scheduled_at, f.incarnation, f.execution, f.event LIMIT $3::bigint
+),
+taken AS (
+    UPDATE perdure.tasks AS t
+    SET owner = $2::bigint, late = COALESCE(LEAST(t.start_by, t.deadline) <= $1::bigint, false)
+    FROM first AS f
+    WHERE t.incarnation = f.incarnation AND t.execution = f.execution AND t.event = f.event
+    RETURNING t.*
+),
+begun AS (
+    INSERT INTO perdure.starts AS s (limit_key, at, until, many)
+    SELECT a.key, $1::bigint, $1::bigint + a.per_us, COUNT(*)
+    FROM admitted AS a
+    JOIN first AS f ON f.incarnation = a.incarnation AND f.execution = a.execution AND f.event = a.event
+    WHERE a.rate IS NOT NULL GROUP BY a.key, a.per_us
+    ON CONFLICT (limit_key, at) DO UPDATE SET many = s.many + excluded.many, until = excluded.until
+)
+{{part_claimed}};
+
+-- name: next_in_lanes
+-- The earliest moment after $1 at which something in lanes falls due, or the rate of a limit lets another begin.
+WITH RECURSIVE {{part_lanes}}
+SELECT LEAST(
+    (
+        SELECT MIN(t.due_at) FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND t.lane IS NOT NULL AND t.due_at > $1::bigint
+    ),
+    (
+        SELECT MIN(o.at + d.per_us)
+        FROM (SELECT DISTINCT n.key FROM named AS n WHERE n.key IS NOT NULL) AS k
+        CROSS JOIN LATERAL (
+            SELECT t.concurrency, t.rate, t.per_us FROM perdure.tasks AS t
+            WHERE t.limit_key = k.key
+            ORDER BY t.scheduled_at DESC, t.incarnation DESC, t.execution DESC, t.event DESC LIMIT 1
+        ) AS d
+        CROSS JOIN LATERAL (
+            SELECT MAX(s.at) AS at
+            FROM (
+                SELECT b.at, SUM(b.many) OVER (ORDER BY b.at DESC) AS begun
+                FROM perdure.starts AS b WHERE b.limit_key = k.key
+            ) AS s
+            WHERE s.begun >= d.rate
+        ) AS o
+        WHERE d.rate IS NOT NULL AND o.at + d.per_us > $1::bigint
+        AND (d.concurrency IS NULL OR d.concurrency > (
+            SELECT COUNT(*) FROM perdure.tasks AS p
+            WHERE p.limit_key = k.key AND p.owner IS NOT NULL AND NOT p.late
+        ))
+    )
+);
 
 -- name: next_due
 -- The earliest moment after $1 at which something may become claimable by worker $2, registered in place $3.
@@ -826,7 +1064,8 @@ SELECT LEAST(
     ),
     (
         SELECT t.due_at FROM perdure.tasks AS t
-        WHERE t.owner IS NULL AND t.delayed AND t.due_at > $1::bigint
+        WHERE t.owner IS NULL AND t.delayed AND t.lane IS NULL AND t.due_at > $1::bigint
+        AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint)
         AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
         AND EXISTS (
             SELECT 1 FROM perdure.abilities AS a
@@ -838,14 +1077,18 @@ SELECT LEAST(
         -- Only there when another handle was ahead in time.
         SELECT MIN(t.due_at)
         FROM perdure.abilities AS a
-        JOIN perdure.tasks AS t ON t.owner IS NULL AND t.name = a.name AND NOT t.delayed AND t.due_at > $1::bigint
-        WHERE a.worker = $2::bigint AND a.kind = 'activity'
+        JOIN perdure.tasks AS t
+            ON t.owner IS NULL AND t.permit IS NULL AND t.name = a.name AND NOT t.delayed AND t.due_at > $1::bigint
+        WHERE a.worker = $2::bigint AND a.kind = 'activity' AND t.lane IS NULL
+        AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint)
         AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
     ),
     (
         SELECT LEAST(t.start_by, t.deadline) FROM perdure.tasks AS t
         WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > $1::bigint AND NOT (
-            t.due_at <= $1::bigint AND EXISTS (
+            t.due_at <= $1::bigint AND t.lane IS NULL
+            AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint)
+            AND EXISTS (
                 SELECT 1 FROM perdure.abilities AS a
                 WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
             )
@@ -857,10 +1100,11 @@ SELECT LEAST(
 -- name: add_worker
 -- A worker, in order of registration.
 INSERT INTO perdure.workers (
-    number, name, pid, host, started_at, lease_us, lease_until, orchestrations, activities
+    number, name, pid, host, started_at, lease_us, lease_until, orchestrations, activities, untagged, tags, other_tags
 )
 VALUES (
-    $1::bigint, $2::text, $3::bigint, $4::text, $5::bigint, $6::bigint, $7::bigint, $8::text[], $9::text[]
+    $1::bigint, $2::text, $3::bigint, $4::text, $5::bigint, $6::bigint, $7::bigint, $8::text[], $9::text[],
+    $10::boolean, $11::text[], $12::boolean
 );
 
 -- name: add_token
@@ -879,7 +1123,7 @@ WHERE number = $1::bigint RETURNING perdure.clock_us();
 
 -- name: workers
 -- All workers, in order of registration.
-SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities
+SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities, untagged, tags, other_tags
 FROM perdure.workers ORDER BY joined;
 
 -- name: there_are_dead
@@ -917,6 +1161,7 @@ WHERE i.incarnation IN (
 -- Free their tasks, which wait from now on; $2 says whether they died with them.
 UPDATE perdure.tasks SET
     owner = NULL,
+    late = false,
     deliveries = CASE WHEN $2::boolean THEN GREATEST(deliveries, LEAST(deliveries + 1, 3)) ELSE LEAST(deliveries, 3) END,
     start_by = CASE WHEN $2::boolean THEN NULL ELSE start_by END,
     due_at = GREATEST(due_at, $3::bigint),
@@ -953,10 +1198,13 @@ AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
 -- Instances with a task that nobody owns, due since $1 and not too late at $2, while no worker has its activity; in order
 -- of the tasks. One that has a time to start in ends by that.
 WITH RECURSIVE names (name) AS (
-    SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL
+    SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.permit IS NULL
     UNION ALL
     -- From one name to the next, so that a long line of one activity costs a single step.
-    SELECT (SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.name > names.name)
+    SELECT (
+        SELECT MIN(t.name) FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND t.permit IS NULL AND t.name > names.name
+    )
     FROM names WHERE names.name IS NOT NULL
 ),
 missing (name) AS MATERIALIZED (
@@ -968,7 +1216,8 @@ missing (name) AS MATERIALIZED (
 )
 SELECT t.incarnation, i.id, t.name
 FROM missing AS u
-JOIN perdure.tasks AS t ON t.owner IS NULL AND t.name = u.name AND t.due_at <= $1::bigint
+JOIN perdure.tasks AS t
+    ON t.owner IS NULL AND t.permit IS NULL AND t.name = u.name AND t.due_at <= $1::bigint
 JOIN perdure.instances AS i ON i.incarnation = t.incarnation
 WHERE t.start_by IS NULL AND (t.deadline IS NULL OR t.deadline > $2::bigint)
 AND i.status IN ('pending', 'running')
@@ -1159,14 +1408,42 @@ FROM (
 ) AS d;
 
 -- name: task_depths
--- The tasks of each activity at $1: name, waiting, delayed, running, waiting since.
+-- The tasks of each activity and tag at $1: name, tag, waiting, delayed, running, waiting since.
 SELECT
-    t.name,
+    t.name, t.tag,
     COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint),
     COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at > $1::bigint),
     COUNT(*) FILTER (WHERE t.owner IS NOT NULL),
     MIN(t.scheduled_at) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint)
-FROM perdure.tasks AS t GROUP BY t.name ORDER BY t.name;
+FROM perdure.tasks AS t WHERE t.permit IS NULL GROUP BY t.name, t.tag ORDER BY t.name, t.tag NULLS FIRST;
+
+-- name: limits_used
+-- The limits that some task has, at $1: key, concurrency, rate, per, running, waiting, waiting since.
+SELECT
+    t.limit_key, MIN(t.concurrency), MIN(t.rate), MIN(t.per_us),
+    COUNT(*) FILTER (WHERE t.owner IS NOT NULL AND NOT t.late),
+    COUNT(*) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint),
+    MIN(t.scheduled_at) FILTER (WHERE t.owner IS NULL AND t.due_at <= $1::bigint)
+FROM (
+    SELECT
+        u.limit_key, u.owner, u.late, u.due_at, u.scheduled_at,
+        pg_catalog.first_value(u.concurrency) OVER declared AS concurrency,
+        pg_catalog.first_value(u.rate) OVER declared AS rate,
+        pg_catalog.first_value(u.per_us) OVER declared AS per_us
+    FROM perdure.tasks AS u WHERE u.limit_key IS NOT NULL
+    WINDOW declared AS (
+        PARTITION BY u.limit_key ORDER BY u.scheduled_at DESC, u.incarnation DESC, u.execution DESC, u.event DESC
+    )
+) AS t
+GROUP BY t.limit_key ORDER BY t.limit_key;
+
+-- name: limit_users
+-- The first $2 tasks of a limit key: id, event, name, scheduled at, owner.
+SELECT i.id, t.event, t.name, t.scheduled_at, t.owner
+FROM perdure.tasks AS t JOIN perdure.instances AS i ON i.incarnation = t.incarnation
+WHERE t.limit_key = $1::text
+ORDER BY t.owner IS NULL, t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+LIMIT $2::bigint;
 
 -- name: history
 -- The rows of one execution in order.
@@ -1185,7 +1462,7 @@ SELECT
     i.incarnation,
     (SELECT COUNT(*) FROM perdure.messages AS m WHERE m.incarnation = i.incarnation),
     (SELECT COUNT(*) FROM perdure.tasks AS t WHERE t.incarnation = i.incarnation),
-    EXISTS (SELECT 1 FROM perdure.tasks AS t WHERE t.incarnation = i.incarnation AND t.owner IS NOT NULL)
+    EXISTS (SELECT 1 FROM perdure.tasks AS t WHERE t.incarnation = i.incarnation AND t.owner <> 0)
 FROM perdure.instances AS i WHERE i.incarnation = ANY($1::bigint[]);
 
 -- name: move_out
@@ -1227,17 +1504,19 @@ FROM unnest(
 -- Tasks as they are, without owner.
 INSERT INTO perdure.tasks (
     incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
-    session, concurrency_key, on_unknown, stopped, held_at, held_because, began_at, retry, input, last_error, details,
-    delayed
+    session, lane, limit_key, concurrency, rate, per_us, permit, owner, on_unknown, stopped, held_at, held_because,
+    began_at, retry, input, last_error, details, delayed
 )
-SELECT j.*, j.due_at > $24::bigint
+SELECT j.*, j.due_at > $30::bigint
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::boolean[],
-    $17::bigint[], $18::text[], $19::bigint[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[]
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[],
+    $17::bigint[], $18::bigint[], $19::bytea[], $20::bigint[], $21::text[], $22::boolean[], $23::bigint[], $24::text[],
+    $25::bigint[], $26::bytea[], $27::bytea[], $28::bytea[], $29::bytea[]
 ) AS j (
     incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
-    session, concurrency_key, on_unknown, stopped, held_at, held_because, began_at, retry, input, last_error, details
+    session, lane, limit_key, concurrency, rate, per_us, permit, owner, on_unknown, stopped, held_at, held_because,
+    began_at, retry, input, last_error, details
 );
 
 -- name: begin_snapshot
@@ -1287,8 +1566,9 @@ ORDER BY t.incarnation, t.execution, t.event;
 {{part_image_tree}}
 SELECT
     t.incarnation, t.execution, t.event, t.name, t.input, t.scheduled_at, t.due_at, t.attempt, t.deliveries, t.retry,
-    t.tag, t.session, t.priority, t.concurrency_key, t.on_unknown, t.start_by, t.deadline, t.last_error, t.details,
-    t.stopped, t.held_at, t.held_because, t.began_at, t.owner IS NOT NULL
+    t.tag, t.session, t.priority, t.limit_key, t.concurrency, t.rate, t.per_us, t.permit,
+    COALESCE(t.owner = 0, false), t.on_unknown, t.start_by, t.deadline, t.last_error, t.details,
+    t.stopped, t.held_at, t.held_because, t.began_at, COALESCE(t.owner <> 0, false)
 FROM tree JOIN perdure.tasks AS t ON t.incarnation = tree.incarnation
 ORDER BY t.incarnation, t.execution, t.event;
 

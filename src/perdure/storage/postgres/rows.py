@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from perdure._work import HistoryRow, WorkerRecord
+from perdure._work import HistoryRow, Serves, WorkerRecord
 
 
 def history_of_row(row: Sequence[Any]) -> HistoryRow:
@@ -14,7 +14,7 @@ def history_of_row(row: Sequence[Any]) -> HistoryRow:
 
 def worker_of_row(row: Sequence[Any]) -> WorkerRecord:
     """A worker of a row of the statement `workers`."""
-    number, name, pid, host, started_at, lease_until, orchestrations, activities = row
+    number, name, pid, host, started_at, lease_until, orchestrations, activities, untagged, tags, other_tags = row
     return WorkerRecord(
         worker=number,
         name=name,
@@ -24,4 +24,5 @@ def worker_of_row(row: Sequence[Any]) -> WorkerRecord:
         lease_until=lease_until,
         orchestrations=tuple(orchestrations),
         activities=tuple(activities),
+        serves=Serves(untagged=untagged, tags=tuple(tags), others=other_tags),
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from perdure._events import MIN_READER
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
@@ -21,20 +23,24 @@ from perdure._work import (
     InstanceImage,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Outcome,
     Query,
     Reaped,
     Scan,
+    Serves,
     Standing,
     WorkerRecord,
 )
 from perdure.errors import ForkedError, StorageError
-from perdure.storage.base import LEASE_US, PASSING_US
+from perdure.storage.base import LEASE_US, PASSING_US, SERVES
 from perdure.storage.clock import ForwardClock
+from perdure.storage.lanes import read_lane
 from perdure.storage.postgres import images, inspector, migrations
 from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
 from perdure.storage.postgres.batches import Batches
-from perdure.storage.postgres.claims import CLAIMS, claims, decode
+from perdure.storage.postgres.claims import claims, decode, give_places
 from perdure.storage.postgres.guests import join_guest
 from perdure.storage.postgres.inspector import Readers
 from perdure.storage.postgres.joining import Store
@@ -151,6 +157,7 @@ class PostgresStorage:
         name: str,
         orchestrations: Sequence[str],
         activities: Sequence[str],
+        serves: Serves = SERVES,
         lease_us: int = LEASE_US,
         reader: int = MIN_READER,
     ) -> WorkerRecord:
@@ -161,7 +168,7 @@ class PostgresStorage:
             transaction = self._begin(wire)
             _, calls = bury(transaction, spared=0)
             record, added = new_worker(
-                number, name, (orchestrations, activities), now=transaction.now, lease_us=lease_us, reader=reader
+                number, name, (orchestrations, activities, serves), now=transaction.now, lease_us=lease_us, reader=reader
             )
             commit(wire, [*calls, *added], self.place, self._tell())
             self._own_changes += 1
@@ -214,16 +221,19 @@ class PostgresStorage:
         """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
         now = self.now()
-        [[(is_there, there_are_dead, workers)], waiting, tasks, _, [(passing,)], [(stray,)]] = self._readers.read([
+        looks = self._readers.read([
             ("there_are_dead", (bigint(worker), bigint(now))),
             *look_for_unknown(now),
             ("there_are_passing_entries", (bigint(now - PASSING_US),)),
             ("there_are_stray_messages", ()),
+            ("there_are_past_starts", (bigint(now),)),
         ])  # fmt: skip
+        [[(is_there, there_are_dead, workers)], waiting, tasks, _, *others] = looks
+        (passing, stray, past) = (each[0][0] for each in others)
         if not is_there:
             return Reaped()
         self._is_alone = self._workers.issuperset(workers)
-        if not (there_are_dead or waiting or tasks or passing or stray):
+        if not (there_are_dead or waiting or tasks or passing or stray or past):
             return Reaped(workers=len(workers))
 
         def work(wire: Wire) -> Reaped:
@@ -236,6 +246,8 @@ class PostgresStorage:
                 calls = [*calls, ("remove_passing_entries", (bigint(transaction.now - PASSING_US),))]
             if stray:
                 calls = [*calls, ("remove_stray_messages", ())]
+            if past:
+                calls = [*calls, ("forget_starts", (bigint(transaction.now),))]
             if calls:
                 transaction.run(calls)
             held, holding = hold_unknown(transaction)
@@ -256,25 +268,38 @@ class PostgresStorage:
         opening = self._opening(wire)
         answers = wire.run([*opening, *fence, *looks, ("clock", ())])[len(opening) :]
         now = self._moment(answers[-1][0][0])
-        joined = answers[0][0][0] if fence and answers[0] else None
+        joined, laned, places = answers[0][0] if fence and answers[0] else (None, False, False)
         transaction = Transaction(
             wire=wire,
             now=now,
             worker=None if joined is None else batch.worker,
             joined=joined or 0,
+            laned=laned,
+            places=bool(places),
         )
         calls = batches.finish(transaction, answers[len(fence) : -1])
+        if batches.lanes:
+            has_places = any(read_lane(lane).places for lane in batches.lanes)
+            transaction = replace(transaction, laned=True, places=transaction.places or has_places)
         if joined is not None:
             calls.append(("remember_token", (bigint(batch.worker), bytea(batch.token))))
         claim = batch.claim if joined is not None else None
+        news = batches.news or bool(batches.lanes) or (laned and batches.frees)
+        woken, wrote = batches.woken, batches.wrote
+        if claim is not None and transaction.places:
+            # Whose instances get places must be known before the commit, so that they can be told behind it.
+            owners = {owner for (owner,) in transaction.run([*calls, *give_places(transaction)])[-1]}
+            woken, news, wrote = (woken | owners) - {None, batch.worker}, news or None in owners, wrote or bool(owners)
+            calls = []
+        counted = len(calls)
         if claim is not None:
             calls += claims(transaction, claim)
-        tell = self._tell(batches.woken, news=batches.news) if batches.wrote else ()
+        tell = self._tell(woken, news=news) if wrote else ()
         last = commit(wire, calls, self.place, tell)
-        self._own_changes += batches.wrote
+        self._own_changes += wrote
         work = None
         if claim is not None:
-            work = decode(transaction, claim, [wire.rows(each) for each in last[-CLAIMS:] if each is not None])
+            work = decode(transaction, claim, [wire.rows(each) for each in last[counted:] if each is not None])
         return Committed(now=now, outcomes=batches.outcomes, work=work)
 
     async def join(self, connection: Any, item: ClientItem, /) -> Outcome:
@@ -382,6 +407,16 @@ class PostgresStorage:
         """What waits now."""
         self._refuse_fork()
         return inspector.depths(self._readers, self.now())
+
+    def limits(self) -> list[LimitUse]:
+        """The limits that some task has."""
+        self._refuse_fork()
+        return inspector.limits(self._readers, self.now())
+
+    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
+        """The tasks of a key, at most so many."""
+        self._refuse_fork()
+        return inspector.limit_users(self._readers, key, limit)
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

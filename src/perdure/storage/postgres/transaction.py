@@ -13,13 +13,16 @@ from perdure.storage.records import record_of_row
 class Transaction(Struct, frozen=True, kw_only=True):
     """An open transaction. `worker` is None for a client, and for a worker that somebody has buried.
 
-    `joined` is the worker's place in the order of registrations.
+    `joined` is the worker's place in the order of registrations; `laned` whether something waits in lanes, and `places`
+    whether instances wait there for places.
     """
 
     wire: Wire
     now: int
     worker: int | None = None
     joined: int = 0
+    laned: bool = False
+    places: bool = False
 
     def run(self, calls: Sequence[Call]) -> list[Rows]:
         """The answers of statements, in one round trip."""

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 
 from perdure._ports import Entropy
-from perdure._work import WorkerRecord
+from perdure._work import Serves, WorkerRecord
 from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.storage.postgres.arrays import bigint, bigints, boolean, text, texts
 from perdure.storage.postgres.items import storable
@@ -26,10 +26,10 @@ def draw_number(entropy: Entropy) -> int:
 
 
 def new_worker(
-    number: int, name: str, names: tuple[Sequence[str], Sequence[str]], *, now: int, lease_us: int, reader: int
+    number: int, name: str, can: tuple[Sequence[str], Sequence[str], Serves], *, now: int, lease_us: int, reader: int
 ) -> tuple[WorkerRecord, list[Call]]:
-    """The row of a worker with these orchestrations and activities, and the statements that write it."""
-    orchestrations, activities = names
+    """The row of a worker with these orchestrations, activities and tags, and the statements that write it."""
+    orchestrations, activities, serves = can
     record = WorkerRecord(
         worker=number,
         name=name,
@@ -39,6 +39,7 @@ def new_worker(
         lease_until=now + lease_us,
         orchestrations=tuple(orchestrations),
         activities=tuple(activities),
+        serves=serves,
     )
     abilities = [("orchestration", *known.rpartition("@")[::2]) for known in orchestrations]
     abilities += [("activity", known, "") for known in activities]
@@ -48,6 +49,7 @@ def new_worker(
             (
                 bigint(number), text(name), bigint(record.pid), text(record.host), bigint(now), bigint(lease_us),
                 bigint(record.lease_until), texts(orchestrations), texts(activities),
+                boolean(value=serves.untagged), texts(serves.tags), boolean(value=serves.others),
             ),
         ),
         ("add_token", (bigint(number),)),

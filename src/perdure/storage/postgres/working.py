@@ -106,6 +106,8 @@ class Working:
         self.now = now
         self.by_incarnation: dict[int, Row] = {}
         self.by_id: dict[str, Row] = {}
+        self.lanes: set[str] = set()
+        """Those of the owned tasks."""
         self.owned_tasks: dict[int, set[TaskName]] = {}
         self.known_keys: set[tuple[str, str]] = set()
         self.new_keys: list[tuple[int, str]] = []
@@ -133,6 +135,19 @@ class Working:
         """Workers for whose instances there is something new."""
         self.news = False
         """Whether there is something new for anybody."""
+
+    @property
+    def frees(self) -> bool:
+        """Whether tasks that have owners may have none any more."""
+        return bool(
+            self.tasks_gone
+            or self.retried
+            or self.released
+            or self.ended
+            or self.cleared
+            or self.removed
+            or self.further
+        )
 
     def know(self, row: Row) -> None:
         """A row of the store, locked."""

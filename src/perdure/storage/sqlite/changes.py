@@ -22,6 +22,7 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
+from perdure.storage.lanes import lane_of, limit_columns
 from perdure.storage.sqlite.local_tasks import expected, is_plain, new_local_task
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
@@ -262,8 +263,8 @@ class Changes:
             return
         self._tables["add_tasks"] += (
             incarnation, execution, task.event, owner, task.name, task.input, task.retry, task.priority,
-            task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag, task.session,
-            task.concurrency_key,
+            task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag, task.session, lane_of(task),
+            *limit_columns(task), task.permit,
         )  # fmt: skip
 
     def _start_and_send(self, place: int, turn: Turn, taken: frozenset[str]) -> None:

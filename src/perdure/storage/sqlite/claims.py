@@ -6,12 +6,14 @@ message waits for it; a claim that finds nothing changes nothing.
 
 import heapq
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import apsw
+from msgspec import json
 
-from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
-from perdure.storage.base import MESSAGES_MAX
+from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, Serves, TimerDue, Work
+from perdure.storage.base import MESSAGES_MAX, SERVES
+from perdure.storage.sqlite.lanes import Lanes, Rank
 from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
@@ -24,26 +26,41 @@ _PAYLOADS = 4
 Candidate: TypeAlias = tuple[int, int, int]
 """When something of an instance fell due, its incarnation, and whether the worker owns it already."""
 
-Waiting: TypeAlias = tuple[int | None, int | None, int | None, int | None, int]
-"""The earliest message, timer, delayed task and deadline of a task; and whether a task is in line."""
+
+class Waiting(NamedTuple):
+    """What a look at the first of each kind says: when they are due, whether there are any, what the worker serves."""
+
+    message: int | None
+    timer: int | None
+    delayed: int | None
+    expiring: int | None
+    in_line: int
+    laned: int
+    serves: str | None
 
 
 def take(transaction: Transaction, claim: Claim) -> Work:
     """Give the worker what it may take, up to the limits."""
-    waiting: Waiting = transaction.ask(_WAITING)
+    waiting = Waiting(*transaction.ask(_WAITING, transaction.worker))
+    serves = SERVES if waiting.serves is None else json.decode(waiting.serves, type=Serves)
+    lanes = None
+    if waiting.laned:
+        lanes = Lanes(transaction, serves)
+        if lanes.admit(claim.tasks_max):
+            waiting = waiting._replace(message=min(transaction.now, waiting.message or transaction.now))
     instances, more_instances = _take_instances(transaction, claim.instances_max, waiting)
-    tasks, more_tasks = _take_tasks(transaction, claim.tasks_max, waiting)
+    tasks, more_tasks = _take_tasks(transaction, claim.tasks_max, waiting, lanes, untagged=serves.untagged)
     return Work(
         now=transaction.now,
         instances=instances,
         tasks=tasks,
-        next_due=_next_due(transaction, waiting),
+        next_due=_next_due(transaction, waiting, lanes, untagged=serves.untagged),
         more=more_instances or more_tasks,
     )
 
 
 def _take_instances(transaction: Transaction, most: int, waiting: Waiting) -> tuple[tuple[ClaimedInstance, ...], bool]:
-    if not any(due is not None and due <= transaction.now for due in waiting[:2]):
+    if not any(due is not None and due <= transaction.now for due in (waiting.message, waiting.timer)):
         return (), False
     found: dict[int, int] = {}
     more = False
@@ -89,11 +106,11 @@ def _due(transaction: Transaction, incarnations: list[int], waiting: Waiting) ->
     """What is due for each instance, in order, and perhaps more than a claim may bring."""
     rows = encode_rows(incarnations)
     found: dict[int, list[tuple[int, int, ClaimedMessage]]] = {incarnation: [] for incarnation in incarnations}
-    if waiting[1] is not None and waiting[1] <= transaction.now:
+    if waiting.timer is not None and waiting.timer <= transaction.now:
         for incarnation, due, event, execution in transaction.ask(STATEMENTS["due_timers"], rows, transaction.now):
             timer = TimerDue(execution=execution, source=event, fire_at=due)
             found[incarnation].append((due, -1, ClaimedMessage(seq=0, timer=timer)))
-    if waiting[0] is not None and waiting[0] <= transaction.now:
+    if waiting.message is not None and waiting.message <= transaction.now:
         for incarnation, due, seq, body in _due_messages(transaction, incarnations, MESSAGES_MAX + 1):
             found[incarnation].append((due, seq, ClaimedMessage(seq=seq, body=body)))
     return {incarnation: [message for _, _, message in sorted(each, key=_order)] for incarnation, each in found.items()}
@@ -126,23 +143,33 @@ def _order(entry: tuple[int, int, ClaimedMessage]) -> tuple[int, int, int]:
     return due, seq, 0 if message.timer is None else message.timer.source
 
 
-def _take_tasks(transaction: Transaction, most: int, waiting: Waiting) -> tuple[tuple[ClaimedTask, ...], bool]:
-    _, _, delayed, expiring, in_line = waiting
+def _take_tasks(
+    transaction: Transaction, most: int, waiting: Waiting, lanes: Lanes | None, *, untagged: bool
+) -> tuple[tuple[ClaimedTask, ...], bool]:
     now, worker = transaction.now, transaction.worker
-    ranks: set[tuple[int, ...]] = set()
-    if delayed is not None and delayed <= now:
+    ranks: set[Rank] = set() if lanes is None else set(lanes.tasks)
+    in_line = waiting.in_line
+    if untagged and waiting.delayed is not None and waiting.delayed <= now:
         if not most and transaction.execute(STATEMENTS["can_wake_tasks"], (now, worker)).get:
             return (), True
         transaction.execute(STATEMENTS["wake_tasks"], (now, worker))
-        in_line = True
-    if in_line:
+        in_line = 1
+    if untagged and in_line:
         ranks.update(map(tuple, transaction.ask(STATEMENTS["tasks_in_line"], now, worker, most + 1)))
-    if expiring is not None and expiring <= now:
-        ranks.update(map(tuple, transaction.ask(STATEMENTS["tasks_expired"], now, most + 1)))
+    late: set[Rank] = set()
+    if waiting.expiring is not None and waiting.expiring <= now:
+        late.update(map(tuple, transaction.ask(STATEMENTS["tasks_expired"], now, most + 1)))
+        ranks |= late
     if not ranks or not most:
         return (), bool(ranks)
-    keys = [rank[2:] for rank in sorted(ranks)[:most]]
-    transaction.execute(STATEMENTS["own_tasks"], (encode_rows(keys), worker))
+    taken = sorted(ranks)[:most]
+    keys = [rank[2:] for rank in taken]
+    rows = encode_rows(keys)
+    transaction.execute(STATEMENTS["own_tasks"], (rows, worker))
+    if lanes is not None:
+        lanes.begin(taken)
+        if late:
+            transaction.execute(STATEMENTS["mark_late_tasks"], (rows, now))
     return _read_tasks(transaction, keys), len(ranks) > most
 
 
@@ -179,17 +206,20 @@ def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[
             details=details,
             stopped=bool(row[15]),
             began=bool(row[16]),
+            is_limited=bool(row[17]),
         )
         for row, retry, input_, last_error, details in zip(rows, pieces, pieces, pieces, pieces, strict=True)
     )
 
 
-def _next_due(transaction: Transaction, waiting: Waiting) -> int | None:
+def _next_due(transaction: Transaction, waiting: Waiting, lanes: Lanes | None, *, untagged: bool) -> int | None:
     """When the next row becomes claimable."""
-    message, timer, delayed, expiring, in_line = waiting
+    now, worker = transaction.now, transaction.worker
     moments = []
-    if message is not None or timer is not None:
-        moments.append(transaction.execute(STATEMENTS["next_row_due"], (transaction.now, transaction.worker)).get)
-    if delayed is not None or expiring is not None or in_line:
-        moments.append(transaction.execute(STATEMENTS["next_task_due"], (transaction.now, transaction.worker)).get)
+    if waiting.message is not None or waiting.timer is not None:
+        moments.append(transaction.execute(STATEMENTS["next_row_due"], (now, worker)).get)
+    if waiting.delayed is not None or waiting.expiring is not None or waiting.in_line or lanes is not None:
+        moments.append(transaction.execute(STATEMENTS["next_task_due"], (now, worker, untagged)).get)
+    if lanes is not None:
+        moments.append(lanes.next_opening())
     return min((moment for moment in moments if moment is not None), default=None)

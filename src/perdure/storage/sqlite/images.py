@@ -21,7 +21,9 @@ from perdure._work import (
     TimerImage,
 )
 from perdure.storage.images import Present, arriving, going, moved_on
+from perdure.storage.lanes import lane_name
 from perdure.storage.sqlite.connection import Connection
+from perdure.storage.sqlite.lanes import HELD_BY_INSTANCE
 from perdure.storage.sqlite.rows import encode_rows, records_of_json, storable
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
@@ -92,7 +94,7 @@ def _message(row: Sequence[Any]) -> MessageImage:
 
 def _task(row: Sequence[Any]) -> TaskImage:
     fields = dict(zip(TaskImage.__struct_fields__, row, strict=True))
-    return TaskImage(**fields | {"stopped": bool(fields["stopped"]), "running": bool(fields["running"])})
+    return TaskImage(**fields | {name: bool(fields[name]) for name in ("stopped", "running", "is_given")})
 
 
 _KINDS: dict[str, Callable[[Sequence[Any]], Any]] = {
@@ -161,9 +163,10 @@ def _collect(tables: dict[str, list[object]], image: InstanceImage) -> None:
     for task in image.tasks:
         tables["put_tasks"] += (
             incarnation, task.execution, task.event, task.name, task.scheduled_at, task.due_at, task.start_by,
-            task.deadline, task.attempt, task.deliveries, task.priority, task.tag, task.session, task.concurrency_key,
-            task.on_unknown, task.stopped, task.held_at, task.held_because, task.began_at, task.retry, task.input,
-            task.last_error, task.details,
+            task.deadline, task.attempt, task.deliveries, task.priority, task.tag, task.session,
+            lane_name(task.limit_key, task.tag, task.permit), task.limit_key, task.concurrency, task.rate, task.per_us,
+            task.permit, HELD_BY_INSTANCE if task.is_given else None, task.on_unknown, task.stopped, task.held_at,
+            task.held_because, task.began_at, task.retry, task.input, task.last_error, task.details,
         )  # fmt: skip
     for entry in image.entries:
         tables["put_kept_entries"] += (incarnation, entry.shelf, entry.key, entry.passing_since, entry.value)

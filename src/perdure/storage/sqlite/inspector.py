@@ -15,6 +15,8 @@ from perdure._work import (
     InstanceCount,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Query,
     Scan,
     Standing,
@@ -26,6 +28,8 @@ from perdure.storage.records import (
     depths_of_rows,
     executions_of_rows,
     held_of_rows,
+    limit_users_of_rows,
+    limits_of_rows,
     record_of_row,
 )
 from perdure.storage.sqlite.connection import Connection
@@ -133,6 +137,18 @@ def depths(connection: Connection, now: int) -> Depths:
         counts = decode_answer(connection.execute(STATEMENTS["depths"], (now,)).get)
         tasks = decode_answer(connection.execute(STATEMENTS["task_depths"], (now,)).get)
     return depths_of_rows(now, counts, tasks)
+
+
+def limits(connection: Connection, now: int) -> list[LimitUse]:
+    """The limits that some task has."""
+    with connection.reading():
+        return limits_of_rows(now, decode_answer(connection.execute(STATEMENTS["limits"], (now,)).get))
+
+
+def limit_users(connection: Connection, key: str, limit: int) -> list[LimitUser]:
+    """The tasks of a limit key, at most so many."""
+    with connection.reading():
+        return limit_users_of_rows(decode_answer(connection.execute(STATEMENTS["limit_users"], (key, limit)).get))
 
 
 def _records(connection: Connection, incarnations: list[int]) -> list[InstanceRecord]:

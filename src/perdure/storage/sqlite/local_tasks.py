@@ -21,7 +21,7 @@ def is_plain(task: NewTask) -> bool:
         task.priority == 0
         and task.tag is None
         and task.session is None
-        and task.concurrency_key is None
+        and task.limit is None
         and task.schedule_to_start_us is None
         and task.total_timeout_us is None
         and task.on_unknown == "repeat"

@@ -202,12 +202,13 @@ DELETE FROM messages WHERE seq IN (
 -- Activities to run, due at once.
 INSERT OR REPLACE INTO tasks (
     incarnation, execution, event, owner, name, input, retry, priority, on_unknown, start_by, deadline, expires_at,
-    tag, session, concurrency_key, scheduled_at, due_at
+    tag, session, lane, limit_key, concurrency, rate, per_us, permit, scheduled_at, due_at
 )
 SELECT
     column1, column2, column3, column4, column5, column6, column7, column8, column9, ?1 + column10, ?1 + column11,
-    ?1 + min(ifnull(column10, column11), ifnull(column11, column10)), column12, column13, column14, ?1, ?1
-FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15))
+    ?1 + min(ifnull(column10, column11), ifnull(column11, column10)), column12, column13, column14, column15, column16,
+    column17, column18, column19, ?1, ?1
+FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20))
 WHERE column1 IS NOT NULL;
 
 -- name: add_plain_tasks
@@ -390,7 +391,7 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 -- Put tasks back for another attempt, of (incarnation, execution, event, attempt, delay, error, details, when the attempt
 -- was about to be called).
 UPDATE tasks SET
-    owner = NULL, attempt = c.attempt, start_by = NULL, expires_at = tasks.deadline, due_at = ?1 + c.delay,
+    owner = NULL, late = 0, attempt = c.attempt, start_by = NULL, expires_at = tasks.deadline, due_at = ?1 + c.delay,
     delayed = c.delay > 0, last_error = c.error, details = ifnull(c.details, tasks.details),
     deliveries = min(tasks.deliveries, 3),
     began_at = CASE WHEN tasks.began_at IS NOT c.began_at THEN tasks.began_at END
@@ -405,7 +406,7 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 -- name: release_tasks
 -- Put tasks back untouched, of (incarnation, execution, event, delay, details).
 UPDATE tasks SET
-    owner = NULL, due_at = ?1 + c.delay, delayed = c.delay > 0, details = ifnull(c.details, tasks.details),
+    owner = NULL, late = 0, due_at = ?1 + c.delay, delayed = c.delay > 0, details = ifnull(c.details, tasks.details),
     deliveries = min(tasks.deliveries, 3)
 FROM (
     SELECT column1 AS incarnation, column2 AS execution, column3 AS event, column4 AS delay, column5 AS details
@@ -443,7 +444,7 @@ AND (?3 IS NULL OR held_because = ?3) AND (?4 IS NULL OR began_at = ?4);
 -- name: hold_task
 -- Set a task aside: at the end of time it is due again.
 UPDATE tasks SET
-    owner = NULL, held_at = ?4, held_because = ?5, due_at = ?6, delayed = 1, start_by = NULL, expires_at = deadline
+    owner = NULL, late = 0, held_at = ?4, held_because = ?5, due_at = ?6, delayed = 1, start_by = NULL, expires_at = deadline
 WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
 
 -- name: task_stands
@@ -549,13 +550,19 @@ WHERE incarnation = ?1 AND shelf = ?2 AND key IN (SELECT j.value FROM jsonb_each
 ORDER BY key;
 
 -- name: waiting
--- The earliest message, timer, delayed task and deadline of a task, and whether a task is in line.
+-- The earliest message, timer, delayed task and deadline of a task, whether a task is in line, whether one is in a lane,
+-- and which tags the worker serves, if not none.
 SELECT json_array(
     (SELECT min(due_at) FROM messages),
     (SELECT min(fire_at) FROM timers),
     (SELECT min(due_at) FROM tasks WHERE owner IS NULL AND delayed = 1),
     (SELECT min(expires_at) FROM tasks WHERE owner IS NULL AND expires_at IS NOT NULL),
-    (SELECT max(priority) FROM tasks INDEXED BY tasks_in_line WHERE owner IS NULL AND delayed = 0) IS NOT NULL
+    (
+        SELECT max(priority) FROM tasks INDEXED BY tasks_in_line
+        WHERE owner IS NULL AND delayed = 0 AND lane IS NULL
+    ) IS NOT NULL,
+    (SELECT min(due_at) FROM tasks INDEXED BY tasks_due_in_lanes WHERE owner IS NULL AND lane IS NOT NULL) IS NOT NULL,
+    (SELECT serves FROM workers WHERE number = ?1)
 );
 
 -- name: due_by_message
@@ -658,7 +665,7 @@ FROM (
 -- name: wake_tasks
 -- Put the delayed tasks in line that are due and that the worker can run.
 UPDATE tasks SET delayed = 0
-WHERE owner IS NULL AND delayed = 1 AND due_at <= ?1 AND EXISTS (
+WHERE owner IS NULL AND delayed = 1 AND lane IS NULL AND due_at <= ?1 AND EXISTS (
     SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = tasks.name
 );
 
@@ -666,9 +673,107 @@ WHERE owner IS NULL AND delayed = 1 AND due_at <= ?1 AND EXISTS (
 -- Whether there are such tasks.
 SELECT EXISTS (
     SELECT 1 FROM tasks AS t
-    WHERE t.owner IS NULL AND t.delayed = 1 AND t.due_at <= ?1 AND EXISTS (
+    WHERE t.owner IS NULL AND t.delayed = 1 AND t.lane IS NULL AND t.due_at <= ?1 AND EXISTS (
         SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
     )
+);
+
+-- name: wake_lanes
+-- Put the delayed tasks of all lanes forward that are due.
+UPDATE tasks SET delayed = 0
+WHERE owner IS NULL AND lane IS NOT NULL AND due_at <= ?1 AND delayed = 1;
+
+-- name: can_wake_lanes
+-- Whether there are such tasks.
+SELECT EXISTS (
+    SELECT 1 FROM tasks INDEXED BY tasks_delayed
+    WHERE owner IS NULL AND delayed = 1 AND lane IS NOT NULL AND due_at <= ?1
+);
+
+-- name: lanes
+-- The lanes in which something waits.
+WITH RECURSIVE lanes (lane) AS (
+    SELECT min(t.lane) FROM tasks AS t INDEXED BY tasks_in_lanes WHERE t.owner IS NULL AND t.lane IS NOT NULL
+    UNION ALL
+    -- From one lane to the next, so that a long one costs a single step.
+    SELECT (
+        SELECT min(t.lane) FROM tasks AS t INDEXED BY tasks_in_lanes WHERE t.owner IS NULL AND t.lane > lanes.lane
+    )
+    FROM lanes WHERE lanes.lane IS NOT NULL
+)
+SELECT json_group_array(lane) FROM lanes WHERE lane IS NOT NULL;
+
+-- name: limits_in_force
+-- Of limit keys: [concurrency, rate, per] as they were declared last, and how many have a place.
+SELECT json_group_array(json_array(j.value, t.concurrency, t.rate, t.per_us, (
+    SELECT count(*) FROM tasks AS p INDEXED BY tasks_with_place WHERE p.limit_key = j.value AND p.owner IS NOT NULL AND p.late = 0
+)))
+FROM jsonb_each(?1) AS j
+CROSS JOIN tasks AS t ON (t.incarnation, t.execution, t.event) = (
+    SELECT d.incarnation, d.execution, d.event FROM tasks AS d INDEXED BY tasks_of_limits
+    WHERE d.limit_key = j.value
+    ORDER BY d.scheduled_at DESC, d.incarnation DESC, d.execution DESC, d.event DESC LIMIT 1
+);
+
+-- name: starts
+-- Of limit keys: how many began when, as [key, at, many], the latest first.
+SELECT json_group_array(json_array(limit_key, at, many))
+FROM (
+    SELECT s.limit_key, s.at, s.many FROM starts AS s
+    WHERE s.limit_key IN (SELECT value FROM jsonb_each(?1)) ORDER BY s.limit_key, s.at DESC
+);
+
+-- name: count_starts
+-- So many of limit keys begin now, of [key, many, per].
+INSERT INTO starts (limit_key, at, until, many)
+SELECT value ->> 0, ?2, ?2 + (value ->> 2), value ->> 1 FROM jsonb_each(?1) WHERE true
+ON CONFLICT (limit_key, at) DO UPDATE SET many = many + excluded.many, until = excluded.until;
+
+-- name: forget_starts
+-- What counts no more.
+DELETE FROM starts WHERE until <= ?1;
+
+-- name: tasks_in_lane
+-- The first tasks of the lane ?4 that the worker can run.
+SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
+FROM (
+    SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
+    FROM tasks AS t INDEXED BY tasks_in_lanes
+    WHERE t.owner IS NULL AND t.lane = ?4 AND t.delayed = 0 AND t.due_at <= ?1
+    AND (t.expires_at IS NULL OR t.expires_at > ?1) AND EXISTS (
+        SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+    )
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?3
+);
+
+-- name: places_in_lane
+-- The first of the lane ?3 that wait for a place for their instance, which runs.
+SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
+FROM (
+    SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
+    FROM tasks AS t INDEXED BY tasks_in_lanes
+    CROSS JOIN instances AS i ON i.incarnation = t.incarnation AND i.status = 'running'
+    WHERE t.owner IS NULL AND t.lane = ?3 AND t.delayed = 0 AND t.due_at <= ?1
+    AND (t.expires_at IS NULL OR t.expires_at > ?1)
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?2
+);
+
+-- name: give_places
+-- Tell instances, of [incarnation, execution, event], that they have the places that they wait for.
+INSERT INTO messages (incarnation, execution, body, due_at)
+SELECT t.incarnation, t.execution, t.permit, max(?2, i.ready_at)
+FROM jsonb_each(?1) AS j
+CROSS JOIN tasks AS t ON t.incarnation = j.value ->> 0 AND t.execution = j.value ->> 1 AND t.event = j.value ->> 2
+CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+ORDER BY j.key;
+
+-- name: mark_late_tasks
+-- What is too late does not run, so it needs no place.
+UPDATE tasks SET late = 1
+WHERE limit_key IS NOT NULL AND expires_at <= ?2 AND (incarnation, execution, event) IN (
+    SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(?1)
 );
 
 -- name: tasks_in_line
@@ -677,7 +782,7 @@ SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, executi
 FROM (
     SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
     FROM tasks AS t INDEXED BY tasks_in_line
-    WHERE t.owner IS NULL AND t.delayed = 0 AND t.due_at <= ?1 AND EXISTS (
+    WHERE t.owner IS NULL AND t.delayed = 0 AND t.lane IS NULL AND t.due_at <= ?1 AND EXISTS (
         SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
     )
     ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
@@ -720,14 +825,16 @@ FROM (
 SELECT
     json_group_array(json_array(
         incarnation, id, orchestration, version, execution, event, name, scheduled_at, attempt, deliveries, tag,
-        session, priority, deadline, start_by, stopped, began, retry_size, input_size, error_size, details_size
+        session, priority, deadline, start_by, stopped, began, limited, retry_size, input_size, error_size,
+        details_size
     )),
     CAST(group_concat(payload, '') AS BLOB)
 FROM (
     SELECT
         t.incarnation, i.id, i.name AS orchestration, ifnull(i.version, '') AS version, t.execution, t.event, t.name,
         t.scheduled_at, t.attempt, t.deliveries, t.tag, t.session, t.priority, t.deadline, t.start_by, t.stopped,
-        t.began_at IS NOT NULL AS began, length(t.retry) AS retry_size, length(t.input) AS input_size, length(t.last_error) AS error_size,
+        t.began_at IS NOT NULL AS began, t.limit_key IS NOT NULL AND t.late = 0 AS limited,
+        length(t.retry) AS retry_size, length(t.input) AS input_size, length(t.last_error) AS error_size,
         length(t.details) AS details_size,
         ifnull(t.retry, x'') || t.input || ifnull(t.last_error, x'') || ifnull(t.details, x'') AS payload
     FROM jsonb_each(?1) AS j
@@ -807,7 +914,7 @@ FROM (
     SELECT (
         SELECT t.due_at FROM tasks AS t
         WHERE t.owner IS NULL AND t.delayed = 1 AND t.due_at > ?1 AND (t.expires_at IS NULL OR t.expires_at > ?1)
-        AND EXISTS (
+        AND t.lane IS NULL AND ?3 AND EXISTS (
             SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
         )
         ORDER BY t.due_at LIMIT 1
@@ -818,25 +925,31 @@ FROM (
         SELECT min(t.due_at)
         FROM abilities AS a
         CROSS JOIN tasks AS t INDEXED BY tasks_by_name
-            ON t.owner IS NULL AND t.name = a.name AND t.delayed = 0 AND t.due_at > ?1
+            ON t.owner IS NULL AND t.permit IS NULL AND t.name = a.name AND t.delayed = 0 AND t.due_at > ?1
         WHERE a.worker = ?2 AND a.kind = 'activity' AND (t.expires_at IS NULL OR t.expires_at > ?1)
+        AND t.lane IS NULL AND ?3
     )
     UNION ALL
     SELECT (
         SELECT t.expires_at FROM tasks AS t
         WHERE t.owner IS NULL AND t.expires_at IS NOT NULL AND t.expires_at > ?1 AND NOT (
-            t.due_at <= ?1 AND EXISTS (
+            t.due_at <= ?1 AND t.lane IS NULL AND ?3 AND EXISTS (
                 SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
             )
         )
         ORDER BY t.expires_at LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT min(t.due_at) FROM tasks AS t INDEXED BY tasks_due_in_lanes
+        WHERE t.owner IS NULL AND t.lane IS NOT NULL AND t.due_at > ?1
     )
 );
 
 -- name: add_worker
 -- A worker, in order of registration; behind all that an instance which is held says it was held after.
 INSERT INTO workers (
-    number, name, pid, host, started_at, lease_us, lease_until, joined, orchestrations, activities
+    number, name, pid, host, started_at, lease_us, lease_until, joined, orchestrations, activities, serves
 )
 VALUES (
     ?1, ?2, ?3, ?4, ?5, ?6, ?7,
@@ -844,7 +957,7 @@ VALUES (
         (SELECT ifnull(max(joined), 0) FROM workers),
         (SELECT ifnull(max(held_after), 0) FROM instances WHERE status = 'held')
     ),
-    ?8, ?9
+    ?8, ?9, ?10
 );
 
 -- name: add_abilities
@@ -858,7 +971,7 @@ UPDATE workers SET lease_until = ?2 + lease_us WHERE number = ?1;
 
 -- name: workers
 -- All workers, in order of registration.
-SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities FROM workers ORDER BY joined;
+SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities, serves FROM workers ORDER BY joined;
 
 -- name: worker_leases
 -- All workers, with the end of their leases.
@@ -879,6 +992,7 @@ WHERE incarnation IN (
 -- Free their tasks, which wait from now on; ?2 says whether they died with them.
 UPDATE tasks SET
     owner = NULL,
+    late = 0,
     deliveries = CASE WHEN ?2 THEN max(deliveries, min(deliveries + 1, 3)) ELSE min(deliveries, 3) END,
     start_by = CASE WHEN ?2 THEN NULL ELSE start_by END,
     expires_at = CASE WHEN ?2 THEN deadline ELSE expires_at END,
@@ -916,11 +1030,12 @@ FROM (
 -- Instances with a task that nobody owns, due since ?1 and not too late at ?2, while no worker has its activity: as
 -- [incarnation, id, activity], in order of the tasks. One that has a time to start in ends by that.
 WITH RECURSIVE names (name) AS (
-    SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL
+    SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL AND t.permit IS NULL
     UNION ALL
     -- From one name to the next, so that a long line of one activity costs a single step.
     SELECT (
-        SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL AND t.name > names.name
+        SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name
+        WHERE t.owner IS NULL AND t.permit IS NULL AND t.name > names.name
     )
     FROM names WHERE names.name IS NOT NULL
 ),
@@ -936,7 +1051,7 @@ FROM (
     SELECT t.incarnation, i.id, t.name
     FROM unknown AS u
     CROSS JOIN tasks AS t INDEXED BY tasks_by_name
-        ON t.owner IS NULL AND t.name = u.name AND t.delayed IN (0, 1) AND t.due_at <= ?1
+        ON t.owner IS NULL AND t.permit IS NULL AND t.name = u.name AND t.delayed IN (0, 1) AND t.due_at <= ?1
     CROSS JOIN instances AS i ON i.incarnation = t.incarnation
     WHERE t.start_by IS NULL AND (t.deadline IS NULL OR t.deadline > ?2) AND i.status IN ('pending', 'running')
     ORDER BY t.due_at, t.event
@@ -1084,23 +1199,58 @@ FROM (
 );
 
 -- name: task_depths
--- The tasks of each activity at ?1: [name, waiting, delayed, running, waiting since].
-SELECT json_group_array(json_array(name, waiting, delayed, running, since))
+-- The tasks of each activity and tag at ?1: [name, tag, waiting, delayed, running, waiting since].
+SELECT json_group_array(json_array(name, tag, waiting, delayed, running, since))
 FROM (
     SELECT
-        name,
+        name, tag,
         sum(owner IS NULL AND due_at <= ?1) AS waiting,
         sum(owner IS NULL AND due_at > ?1) AS delayed,
         sum(owner IS NOT NULL) AS running,
         min(CASE WHEN owner IS NULL AND due_at <= ?1 THEN scheduled_at END) AS since
     FROM (
-        SELECT name, owner, due_at, scheduled_at FROM tasks
+        SELECT name, tag, owner, due_at, scheduled_at FROM tasks WHERE permit IS NULL
         UNION ALL
-        SELECT local_name, owner, local_at, local_at
+        SELECT local_name, NULL, owner, local_at, local_at
         FROM instances
         WHERE local_event IS NOT NULL AND status <> 'completed' AND status IN ('pending', 'running', 'held', 'suspended')
     )
-    GROUP BY name ORDER BY name
+    GROUP BY name, tag ORDER BY name, tag
+);
+
+-- name: limits
+-- The limits that some task has, at ?1: [key, concurrency, rate, per, running, waiting, waiting since].
+SELECT json_group_array(json_array(key, concurrency, rate, per_us, running, waiting, since))
+FROM (
+    SELECT
+        limit_key AS key,
+        sum(owner IS NOT NULL AND late = 0) AS running,
+        sum(owner IS NULL AND due_at <= ?1) AS waiting,
+        min(CASE WHEN owner IS NULL AND due_at <= ?1 THEN scheduled_at END) AS since,
+        concurrency, rate, per_us
+    FROM (
+        SELECT
+            limit_key, owner, late, due_at, scheduled_at,
+            first_value(concurrency) OVER declared AS concurrency,
+            first_value(rate) OVER declared AS rate,
+            first_value(per_us) OVER declared AS per_us
+        FROM tasks WHERE limit_key IS NOT NULL
+        WINDOW declared AS (
+            PARTITION BY limit_key ORDER BY scheduled_at DESC, incarnation DESC, execution DESC, event DESC
+        )
+    )
+    GROUP BY limit_key ORDER BY limit_key
+);
+
+-- name: limit_users
+-- The first ?2 tasks of a limit key: [id, event, name, scheduled at, owner].
+SELECT json_group_array(json_array(id, event, name, scheduled_at, owner))
+FROM (
+    SELECT i.id, t.event, t.name, t.scheduled_at, t.owner
+    FROM tasks AS t INDEXED BY tasks_of_limits CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    WHERE t.limit_key = ?1
+    ORDER BY t.owner IS NULL, t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?2
 );
 
 -- name: history
@@ -1214,7 +1364,7 @@ SELECT json_group_array(json_array(
     (SELECT count(*) FROM messages AS m WHERE m.incarnation = i.incarnation),
     (SELECT count(*) FROM tasks AS t WHERE t.incarnation = i.incarnation) + (i.local_event IS NOT NULL),
     i.local_event IS NOT NULL
-    OR EXISTS (SELECT 1 FROM tasks AS t WHERE t.incarnation = i.incarnation AND t.owner IS NOT NULL)
+    OR EXISTS (SELECT 1 FROM tasks AS t WHERE t.incarnation = i.incarnation AND t.owner <> 0)
 ))
 FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.incarnation = j.value;
 
@@ -1255,16 +1405,18 @@ WHERE column1 IS NOT NULL;
 -- Tasks as they are, without owner.
 INSERT INTO tasks (
     incarnation, execution, event, name, scheduled_at, due_at, delayed, start_by, deadline, expires_at, attempt,
-    deliveries, priority, tag, session, concurrency_key, on_unknown, stopped, held_at, held_because, began_at, retry,
-    input, last_error, details
+    deliveries, priority, tag, session, lane, limit_key, concurrency, rate, per_us, permit, owner, on_unknown, stopped,
+    held_at, held_because, began_at, retry, input, last_error, details
 )
 SELECT
     column1, column2, column3, column4, column5, column6, column6 > ?1, column7, column8,
     min(ifnull(column7, column8), ifnull(column8, column7)), column9, column10, column11, column12, column13, column14,
-    column15, column16, column17, column18, column19, column20, column21, column22, column23
+    column15, column16, column17, column18, column19, column20, column21, column22, column23, column24, column25,
+    column26, column27, column28, column29
 FROM (
     VALUES (
-        ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24
+        ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
+        ?26, ?27, ?28, ?29, ?30
     )
 )
 WHERE column1 IS NOT NULL;
@@ -1309,8 +1461,8 @@ FROM timers WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY inc
 -- Their tasks that have rows, in the order of the fields of a `TaskImage`.
 SELECT
     incarnation, execution, event, name, input, scheduled_at, due_at, attempt, deliveries, retry, tag, session,
-    priority, concurrency_key, on_unknown, start_by, deadline, last_error, details, stopped, held_at, held_because,
-    began_at, owner IS NOT NULL
+    priority, limit_key, concurrency, rate, per_us, permit, owner IS 0, on_unknown, start_by, deadline, last_error,
+    details, stopped, held_at, held_because, began_at, owner IS NOT NULL AND owner <> 0
 FROM tasks WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, execution, event;
 
 -- name: image_entries

@@ -20,15 +20,18 @@ from perdure._work import (
     InstanceImage,
     InstanceRecord,
     Lapsed,
+    LimitUse,
+    LimitUser,
     Outcome,
     Query,
     Reaped,
     Scan,
+    Serves,
     Standing,
     WorkerRecord,
 )
 from perdure.errors import StorageError, UsageError
-from perdure.storage.base import LEASE_US, PASSING_US
+from perdure.storage.base import LEASE_US, PASSING_US, SERVES
 from perdure.storage.clock import ForwardClock
 from perdure.storage.lending import LENT_US
 from perdure.storage.sqlite import images, inspector
@@ -141,6 +144,7 @@ class SqliteStorage:
         name: str,
         orchestrations: Sequence[str],
         activities: Sequence[str],
+        serves: Serves = SERVES,
         lease_us: int = LEASE_US,
         reader: int = MIN_READER,
     ) -> WorkerRecord:
@@ -155,7 +159,7 @@ class SqliteStorage:
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
                 buried = bury(transaction, dead, spared=None)
                 record = add_worker(
-                    transaction, number, name, (orchestrations, activities), lease_us=lease_us, reader=reader
+                    transaction, number, name, (orchestrations, activities, serves), lease_us=lease_us, reader=reader
                 )
         except BaseException:
             if self._locks is not None:
@@ -200,6 +204,7 @@ class SqliteStorage:
                 buried = bury(transaction, dead, spared=worker)
                 held = hold_unknown(transaction)
                 transaction.execute(STATEMENTS["remove_passing_entries"], (transaction.now - PASSING_US,))
+                transaction.execute(STATEMENTS["forget_starts"], (transaction.now,))
                 left = len(transaction.ask(STATEMENTS["worker_leases"]))
                 reaped = Reaped(buried=len(buried), held=held, workers=left)
         self._forget(buried)
@@ -327,6 +332,14 @@ class SqliteStorage:
     def depths(self) -> Depths:
         """What waits now."""
         return inspector.depths(self._read(), self.now())
+
+    def limits(self) -> list[LimitUse]:
+        """The limits that some task has."""
+        return inspector.limits(self._read(), self.now())
+
+    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
+        """The tasks of a key, at most so many."""
+        return inspector.limit_users(self._read(), key, limit)
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""

@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import json
 
 from perdure._ports import Entropy
-from perdure._work import WorkerRecord
-from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
+from perdure._work import Serves, WorkerRecord
+from perdure.storage.base import SERVES, UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.far_items import hold_instances
 from perdure.storage.sqlite.locks import WorkerLocks
@@ -34,13 +34,13 @@ def add_worker(
     transaction: Transaction,
     number: int,
     name: str,
-    names: tuple[Sequence[str], Sequence[str]],
+    can: tuple[Sequence[str], Sequence[str], Serves],
     *,
     lease_us: int,
     reader: int,
 ) -> WorkerRecord:
-    """Write the row of a worker with these orchestrations and activities."""
-    orchestrations, activities = names
+    """Write the row of a worker with these orchestrations and activities, which serves these tags."""
+    orchestrations, activities, serves = can
     record = WorkerRecord(
         worker=number,
         name=name,
@@ -50,10 +50,12 @@ def add_worker(
         lease_until=transaction.now + lease_us,
         orchestrations=tuple(orchestrations),
         activities=tuple(activities),
+        serves=serves,
     )
     row = (
         number, name, record.pid, record.host, record.started_at, lease_us, record.lease_until,
         encode_rows(record.orchestrations), encode_rows(record.activities),
+        None if serves == SERVES else json.encode(serves).decode(),
     )  # fmt: skip
     transaction.execute(STATEMENTS["add_worker"], row)
     abilities = [("orchestration", *known.rpartition("@")[::2]) for known in orchestrations]
@@ -129,6 +131,7 @@ def read_workers(connection: Connection) -> list[WorkerRecord]:
             lease_until=lease_until,
             orchestrations=tuple(json.decode(orchestrations)),
             activities=tuple(json.decode(activities)),
+            serves=SERVES if serves is None else json.decode(serves, type=Serves),
         )
-        for number, name, pid, host, started_at, lease_until, orchestrations, activities in rows
+        for number, name, pid, host, started_at, lease_until, orchestrations, activities, serves in rows
     ]

@@ -12,6 +12,7 @@ from perdure import _events as ev
 from perdure import _work as work
 from perdure._core.stage import Stage
 from perdure._types import Status, idempotency_key
+from perdure.testing.simulation import limits
 from perdure.testing.simulation.chronicle import Chronicle
 from perdure.testing.simulation.ledger import Ledger, TaskKey, Violation
 
@@ -62,6 +63,8 @@ class Checks:
             raise Violation(f"worker {worker} has a row and was not allowed to claim")
         for incarnation in touched:
             self._conserved(incarnation)
+        if limits.may_have_grown(answer):
+            limits.check(self.chronicles.values(), self.ledger)
 
     def _judge(self, batch: work.Batch, answer: work.Committed, touched: set[int], *, is_alive: bool) -> None:
         worker = batch.worker
@@ -398,7 +401,7 @@ class Checks:
         tasks = {event for execution, event in row.tasks if execution == chronicle.execution}
         if len(tasks) != len(row.tasks):
             raise Violation(f"{chronicle.instance_id} has tasks of an execution that has ended: {list(row.tasks)}")
-        wanted = chronicle.tasks.keys()
+        wanted = chronicle.tasks.keys() | chronicle.places.keys()
         if tasks - wanted or tasks & outcomes or wanted - tasks - outcomes:
             raise Violation(
                 f"{chronicle.instance_id} waits for activities {sorted(wanted)}; "
@@ -427,7 +430,7 @@ class Checks:
     def _check_task_owners(self, row: InstanceRow) -> None:
         for (execution, event), task in row.tasks.items():
             key: TaskKey = (row.record.incarnation, execution, event)
-            if task.owner != self.ledger.task_owner.get(key):
+            if task.new.permit is None and task.owner != self.ledger.task_owner.get(key):
                 raise Violation(f"task {key} is with {task.owner}; it was granted to {self.ledger.task_owner.get(key)}")
 
     def drop_all(self) -> None:

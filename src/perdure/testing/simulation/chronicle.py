@@ -45,6 +45,10 @@ class Chronicle:
         self.cancel_requested = False
         self.raised: list[str] = []
         self.tasks: dict[int, ev.ActivityScheduled] = {}
+        self.places: dict[int, ev.LimitAsked] = {}
+        """Places of limits that are waited for or held, by the event that asked for them."""
+        self.entered: set[int] = set()
+        """Those of them that are held."""
         self.timers: dict[int, int] = {}
         self.children: dict[int, ev.ChildScheduled] = {}
         self.waits: dict[int, str] = {}
@@ -137,6 +141,18 @@ class Chronicle:
         if event.source not in self.tasks:
             raise self._wrong(f"event {event.id} stops {event.source}, which is no open activity")
 
+    def _asked_place(self, event: ev.LimitAsked) -> None:
+        self.places[event.id] = event
+
+    def _entered(self, event: ev.LimitEntered) -> None:
+        if event.source not in self.places or event.source in self.entered:
+            raise self._wrong(f"event {event.id} enters {event.source}, which is no place that is waited for")
+        self.entered.add(event.source)
+
+    def _left(self, event: ev.LimitLeft) -> None:
+        self._answered(self.places, event)
+        self.entered.discard(event.source)
+
     def _asked_timer(self, event: ev.TimerCreated) -> None:
         self.timers[event.id] = event.fire_at
 
@@ -207,7 +223,8 @@ class Chronicle:
         if isinstance(event, ev.Terminated):
             return
         wanted = [child.id for child in self.children.values() if child.on_close != "abandon"]
-        left = [*self.tasks, *self.timers, *self.waits, *self.updates, *wanted]
+        # What is held goes with the execution.
+        left = [*self.tasks, *(self.places.keys() - self.entered), *self.timers, *self.waits, *self.updates, *wanted]
         if left:
             raise self._wrong(f"it ended while events {left} were open, and did not give them up")
         if isinstance(event, ev.ContinuedAsNew):
@@ -224,6 +241,7 @@ class Chronicle:
         self.ended = None
         self.cancel_requested = False
         self.tasks, self.timers, self.children, self.waits = {}, {}, {}, {}
+        self.places, self.entered = {}, set()
         self._unread, self._given = {}, {}
 
     @property
@@ -259,6 +277,9 @@ _TAKERS: dict[type, Any] = {
     ev.Started: Chronicle._started,
     ev.ActivityScheduled: Chronicle._asked_activity,
     ev.ActivityStopped: Chronicle._stopped_activity,
+    ev.LimitAsked: Chronicle._asked_place,
+    ev.LimitEntered: Chronicle._entered,
+    ev.LimitLeft: Chronicle._left,
     ev.TimerCreated: Chronicle._asked_timer,
     ev.ChildScheduled: Chronicle._asked_child,
     ev.WaitStarted: Chronicle._asked_wait,

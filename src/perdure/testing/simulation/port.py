@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._events import MIN_READER
 from perdure.errors import OutcomeUnknownError, StorageUnavailableError
-from perdure.storage.base import LEASE_US
+from perdure.storage.base import LEASE_US, SERVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,7 @@ class StorePort:
         name: str,
         orchestrations: Sequence[str],
         activities: Sequence[str],
+        serves: work.Serves = SERVES,
         lease_us: int = LEASE_US,
         reader: int = MIN_READER,
     ) -> work.WorkerRecord:
@@ -46,7 +47,7 @@ class StorePort:
 
         def apply() -> work.WorkerRecord:
             record: work.WorkerRecord = self._store.register(
-                name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us, reader=reader
+                name=name, orchestrations=orchestrations, activities=activities, serves=serves, lease_us=lease_us, reader=reader
             )
             self._world.checks.ledger.registered(record, self._store.now())
             self._host.numbers.add(record.worker)

@@ -16,6 +16,7 @@ from perdure import (
     ActivityContext,
     Backoff,
     Key,
+    Limit,
     NonRetryableError,
     OrchestrationContext,
     Query,
@@ -42,6 +43,11 @@ TOUCH = Update[str, str]("touch")
 LAST = Query[None, str]("last")
 TOUCHED = Key[str]("touched")
 SHOWN = (Key[str]("x"), Key[str]("y"))
+LIMITS = {
+    "one": Limit("one", concurrency=1),
+    "two": Limit("two", concurrency=2),
+    "fast": Limit("fast", concurrency=3, rate=4, per=2),
+}
 NAME = "simulated"
 ATTEMPTS = 3
 ATTEMPT_S = 4.0
@@ -74,6 +80,7 @@ _LEAVES = {
     "send": 4,
     "raise": 2,
     "patch": 3,
+    "hold": 5,
 }
 _BRANCHES = {
     "seq": 10, "par": 16, "race": 10, "pick": 9, "try": 10, "child": 9, "timeout": 5, "task": 5, "guard": 5, "loose": 5,
@@ -111,7 +118,13 @@ class Author:
         dice = self._dice
         match kind:
             case "act":
-                return self._act()
+                act = self._act()
+                if dice.chance(15):
+                    act[-1]["limit"] = dice.pick(tuple(LIMITS))
+                return act
+            case "hold":
+                # What waits in it for another place could wait for one that it has itself.
+                return self._new(kind, dice.pick(tuple(LIMITS)), self._act())
             case "timer" | "sleep":
                 return self._new(kind, self._seconds())
             case "wait":
@@ -303,16 +316,17 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
     match kind:
         case "act":
             policy, how = rest
+            retry, limit = _POLICIES[policy], LIMITS.get(how.get("limit", ""))
             if how.get("polls"):
-                return ctx.poll_until(work, number, how, every=0.3, retry=_POLICIES[policy], on_cancel="wait")
+                return ctx.poll_until(work, number, how, every=0.3, retry=retry, limit=limit, on_cancel="wait")
             if how.get("once"):
                 on_cancel: Any = "wait" if how["waits"] else "leave"
                 return ctx.schedule_activity(
-                    ONCE[how["once"]], number, how, retry=_POLICIES[policy], on_cancel=on_cancel
+                    ONCE[how["once"]], number, how, retry=retry, limit=limit, on_cancel=on_cancel
                 )
             if how.get("waits"):
-                return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy], on_cancel="wait")
-            return ctx.schedule_activity(work, number, how, retry=_POLICIES[policy])
+                return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, on_cancel="wait")
+            return ctx.schedule_activity(work, number, how, retry=retry, limit=limit)
         case "timer":
             return ctx.schedule_timer(rest[0])
         case _:
@@ -321,6 +335,11 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
 
 async def _plain(ctx: OrchestrationContext, kind: str, number: int, *rest: Any) -> Any:
     return await _schedule(ctx, [kind, number, *rest])
+
+
+async def _hold(ctx: OrchestrationContext, _: int, key: str, body: Node) -> Any:
+    async with ctx.limit(LIMITS[key]):
+        return await _do(ctx, body)
 
 
 async def _sleep(_: OrchestrationContext, __: int, seconds: float) -> None:
@@ -439,6 +458,7 @@ _DO: dict[str, Callable[..., Awaitable[Any]]] = {
     "sleep": _sleep,
     "status": _status,
     "patch": _patch,
+    "hold": _hold,
     "chance": _chance,
     "detach": _detach,
     "send": _send,

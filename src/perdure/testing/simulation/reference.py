@@ -73,6 +73,9 @@ class Verdict:
         fits = value is None or (number % 2 and value.startswith(f"root-{target}/"))
         return None if fits else f"{number} looked at root-{target}, and saw {value!r}"
 
+    def _hold(self, _: int, value: Any, __: str, body: Node) -> str | None:
+        return self.node(body, value)
+
     def _seq(self, number: int, value: Any, nodes: list[Node]) -> str | None:
         if not isinstance(value, list) or len(value) != len(nodes):
             return f"{number} of {len(nodes)} nodes yielded {value!r}"
@@ -127,6 +130,8 @@ def may_fail(node: Node) -> set[str]:
             return _act_errors(rest[0], rest[1])
         case "child":
             return CHILD_ERRORS
+        case "hold":
+            return may_fail(rest[1])
         case "timeout":
             return {"TimeoutError"} | may_fail(rest[1])
         case "seq" | "par" | "race" | "pick":

@@ -27,11 +27,13 @@ from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
 from perdure.testing.storage_suite.images import Images, MovingOut
 from perdure.testing.storage_suite.inspection import CustomStatus, Figures, Finding, Reading
+from perdure.testing.storage_suite.limits import Concurrency, Places, Rates
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
 from perdure.testing.storage_suite.progress import Progress, Stopping
 from perdure.testing.storage_suite.suite import Topic
+from perdure.testing.storage_suite.tags import Tags
 from perdure.testing.storage_suite.takeover import Takeover, Workers
 from perdure.testing.storage_suite.tasks import Deadlines, Outcomes, Tasks
 from perdure.testing.storage_suite.timers import Timers
@@ -47,6 +49,7 @@ class StorageSuite(
     Beginnings,
     Changes,
     Children,
+    Concurrency,
     Conflicts,
     ContinueAsNew,
     Control,
@@ -69,12 +72,15 @@ class StorageSuite(
     MovingOut,
     Outcomes,
     Ownership,
+    Places,
     Progress,
     Pruning,
+    Rates,
     Reading,
     RestartedParents,
     Stopping,
     Suspending,
+    Tags,
     Takeover,
     Tasks,
     Timers,

@@ -1,7 +1,9 @@
 """Activities: who may run them, in which order, how often, and how an outcome finds its instance."""
 
+from perdure._events import KeyLimit
 from perdure._types import Status
-from perdure._work import APPLIED, ClaimedTask, InstanceChange, Refusal, TaskDone, TaskRelease, TaskRetry
+from perdure._work import APPLIED, ClaimedTask, InstanceChange, Refusal, Serves, TaskDone, TaskRelease, TaskRetry
+from perdure.storage.base import SERVES
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import (
     CHARGE,
@@ -22,18 +24,19 @@ from perdure.testing.storage_suite.world import (
 class Tasks(Topic):
     """From a turn's commit to a worker."""
 
-    def _scheduled(self, *options: dict[str, object]) -> Worker:
+    def _scheduled(self, *options: dict[str, object], serves: Serves = SERVES) -> Worker:
         """A worker whose instance has asked for activities, events 2, 3, ..."""
-        worker = self.world.worker()
+        worker = self.world.worker(serves=serves)
         worker.own("order")
         worker.run("order", tasks=tuple(task(event, **each) for event, each in enumerate(options, start=2)))
         return worker
 
     def test_a_task_comes_with_all_that_its_turn_said(self) -> None:
         world = self.world
-        options = {"input": b"[1]", "retry": b"{}", "tag": "gpu", "session": "s", "priority": 3}
+        options: dict[str, object] = {"input": b"[1]", "retry": b"{}", "tag": "gpu", "session": "s", "priority": 3}
+        options |= {"total_timeout_us": 9 * SECOND, "schedule_to_start_us": SECOND}
         worker = self._scheduled(
-            options | {"total_timeout_us": 9 * SECOND, "schedule_to_start_us": SECOND, "concurrency_key": "k"}
+            options | {"limit": KeyLimit("k", 1, None, SECOND)}, serves=Serves(untagged=False, tags=("gpu",))
         )
         now = world.clock.now_us()
         assert worker.take_task(2) == ClaimedTask(
@@ -52,6 +55,7 @@ class Tasks(Topic):
             priority=3,
             deadline=now + 9 * SECOND,
             start_by=now + SECOND,
+            is_limited=True,
         )
 
     def test_a_task_goes_only_to_a_worker_that_has_its_activity(self) -> None:

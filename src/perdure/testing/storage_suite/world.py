@@ -28,13 +28,14 @@ from perdure._work import (
     Outcome,
     Refusal,
     Refused,
+    Serves,
     StartInstance,
     TaskHold,
     TaskItem,
     Turn,
     Work,
 )
-from perdure.storage.base import LEASE_US, Inspector, Storage
+from perdure.storage.base import LEASE_US, SERVES, Inspector, Storage
 from perdure.testing._clock import ManualClock
 
 SECOND = 1_000_000
@@ -150,6 +151,7 @@ class World:
         *,
         orchestrations: Sequence[str] = (ORDER,),
         activities: Sequence[str] = (CHARGE,),
+        serves: Serves = SERVES,
         lease_us: int = LEASE_US,
         reader: int = 1,
         storage: StorageUnderTest | None = None,
@@ -157,7 +159,7 @@ class World:
         """A worker registers."""
         storage = storage or self.storage
         record = storage.register(
-            name=name, orchestrations=orchestrations, activities=activities, lease_us=lease_us, reader=reader
+            name=name, orchestrations=orchestrations, activities=activities, serves=serves, lease_us=lease_us, reader=reader
         )
         return Worker(self, storage, record.worker)
 

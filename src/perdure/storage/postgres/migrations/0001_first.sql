@@ -112,10 +112,20 @@ CREATE TABLE perdure.tasks (
     name text COLLATE "C" NOT NULL,
     tag text COLLATE "C",
     session text COLLATE "C",
-    concurrency_key text COLLATE "C",
+    -- What keeps it out of the line: see `storage/lanes.py`.
+    lane text COLLATE "C",
+    -- The limit that it needs a place of, with the numbers that were declared with it.
+    limit_key text COLLATE "C",
+    concurrency bigint,
+    rate bigint,
+    per_us bigint,
+    -- Whether it was too late when its owner took it, so that it has no place.
+    late boolean NOT NULL DEFAULT false,
     on_unknown text COLLATE "C" NOT NULL DEFAULT 'repeat',
     retry bytea,
     input bytea NOT NULL,
+    -- The message by which its instance gets the place of the limit, which is then its own: owner 0.
+    permit bytea,
     last_error bytea,
     -- What the activity last said of its progress.
     details bytea,
@@ -127,10 +137,17 @@ CREATE TABLE perdure.tasks (
     PRIMARY KEY (incarnation, execution, event)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX tasks_in_line ON perdure.tasks (priority DESC, scheduled_at, incarnation, execution, event)
-    WHERE owner IS NULL AND NOT delayed;
-CREATE INDEX tasks_delayed ON perdure.tasks (due_at) WHERE owner IS NULL AND delayed;
+    WHERE owner IS NULL AND NOT delayed AND lane IS NULL;
+CREATE INDEX tasks_in_lanes ON perdure.tasks (lane, priority DESC, scheduled_at, incarnation, execution, event)
+    WHERE owner IS NULL AND lane IS NOT NULL;
+CREATE INDEX tasks_due_in_lanes ON perdure.tasks (due_at) WHERE owner IS NULL AND lane IS NOT NULL;
+CREATE INDEX tasks_of_limits ON perdure.tasks (limit_key, scheduled_at, incarnation, execution, event)
+    WHERE limit_key IS NOT NULL;
+CREATE INDEX tasks_with_place ON perdure.tasks (limit_key)
+    WHERE limit_key IS NOT NULL AND owner IS NOT NULL AND NOT late;
+CREATE INDEX tasks_delayed ON perdure.tasks (due_at) WHERE owner IS NULL AND delayed AND lane IS NULL;
 CREATE INDEX tasks_held ON perdure.tasks (held_at, incarnation, execution, event) WHERE held_because IS NOT NULL;
-CREATE INDEX tasks_by_name ON perdure.tasks (name, due_at) WHERE owner IS NULL;
+CREATE INDEX tasks_by_name ON perdure.tasks (name, due_at) WHERE owner IS NULL AND permit IS NULL;
 CREATE INDEX tasks_expiring ON perdure.tasks ((LEAST(start_by, deadline)))
     WHERE owner IS NULL AND LEAST(start_by, deadline) IS NOT NULL;
 
@@ -144,8 +161,22 @@ CREATE TABLE perdure.workers (
     lease_until bigint NOT NULL,
     joined bigint GENERATED ALWAYS AS IDENTITY,
     orchestrations text[] COLLATE "C" NOT NULL,
-    activities text[] COLLATE "C" NOT NULL
+    activities text[] COLLATE "C" NOT NULL,
+    -- Which tags it serves: none, these, or all but these.
+    untagged boolean NOT NULL DEFAULT true,
+    tags text[] COLLATE "C" NOT NULL DEFAULT '{}',
+    other_tags boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
+
+-- How many of a limit key began at a moment, for its rate; it counts until then.
+CREATE TABLE perdure.starts (
+    limit_key text COLLATE "C" NOT NULL,
+    at bigint NOT NULL,
+    until bigint NOT NULL,
+    many bigint NOT NULL,
+    PRIMARY KEY (limit_key, at)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX starts_over ON perdure.starts (until);
 
 -- A row of its own, because a commit writes it, and no commit may wait for a heartbeat.
 CREATE TABLE perdure.tokens (

@@ -123,10 +123,20 @@ CREATE TABLE tasks (
     name TEXT NOT NULL,
     tag TEXT,
     session TEXT,
-    concurrency_key TEXT,
+    -- What keeps it out of the line: see `storage/lanes.py`.
+    lane TEXT,
+    -- The limit that it needs a place of, with the numbers that were declared with it.
+    limit_key TEXT,
+    concurrency INTEGER,
+    rate INTEGER,
+    per_us INTEGER,
+    -- Whether it was too late when its owner took it, so that it has no place.
+    late INTEGER NOT NULL DEFAULT 0,
     on_unknown TEXT NOT NULL DEFAULT 'repeat',
     retry BLOB,
     input BLOB NOT NULL,
+    -- The message by which its instance gets the place of the limit, which is then its own: owner 0.
+    permit BLOB,
     last_error BLOB,
     -- What the activity last said of its progress.
     details BLOB,
@@ -138,11 +148,28 @@ CREATE TABLE tasks (
     PRIMARY KEY (incarnation, execution, event)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)
-    WHERE owner IS NULL AND delayed = 0;
+    WHERE owner IS NULL AND delayed = 0 AND lane IS NULL;
+CREATE INDEX tasks_in_lanes ON tasks (
+    lane, delayed, priority DESC, scheduled_at, incarnation, execution, event, due_at, name
+) WHERE owner IS NULL AND lane IS NOT NULL;
+CREATE INDEX tasks_due_in_lanes ON tasks (due_at) WHERE owner IS NULL AND lane IS NOT NULL;
+CREATE INDEX tasks_of_limits ON tasks (limit_key, scheduled_at, incarnation, execution, event)
+    WHERE limit_key IS NOT NULL;
+CREATE INDEX tasks_with_place ON tasks (limit_key) WHERE limit_key IS NOT NULL AND owner IS NOT NULL AND late = 0;
 CREATE INDEX tasks_delayed ON tasks (due_at, name) WHERE owner IS NULL AND delayed = 1;
 CREATE INDEX tasks_held ON tasks (held_at, incarnation, execution, event) WHERE held_because IS NOT NULL;
-CREATE INDEX tasks_by_name ON tasks (name, delayed, due_at) WHERE owner IS NULL;
+CREATE INDEX tasks_by_name ON tasks (name, delayed, due_at) WHERE owner IS NULL AND permit IS NULL;
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE owner IS NULL AND expires_at IS NOT NULL;
+
+-- How many of a limit key began at a moment, for its rate; it counts until then.
+CREATE TABLE starts (
+    limit_key TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    many INTEGER NOT NULL,
+    PRIMARY KEY (limit_key, at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX starts_over ON starts (until);
 
 CREATE TABLE workers (
     number INTEGER PRIMARY KEY,
@@ -155,6 +182,8 @@ CREATE TABLE workers (
     joined INTEGER NOT NULL,
     orchestrations TEXT NOT NULL,
     activities TEXT NOT NULL,
+    -- Which tags it serves, as JSON; NULL: it takes what has none.
+    serves TEXT,
     last_token BLOB
 ) STRICT;
 

@@ -12,6 +12,7 @@ from perdure._work import (
     InstanceRecord,
     Item,
     Query,
+    Serves,
     WorkerRecord,
 )
 from perdure.testing._dice import Dice
@@ -40,6 +41,10 @@ WRITES = (Commit, Heartbeat, Reap, Register, Unregister)
 
 VERSIONS = ("red@1.0.0", "red@2.0.0", "blue@1.0.0")
 ACTIVITIES = ("x", "y", "z")
+SERVED = (
+    *(Serves(),) * 4, Serves(others=True), Serves(tags=("gpu",)), Serves(untagged=False, tags=("gpu", "big")),
+    Serves(tags=("gpu",), others=True), Serves(untagged=False),
+)  # fmt: skip
 LEASES_US = (1_000_000, 5_000_000, 60_000_000, 600_000_000)
 MOVES_US = (0, 1, 1, 700, 100_000, 1_000_000, 2_000_000, 6_000_000, 11_000_000, 61_000_000, -1, -500_000, -4_000_000)
 SPANS_US = (0, 700_000, 2_000_000, 12_000_000)
@@ -109,7 +114,9 @@ class Author:
 
     def last(self) -> list[Step]:
         """Steps that bring to light what no read shows: somebody who can do all takes all that will ever be due."""
-        everybody = Register(label=1_000, orchestrations=VERSIONS, activities=ACTIVITIES, lease_us=10**12)
+        everybody = Register(
+            label=1_000, orchestrations=VERSIONS, activities=ACTIVITIES, lease_us=10**12, serves=Serves(others=True)
+        )
         claim = Claim(instances_max=1_000, tasks_max=1_000)
         take = Commit(label=1_000, token=b"at last 16 bytes", items=(), consume=(), claim=claim)
         return [Move(us=10**10), everybody, take, Move(us=10**11), Reap(label=1_000), take]
@@ -133,6 +140,7 @@ class Author:
             orchestrations=self._dice.some(VERSIONS, 3) if self._dice.chance(60) else VERSIONS,
             activities=self._dice.some(ACTIVITIES, 3) if self._dice.chance(60) else ACTIVITIES,
             lease_us=self._dice.pick(LEASES_US),
+            serves=self._dice.pick(SERVED),
         )
 
     def _work(self, label: int) -> Commit:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from perdure._events import Parent, checksum
+from perdure._events import KeyLimit, Parent, checksum
 from perdure._types import Status
 from perdure._work import (
     ChildStart,
@@ -50,6 +50,8 @@ from perdure.testing._dice import Dice
 IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
 DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
 SHELVES = ("answer", "value")
+TAGS = ("gpu", "big")
+LIMIT_KEYS = ("smtp", "tenant")
 CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
 
 CLIENT = {
@@ -422,16 +424,30 @@ class Items:
 
     def _task(self, event: int) -> NewTask:
         dice = self._dice
+        if dice.chance(10):
+            return NewTask(
+                event=event, name="place", input=b"", local=False, limit=self._limit(), permit=self._book.body()
+            )
+        tag = dice.pick(TAGS) if dice.chance(15) else None
+        limit = self._limit() if dice.chance(20) else None
         return NewTask(
             event=event,
             name=dice.pick(("x", "y", "z")),
             input=b"input",
-            local=dice.chance(40),
+            local=dice.chance(40) and tag is None and limit is None,
+            tag=tag,
+            limit=limit,
             retry=b"{}" if dice.chance(20) else None,
             priority=dice.pick((0, 0, 0, 1, -1)),
             schedule_to_start_us=dice.pick(DELAYS_US) if dice.chance(15) else None,
             total_timeout_us=dice.pick(DELAYS_US) if dice.chance(15) else None,
         )
+
+    def _limit(self) -> KeyLimit:
+        dice = self._dice
+        concurrency = dice.pick((None, 1, 1, 2, 3))
+        rate = dice.pick((1, 2, 5)) if concurrency is None or dice.chance(30) else None
+        return KeyLimit(dice.pick(LIMIT_KEYS), concurrency, rate, dice.pick((1, 700_000, 5_000_000)))
 
     def _child(self, record: InstanceRecord, event: int) -> ChildStart:
         if self._dice.chance(30):

@@ -12,6 +12,7 @@ from perdure._work import (
     HistoryRow,
     InstanceImage,
     InstanceRecord,
+    LimitUser,
     Outcome,
     Query,
     Refused,
@@ -19,7 +20,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.testing._clock import ManualClock
-from perdure.testing.storage_suite.tape.items import SHELVES
+from perdure.testing.storage_suite.tape.items import LIMIT_KEYS, SHELVES
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
     Call,
@@ -100,9 +101,14 @@ class Side:
         return (
             self.storage.depths(),
             self.storage.held_tasks(5),
+            self.storage.limits(),
+            [self._user(each) for key in LIMIT_KEYS for each in self.storage.limit_users(key, 5)],
             [[self._record(member) for member in self.storage.family(each.id, FAMILY)] for each in records],
             [self.storage.executions(each.incarnation) for each in records],
         )
+
+    def _user(self, user: LimitUser) -> LimitUser:
+        return replace(user, owner=self._labels[user.owner]) if user.owner else user
 
     def entries(self, records: list[InstanceRecord]) -> dict[tuple[int, str], dict[str, bytes]]:
         """What these instances keep."""
@@ -125,6 +131,7 @@ class Side:
             name=f"worker {step.label}",
             orchestrations=step.orchestrations,
             activities=step.activities,
+            serves=step.serves,
             lease_us=step.lease_us,
         )
         self._numbers[step.label] = record.worker

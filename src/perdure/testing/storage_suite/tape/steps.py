@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from perdure._work import Claim, Item, Query
+from perdure._work import Claim, Item, Query, Serves
+from perdure.storage.base import SERVES
 
 
 class Register(Struct, frozen=True, kw_only=True):
@@ -19,6 +20,7 @@ class Register(Struct, frozen=True, kw_only=True):
     orchestrations: tuple[str, ...]
     activities: tuple[str, ...]
     lease_us: int
+    serves: Serves = SERVES
 
 
 class Heartbeat(Struct, frozen=True, kw_only=True):
