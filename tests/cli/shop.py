@@ -74,4 +74,21 @@ async def echo(ctx: OrchestrationContext, value: object) -> object:
     return value
 
 
-registry = Registry(greet, charge, greeting, approval, payment, nap, family, impatient, rounds, echo)
+@activity(name="shop::activity::infer", tag="gpu")
+async def infer() -> None: ...
+
+
+@orchestration(name="shop::orchestration::lonely")
+async def lonely(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_activity(infer)
+
+
+@orchestration(name="shop::orchestration::alone")
+async def alone(ctx: OrchestrationContext) -> None:
+    async with ctx.limit("chair", 1, rate=10, per=60):
+        await ctx.schedule_wait(APPROVED)
+
+
+registry = Registry(
+    greet, charge, greeting, approval, payment, nap, family, impatient, rounds, echo, infer, lonely, alone
+)

@@ -95,7 +95,7 @@ def test_workers_are_listed_with_what_they_run(perdure, working):
         [document] = perdure("workers", "--json").json["items"]
     gone = perdure("workers")
 
-    assert re.match(rf"kitchen\talive\t{INSTANT}\tshop::orchestration::greeting@1.0.0, ", text)
+    assert re.match(rf"kitchen\talive\t{INSTANT}\tuntagged\tshop::orchestration::greeting@1.0.0, ", text)
     assert (document["name"], document["is_alive"]) == ("kitchen", True)
     assert "shop::activity::greet" in document["activities"]
     assert (gone.out, gone.err) == (

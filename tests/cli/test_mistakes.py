@@ -15,6 +15,7 @@ ON_A_STORE = [
     ("executions", "a"),
     ("count",),
     ("queues",),
+    ("limits",),
     ("purge", "--roots"),
     ("prune", "a", "--keep", "1"),
     ("show", "a"),

@@ -96,3 +96,33 @@ def test_an_instant_that_is_none_is_refused_with_what_to_write(perdure, worker):
 
     assert said.status == 2
     assert "yesterday is no instant: write 2026-03-01, 2026-03-01T12:00Z, 12h or 7d" in said.err
+
+
+def test_limits_in_use_are_listed_with_who_has_and_who_wants_a_place(perdure, worker):
+    for name in ("first", "second"):
+        perdure("start", "alone", "--id", name)
+        eventually(lambda name=name: name in perdure("limits", "chair").out)
+
+    [line] = perdure("limits").out.splitlines()
+    [document] = perdure("limits", "--json").json["items"]
+    users = [line.split("\t")[:4] for line in perdure("limits", "chair").out.splitlines()]
+    items = perdure("limits", "chair", "--json").json["items"]
+
+    assert line.split("\t")[:5] == ["chair", "1", "10 in 60 s", "1", "1"]
+    assert (document["key"], document["running"], document["waiting"]) == ("chair", 1, 1)
+    assert users == [["first", "2", "a section", "running"], ["second", "2", "a section", "waiting"]]
+    assert [each["activity"] for each in items] == [None, None]
+
+
+def test_that_no_limit_is_in_use_is_said(perdure, worker):
+    assert "No limit is in use" in perdure("limits").err
+    assert "Nobody has or wants a place of chair" in perdure("limits", "chair").err
+
+
+def test_queues_tell_by_tag_and_what_nobody_takes(perdure, worker):
+    perdure("start", "lonely", "--id", "a")
+    eventually(lambda: "gpu" in perdure("queues").out)
+    said = perdure("queues")
+    [line] = [line.split("\t") for line in said.out.splitlines() if "gpu" in line]
+    assert line[:5] == ["shop::activity::infer", "gpu", "1", "0", "0"]
+    assert said.err == "No worker takes shop::activity::infer with the tag gpu.\n"

@@ -99,13 +99,15 @@ def _in_words(event: Any) -> str:
         case ev.TimerCreated() | ev.Started() | ev.CancelRequested() | ev.Cancelled() | ev.ContinuedAsNew():
             return str(tag)
         case _:
-            return f"{tag} {event.source}{_answer_in_words(event)}"
+            return f"{tag} {_source_in_words(event)}"
 
 
-def _answer_in_words(event: Any) -> str:
+def _source_in_words(event: Any) -> str:
+    if isinstance(event, ev.LimitAsked):
+        return event.limit.key
     if not isinstance(event, ev.UpdateAnswered):
-        return ""
-    return f" {bytes(event.result).decode() if event.error is None else event.error.type}"
+        return str(event.source)
+    return f"{event.source} {bytes(event.result).decode() if event.error is None else event.error.type}"
 
 
 def new_execution(definition: "Orchestration[..., Any]") -> Execution:
@@ -174,6 +176,10 @@ class Conversation:
         timer = self.history[source - 1]
         self.now = max(self.now, timer.fire_at)
         return self.apply(work.TimerDue(execution=self._generation, source=source, fire_at=timer.fire_at))
+
+    def enter(self, source: int) -> list[Any]:
+        """The place of a limit that was asked for by event `source` is the orchestration's."""
+        return self.apply(work.LimitEntered(execution=self._generation, source=source))
 
     def update(self, name: str, value: Any = None, *, request: str = "r") -> list[Any]:
         """A client sends an update."""

@@ -151,6 +151,7 @@ SCENARIOS = [
     ),
     Scenario("poll until", _runs(w.polling), "ready", ("ready",)),
     Scenario("map", _runs(w.mapping), [*_steps("item {}", 3)], _steps("item {}", 3)),
+    Scenario("limits", _runs(w.limited), [*_steps("inside {}", 3)], _steps("inside {}", 3)),
     Scenario("saga", _runs(p.saga), "no car", ("book flight", "book hotel", "cancel hotel", "cancel flight")),
     Scenario("approval", _runs(p.approval), "expired", ("reminder 0", "reminder 1")),
     Scenario("actor", _runs(p.actor, 100, mail=(1, 2, 3, 4, 5, 0)), 115),

@@ -117,4 +117,4 @@ class Teller:
 
 
 ENDS = ("Completed", "Failed", "Cancelled", "Terminated", "ContinuedAsNew")
-WAITS = ("WaitCancelled",)
+WAITS = ("WaitCancelled", "LimitLeft")

@@ -87,7 +87,7 @@ def test_a_difference_is_shown_with_a_short_tape_that_can_be_played_again():
     with pytest.raises(DifferenceError) as caught:
         check(make, seeds=[3])
     assert caught.value.seed == 3
-    assert len(caught.value.tape) <= 5
+    assert len(caught.value.tape) <= 6
     assert "python -m perdure.testing.storage_suite --seed 3 --steps 60" in str(caught.value)
     assert "the other b'garbled'" in str(caught.value)
 

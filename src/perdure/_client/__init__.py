@@ -15,8 +15,8 @@ from perdure._client.figures import (
 from perdure._client.filters import InstanceFilter
 from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
 from perdure._client.history import Event
-from perdure._client.tags import Tags
 from perdure._client.moving import Transfer
+from perdure._client.tags import Tags
 from perdure._client.workers import WorkerStatus
 
 __all__ = [

@@ -293,10 +293,15 @@ class Activity(_Definition, Generic[P, R_co]):
             raise RegistrationError(f"{where}: transactional is {self.transactional!r}: use True or False")
         if self.transactional and not self.takes_ctx:
             raise RegistrationError(f"{where}: it is transactional and takes no ctx: its connection is ctx.connection")
+        self._check_routing()
+
+    def _check_routing(self) -> None:
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
         if self.limit is not None and not isinstance(self.limit, Limit):
-            raise RegistrationError(f"{where}: limit is {self.limit!r}: use a Limit, as in Limit('smtp', 5)")
+            raise RegistrationError(
+                f"{self._shape.where}: limit is {self.limit!r}: use a Limit, as in Limit('smtp', 5)"
+            )
 
     def _check_hold(self) -> None:
         where = self._shape.where

@@ -334,8 +334,7 @@ class Engine:
 
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""
-        capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
-        free = self.busy + self._reserved < capacity and not self.draining and self._settings.serves.untagged
+        free = self._settings.serves.untagged and self._free() > 0
         if not free or self._registry.activity(activity_name) is None:
             self._claim_wanted = True
             return False

@@ -301,6 +301,24 @@ def test_a_message_in_its_stored_form_is_itself_again():
     assert bytes(data) == b'{"a":[1,null]}'
 
 
+def place(event_id):
+    return ev.LimitAsked(id=event_id, limit=ev.KeyLimit("k", 1, None, 1))
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [ev.LimitEntered(id=2, at=AT, source=1)],
+        [ev.LimitLeft(id=2, source=1)],
+        [asked(2)["timer"], ev.LimitLeft(id=3, source=2)],
+        [place(2), ev.LimitEntered(id=3, at=AT, source=2), ev.LimitEntered(id=4, at=AT, source=2)],
+        [place(2), ev.LimitLeft(id=3, source=2), ev.LimitLeft(id=4, source=2)],
+    ],
+)
+def test_a_place_is_entered_and_left_once(behind):
+    refuse([begin(), *behind], len(behind) + 1, f"event {behind[-1].source} is no open LimitAsked")
+
+
 @pytest.mark.parametrize("kind", ["timer", "wait", None])
 def test_what_is_stopped_is_an_activity(kind):
     opened = [asked(2)[kind]] if kind else []

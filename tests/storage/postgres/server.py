@@ -17,7 +17,8 @@ from examples.toygres.cluster.programs import Programs
 from tests.folders import MEMORY
 
 TABLES = (
-    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "tasks", "timers", "tokens", "workers",
+    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "starts", "tasks", "timers", "tokens",
+    "workers",
 )  # fmt: skip
 
 _SETTINGS = (

@@ -10,7 +10,18 @@ import perdure.storage.sqlite
 from perdure.storage.sqlite.migrations import MIGRATIONS
 from perdure.storage.sqlite.statements import STATEMENTS, parse_statements
 
-TABLES = {"instances", "history", "messages", "timers", "tasks", "dedup_keys", "entries", "workers", "abilities"}
+TABLES = {
+    "instances",
+    "history",
+    "messages",
+    "timers",
+    "tasks",
+    "dedup_keys",
+    "entries",
+    "workers",
+    "abilities",
+    "starts",
+}
 
 # (statement, what it walks through): why it may.
 SCANS_ALLOWED = {
@@ -63,7 +74,17 @@ def test_a_statement_walks_through_no_table_but_where_that_is_meant(connection, 
 
 
 @pytest.mark.parametrize(
-    "name", ["tasks_in_line", "due_by_message", "due_by_timer", "find_instances", "find_by_status", "find_children"]
+    "name",
+    [
+        "tasks_in_line",
+        "tasks_in_lane",
+        "places_in_lane",
+        "due_by_message",
+        "due_by_timer",
+        "find_instances",
+        "find_by_status",
+        "find_children",
+    ],
 )
 def test_a_page_of_a_long_line_comes_from_an_index_in_order(connection, name):
     assert not [step for step in plan_of(connection, STATEMENTS[name]) if "TEMP B-TREE" in step]

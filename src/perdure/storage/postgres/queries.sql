@@ -1453,8 +1453,8 @@ WHERE incarnation = $1::bigint AND execution = $2::bigint ORDER BY last_event;
 -- name: set_tasks_aside
 -- Set aside the tasks of an instance that nobody runs, or with $5 all of them.
 UPDATE perdure.tasks SET
-    owner = NULL, held_at = $2::bigint, held_because = $3::text, due_at = $4::bigint, delayed = true, start_by = NULL
-WHERE incarnation = $1::bigint AND held_because IS NULL AND (owner IS NULL OR $5::boolean);
+    owner = NULL, late = false, held_at = $2::bigint, held_because = $3::text, due_at = $4::bigint, delayed = true, start_by = NULL
+WHERE incarnation = $1::bigint AND permit IS NULL AND held_because IS NULL AND (owner IS NULL OR $5::boolean);
 
 -- name: present
 -- Of incarnations: how many messages and tasks each has, and whether a worker runs a task of it.

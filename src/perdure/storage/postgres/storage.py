@@ -168,7 +168,12 @@ class PostgresStorage:
             transaction = self._begin(wire)
             _, calls = bury(transaction, spared=0)
             record, added = new_worker(
-                number, name, (orchestrations, activities, serves), now=transaction.now, lease_us=lease_us, reader=reader
+                number,
+                name,
+                (orchestrations, activities, serves),
+                now=transaction.now,
+                lease_us=lease_us,
+                reader=reader,
             )
             commit(wire, [*calls, *added], self.place, self._tell())
             self._own_changes += 1

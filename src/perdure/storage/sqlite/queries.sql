@@ -1354,8 +1354,8 @@ DELETE FROM messages WHERE incarnation = ?1;
 -- name: set_tasks_aside
 -- Set aside the tasks of an instance that nobody runs, or with ?5 all of them.
 UPDATE tasks SET
-    owner = NULL, held_at = ?2, held_because = ?3, due_at = ?4, delayed = 1, start_by = NULL, expires_at = deadline
-WHERE incarnation = ?1 AND held_because IS NULL AND (owner IS NULL OR ?5);
+    owner = NULL, late = 0, held_at = ?2, held_because = ?3, due_at = ?4, delayed = 1, start_by = NULL, expires_at = deadline
+WHERE incarnation = ?1 AND permit IS NULL AND held_because IS NULL AND (owner IS NULL OR ?5);
 
 -- name: present
 -- Of incarnations: how many messages and tasks each has, and whether a worker runs a task of it.

@@ -47,7 +47,12 @@ class StorePort:
 
         def apply() -> work.WorkerRecord:
             record: work.WorkerRecord = self._store.register(
-                name=name, orchestrations=orchestrations, activities=activities, serves=serves, lease_us=lease_us, reader=reader
+                name=name,
+                orchestrations=orchestrations,
+                activities=activities,
+                serves=serves,
+                lease_us=lease_us,
+                reader=reader,
             )
             self._world.checks.ledger.registered(record, self._store.now())
             self._host.numbers.add(record.worker)

@@ -159,7 +159,12 @@ class World:
         """A worker registers."""
         storage = storage or self.storage
         record = storage.register(
-            name=name, orchestrations=orchestrations, activities=activities, serves=serves, lease_us=lease_us, reader=reader
+            name=name,
+            orchestrations=orchestrations,
+            activities=activities,
+            serves=serves,
+            lease_us=lease_us,
+            reader=reader,
         )
         return Worker(self, storage, record.worker)
 
