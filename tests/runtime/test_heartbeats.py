@@ -9,6 +9,7 @@ from perdure import (
     ActivityContext,
     ActivityError,
     ActivityTimeoutError,
+    HistoryCorruptError,
     OrchestrationContext,
     PayloadError,
     PayloadTooLargeError,
@@ -19,8 +20,8 @@ from perdure import (
     orchestration,
 )
 from perdure._runtime.attempts import Attempt
-from perdure._runtime.pulse import HEARTBEAT_BYTES_MAX, Pulse
-from perdure._work import ClaimedTask
+from perdure._runtime.pulse import HEARTBEAT_BYTES_MAX, Pulse, read_details
+from perdure._work import ClaimedTask, sealed
 from perdure.testing import Environment, activity_context
 
 
@@ -209,10 +210,10 @@ def test_ten_thousand_heartbeats_in_a_second_are_two_writes():
     for number in range(10_000):
         pulse.beat(number)
         desk.run()
-    assert desk.said == [b"0"]
+    assert desk.said == [sealed(b"0")]
     desk.now += 1
     desk.run()
-    assert desk.said == [b"0", b"9999"]
+    assert desk.said == [sealed(b"0"), sealed(b"9999")]
 
 
 def test_what_is_said_after_the_end_is_heard_by_nobody():
@@ -222,7 +223,14 @@ def test_what_is_said_after_the_end_is_heard_by_nobody():
     pulse.end()
     pulse.beat("after")
     desk.run()
-    assert (desk.said, pulse.take()) == ([], b'"before"')
+    assert (desk.said, pulse.take()) == ([], sealed(b'"before"'))
+
+
+def test_a_changed_byte_of_what_was_said_is_told():
+    stored = sealed(b'"half"')
+    assert read_details(stored, str, "copy") == "half"
+    with pytest.raises(HistoryCorruptError, match="the stored heartbeat of activity copy"):
+        read_details(stored.replace(b"half", b"calf"), str, "copy")
 
 
 def test_each_heartbeat_begins_the_silence_anew():

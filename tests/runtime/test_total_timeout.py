@@ -42,23 +42,33 @@ async def _end(clock, **options):
     [entry] = await ended
     await activities.close(0)
     assert isinstance(entry, Ended)
-    assert entry.outcome.timed_out
-    return entry.outcome.error.message
+    return entry.outcome
 
 
 async def test_one_that_is_too_late_to_begin_again_tells_its_last_error():
     last = error_info_from_exception(DeclinedError("no money"))
     retry = sealed(msgspec.json.encode(RetryPolicy(9, total_timeout=60).to_wire()))
     options = {"retry": retry, "deadline": 60_000_000}
-    message = await _end(ManualClock(now_us=60_000_000), **options, last_error=msgspec.json.encode(last))
+    told = await _end(ManualClock(now_us=60_000_000), **options, last_error=sealed(msgspec.json.encode(last)))
     total = "it did not end within its total timeout of 60 s"
-    assert message == f"{total}; the last attempt failed with {__name__}.DeclinedError: no money"
-    assert await _end(ManualClock(now_us=60_000_000), **options) == total
+    assert told.timed_out
+    assert told.error.message == f"{total}; the last attempt failed with {__name__}.DeclinedError: no money"
+    assert (await _end(ManualClock(now_us=60_000_000), **options)).error.message == total
+
+
+async def test_a_changed_byte_of_the_last_error_is_told_with_its_place():
+    stored = bytearray(sealed(msgspec.json.encode(error_info_from_exception(DeclinedError("no money")))))
+    stored[stored.index(b"money")] ^= 1
+    retry = sealed(msgspec.json.encode(RetryPolicy(9, total_timeout=60).to_wire()))
+    told = await _end(ManualClock(now_us=60_000_000), retry=retry, deadline=60_000_000, last_error=bytes(stored))
+    assert told.error.type.endswith("HistoryCorruptError")
+    assert "the stored last error of activity 'charge' of instance 'order' (event 2)" in told.error.message
 
 
 async def test_one_that_is_not_started_in_time_has_no_last_error():
-    message = await _end(ManualClock(now_us=60_000_000), start_by=1_000_000)
-    assert message == "it did not start within schedule_to_start: no worker with it was free in time"
+    told = await _end(ManualClock(now_us=60_000_000), start_by=1_000_000)
+    assert told.timed_out
+    assert told.error.message == "it did not start within schedule_to_start: no worker with it was free in time"
 
 
 async def test_one_that_is_cut_off_by_its_total_time_tells_why_it_was_tried_again():

@@ -36,7 +36,7 @@ from perdure._runtime.line import Line
 from perdure._runtime.threads import Threads
 from perdure._runtime.transactional import InTransaction
 from perdure._types import duration_us
-from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRetry, unsealed
+from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRetry, sealed, unsealed
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
 
 _log = logging.getLogger("perdure.runtime")
@@ -403,7 +403,7 @@ class Activities:
                     event=task.event,
                     attempt=task.attempt + 1,
                     delay_us=delay,
-                    last_error=_encode(info),
+                    last_error=sealed(_encode(info)),
                 ),
             )
         outcome = ActivityOutcome(

@@ -65,4 +65,5 @@ def too_late(task: ClaimedTask, policy: WirePolicy) -> str:
         late = f"it had no answer within {limit}"
     if task.last_error is None:
         return late
-    return f"{late}; the last attempt failed with {msgspec.json.decode(task.last_error, type=ErrorInfo).summary}"
+    stored = unsealed(task.last_error, ROW, "last error", task.name, task.instance_id, task.event)
+    return f"{late}; the last attempt failed with {msgspec.json.decode(stored, type=ErrorInfo).summary}"

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from perdure._work import ClaimedTask
+from perdure._work import ClaimedTask, sealed, unsealed
 from perdure.codec import codec_for, encode_any
 from perdure.errors import PayloadTooLargeError
 
@@ -74,8 +74,8 @@ class Pulse:
             self._look = self._desk.loop.call_later(left_s, self.limit_silence, silence_s, expire)
 
     def take(self) -> bytes | None:
-        """What was said last, if it was not passed on."""
-        return self._unsaid.popleft() if self._unsaid else None
+        """What was said last, if it was not passed on; as it is stored."""
+        return sealed(self._unsaid.popleft()) if self._unsaid else None
 
     def end(self) -> None:
         """The attempt is over: what is said from now on is heard by nobody."""
@@ -116,5 +116,9 @@ def read_details(details: bytes | None, type_: Any, name: str) -> Any:
 
     Raises:
         PayloadError: It does not fit the type.
+        HistoryCorruptError: It is not what was stored.
     """
-    return None if details is None else codec_for(type_).decode(details, what=f"heartbeat of activity {name}")
+    if details is None:
+        return None
+    said = unsealed(details, "the stored heartbeat of activity %s", name)
+    return codec_for(type_).decode(said, what=f"heartbeat of activity {name}")
