@@ -7,7 +7,7 @@ from tests.mutants.table import SIMULATED, STORED
 
 ALL = (*SIMULATED, *STORED)
 AT_ONCE = (
-    "turns of whoever lost the instance are taken",
+    "what another owns is handed out",
     "a message is lost on its way in",
     "an answer before the commit",
 )

@@ -26,22 +26,27 @@ def _traces(python: str, hash_seed: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_the_same_trace_twice():
-    assert [live(seed).trace for seed in SEEDS] == [live(seed).trace for seed in SEEDS]
+@pytest.fixture(scope="module")
+def traces() -> list[str]:
+    return [live(seed).trace for seed in SEEDS]
 
 
-def test_other_seeds_other_traces():
-    assert len({live(seed).trace for seed in SEEDS}) == len(SEEDS)
+def test_the_same_trace_twice(traces):
+    assert [live(seed).trace for seed in SEEDS] == traces
+
+
+def test_other_seeds_other_traces(traces):
+    assert len(set(traces)) == len(SEEDS)
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "4711"])
-def test_the_same_trace_under_another_hash_seed(hash_seed):
-    assert _traces(sys.executable, hash_seed) == [live(seed).trace for seed in SEEDS]
+def test_the_same_trace_under_another_hash_seed(traces, hash_seed):
+    assert _traces(sys.executable, hash_seed) == traces
 
 
 @pytest.mark.parametrize("version", OTHERS)
-def test_the_same_trace_on_another_python(version):
+def test_the_same_trace_on_another_python(traces, version):
     python = ROOT / f".venv-{version}" / "bin" / "python"
     if not python.exists() or subprocess.run([python, "-c", "import perdure"], check=False).returncode:
         pytest.skip(f"there is no environment for Python {version}: make python-{version}")
-    assert _traces(str(python), "0") == [live(seed).trace for seed in SEEDS]
+    assert _traces(str(python), "0") == traces
