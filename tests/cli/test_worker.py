@@ -70,7 +70,7 @@ def project(folder, monkeypatch):
 
 def test_it_works_until_ctrl_c_and_then_ends_well(perdure, project):
     with worker(SHOP, folder=project) as process:
-        process.hear("working on sqlite:///perdure.db: 8 orchestrations, 2 activities; Ctrl-C ends it")
+        process.hear("working on sqlite:///perdure.db: 10 orchestrations, 3 activities; Ctrl-C ends it")
         assert perdure("start", "greeting", '"Ada"', "--wait").out == '"hello Ada"\n'
         process.send(signal.SIGINT)
         assert process.end() == 0
