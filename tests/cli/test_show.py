@@ -4,6 +4,8 @@ import asyncio
 import re
 
 from perdure import Client, OrchestrationContext, Registry, Status, orchestration
+from perdure._work import Batch, Claim, TaskHold
+from perdure.storage.sqlite import SqliteStorage
 from tests.cli import shop
 from tests.cli.conftest import URL, eventually, until
 
@@ -290,3 +292,27 @@ async def test_the_store_of_these_tests_is_the_default_one(folder):
     async with Client(URL):
         pass
     assert (folder / "perdure.db").exists()
+
+
+def test_a_held_activity_of_a_running_instance_is_told(perdure, working):
+    with working(Registry(shop.payment)):
+        perdure("start", "payment", "5", "--id", "a")
+        eventually(lambda: perdure("queues", "--json").json["activities"])
+    hold_the_activity("it kills")
+
+    said = perdure("show", "a")
+
+    assert said.out.startswith("a is running\n")
+    assert "#2 activity shop::activity::charge(5) (held)" in said.out
+    assert "The activity shop::activity::charge (#2) is held: it kills. To run it again: perdure retry a" in said.out
+
+
+def hold_the_activity(reason):
+    storage = SqliteStorage("perdure.db")
+    worker = storage.register(name="w", orchestrations=[], activities=["shop::activity::charge"]).worker
+    claim = Claim(instances_max=0, tasks_max=1)
+    [task] = storage.commit(Batch(token=b"1", items=(), worker=worker, claim=claim)).work.tasks
+    item = TaskHold(incarnation=task.incarnation, execution=1, event=task.event, reason=reason)
+    storage.commit(Batch(token=b"2", items=(item,), worker=worker))
+    storage.unregister(worker)
+    storage.close()

@@ -217,7 +217,7 @@ class Repair(Opened):
         """The activities that were set aside, the longest held first. Held instances: `list_instances(status="held")`.
 
         Args:
-            instance_id: Only those of this instance.
+            instance_id: Only those of this instance; default all.
             limit: How many, 1 to 1,000.
 
         Raises:

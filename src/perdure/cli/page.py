@@ -23,7 +23,8 @@ _NOT_BEGUN = (
     "It has not begun: a worker takes it at once, or when the time that its start was given (start_at) has come."
 )
 _GOOD = {"completed", "fired", "received", "started", "sent", "set"}
-
+_POISONED = "perdure.errors.PoisonedError"
+_BUILT_IN = "perdure::"
 
 VALUES_SHOWN = 10
 """Keys of the KV store, unless everything is wanted."""
@@ -62,14 +63,16 @@ def advice(view: View) -> list[str]:
         return []
     me, flag = shell_word(status.instance_id), view.flag
     if status.status is Status.HELD:
-        sentence = (
-            "It goes on by itself: every worker that starts after it was held tries it once, so deploy mended code"
-        )
-        return [f"{sentence} and start one. Or end it: perdure terminate {me}{flag}", *_held_activities(view)]
+        return [_of_held(view), *_of_held_activities(view)]
+    said = list(_of_held_activities(view))
+    if status.status is Status.SUSPENDED:
+        said.insert(0, f"It takes no turns until it is resumed: perdure resume {me}{flag}")
     if not view.workers:
-        return [f"No worker is running on this store, so nothing moves: perdure worker MODULE:REGISTRY{flag}"]
+        said.append(f"No worker is running on this store, so nothing moves: perdure worker MODULE:REGISTRY{flag}")
+    if said and (status.status is Status.SUSPENDED or not view.workers):
+        return said
     return [
-        *_held_activities(view),
+        *said,
         *_missing_code(view),
         *([_NOT_BEGUN] if status.status is Status.PENDING else []),
         *_children_that_need_help(view),
@@ -77,29 +80,46 @@ def advice(view: View) -> list[str]:
     ]
 
 
-def _held_activities(view: View) -> Iterator[str]:
+def _of_held(view: View) -> str:
+    me, flag = shell_word(view.status.instance_id), view.flag
+    if (view.status.held_because or "").startswith(_POISONED):
+        return f"When the cause is mended: perdure retry {me}{flag}. Or give it up: perdure discard {me}{flag}"
+    return (
+        "It goes on by itself: every worker that starts after it was held tries it once, so deploy mended code and "
+        f"start one. Or end it: perdure terminate {me}{flag}"
+    )
+
+
+def _of_held_activities(view: View) -> Iterator[str]:
     me = f"{shell_word(view.status.instance_id)} --event"
     for held in view.held:
+        this = f"{me} {held.event_id}{view.flag}"
         what = f"activity {held.name} (#{held.event_id})"
         if held.began_at is None:
-            ways = f"perdure retry {me} {held.event_id}{view.flag}, or perdure discard {me} {held.event_id}{view.flag}"
-            yield f"Its {what} is held: {held.held_because}. {ways}"
+            why = held.held_because.removeprefix("perdure.errors.")
+            yield (
+                f"The {what} is held: {why}. To run it again: perdure retry {this}. To let it fail: perdure discard "
+                f"{this}"
+            )
         else:
             began = f"{what}, called {_when(held.began_at, view.at)}"
-            ways = f"perdure resolve {me} {held.event_id}{view.flag} --result JSON, or --error TEXT, or --repeat"
+            ways = f"perdure resolve {this} --result JSON, or --error TEXT, or --repeat"
             yield f"Nobody knows whether {began}, has happened: find out, then {ways}"
 
 
 def _missing_code(view: View) -> Iterator[str]:
     status = view.status
+    # What every worker has is not in the lists of what they have.
+    is_built_in = status.name.startswith(_BUILT_IN)
     orchestrations = {each for worker in view.workers for each in worker.orchestrations}
     names = {each.rpartition("@")[0] for each in orchestrations}
-    if status.version is None and status.name not in names:
+    if status.version is None and status.name not in names and not is_built_in:
         yield f"No living worker has {status.name}{did_you_mean(status.name, names)}: start one that has it."
-    elif status.version is not None and f"{status.name}@{status.version}" not in orchestrations:
+    elif status.version is not None and f"{status.name}@{status.version}" not in orchestrations and not is_built_in:
         yield f"No living worker has {status.name} in version {status.version}: start one that has it."
     activities = {each for worker in view.workers for each in worker.activities}
-    for name in sorted({step.name or "" for step in view.waits_for if step.kind == "activity"} - activities):
+    wanted = {step.name or "" for step in view.waits_for if step.kind == "activity"}
+    for name in sorted(each for each in wanted - activities if not each.startswith(_BUILT_IN)):
         yield f"No living worker has the activity {name}{did_you_mean(name, activities)}: start one that has it."
 
 
@@ -166,8 +186,9 @@ def _outcome(view: View, *, full: bool) -> Iterator[Line]:
             yield [(safe_lines(status.error.traceback.rstrip()), "dim")]
         elif status.error.traceback:
             yield _row("", "--full shows its traceback", "dim")
-    if status.held_because is not None:
-        yield _row("held because", safe_lines(status.held_because), STYLES["held"])
+    if status.held_because:
+        label = "reason" if status.status is Status.SUSPENDED else "held because"
+        yield _row(label, safe_lines(status.held_because), STYLES["held"])
     if view.trouble is not None:
         yield _row("history", safe(view.trouble), "red")
 
@@ -186,13 +207,14 @@ def _waits(view: View) -> Iterator[Line]:
         return
     yield []
     yield [("Waits for", "bold")]
+    held = {each.event_id for each in view.held}
     for step in waits[:WAITS_SHOWN]:
         for_how_long = f", since {time_of_day(step.at)}, {ago(step.at, view.at)}"
         due = "until" if step.until is None or step.until > view.at else "that was due"
         until = "" if step.until is None else f" {due} {moment(step.until)}, {ago(step.until, view.at)}"
         where = "" if step.where is None else f", at {safe(step.where)}"
         child = view.children.get(step.instance_id or "")
-        state = "" if child is None else f" ({child.status})"
+        state = (" (held)" if step.event in held else "") if child is None else f" ({child.status})"
         yield [(f"  #{step.event} ", "dim"), (f"{_subject(step)}{state}{until}", ""), (for_how_long + where, "dim")]
     if len(waits) > WAITS_SHOWN:
         yield [(f"  and {len(waits) - WAITS_SHOWN:,} more", "dim")]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 STEPS_SHOWN = 50
 CHILDREN_ASKED = 20
+HELD_SHOWN = 5
 
 _execution_option = click.option(
     "--execution",
@@ -73,9 +74,11 @@ async def _look(store: Store, instance_id: str, execution_id: int | None) -> Vie
             at=at,
             execution_id=execution,
             children=await _children(client, [step.instance_id for step in timeline.waits_for if step.kind == "child"]),
-            held=[] if status.is_closed else await client.list_held_activities(instance_id=instance_id),
             trouble=trouble,
             values=await client.get_handle(instance_id).kv_all(),
+            held=[]
+            if status.is_closed
+            else await client.list_held_activities(instance_id=instance_id, limit=HELD_SHOWN),
             flag=store.flag,
         )
 
