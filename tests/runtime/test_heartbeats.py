@@ -140,7 +140,7 @@ async def test_silence_without_attempts_left_is_a_timeout():
         return "it came back"
 
     async with Environment(Registry(patient, copy)) as env:
-        assert await env.run(patient) == "activity copy timed out: it said nothing for its heartbeat_timeout"
+        assert await env.run(patient) == "activity copy timed out: it said nothing for 0.01 s, its heartbeat_timeout"
 
 
 async def test_a_plain_activity_hears_that_it_was_silent_for_too_long():

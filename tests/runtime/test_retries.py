@@ -1,6 +1,7 @@
 """Retries: attempts, backoff on the store's time, what is retried, time limits, and the key that stays the same."""
 
 import asyncio
+import logging
 from datetime import timedelta
 
 import pytest
@@ -94,6 +95,19 @@ async def test_the_last_error_is_told_when_all_attempts_failed():
     with pytest.raises(OrchestrationError, match="after 3 attempts.*number 3"):
         await attempt_all(flaky, RetryPolicy(3, backoff=QUICK))
     assert flaky.attempts == [1, 2, 3]
+
+
+async def test_an_attempt_that_is_made_again_is_logged_with_why_and_when(caplog):
+    flaky = Flaky(Unreachable("no line"))
+    with caplog.at_level(logging.INFO, logger="perdure.runtime"):
+        async with Environment(Registry(flaky, with_policy(RetryPolicy(2, backoff=Backoff.fixed(7))))) as env:
+            handle = await env.client.start_orchestration("work-it", instance_id="a")
+            await handle.result()
+
+    [message] = [record.message for record in caplog.records if "attempt" in record.message]
+    name = Flaky.work.name
+    assert message.startswith(f"a: attempt 1 of {name} failed, the next is in 7 s: ")
+    assert message.endswith("Unreachable: no line")
 
 
 async def test_the_idempotency_key_is_the_same_on_all_attempts():

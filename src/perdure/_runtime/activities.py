@@ -44,6 +44,7 @@ _log = logging.getLogger("perdure.runtime")
 LINE_WATCH_S = 0.05
 """How much later than its limit, at most, the end of an activity that waits for a slot is noticed, in seconds."""
 _encode = msgspec.json.Encoder().encode
+_AGAIN = "%s: attempt %d of %s failed, the next is in %g s: %s"
 
 _task: Any = asyncio.Task
 _begun_at_once = partial(_task, eager_start=True) if sys.version_info >= (3, 12) else None
@@ -272,8 +273,8 @@ class Activities:
             return GoesBack(task, release(task))
         if attempt.stopped:
             return stopped(task, error)
-        if attempt.silent:
-            return self.failed(task, TimeoutError("it said nothing for its heartbeat_timeout"), timed_out=True)
+        if attempt.silent is not None:
+            return self.failed(task, TimeoutError(attempt.silent), timed_out=True)
         if self.closed:
             return GoesBack(task, release(task))
         # By its own hand: handed back, it would do it again and again.
@@ -314,7 +315,7 @@ class Activities:
             pulse = attempt.measured()
             if plan.is_async:
                 pulse.beat(None)
-            pulse.limit_silence(plan.silence_s, attempt.fall_silent)
+            pulse.limit_silence(plan.silence_s, partial(attempt.fall_silent, plan.silence_s))
         if limit_us is None:
             return await self._special_attempt(attempt, plan, policy)
         try:
@@ -395,6 +396,7 @@ class Activities:
         info = error_info_from_exception(error, attempts=task.attempt)
         delay = None if final else self._retry_delay(task, error, info)
         if delay is not None:
+            _log.info(_AGAIN, task.instance_id, task.attempt, task.name, delay / 1e6, info.summary)
             return GoesBack(
                 task,
                 TaskRetry(

@@ -76,8 +76,8 @@ class Attempt(Progress):
         """Its outcome is no longer wanted."""
         self.stopped = False
         """It shall end, and its outcome is wanted."""
-        self.silent = False
-        """It has said nothing for longer than it may."""
+        self.silent: str | None = None
+        """In words, that it has said nothing for longer than it may."""
         self.lost = False
         """Whether the worker has lost its place in the store since it was handed this."""
         self.in_thread = False
@@ -103,7 +103,7 @@ class Attempt(Progress):
     @property
     def was_cut_off(self) -> bool:
         """Whether a time limit has ended it."""
-        return self.silent or (self.limit is not None and self.limit.expired())
+        return self.silent is not None or (self.limit is not None and self.limit.expired())
 
     def begin(self) -> None:
         """Its first step begins; it may do so while its task is made, before anybody could say which one that is."""
@@ -130,9 +130,9 @@ class Attempt(Progress):
         if self.has_begun and plan is not None and plan.is_async and not self.probed:
             self.interrupt("the orchestration wants this activity to end")
 
-    def fall_silent(self) -> None:
+    def fall_silent(self, limit_s: float) -> None:
         """It has said nothing for too long."""
-        self.silent = True
+        self.silent = f"it said nothing for {limit_s:g} s, its heartbeat_timeout"
         self.interrupt("it has said nothing for longer than its heartbeat_timeout")
 
     def is_cancelled(self) -> bool:
