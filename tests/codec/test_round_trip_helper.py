@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, Field, RootModel
 
-from perdure import ExternalEvent, Registry, activity, orchestration
+from perdure import ExternalEvent, Key, Query, Registry, Update, activity, orchestration
 from perdure._context import ActivityContext, OrchestrationContext
 from perdure.testing.roundtrip import assert_round_trip
 from tests.codec import payloads
@@ -186,6 +186,19 @@ def test_events_and_types_that_no_definition_has_are_checked_too():
         assert_round_trip(registry_of(Card), ExternalEvent[Identity]("met"))
     with pytest.raises(AssertionError, match=r"given: Identity: .*does its class define __eq__"):
         assert_round_trip(registry_of(Card), Identity)
+
+
+def test_keys_queries_and_updates_are_checked_too():
+    fine = (Key[int]("count"), Query[None, str]("name"), Update[Card, bool]("pay"))
+    assert_round_trip(Registry(), *fine)
+    broken = (Key[Identity]("key"), Query[Identity, int]("query"), Update[int, Identity]("update"))
+
+    with pytest.raises(AssertionError) as failure:
+        assert_round_trip(Registry(), *broken)
+
+    for what in ("key 'key'", "value of Query('query')", "answer of Update('update')"):
+        assert f"- {what}: " in str(failure.value)
+    assert str(failure.value).count("\n- ") == 3
 
 
 def test_long_values_are_cut():

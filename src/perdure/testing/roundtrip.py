@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice
 from types import NoneType
 from typing import Any
 
 import msgspec
 
-from perdure._context import ExternalEvent
+from perdure._context import ExternalEvent, Key, Query, Update
 from perdure._definitions import Activity, Orchestration
 from perdure._registry import Registry
 from perdure.codec import TypeCodec, codec_for
@@ -47,9 +47,7 @@ _EXACT: dict[Any, list[Any]] = {
 }
 
 
-def assert_round_trip(
-    registry: Registry, *others: ExternalEvent[Any] | Any, examples: Mapping[Any, Sequence[Any]] | None = None
-) -> None:
+def assert_round_trip(registry: Registry, *others: Any, examples: Mapping[Any, Sequence[Any]] | None = None) -> None:
     """Check that every input and result of every definition comes back equal from its JSON.
 
     Example values are made from the annotations, always the same ones. Where a class refuses them (a constraint, a
@@ -57,7 +55,8 @@ def assert_round_trip(
 
     Args:
         registry: The registry to check.
-        others: What no definition has as an input or result: external events, types of custom statuses.
+        others: What no definition has as an input or result: external events, queries, updates, keys of the KV store,
+            types of custom statuses.
         examples: Values to use for a type, wherever it occurs: `{Order: [Order("o-1", 4200)]}`.
 
     Raises:
@@ -69,7 +68,7 @@ def assert_round_trip(
     """
     maker = _ExampleMaker(examples or {})
     failures = []
-    for what, annotation in (*_payloads(registry), *map(_named, others)):
+    for what, annotation in (*_payloads(registry), *chain.from_iterable(map(_named, others))):
         failure = _failure(annotation, maker)
         if failure:
             failures.append(f"{what}: {failure}")
@@ -219,10 +218,17 @@ def _payloads(registry: Registry) -> Iterator[tuple[str, Any]]:
         yield from _payloads_of(orchestration, f"orchestration {orchestration.name} {orchestration.version}")
 
 
-def _named(other: ExternalEvent[Any] | Any) -> tuple[str, Any]:
+def _named(other: object) -> Iterator[tuple[str, Any]]:
     if isinstance(other, ExternalEvent):
-        return f"external event {other.name!r}", other.type_
-    return "given", other
+        yield f"external event {other.name!r}", other.type_
+    elif isinstance(other, Key):
+        yield f"key {other.name!r}", other.type_
+    elif isinstance(other, Query | Update):
+        takes, gives = other.types
+        yield f"value of {other!r}", takes
+        yield f"answer of {other!r}", gives
+    else:
+        yield "given", other
 
 
 def _payloads_of(definition: Activity[..., Any] | Orchestration[..., Any], whose: str) -> Iterator[tuple[str, Any]]:
