@@ -73,6 +73,32 @@ def test_it_is_made_again_only_where_that_is_asked_for(perdure, worker):
     assert seen.custom_status["spec"]["slot_inputs"] == [0]
 
 
+def test_what_is_no_schedule_is_named_as_such(perdure, worker):
+    perdure("schedule", "create", "nightly", "greeting", '"Ada"', "--every", "86400")
+    perdure("start", "greeting", '"Ada"', "--id", "once", "--wait")
+
+    for wanted, near in (("nigtly", "nightly"), ("once", None)):
+        said = perdure("schedule", "pause", wanted)
+        assert (said.status, said.out) == (1, "")
+        hint = "" if near is None else f" (did you mean {near!r}?)"
+        assert f"there is no schedule {wanted!r} in sqlite:///perdure.db{hint}: `perdure schedule list`" in said.err
+
+
+def test_times_may_have_a_unit(perdure, worker):
+    made = perdure("schedule", "create", "a", "greeting", '"Ada"', "--every", "1h", "--offset", "90s", "--json").json
+
+    assert made["when"] == "every 3600 s + 90 s"
+
+
+def test_one_that_has_ended_has_no_next_slot(perdure, worker):
+    perdure("schedule", "create", "a", "greeting", '"Ada"', "--every", "86400")
+    until("a", lambda status: status.custom_status is not None)
+    perdure("terminate", "a")
+    until("a", lambda status: status.is_closed)
+
+    assert perdure("schedule", "show", "a", "--json").json["next_slot"] is None
+
+
 def test_what_can_not_be_meant_is_refused(perdure, worker):
     create = ("schedule", "create", "a", GREETING, "--unchecked", "--url", URL)
     for arguments, words in (
@@ -80,6 +106,9 @@ def test_what_can_not_be_meant_is_refused(perdure, worker):
         (("--cron", "@daily", "--every", "60"), "one timing"),
         (("--every", "60", "--zone", "UTC"), "--zone is for --cron"),
         (("--cron", "61 * * * *"), "is no minute"),
+        (("--every", "soon"), "soon is no time: write seconds, or 90s, 30min, 12h, 7d"),
+        (("--every", "0.5"), "0.5 is too short: at least 1 s"),
+        (("--every", "60", "--jitter", "nan"), "nan is no time"),
         (("1", "2", "3", "4", "--every", "60"), "at most 3"),
     ):
         said = perdure(*create, *arguments)

@@ -82,9 +82,9 @@ def test_it_works_until_ctrl_c_and_then_ends_well(perdure, project):
 
 def test_the_registry_is_called_registry_unless_it_is_said_otherwise(perdure, project):
     with worker("shop", folder=project) as process:
-        process.hear("2 orchestrations, 1 activities")
+        process.hear("2 orchestrations, 1 activity;")
     with worker("shop:other", folder=project) as process:
-        process.hear("1 orchestrations, 0 activities")
+        process.hear("1 orchestration, 0 activities;")
 
 
 def test_a_second_ctrl_c_leaves_at_once(perdure, project):

@@ -14,6 +14,7 @@ from perdure import (
     OrchestrationTerminatedError,
     PoisonedError,
     Registry,
+    ResultTimeoutError,
     Runtime,
     Status,
     StuckError,
@@ -154,6 +155,9 @@ async def test_a_held_activity_is_listed_and_tried_again(tmp_path):
     async with Runtime(path, REGISTRY) as runtime:
         [held] = await runtime.client.list_held_activities()
         assert (held.instance_id, held.event_id, held.name, held.held_because) == ("a", event, "charge", "it kills")
+        await runtime.client.start_orchestration(wait, instance_id="b")
+        assert await runtime.client.list_held_activities(instance_id="a") == [held]
+        assert await runtime.client.list_held_activities(instance_id="b") == []
         with pytest.raises(NotHeldError):
             await runtime.client.retry("a", event_id=event + 1)
         await runtime.client.retry("a", event_id=event)
@@ -197,6 +201,27 @@ async def test_what_is_not_there_or_has_ended_is_refused(url):
             await client.discard("done")
         with pytest.raises(UsageError, match="limit is 0"):
             await client.list_held_activities(limit=0)
+        with pytest.raises(InstanceNotFoundError):
+            await client.list_held_activities(instance_id="nobody")
+
+
+async def test_who_has_waited_in_vain_hears_that_somebody_must_act(url):
+    async with Runtime(url, REGISTRY) as runtime:
+        client = runtime.client
+        open_, held = await client.start_orchestration(wait), await client.start_orchestration(stuck)
+        await until(runtime, held.instance_id, Status.HELD)
+        set_aside = await client.start_orchestration(wait)
+        quiet = await client.start_orchestration(wait)
+        await client.suspend(set_aside.instance_id, "audit")
+        await client.suspend(quiet.instance_id)
+        for handle, words in (
+            (open_, "it goes on, ask again$"),
+            (held, "it is held: perdure.errors.StuckError: .*"),
+            (set_aside, "it is suspended until it is resumed: audit$"),
+            (quiet, "it is suspended until it is resumed$"),
+        ):
+            with pytest.raises(ResultTimeoutError, match=rf"did not end within 0 s; {words}"):
+                await handle.result(timeout=0)
 
 
 async def test_the_synchronous_client_does_the_same(database):

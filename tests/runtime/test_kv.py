@@ -19,6 +19,7 @@ from perdure import (
     ResultTimeoutError,
     Runtime,
     Status,
+    UsageError,
     activity,
     orchestration,
 )
@@ -138,6 +139,14 @@ async def test_a_value_of_another_type_is_an_error_for_whoever_reads_it(url):
         await handle.wait_for_kv(COUNT)
         with pytest.raises(PayloadError, match="'count'"):
             await handle.kv(Key[list[str]]("count"))
+
+
+async def test_a_bare_name_is_no_key(url):
+    async with Runtime(url, Registry(register, shout)) as runtime:
+        handle = await runtime.client.start_orchestration(register, 1)
+        for read in (handle.kv, handle.wait_for_kv):
+            with pytest.raises(UsageError, match=r"Key\[int\]\('balance'\), and is no 'count'"):
+                await read("count")
 
 
 async def test_another_process_sees_a_value_without_asking_for_it(database):

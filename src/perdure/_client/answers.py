@@ -43,7 +43,9 @@ def asked_with(kind: type[Query[Any, Any] | Update[Any, Any]], question: Any, va
         data = b"null" if question.asks_nothing else codec_for(takes).encode(value, what=f"value of {question.name!r}")
         return Asked(question.name, data, codec_for(gives))
     if not isinstance(question, str):
-        raise UsageError(f"{word} must be a {kind.__name__} or its name, not {question!r}")
+        raise UsageError(
+            f"{word} must be {'an' if kind.__name__ == 'Update' else 'a'} {kind.__name__} or its name, not {question!r}"
+        )
     name = check_name(word, question)
     return Asked(name, encode_any(value, what=f"value of {name!r}"), codec_for(Any))
 

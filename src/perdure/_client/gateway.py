@@ -69,7 +69,7 @@ class ThreadGateway(DeskGateway):
                 _log.exception("the client's thread failed; it goes on")
             self._desk.flush()
         for watch in [watch for watches in self._watches.values() for watch in watches]:
-            watch.resolve(ClientError("the client was closed while somebody waited for a result"))
+            watch.resolve(ClientError("the client was closed while somebody waited for an instance"))
         self._desk.flush()
 
     def _run_once(self) -> None:

@@ -14,8 +14,10 @@ from msgspec import Raw
 
 from perdure import _work as work
 from perdure._client.answers import Asked, asked_with, read_answer
+from perdure._client.late import too_late
 from perdure._client.stored import read_custom_status, read_error, read_output
 from perdure._context import Query, Update
+from perdure._context.state import name_of
 from perdure._types import Duration, Status, check_name, duration_us, from_us
 from perdure._work import VALUES, sealed, unsealed
 from perdure.codec import codec_for, decode_any, encode_any
@@ -29,7 +31,6 @@ from perdure.errors import (
     OrchestrationCancelledError,
     OrchestrationError,
     OrchestrationTerminatedError,
-    ResultTimeoutError,
 )
 
 if TYPE_CHECKING:
@@ -245,8 +246,9 @@ class OrchestrationHandle(Generic[R_co]):
         Raises:
             InstanceNotFoundError: There is no such instance.
             PayloadError: The value that is there does not fit the key's type.
+            UsageError: It is no `Key`.
         """
-        found = await self._values([key.name])
+        found = await self._values([name_of(key)])
         return _value_of(key, found) if found else None
 
     async def kv_all(self) -> dict[str, Any]:
@@ -265,19 +267,21 @@ class OrchestrationHandle(Generic[R_co]):
             InstanceClosedError: The instance ended without it.
             InstanceNotFoundError: There is no such instance.
             PayloadError: The value does not fit the key's type.
+            UsageError: It is no `Key`.
         """
+        name = name_of(key)
 
         async def value() -> T:
             async with aclosing(self._news()) as statuses:
                 status = await anext(statuses)
                 # Read after the status: an instance that had ended by then has left all that it will.
-                while not (found := await self._values([key.name])):
+                while not (found := await self._values([name])):
                     if status.is_closed:
                         raise InstanceClosedError(self._instance_id, status.status)
                     status = await anext(statuses)
             return _value_of(key, found)
 
-        return await self._within(timeout, value, f"set {key.name!r}")
+        return await self._within(timeout, value, f"set {name!r}")
 
     async def _values(self, keys: Sequence[str] | None) -> dict[str, bytes]:
         gateway = self._gateway
@@ -295,7 +299,7 @@ class OrchestrationHandle(Generic[R_co]):
             async with asyncio.timeout(seconds):
                 return await wait()
         except TimeoutError:
-            raise ResultTimeoutError(self._instance_id, seconds, what) from None
+            raise await too_late(self._gateway, self._instance_id, seconds, what) from None
 
     async def _record(self) -> InstanceRecord:
         record = await self._gateway.read(self._gateway.inspector.get, self._instance_id)

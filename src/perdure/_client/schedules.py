@@ -209,7 +209,7 @@ class ScheduleHandle:
     async def _record(self) -> work.InstanceRecord:
         record = await self._gateway.read(self._gateway.inspector.get, self._schedule_id)
         if record is None or record.name != SCHEDULE:
-            raise InstanceNotFoundError(self._schedule_id)
+            raise InstanceNotFoundError(self._schedule_id, "schedule")
         return record
 
     async def _order(self, order: Order) -> None:
@@ -384,7 +384,7 @@ def status_of(record: work.InstanceRecord) -> ScheduleStatus:
         jitter=spec.jitter_us / 1e6,
         paused=state.paused,
         note=state.note,
-        next_slot=None if state.next_us is None else from_us(state.next_us),
+        next_slot=None if state.next_us is None or record.status.is_closed else from_us(state.next_us),
         last_run=state.last_run,
         open_runs=tuple(state.open),
         buffered=len(state.buffered),

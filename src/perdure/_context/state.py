@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, final, overload
 
 from perdure._context.named import TypedName
+from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,6 +50,17 @@ class Key(TypedName, Generic[T]):
     if TYPE_CHECKING:
 
         def __perdure_value__(self) -> T: ...
+
+
+def name_of(key: object) -> str:
+    """The name of a key.
+
+    Raises:
+        UsageError: It is no key.
+    """
+    if not isinstance(key, Key):
+        raise UsageError(f"a key of the KV store is made as in BALANCE = Key[int]('balance'), and is no {key!r}")
+    return key.name
 
 
 class KeyValueStore(ABC):

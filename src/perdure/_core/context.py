@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from perdure._context import ExternalEvent, KeyValueStore, OrchestrationContext, Query, Update, event_name
 from perdure._context.determined import guid, orchestration_logger, seeded_random
-from perdure._context.state import ReadableKey
+from perdure._context.state import ReadableKey, name_of
 from perdure._core.asks import (
     ActivityFuture,
     ChildFuture,
@@ -39,7 +39,7 @@ from perdure._core.options import (
 )
 from perdure._core.patches import is_patched
 from perdure._core.races import Race
-from perdure._core.state import Found, Store, name_of, shown
+from perdure._core.state import Found, Store, shown
 from perdure._definitions import WHILE_STORE_IS_AWAY, Activity, Orchestration, read_value
 from perdure._events import ActivityScheduled, DetachedStarted, EventSent, StatusSet
 from perdure._types import (

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Raw
 
 from perdure import _events as ev
-from perdure._context import Key, KeyValueStore
+from perdure._context import KeyValueStore
+from perdure._context.state import name_of
 from perdure._core.asks import Note
 from perdure._core.callsite import where_asked
 from perdure._types import KV_BYTES_MAX, KV_KEYS_MAX, KV_VALUE_BYTES_MAX, instant_us
 from perdure.codec import codec_for
-from perdure.errors import LimitError, PayloadTooLargeError, UsageError
+from perdure.errors import LimitError, PayloadTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from perdure._context import Key
     from perdure._context.state import ReadableKey
     from perdure._core.execution import Execution
 
@@ -163,17 +165,6 @@ class Found:
 
 
 _NULL = b"null"
-
-
-def name_of(key: object) -> str:
-    """The name of a key.
-
-    Raises:
-        UsageError: It is no key.
-    """
-    if not isinstance(key, Key):
-        raise UsageError(f"a key of the KV store is made as in BALANCE = Key[int]('balance'), and is no {key!r}")
-    return key.name
 
 
 def _check(state: State, key: str, data: bytes) -> None:

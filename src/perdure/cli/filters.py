@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +10,7 @@ import click
 from perdure import InstanceFilter, Status
 from perdure.cli.store import full_name
 from perdure.cli.text import now, safe
-from perdure.cli.values import Attribute
+from perdure.cli.values import Attribute, span_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from perdure import Client
 
 F = TypeVar("F", bound="Callable[..., Any]")
-
-_AGE = re.compile(r"(?P<number>\d{1,6})(?P<unit>s|min|h|d)")
-_UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
 class Moment(click.ParamType[datetime]):
@@ -31,9 +27,9 @@ class Moment(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read the instant."""
-        age = _AGE.fullmatch(value)
-        if age is not None:
-            return now() - timedelta(seconds=int(age["number"]) * _UNITS_S[age["unit"]])
+        age_s = span_s(value)
+        if age_s is not None:
+            return now() - timedelta(seconds=age_s)
         try:
             instant = datetime.fromisoformat(value)
         except ValueError:

@@ -15,7 +15,7 @@ from perdure.cli.output import Line, is_drawn, json_option, note, write_json, wr
 from perdure.cli.records import instance_document, schedule_document
 from perdure.cli.store import Store, orchestration_name, short_name, store_option
 from perdure.cli.text import ago, moment, now, plain, safe
-from perdure.cli.values import Json
+from perdure.cli.values import Json, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,12 +43,12 @@ def _policies(command: Any) -> Any:
     for option in (
         click.option("--cron", metavar="EXPRESSION", help="Five fields: minute, hour, day, month, day of the week."),
         click.option("--zone", metavar="ZONE", help="The time zone of --cron; UTC by default."),
-        click.option("--every", type=click.FloatRange(1), metavar="SECONDS", help="At even distances, from 1970 on."),
-        click.option("--offset", type=click.FloatRange(0), metavar="SECONDS", help="Moves what --every says."),
+        click.option("--every", type=Seconds(1), help="At even distances, from 1970 on."),
+        click.option("--offset", type=Seconds(0), help="Moves what --every says."),
         click.option("--overlap", type=click.Choice(get_args(OverlapPolicy)), help="When a run is still open."),
         click.option("--catch-up", type=click.Choice(get_args(CatchUp)), help="Of slots that no worker saw."),
-        click.option("--late-max", type=click.FloatRange(0), metavar="SECONDS", help="Skip what would be later."),
-        click.option("--jitter", type=click.FloatRange(0), metavar="SECONDS", help="Start up to so much later."),
+        click.option("--late-max", type=Seconds(0), help="Skip what would be later."),
+        click.option("--jitter", type=Seconds(0), help="Start up to so much later."),
         click.option("--version", metavar="VERSION", help="An exact version; the latest by default."),
     ):
         command = option(command)

@@ -86,7 +86,16 @@ class Store:
         try:
             yield
         except InstanceNotFoundError as error:
-            raise Refusal(await self._nobody(client, error.instance_id)) from error
+            nobody = self._no_schedule if error.what == "schedule" else self._nobody
+            raise Refusal(await nobody(client, error.instance_id)) from error
+
+    async def _no_schedule(self, client: Client, schedule_id: str) -> str:
+        known = await client.schedules.list(limit=NEAR_IDS_AMONG)
+        hint = did_you_mean(schedule_id, (each.schedule_id for each in known.items))
+        return (
+            f"there is no schedule {schedule_id!r} in {self.label}{hint}: `perdure schedule list{self.flag}` shows "
+            "which it has"
+        )
 
     async def _nobody(self, client: Client, instance_id: str) -> str:
         known = await client.list_instances(limit=NEAR_IDS_AMONG)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHARS_SHOWN = 40
+_SPAN = re.compile(r"(?P<number>\d{1,6})(?P<unit>s|min|h|d)")
+_UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
 class Json(click.ParamType[Any]):
@@ -45,6 +50,33 @@ class Attribute(click.ParamType[tuple[str, Any]]):
         except (ValueError, RecursionError):
             read = text
         return key, read if isinstance(read, str | int | float) else text
+
+
+class Seconds(click.ParamType[float]):
+    """A span of time: seconds, or with a unit as in 90s, 30min, 12h, 7d."""
+
+    name = "SECONDS"
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the span."""
+        seconds: float | None = span_s(value)
+        if seconds is None:
+            with contextlib.suppress(ValueError):
+                seconds = float(value)
+        if seconds is None or not math.isfinite(seconds):
+            self.fail(f"{safe(value)} is no time: write seconds, or 90s, 30min, 12h, 7d", param, ctx)
+        if seconds < self._least:
+            self.fail(f"{safe(value)} is too short: at least {self._least:g} s", param, ctx)
+        return seconds
+
+
+def span_s(text: str) -> int | None:
+    """The seconds of a span with a unit; None if the text is something else."""
+    span = _SPAN.fullmatch(text)
+    return None if span is None else int(span["number"]) * _UNITS_S[span["unit"]]
 
 
 def parse(text: str) -> Any:

@@ -115,10 +115,14 @@ async def _serve(runtime: Runtime, registry: Registry, store: Store) -> None:
     async with runtime:
         versions = sum(map(len, registry.orchestrations.values()))
         _log.info(
-            "working on %s: %d orchestrations, %d activities; Ctrl-C ends it",
+            "working on %s: %s, %s; Ctrl-C ends it",
             store.label,
-            versions,
-            len(registry.activities),
+            _counted(versions, "orchestration", "orchestrations"),
+            _counted(len(registry.activities), "activity", "activities"),
         )
         await runtime.serve()
     _log.info("ended; what was under way goes on with the next worker")
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -301,9 +301,7 @@ class UnknownDefinitionError(HeldError):
 
     def __init__(self, kind: str, name: str, version: str | None = None, known: Sequence[str] = ()) -> None:
         super().__init__(kind, name, version, known)
-        self.kind = kind
-        self.name = name
-        self.version = version
+        self.kind, self.name, self.version = kind, name, version
         self.known = tuple(known)
 
     def __str__(self) -> str:
@@ -346,8 +344,12 @@ class _InstanceError(ClientError):
 class InstanceNotFoundError(_InstanceError, LookupError):
     """There is no instance of this id."""
 
+    def __init__(self, instance_id: str, what: str = "instance") -> None:
+        super().__init__(instance_id, what)
+        self.what = what
+
     def __str__(self) -> str:
-        return f"there is no instance {self.instance_id!r} in this store: check the id and the store's URL"
+        return f"there is no {self.what} {self.instance_id!r} in this store: check the id and the store's URL"
 
 
 class UnknownRequestError(_InstanceError, LookupError):
@@ -422,13 +424,12 @@ class NotHeldError(_InstanceError):
 class ResultTimeoutError(_InstanceError, TimeoutError):
     """The instance did not end, or do what was waited for, within the time that a `timeout` allowed; it goes on."""
 
-    def __init__(self, instance_id: str, timeout_s: float, what: str = "end") -> None:
-        super().__init__(instance_id, timeout_s, what)
-        self.timeout_s = timeout_s
-        self.what = what
+    def __init__(self, instance_id: str, timeout_s: float, what: str = "end", now: str = "goes on, ask again") -> None:
+        super().__init__(instance_id, timeout_s, what, now)
+        self.timeout_s, self.what, self.now = timeout_s, what, now
 
     def __str__(self) -> str:
-        return f"instance {self.instance_id!r} did not {self.what} within {self.timeout_s:g} s; it goes on, ask again"
+        return f"instance {self.instance_id!r} did not {self.what} within {self.timeout_s:g} s; it {self.now}"
 
 
 class StorageError(PerdureError):
