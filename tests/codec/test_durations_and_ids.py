@@ -99,7 +99,7 @@ def test_an_instant_is_in_the_years_1970_to_9999(instant):
 
 @pytest.mark.parametrize(
     ("status", "closed"),
-    [(status, status in {"completed", "failed", "cancelled", "terminated"}) for status in Status],
+    [(status, status in {"completed", "failed", "cancelled", "terminated", "moved"}) for status in Status],
 )
 def test_a_status_knows_whether_it_is_the_end(status, closed):
     assert status.is_closed is closed
