@@ -50,9 +50,9 @@ class Worker:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a command: ours, with the repository on the import path, and no settings of its own."""
+    """The environment of a command: ours, with this checkout on the import path, and no settings of its own."""
     ours = {name: value for name, value in os.environ.items() if name not in {"PERDURE_URL", "NO_COLOR", "FORCE_COLOR"}}
-    return {**ours, "PYTHONPATH": str(ROOT), "TZ": "UTC", **more}
+    return {**ours, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "src"))), "TZ": "UTC", **more}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from perdure import HeldActivity, InstanceStatus, Status, WorkerStatus
+from perdure import HeldActivity, InstanceStatus, Status, Tags, WorkerStatus
 from perdure.cli.page import View, advice, lines_of
 from perdure.cli.timeline import Step, Timeline
 
@@ -54,7 +54,7 @@ def test_each_day_of_a_timeline_has_its_date_once():
     assert dates == ["2026-03-01", "2026-03-02", "2026-03-03"]
 
 
-WORKER = WorkerStatus("kitchen", "here", 1, NOON, NOON, ("nap@1.0.0",), ("bake",))
+WORKER = WorkerStatus("kitchen", "here", 1, NOON, NOON, ("nap@1.0.0",), ("bake",), Tags())
 BAKE = Step(2, "activity", NOON, name="bake", inputs=())
 HELD_BAKE = HeldActivity("a", 2, "bake", NOON, "perdure.errors.PoisonedError: 5 workers died", 1, 5)
 
