@@ -11,6 +11,7 @@ from perdure import (
     ExternalEvent,
     InstanceNotFoundError,
     Key,
+    Limit,
     OrchestrationContext,
     OrchestrationError,
     Registry,
@@ -89,7 +90,21 @@ async def both(ctx: OrchestrationContext) -> list[str]:
     return [await activity_, await waiting]
 
 
-REGISTRY = Registry(charge, pay, listen, starts, quiet, above, both)
+@orchestration(name="in-section")
+async def in_section(ctx: OrchestrationContext) -> str:
+    async with ctx.limit("till", 1):
+        return await ctx.schedule_activity(charge, "bad", limit=Limit("bank", concurrency=1))
+
+
+@orchestration(name="before-section")
+async def before_section(ctx: OrchestrationContext) -> str:
+    async with ctx.limit("till", 1):
+        if broken["code"]:
+            raise ValueError("a bug")
+    return "out"
+
+
+REGISTRY = Registry(charge, pay, listen, starts, quiet, above, both, in_section, before_section)
 
 
 @pytest.fixture(autouse=True)
@@ -224,3 +239,31 @@ def test_a_program_without_an_event_loop_does_the_same(database):
     with SyncClient(database) as client:
         client.rewind("a")
         assert client.get_status("a").status is Status.RUNNING
+
+
+async def test_it_has_again_what_it_had_of_limits(database):
+    async with Runtime(database, REGISTRY) as runtime:
+        await failed(runtime.client, in_section)
+        assert await runtime.client.list_limits() == []
+    async with Client(database) as client:
+        await client.rewind("a")
+        (place,) = await client.list_limit_users("till")
+        assert (place.instance_id, place.running) == ("a", True)
+        (call,) = await client.list_limit_users("bank")
+        assert (call.activity, call.running) == ("charge", False)
+    broken["activity"] = False
+    async with Runtime(database, REGISTRY) as runtime:
+        assert await runtime.client.get_handle("a").result() == "charged bad"
+        assert await runtime.client.list_limits() == []
+
+
+async def test_a_place_that_the_turn_was_given_is_waited_for_again(database):
+    async with Runtime(database, REGISTRY) as runtime:
+        await failed(runtime.client, before_section)
+    async with Client(database) as client:
+        await client.rewind("a")
+        (place,) = await client.list_limit_users("till")
+        assert not place.running
+    broken["code"] = False
+    async with Runtime(database, REGISTRY) as runtime:
+        assert await runtime.client.get_handle("a").result() == "out"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _events as ev
-from perdure._core.history import check, read_rows
+from perdure._core.history import check, open_asks, read_rows
 from perdure._retry import from_wire
 from perdure._types import INSTANT_US_MAX, Status, check_name
 from perdure._work import (
@@ -28,7 +28,7 @@ from perdure._work import (
 from perdure.errors import ClientError, PerdureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from perdure._work import HistoryRow, TaskImage
 
@@ -39,10 +39,6 @@ _ENDINGS: dict[type, Status] = {
     ev.Cancelled: Status.CANCELLED,
     ev.Terminated: Status.TERMINATED,
 }
-_ANSWERED = (
-    ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled, ev.TimerFired, ev.TimerCancelled,
-    ev.LimitLeft,
-)  # fmt: skip
 
 
 class _WrongError(ClientError):
@@ -164,7 +160,7 @@ def _check_rest(image: InstanceImage, events: Sequence[Any]) -> None:
         waits = image.messages or image.tasks or image.timers
         _require(image, "it has ended, and something waits for it", so=not waits)
         return
-    asked = _open(events)
+    asked = open_asks(events)
     for timer in image.timers:
         event = asked.get(timer.event)
         is_so = isinstance(event, ev.TimerCreated) and event.fire_at == timer.fire_at
@@ -179,17 +175,6 @@ def _check_rest(image: InstanceImage, events: Sequence[Any]) -> None:
         else:
             is_so = isinstance(event, ev.ActivityScheduled) and _is_of(task, event)
         _require(image, f"nothing has asked for activity {task.event}", so=is_so and task.execution == record.execution)
-
-
-def _open(events: Iterable[Any]) -> dict[int, Any]:
-    """The activities and timers that have neither ended nor been given up."""
-    asked: dict[int, Any] = {}
-    for event in events:
-        if isinstance(event, ev.ActivityScheduled | ev.TimerCreated | ev.LimitAsked):
-            asked[event.id] = event
-        elif isinstance(event, _ANSWERED):
-            asked.pop(event.source, None)
-    return asked
 
 
 def _is_of(task: TaskImage, event: ev.ActivityScheduled) -> bool:

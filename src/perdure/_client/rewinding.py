@@ -14,18 +14,13 @@ from msgspec.structs import replace
 from perdure import _events as ev
 from perdure import _work as work
 from perdure._client.stored import read_error
-from perdure._core.history import check, read_rows
+from perdure._core.history import check, open_asks, read_rows
 from perdure._retry import from_wire
 from perdure._types import Status
 from perdure.errors import HeldError, RewindError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-_ANSWERS = (
-    ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled, ev.TimerFired, ev.TimerCancelled, ev.ChildCompleted,
-    ev.ChildFailed, ev.ChildCancelled,
-)  # fmt: skip
 
 
 def rewound(instance_id: str, tree: Sequence[work.InstanceImage], now: int) -> work.Put:
@@ -108,7 +103,7 @@ class _Back:
         self._dropped = dropped
         self._family = family
         self._now = now
-        self._open = _open(kept)
+        self._open = open_asks(kept)
         self._stopped = {event.source for event in kept if isinstance(event, ev.ActivityStopped)}
 
     def record(self) -> work.InstanceRecord:
@@ -162,11 +157,29 @@ class _Back:
                 yield work.TimerImage(execution=execution, event=event.id, fire_at=event.fire_at)
 
     def tasks(self) -> Iterable[work.TaskImage]:
-        """The activities that had not ended, and those whose failure the turn was told: they are tried again."""
+        """The activities that had not ended, those whose failure the turn was told, to be tried again, and places."""
         ended = {event.source for event in self._dropped if isinstance(event, ev.ActivityCompleted)}
+        entered = {event.source for event in self._kept if isinstance(event, ev.LimitEntered)}
         for event in self._open.values():
             if isinstance(event, ev.ActivityScheduled) and event.id not in ended:
                 yield self._task(event)
+            elif isinstance(event, ev.LimitAsked):
+                yield self._place(event, has_it=event.id in entered)
+
+    def _place(self, event: ev.LimitAsked, *, has_it: bool) -> work.TaskImage:
+        """A place of a limit: the one that it had before the turn, or its turn to wait for one."""
+        execution = self._image.record.execution
+        return work.TaskImage(
+            execution=execution,
+            event=event.id,
+            name=work.PLACE,
+            input=b"",
+            scheduled_at=self._now,
+            due_at=self._now,
+            permit=work.encode_message(work.LimitEntered(execution=execution, source=event.id)),
+            is_given=has_it,
+            **_numbers(event.limit),
+        )
 
     def _task(self, event: ev.ActivityScheduled) -> work.TaskImage:
         retry = bytes(event.retry) if event.retry else None
@@ -188,6 +201,7 @@ class _Back:
             start_by=None if to_start is None else self._now + to_start,
             deadline=self._now if stopped else deadline,
             stopped=stopped,
+            **_numbers(event.limit),
         )
 
     def messages(self) -> Iterable[work.MessageImage]:
@@ -252,15 +266,13 @@ class _Back:
         )
 
 
-def _open(events: Iterable[Any]) -> dict[int, Any]:
-    """What was asked for and has neither been answered nor given up."""
-    asked: dict[int, Any] = {}
-    for event in events:
-        if isinstance(event, ev.ActivityScheduled | ev.TimerCreated | ev.ChildScheduled):
-            asked[event.id] = event
-        elif isinstance(event, _ANSWERS):
-            asked.pop(event.source, None)
-    return asked
+def _numbers(limit: ev.KeyLimit | None) -> dict[str, Any]:
+    """The limit that an activity or a place is under, as its row has it."""
+    if limit is None:
+        return {}
+    return {
+        "limit_key": limit.key, "concurrency": limit.concurrency, "rate": limit.rate, "per_us": limit.per_us
+    }  # fmt: skip
 
 
 def _start_of(started: ev.Started) -> work.Start:

@@ -32,6 +32,11 @@ _OPENING = (
 )  # fmt: skip
 _TERMINAL = (ev.Ended, ev.Terminated)
 _TAGS = frozenset(kind.__struct_config__.tag for kind in ev.Event.__args__)
+_KEPT_BY_THE_STORE = (ev.ActivityScheduled, ev.TimerCreated, ev.LimitAsked, ev.ChildScheduled)
+_CLOSING = (
+    ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled, ev.TimerFired, ev.TimerCancelled, ev.LimitLeft,
+    ev.ChildCompleted, ev.ChildFailed, ev.ChildCancelled,
+)  # fmt: skip
 
 
 class _Kind(msgspec.Struct):
@@ -194,15 +199,20 @@ def _corrupt(event_id: int, why: str) -> HistoryCorruptError:
     return HistoryCorruptError(f"the stored history is damaged at event {event_id}: {why}", event_id=event_id)
 
 
+def open_asks(events: Sequence[Any]) -> dict[int, Any]:
+    """The activities, timers, places of limits and sub-orchestrations that have not ended and were not given up."""
+    asked: dict[int, Any] = {}
+    for event in events:
+        if isinstance(event, _KEPT_BY_THE_STORE):
+            asked[event.id] = event
+        elif isinstance(event, _CLOSING):
+            asked.pop(event.source, None)
+    return asked
+
+
 def open_children(events: Sequence[Any]) -> list[ev.ChildScheduled]:
     """The sub-orchestrations of a history that have not ended and were not given up."""
-    children: dict[int, ev.ChildScheduled] = {}
-    for event in events:
-        if isinstance(event, ev.ChildScheduled):
-            children[event.id] = event
-        elif isinstance(event, ev.ChildCompleted | ev.ChildFailed | ev.ChildCancelled):
-            children.pop(event.source, None)
-    return list(children.values())
+    return [event for event in open_asks(events).values() if isinstance(event, ev.ChildScheduled)]
 
 
 def runs(events: Sequence[Any]) -> Iterator[tuple[Any, Sequence[Any]]]:
