@@ -35,9 +35,8 @@ def where_asked() -> str | None:
                 return lines[line]
             except KeyError:
                 return _show(frame, line, lines)
-        if module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]:
-            return None
-        frame = frame.f_back
+        is_beginning = module == _BEGINNING[0] and frame.f_code.co_name == _BEGINNING[1]
+        frame = None if is_beginning else frame.f_back
     return None
 
 

@@ -45,6 +45,8 @@ class Checks:
         self._messages: dict[bytes, Any] = {}
         self.begun: dict[TaskKey, int] = {}
         """Tasks that were about to be called, and of which nobody has heard since."""
+        self.placed: set[TaskKey] = set()
+        """Tasks that were last granted with a place of their limit: what is too late is granted without one."""
 
     # -- calls of the store ----------------------------------------------------------------------------------------
 
@@ -64,7 +66,7 @@ class Checks:
         for incarnation in touched:
             self._conserved(incarnation)
         if limits.may_have_grown(answer):
-            limits.check(self.chronicles.values(), self.ledger)
+            limits.check(self.chronicles.values(), self.ledger, self.placed)
 
     def _judge(self, batch: work.Batch, answer: work.Committed, touched: set[int], *, is_alive: bool) -> None:
         worker = batch.worker
@@ -348,6 +350,7 @@ class Checks:
         for task in taken.tasks:
             key = (task.incarnation, task.execution, task.event)
             self.ledger.grant_task(worker, key)
+            (self.placed.add if task.is_limited else self.placed.discard)(key)
             if task.began != (key in self.begun):
                 raise Violation(f"task {key} was granted as {'begun' if task.began else 'new'}, and is not")
             touched.add(task.incarnation)
