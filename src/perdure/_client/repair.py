@@ -10,7 +10,6 @@ from perdure import _work as work
 from perdure._client.figures import held_of
 from perdure._client.moving import put
 from perdure._client.opened import Opened
-from perdure._client.rewinding import rewound
 from perdure._context import DidNotHappen, Failed, Happened
 from perdure._types import Status, check_name
 from perdure.codec import encode_any
@@ -198,6 +197,8 @@ class Repair(Opened):
             RewindError: It has not failed; its history is damaged or gone; a child that it needs is gone; or a worker
                 still runs an activity of a child that would be removed. Nothing was changed.
         """
+        from perdure._client.rewinding import rewound  # noqa: PLC0415 - hardly ever needed
+
         gateway = self._opened()
         check_name("instance id", instance_id)
         for _ in range(REWIND_ATTEMPTS_MAX):

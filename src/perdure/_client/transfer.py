@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from msgspec.structs import replace
@@ -268,7 +266,10 @@ async def _readable(gateway: Gateway, file: str | os.PathLike[str] | BinaryIO) -
         with await gateway.read(_opened_to_read, file) as stream:
             yield stream
         return
-    with TemporaryFile() as copy:
+    import shutil  # noqa: PLC0415 - slow to load, and hardly ever needed
+    import tempfile  # noqa: PLC0415 - the same
+
+    with tempfile.TemporaryFile() as copy:
         await gateway.read(shutil.copyfileobj, file, copy)
         copy.seek(0)
         yield copy
