@@ -17,6 +17,7 @@ from perdure import (
     InstanceExistsError,
     InstanceNotFoundError,
     OrchestrationContext,
+    OrchestrationTerminatedError,
     Registry,
     Runtime,
     Status,
@@ -35,6 +36,12 @@ GO = ExternalEvent[str]("go")
 @orchestration(name="greet")
 async def greet(ctx: OrchestrationContext, name: str) -> str:
     return f"{await ctx.schedule_wait(GO)} {name}"
+
+
+async def terminated(handle):
+    await handle.terminate()
+    with pytest.raises(OrchestrationTerminatedError):
+        await handle.result(timeout=10)
 
 
 class RollBackError(Exception):
@@ -193,7 +200,7 @@ async def test_a_taken_id_is_told_in_the_transaction_which_goes_on(client, dsn):
 
 async def test_a_closed_instance_is_replaced_with_the_commit(client, dsn):
     old = await client.start_orchestration(greet, "Ada", instance_id="order")
-    await old.terminate()
+    await terminated(old)
     async with over_asyncpg(dsn) as connection:
         new = await client.start_orchestration(
             greet, "Bob", instance_id="order", on_conflict="restart_if_closed", connection=connection
@@ -253,7 +260,7 @@ async def test_what_is_committed_late_is_read_late_and_not_lost(url, dsn):
 
 async def test_an_event_for_who_has_ended_or_never_was_is_refused(client, dsn):
     handle = await client.start_orchestration(greet, "Ada", instance_id="order")
-    await handle.terminate()
+    await terminated(handle)
     async with over_asyncpg(dsn) as connection:
         with pytest.raises(InstanceClosedError):
             await handle.raise_event(GO, "hello", connection=connection)
