@@ -92,6 +92,8 @@ async def test_the_semaphore_keeps_what_it_knows_when_it_continues_as_new(env, c
 async def test_the_permit_of_an_instance_that_was_terminated_comes_back(env, cms):
     never = Pace(ready_every=timedelta(days=1), ready_patience=timedelta(days=9))
     stuck = [await _create(env, f"s-{number}", pace=never) for number in range(2)]
+    # Who asks first is not who was started first.
+    await env.advance(10)
     waiting = await _create(env, "s-2")
     await env.advance(10)
     assert (await waiting.status()).custom_status == "waiting for a permit"
