@@ -85,28 +85,24 @@ from perdure.errors import (
 )
 
 if TYPE_CHECKING:
-    from perdure._client import (
+    from perdure._client import Client, InstanceFilter, InstanceStatus, OrchestrationHandle, Page
+    from perdure._client.figures import (
         ActivityQueue,
-        Client,
         Deletion,
-        Event,
         ExecutionStatus,
         HeldActivity,
         InstanceCount,
-        InstanceFilter,
-        InstanceStatus,
         InstanceTree,
         LimitStatus,
         LimitUser,
-        OrchestrationHandle,
-        Page,
         QueueDepths,
-        Tags,
-        Transfer,
-        WorkerStatus,
     )
+    from perdure._client.history import Event
+    from perdure._client.moving import Transfer
     from perdure._client.schedules import ScheduleHandle, Schedules, ScheduleStatus
     from perdure._client.sync import SyncClient
+    from perdure._client.tags import Tags
+    from perdure._client.workers import WorkerStatus
     from perdure._runtime import Retention, Runtime
     from perdure._runtime.script import run
     from perdure._schedules.calendar import Cron, Every
@@ -116,23 +112,23 @@ __version__ = "0.1.0"
 
 # Loaded when they are first named: a module that only defines orchestrations pays for no worker and no client.
 _LAZY = {
-    "ActivityQueue": "perdure._client",
+    "ActivityQueue": "perdure._client.figures",
     "Client": "perdure._client",
-    "Deletion": "perdure._client",
-    "Event": "perdure._client",
-    "ExecutionStatus": "perdure._client",
-    "HeldActivity": "perdure._client",
-    "InstanceCount": "perdure._client",
+    "Deletion": "perdure._client.figures",
+    "Event": "perdure._client.history",
+    "ExecutionStatus": "perdure._client.figures",
+    "HeldActivity": "perdure._client.figures",
+    "InstanceCount": "perdure._client.figures",
     "InstanceFilter": "perdure._client",
     "Cron": "perdure._schedules.calendar",
     "Every": "perdure._schedules.calendar",
     "InstanceStatus": "perdure._client",
-    "InstanceTree": "perdure._client",
-    "LimitStatus": "perdure._client",
-    "LimitUser": "perdure._client",
+    "InstanceTree": "perdure._client.figures",
+    "LimitStatus": "perdure._client.figures",
+    "LimitUser": "perdure._client.figures",
     "OrchestrationHandle": "perdure._client",
     "Page": "perdure._client",
-    "QueueDepths": "perdure._client",
+    "QueueDepths": "perdure._client.figures",
     "Retention": "perdure._runtime",
     "Runtime": "perdure._runtime",
     "SLOT": "perdure._schedules.spec",
@@ -140,9 +136,9 @@ _LAZY = {
     "ScheduleStatus": "perdure._client.schedules",
     "Schedules": "perdure._client.schedules",
     "SyncClient": "perdure._client.sync",
-    "Tags": "perdure._client",
-    "Transfer": "perdure._client",
-    "WorkerStatus": "perdure._client",
+    "Tags": "perdure._client.tags",
+    "Transfer": "perdure._client.moving",
+    "WorkerStatus": "perdure._client.workers",
     "run": "perdure._runtime.script",
 }
 

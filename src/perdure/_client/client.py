@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._client.handle import InstanceStatus, OrchestrationHandle
-from perdure._client.history import Event, read_events
 from perdure._client.management import Management
 from perdure._client.repair import Repair
 from perdure._client.starts import new_instance, pairs_of, refuse_another
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from perdure._client.attributes import Attribute
+    from perdure._client.history import Event
     from perdure._client.requests import Gateway
     from perdure._client.schedules import Schedules
     from perdure._client.transactions import Submit
@@ -448,6 +448,8 @@ class Client(Management, Repair, Transactions, Transfers):
             InstanceNotFoundError: There is no such instance.
             HistoryCorruptError: The stored history is damaged.
         """
+        from perdure._client.history import read_events  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
         if record is None:

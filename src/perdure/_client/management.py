@@ -8,19 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _work as work
-from perdure._client.figures import (
-    Deletion,
-    counts_of,
-    depths_of,
-    executions_of,
-    limit_users_of,
-    limits_of,
-    tree_of,
-)
 from perdure._client.filters import query_of
 from perdure._client.handle import InstanceStatus, Page, status_of
 from perdure._client.opened import Opened
-from perdure._client.workers import WorkerStatus, worker_status_of
 from perdure._types import Status, check_name, instant_us
 from perdure.codec import codec_for
 from perdure.errors import InstanceNotFoundError, InstanceOpenError, LimitError, UsageError
@@ -31,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from perdure._client.figures import (
+        Deletion,
         ExecutionStatus,
         InstanceCount,
         InstanceTree,
@@ -39,6 +30,7 @@ if TYPE_CHECKING:
         QueueDepths,
     )
     from perdure._client.filters import InstanceFilter
+    from perdure._client.workers import WorkerStatus
 
 PAGE_MAX = 1_000
 FAMILY_MAX = 100_000
@@ -87,6 +79,8 @@ class Management(Opened):
         Example:
             failed = sum(each.count for each in await client.count_instances(status="failed"))
         """
+        from perdure._client.figures import counts_of  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         return counts_of(await gateway.read(gateway.inspector.count, query_of(filters)))
 
@@ -97,6 +91,8 @@ class Management(Opened):
             InstanceNotFoundError: There is no such instance.
             LimitError: There are more than 100,000: list them by `parent` or `root`, page by page.
         """
+        from perdure._client.figures import tree_of  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         check_name("instance id", instance_id)
         records = await gateway.read(gateway.inspector.family, instance_id, FAMILY_MAX + 1)
@@ -114,6 +110,8 @@ class Management(Opened):
         Raises:
             InstanceNotFoundError: There is no such instance.
         """
+        from perdure._client.figures import executions_of  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
         if record is None:
@@ -125,12 +123,16 @@ class Management(Opened):
 
         Reads all that waits: for a page that is looked at, or a metric every few seconds.
         """
+        from perdure._client.figures import depths_of  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         workers = await gateway.read(gateway.inspector.workers)
         return depths_of(await gateway.read(gateway.inspector.depths), workers)
 
     async def list_limits(self) -> list[LimitStatus]:
         """The limits by key that something has a place of, or waits for, in order of the keys."""
+        from perdure._client.figures import limits_of  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         return limits_of(await gateway.read(gateway.inspector.limits))
 
@@ -144,6 +146,8 @@ class Management(Opened):
         Raises:
             UsageError: The key is no name, or `limit` is not within 1 to 1,000.
         """
+        from perdure._client.figures import limit_users_of  # noqa: PLC0415 - loaded when it is asked for
+
         if not 1 <= limit <= PAGE_MAX:
             raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}")
         gateway = self._opened()
@@ -155,6 +159,8 @@ class Management(Opened):
 
         One whose `lease_until` is over is dead, or silent for too long, and nobody has noticed yet.
         """
+        from perdure._client.workers import worker_status_of  # noqa: PLC0415 - loaded when it is asked for
+
         gateway = self._opened()
         return [worker_status_of(record) for record in await gateway.read(gateway.inspector.workers)]
 
@@ -197,6 +203,8 @@ class Management(Opened):
         Example:
             await client.delete_instances(status="completed", updated_before=datetime.now(UTC) - timedelta(days=30))
         """
+        from perdure._client.figures import Deletion  # noqa: PLC0415 - loaded when it is asked for
+
         if not filters:
             raise UsageError("without a filter this would delete everything: pass roots_only=True if you mean that")
         query = msgspec.structs.replace(query_of(filters, limit=PAGE_MAX), roots_only=True)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Raw
 
 from perdure import _work as work
-from perdure._client.figures import held_of
-from perdure._client.moving import put
 from perdure._client.opened import Opened
 from perdure._context import DidNotHappen, Failed, Happened
 from perdure._types import Status, check_name
@@ -136,6 +134,8 @@ class Repair(Opened):
             task = await self._held_activity(held, event_id)
         else:
             task = await self._held_activity(held.instance_id, held.event_id)
+            from perdure._client.figures import held_of  # noqa: PLC0415 - loaded when it is asked for
+
             if held_of([task]) != [held]:
                 raise NotHeldError(held.instance_id)
         if isinstance(decision, DidNotHappen):
@@ -197,7 +197,8 @@ class Repair(Opened):
             RewindError: It has not failed; its history is damaged or gone; a child that it needs is gone; or a worker
                 still runs an activity of a child that would be removed. Nothing was changed.
         """
-        from perdure._client.rewinding import rewound  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.moving import put  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.rewinding import rewound  # noqa: PLC0415 - the same
 
         gateway = self._opened()
         check_name("instance id", instance_id)
@@ -225,6 +226,8 @@ class Repair(Opened):
             InstanceNotFoundError: There is no such instance.
             UsageError: `limit` is not within 1 to 1,000.
         """
+        from perdure._client.figures import held_of  # noqa: PLC0415 - loaded when it is asked for
+
         if not 1 <= limit <= HELD_LISTED_MAX:
             raise UsageError(f"limit is {limit}: use 1 to {HELD_LISTED_MAX}")
         gateway = self._opened()

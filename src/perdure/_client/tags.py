@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdure._types import check_name
 from perdure._work import Serves
-from perdure.errors import LimitError
+from perdure.errors import LimitError, UsageError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -72,8 +72,14 @@ class Tags:
         return shown or "none"
 
 
-def serves_of(tags: Tags) -> Serves:
-    """What a store is told of it."""
+def serves_of(tags: object) -> Serves:
+    """What a store is told of it.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if not isinstance(tags, Tags):
+        raise UsageError(f"tags is {tags!r}: use Tags('gpu'), or Tags('gpu', untagged=True)")
     return Serves(untagged=tags.untagged, tags=tags.names, others=tags.others)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from perdure.errors import ActivityError, UsageError
 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class MapPolicy:
+class MapPolicy(Struct, frozen=True):
     """When a `ctx.map` is over before its last item, and how many failures it tolerates.
 
     Attributes:
@@ -36,8 +36,7 @@ class MapPolicy:
                 raise UsageError(f"MapPolicy {name} is {value!r}: use a whole number, 0 or more; or leave it out")
 
 
-@dataclass(frozen=True, slots=True)
-class MapResult(Generic[R]):
+class MapResult(Struct, Generic[R], frozen=True):
     """What came of each item of a `ctx.map` with a policy.
 
     Attributes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from perdure.errors import NonRetryableError
 
@@ -11,15 +12,13 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Happened(Generic[R_co]):
+class Happened(Struct, Generic[R_co], frozen=True):
     """It was done, and this is its result: the activity ends as if it had returned that."""
 
     result: R_co
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """It was tried and failed for good: the activity ends as if it had raised this; words count as the message."""
 
     error: BaseException | str
@@ -29,13 +28,11 @@ class Failed:
         return self.error if isinstance(self.error, BaseException) else NonRetryableError(self.error)
 
 
-@dataclass(frozen=True, slots=True)
-class DidNotHappen:
+class DidNotHappen(Struct, frozen=True):
     """It was not done, and will not be by what was begun before: it is run again."""
 
 
-@dataclass(frozen=True, slots=True)
-class CannotTell:
+class CannotTell(Struct, frozen=True):
     """Nobody knows: it waits for a person. `reason` is shown to whoever looks."""
 
     reason: str = ""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from perdure._client import Client, EngineClient
 from perdure._client.requests import Call, ThreadInbox
-from perdure._client.tags import Tags, serves_of
 from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
 from perdure._runtime.activities import Activities
 from perdure._runtime.built_in import with_built_ins
@@ -35,10 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from perdure._client.tags import Tags
     from perdure._registry import Registry
     from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
-    from perdure._work import ClaimedTask
+    from perdure._work import ClaimedTask, Serves
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -135,8 +135,6 @@ class Runtime:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
         if retention is not None and not isinstance(retention, Retention):
             raise UsageError(f"retention is {retention!r}: use Retention(after=..., executions=...)")
-        if tags is not None and not isinstance(tags, Tags):
-            raise UsageError(f"tags is {tags!r}: use Tags('gpu'), or Tags('gpu', untagged=True)")
         self._retention = retention
         self._url = url
         self._registry = registry
@@ -144,7 +142,7 @@ class Runtime:
             slots=max_activities,
             worker_name=worker_name or f"{socket.gethostname()}:{os.getpid()}",
             deliveries_max=max_deliveries,
-            serves=SERVES if tags is None else serves_of(tags),
+            serves=SERVES if tags is None else _serves_of(tags),
         )
         self._threads = activity_threads
         self._cached_max = max_cached_instances
@@ -343,3 +341,9 @@ class Runtime:
         finally:
             for each in signals:
                 loop.remove_signal_handler(each)
+
+
+def _serves_of(tags: Tags) -> Serves:
+    from perdure._client.tags import serves_of  # noqa: PLC0415 - few workers have tags
+
+    return serves_of(tags)

@@ -8,8 +8,10 @@ with a release (time zones, whether a run is open), is an activity's answer and 
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from perdure._context import ActivityContext, OrchestrationContext  # noqa: TC001 - read when they are registered
 from perdure._definitions import activity, orchestration
@@ -38,8 +40,7 @@ _FIRST_LOOK_S = 0.25
 _WAIT_MAX_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What a schedule asks of the calendar: about the slots behind one instant up to another, and about runs."""
 
     schedule_id: str
@@ -49,8 +50,7 @@ class Question:
     runs: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Slots to start, how many others are to be skipped, the last one that is done with, the next, and open runs."""
 
     slots: list[int]

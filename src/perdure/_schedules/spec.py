@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import blake2b
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+from msgspec import Struct, field
 
 from perdure._context import ExternalEvent
-from perdure._schedules.calendar import Cron, Every
 from perdure._types import from_us
 from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from perdure._schedules.calendar import Cron, Every
 
 SCHEDULE: Final = "perdure::orchestration::schedule"
 """The durable name of the orchestration that keeps a schedule."""
@@ -42,8 +44,7 @@ SLOT: Any = _Slot()
 """As an input of a schedule: each run gets the instant (aware, UTC) for which it was started in its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Struct, frozen=True):
     """What to start and when. Only JSON's own types: it is compared, merged and shown as it is stored."""
 
     orchestration: str
@@ -62,6 +63,8 @@ class Spec:
     @property
     def timing(self) -> Cron | Every:
         """When it is due."""
+        from perdure._schedules.calendar import Cron, Every  # noqa: PLC0415 - a worker without schedules needs none
+
         if self.cron is not None:
             return Cron(self.cron, self.zone)
         return Every(timedelta(microseconds=self.every_us), timedelta(microseconds=self.offset_us))
@@ -76,8 +79,7 @@ class Spec:
         return [instant(slot_us) if index in self.slot_inputs else each for index, each in enumerate(self.inputs)]
 
 
-@dataclass(slots=True)
-class State:
+class State(Struct):
     """What a schedule remembers from one execution to the next.
 
     Attributes:
@@ -103,16 +105,14 @@ class State:
     next_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """The custom status of a schedule."""
 
     spec: Spec
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What the client asks of a schedule: pause, resume, update; or tells it: that it has triggered a run."""
 
     kind: str
@@ -138,6 +138,8 @@ def start_us(schedule_id: str, slot_us: int, jitter_us: int) -> int:
     """When the run of a slot is to start: up to the jitter later, always the same for this schedule and slot."""
     if not jitter_us:
         return slot_us
+    from hashlib import blake2b  # noqa: PLC0415 - the same
+
     digest = blake2b(f"{schedule_id} {slot_us}".encode(), digest_size=8, person=b"perdure-jitter").digest()
     return slot_us + int.from_bytes(digest, "big") % (jitter_us + 1)
 

@@ -10,10 +10,7 @@ from typing import Any
 
 from msgspec import json
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 _PART = re.compile(r"\{\{(\w+)\}\}")
-_SPACE = re.compile(r"\s+")
 _ROW = re.compile(r"\(\s*VALUES \(([?\d, ]+)\)\s*\)")
 
 _TEXT_MAX = 16_000
@@ -30,15 +27,15 @@ def parse_statements(text: str) -> Mapping[str, str]:
         KeyError: A part is used above its own place.
     """
     statements: dict[str, str] = {}
-    pieces = _NAME.split(text)[1:]
-    for name, body in zip(pieces[::2], pieces[1::2], strict=True):
+    for piece in f"\n{text}".split("\n-- name: ")[1:]:
+        name, *lines = piece.split("\n")
         if name in statements:
             raise ValueError(f"two statements are called {name!r}")
-        if not body.startswith("\n-- "):
+        if not lines or not lines[0].startswith("-- "):
             raise ValueError(f"the statement {name!r} has no line of purpose under its name")
         # In one line: apsw looks at every character each time to find the statement that it has prepared.
-        text = _PART.sub(lambda part: statements[part[1]], _COMMENT.sub("", body))
-        statements[name] = _SPACE.sub(" ", text).strip().removesuffix(";")
+        code = " ".join(" ".join(line for line in lines if not line.lstrip().startswith("--")).split())
+        statements[name] = _PART.sub(lambda part: statements[part[1]], code).removesuffix(";")
     return {name: text for name, text in statements.items() if not name.startswith("part_")}
 
 
