@@ -97,7 +97,7 @@ class Cms:
         self._lock = threading.Lock()
         self._connection = apsw.Connection(os.fspath(path))
         self._connection.set_busy_timeout(_BUSY_MS)
-        self._connection.pragma("journal_mode", "wal")
+        # No write-ahead log: of several that open a new database at once, who turns it on is told "busy" without a wait.
         self._connection.pragma("synchronous", "full")
         self._connection.pragma("foreign_keys", 1)
         with self._transaction() as connection:

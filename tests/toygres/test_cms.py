@@ -1,6 +1,7 @@
 """The CMS: every change may be made again, and says how it shall be."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import apsw
@@ -141,24 +142,31 @@ def test_it_is_closed_when_no_thread_is_in_the_middle_of_a_change(cms, path):
 
 
 def test_of_many_who_want_a_name_at_once_one_gets_it(path):
-    won, lost = [], []
     begin = threading.Barrier(4)
 
     def want(number):
         cms = Cms(path)
-        begin.wait()
+        begin.wait(10)
         try:
             cms.reserve_server(ServerReservation(f"s-{number}", "orders"), f"create-s-{number}")
-            won.append(number)
         except NameTakenError:
-            lost.append(number)
+            return "lost"
         finally:
             cms.close()
+        return "won"
 
-    threads = [threading.Thread(target=want, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(want, range(4)))
 
-    assert (len(won), len(lost)) == (1, 3)
+    assert sorted(outcomes) == ["lost", "lost", "lost", "won"]
+
+
+def test_many_can_open_a_new_one_at_once(path):
+    begin = threading.Barrier(6)
+
+    def come(number):
+        begin.wait(10)
+        Cms(path.with_name(f"{number // 6}.db")).close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(come, range(240)))
