@@ -97,7 +97,7 @@ class Cms:
         self._lock = threading.Lock()
         self._connection = apsw.Connection(os.fspath(path))
         self._connection.set_busy_timeout(_BUSY_MS)
-        # No write-ahead log: of several that open a new database at once, who turns it on is told "busy" without a wait.
+        # No write-ahead log: who turns it on while others open the database is told "busy" without waiting.
         self._connection.pragma("synchronous", "full")
         self._connection.pragma("foreign_keys", 1)
         with self._transaction() as connection:
