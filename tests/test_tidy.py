@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import perdure
+import perdure.observability.prometheus
 import perdure.testing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -305,5 +306,6 @@ def test_no_test_sleeps_on_the_real_loop() -> None:
 def test_the_api_page_documents_every_public_name_and_no_other() -> None:
     page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
     public = set(perdure.__all__) | {f"testing.{name}" for name in perdure.testing.__all__}
+    public |= {f"observability.prometheus.{name}" for name in perdure.observability.prometheus.__all__}
     documented = re.findall(r"^### `([\w.]+)`$", page, re.MULTILINE)
     assert sorted(documented) == sorted(public)

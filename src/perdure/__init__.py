@@ -107,6 +107,13 @@ if TYPE_CHECKING:
     from perdure._runtime.script import run
     from perdure._schedules.calendar import Cron, Every
     from perdure._schedules.spec import SLOT
+    from perdure.observability.metrics import (
+        ActivityMetrics,
+        Distribution,
+        Metrics,
+        OrchestrationMetrics,
+        StorageMetrics,
+    )
 
 __version__ = "0.1.0"
 
@@ -119,6 +126,8 @@ _LAZY = {
     "ExecutionStatus": "perdure._client.figures",
     "HeldActivity": "perdure._client.figures",
     "InstanceCount": "perdure._client.figures",
+    "ActivityMetrics": "perdure.observability.metrics",
+    "Distribution": "perdure.observability.metrics",
     "InstanceFilter": "perdure._client",
     "Cron": "perdure._schedules.calendar",
     "Every": "perdure._schedules.calendar",
@@ -126,11 +135,14 @@ _LAZY = {
     "InstanceTree": "perdure._client.figures",
     "LimitStatus": "perdure._client.figures",
     "LimitUser": "perdure._client.figures",
+    "Metrics": "perdure.observability.metrics",
     "OrchestrationHandle": "perdure._client",
+    "OrchestrationMetrics": "perdure.observability.metrics",
     "Page": "perdure._client",
     "QueueDepths": "perdure._client.figures",
     "Retention": "perdure._runtime",
     "Runtime": "perdure._runtime",
+    "StorageMetrics": "perdure.observability.metrics",
     "SLOT": "perdure._schedules.spec",
     "ScheduleHandle": "perdure._client.schedules",
     "ScheduleStatus": "perdure._client.schedules",
@@ -163,6 +175,7 @@ __all__ = [
     "Activity",
     "ActivityContext",
     "ActivityError",
+    "ActivityMetrics",
     "ActivityQueue",
     "ActivityTimeoutError",
     "Backoff",
@@ -177,6 +190,7 @@ __all__ = [
     "Decision",
     "Deletion",
     "DidNotHappen",
+    "Distribution",
     "DurableFuture",
     "Duration",
     "ErrorInfo",
@@ -213,6 +227,7 @@ __all__ = [
     "MapError",
     "MapPolicy",
     "MapResult",
+    "Metrics",
     "NonRetryableError",
     "NotHeldError",
     "OnConflict",
@@ -221,6 +236,7 @@ __all__ = [
     "OrchestrationContext",
     "OrchestrationError",
     "OrchestrationHandle",
+    "OrchestrationMetrics",
     "OrchestrationTerminatedError",
     "OutcomeError",
     "OutcomeUnknownError",
@@ -250,6 +266,7 @@ __all__ = [
     "StorageBusyError",
     "StorageError",
     "StorageFullError",
+    "StorageMetrics",
     "StorageUnavailableError",
     "StuckError",
     "SyncClient",

@@ -75,6 +75,11 @@ class SystemEntropy:
         return random.random()  # noqa: S311 - jitter is no secret
 
 
+def drawn_at_us(incarnation: int) -> int:
+    """When an incarnation was drawn, to a millisecond, in microseconds since 1970 in UTC."""
+    return ((incarnation >> _SEQUENCE_BITS) + _EPOCH_2020_MS) * 1000
+
+
 class Incarnations:
     """Draws incarnations: 63-bit ids that rise with time, so rows of one period share pages of a B-tree.
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 import perdure
+import perdure.observability.prometheus
 import perdure.testing
 from perdure import errors
 
-MODULES = (perdure, perdure.testing)
+MODULES = (perdure, perdure.testing, perdure.observability.prometheus)
 
 # Names of the surface that are no classes or functions: nothing to document beside their line in the source.
 ALIASES = {"CancelPolicy", "ClosePolicy", "Decision", "Duration", "OnConflict", "Verdict"}

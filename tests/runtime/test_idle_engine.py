@@ -1,7 +1,7 @@
 """An engine that has nothing to do waits; it doesn't go round and round."""
 
 from perdure import Registry, orchestration
-from perdure._runtime.dispatcher import POLL_FAST_US, POLL_US, SAFETY_CLAIM_US
+from perdure._runtime.hands import POLL_FAST_US, POLL_US, SAFETY_CLAIM_US
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
 from tests.runtime.engines import make_engine, run, start

@@ -3,7 +3,7 @@
 from msgspec import Raw
 
 from perdure import OrchestrationContext, Registry, Status, activity, orchestration
-from perdure._runtime.dispatcher import SAFETY_CLAIM_US
+from perdure._runtime.hands import SAFETY_CLAIM_US
 from perdure._runtime.inbox import Ended
 from perdure._work import ActivityOutcome, decode_message
 from perdure.storage.memory import MemoryStorage

@@ -19,7 +19,7 @@ from perdure._context import ActivityServices
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._retry import WirePolicy
-from perdure._runtime.attempts import Attempt, Plan, TaskKey, key_of
+from perdure._runtime.attempts import Attempt, Plan, TaskKey, call_plainly, key_of
 from perdure._runtime.effects import UNKNOWN_DELAY_US, Effects
 from perdure._runtime.endings import (
     ROW,
@@ -33,11 +33,13 @@ from perdure._runtime.endings import (
 )
 from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.line import Line
-from perdure._runtime.threads import Threads
+from perdure._runtime.tallies import ActivityTally
+from perdure._runtime.threads import Threads, makes_plain_tasks
 from perdure._runtime.transactional import InTransaction
 from perdure._types import duration_us
 from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRetry, sealed, unsealed
 from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
+from perdure.observability.counting import OTHERS, count
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -78,6 +80,7 @@ class Activities:
         self._running: dict[TaskKey, Attempt] = {}
         self._outbox: list[Entry] = []
         self._plans: dict[str, Plan] = {}
+        self.tallies: dict[str, ActivityTally] = {}
         self._unwanted: set[TaskKey] = set()
         self._stopped: set[TaskKey] = set()
         self.closed = False
@@ -96,6 +99,16 @@ class Activities:
         """How many run or wait for a slot; one that has ended and still has its slot is not among them."""
         runners = [attempt.runner for attempt in self._running.values()]
         return self._waiting.length + sum(runner is not None and not runner.done() for runner in runners)
+
+    @property
+    def slots_taken(self) -> int:
+        """How many have a slot."""
+        return len(self._running)
+
+    @property
+    def slots_wanted(self) -> int:
+        """How many wait for one."""
+        return self._waiting.length
 
     def accept(self, tasks: list[ClaimedTask]) -> None:
         """Run these, as slots become free."""
@@ -130,6 +143,7 @@ class Activities:
             if overdue is None:
                 in_time.append(task)
             else:
+                self._tally(task).timed_out += 1
                 self.report(self.failed(task, TimeoutError(overdue), timed_out=True, final=True))
         self._waiting.join(in_time)
         self._watch_the_line(task for task in in_time if key_of(task) not in settled)
@@ -140,7 +154,7 @@ class Activities:
             return
         self._filling = True
         try:
-            self._begin_waiting(_begun_at_once if _makes_plain_tasks(self._loop) else None)
+            self._begin_waiting(_begun_at_once if makes_plain_tasks(self._loop) else None)
         finally:
             self._filling = False
 
@@ -232,7 +246,7 @@ class Activities:
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
-        attempt.begin()
+        attempt.begin(self.now())
         entry: Entry
         try:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
@@ -262,6 +276,9 @@ class Activities:
         if attempt.pulse is not None:
             entry = with_last_words(entry, attempt.unsaid())
             attempt.pulse.end()
+        plan = self._plans.get(attempt.task.name)
+        tally = self._tally(attempt.task) if plan is None else plan.tally
+        tally.ended(attempt, entry, self.now() - attempt.since_us, closed=self.closed)
         self.report(entry)
         if self._waiting.length:
             self._fill()
@@ -301,8 +318,13 @@ class Activities:
         activity = self._registry.activity(name)
         if activity is None:
             return None
-        plan = self._plans[name] = Plan(activity, self._services(activity.name))
+        tally = self.tallies.setdefault(activity.name, ActivityTally())
+        plan = self._plans[name] = Plan(activity, self._services(activity.name), tally)
         return plan
+
+    def _tally(self, task: ClaimedTask) -> ActivityTally:
+        activity = self._registry.activity(task.name)
+        return self.tallies.setdefault(OTHERS if activity is None else activity.name, ActivityTally())
 
     async def limited(self, attempt: Attempt, plan: "Plan") -> Entry:
         """An attempt that has a policy, a deadline, or a limit to its silence."""
@@ -346,7 +368,7 @@ class Activities:
                 value = await plan.invoke(arguments)
             else:
                 invoke = plan.invoke if attempt.loan is None else attempt.loan.guarded(plan.invoke)
-                call = partial(contextvars.copy_context().run, _plain, invoke, arguments, attempt)
+                call = partial(contextvars.copy_context().run, call_plainly, invoke, arguments, attempt)
                 value = await self._threads.call(call)
                 if attempt.cancelled:
                     raise asyncio.CancelledError
@@ -394,6 +416,7 @@ class Activities:
 
     def failed(self, task: ClaimedTask, error: BaseException, *, timed_out: bool, final: bool = False) -> Entry:
         info = error_info_from_exception(error, attempts=task.attempt)
+        count(self._tally(task).errors, info.type)
         delay = None if final else self._retry_delay(task, error, info)
         if delay is not None:
             _log.info(_AGAIN, task.instance_id, task.attempt, task.name, delay / 1e6, info.summary)
@@ -473,23 +496,3 @@ class Activities:
     def hurry(self) -> None:
         """Whoever waits for `close` has no more patience: the grace time is over."""
         self._hurried.set()
-
-
-def _makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether nobody but asyncio itself has a say in how the tasks of a loop are made."""
-    try:
-        return loop.get_task_factory() is None
-    except NotImplementedError:
-        # What asyncio's own base class says: a loop need not know factories, and then has ways of its own.
-        return False
-
-
-def _plain(invoke: Callable[..., Any], arguments: tuple[Any, ...], attempt: Attempt) -> Any:
-    attempt.in_thread = True
-    if attempt.pulse is not None:
-        attempt.pulse.beat(None)
-    # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
-    try:
-        return invoke(arguments)
-    except (StopIteration, SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error

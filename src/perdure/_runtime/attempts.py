@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._context import ActivityContext, ActivityServices, Progress, current_activity_context
 from perdure._runtime.pulse import Desk, Pulse, read_details
+from perdure._runtime.tallies import ActivityTally
 from perdure._types import duration_us, idempotency_key
 from perdure._work import ClaimedTask
 
@@ -26,14 +27,15 @@ class Plan:
 
     __slots__ = (
         "decode", "encode", "grace_s", "holds", "invoke", "is_async", "is_special", "name", "probe", "services",
-        "silence_s", "takes_ctx", "transactional", "what",
+        "silence_s", "takes_ctx", "tally", "transactional", "what",
     )  # fmt: skip
 
     invoke: Callable[[Sequence[Any]], Any]
 
-    def __init__(self, activity: "Activity[..., Any]", services: ActivityServices) -> None:
+    def __init__(self, activity: "Activity[..., Any]", services: ActivityServices, tally: ActivityTally) -> None:
         self.name = activity.name
         self.services = services
+        self.tally = tally
         self.is_async = activity.is_async
         self.takes_ctx = activity.takes_ctx
         self.transactional = activity.transactional
@@ -63,8 +65,27 @@ class Attempt(Progress):
     """An activity that runs now."""
 
     __slots__ = (
-        "_context", "_desk", "_plan", "cancelled", "deadline_us", "given_up", "has_begun", "in_thread", "key", "limit",
-        "loan", "lost", "patience", "probed", "pulse", "runner", "silent", "stopped", "task",
+        "_context",
+        "_desk",
+        "_plan",
+        "cancelled",
+        "deadline_us",
+        "given_up",
+        "has_begun",
+        "in_thread",
+        "key",
+        "landed",
+        "limit",
+        "loan",
+        "lost",
+        "patience",
+        "probed",
+        "pulse",
+        "runner",
+        "silent",
+        "since_us",
+        "stopped",
+        "task",
     )  # fmt: skip
 
     def __init__(self, task: ClaimedTask, key: TaskKey, desk: Desk) -> None:
@@ -92,6 +113,10 @@ class Attempt(Progress):
         self.pulse: Pulse | None = None
         self.loan: Loan | None = None
         """The transaction that it runs in."""
+        self.landed: bool | None = None
+        """Whether that was committed; None while nobody has tried."""
+        self.since_us = 0
+        """When it began, by a clock of which only differences mean something."""
         self._desk = desk
         self._context: ActivityContext | None = None
         self._plan: Any = None
@@ -105,8 +130,9 @@ class Attempt(Progress):
         """Whether a time limit has ended it."""
         return self.silent is not None or (self.limit is not None and self.limit.expired())
 
-    def begin(self) -> None:
+    def begin(self, now_us: int) -> None:
         """Its first step begins; it may do so while its task is made, before anybody could say which one that is."""
+        self.since_us = now_us
         self.has_begun = True
         if self.runner is None:
             self.runner = asyncio.current_task()
@@ -195,3 +221,15 @@ class Attempt(Progress):
 
     def _connection(self) -> Any:
         return None if self.loan is None else self.loan.connection
+
+
+def call_plainly(invoke: Callable[..., Any], arguments: tuple[Any, ...], attempt: Attempt) -> Any:
+    """Call a plain function, in its thread."""
+    attempt.in_thread = True
+    if attempt.pulse is not None:
+        attempt.pulse.beat(None)
+    # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
+    try:
+        return invoke(arguments)
+    except (StopIteration, SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error

@@ -16,6 +16,7 @@ from perdure import _work as work
 from perdure._client.requests import Call, Inbox, Request, Watch
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry, runnable
+from perdure._runtime import hands as bounds
 from perdure._runtime.after import (
     asked_otherwise,
     claimed,
@@ -37,22 +38,9 @@ from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.retention import Retirement
 from perdure._runtime.sending import RETRY_STORAGE_US, RETRY_STORAGE_US_MAX, Sender
 from perdure._runtime.suspects import Suspects
+from perdure._runtime.tallies import EngineTally
 from perdure._runtime.watches import Watches
 from perdure.errors import ClientError, StorageError
-
-TURNS_PER_COMMIT_MAX = 1_000
-POLL_US = 100_000
-"""How often the engine looks whether another process has written, while it has nothing to do."""
-POLL_FAST_US = 4_000
-"""The same while there has been work, or another process has written, within the last second."""
-FAST_FOR_US = 1_000_000
-DUE_US_MIN = 1_000
-"""The shortest wait for what falls due: a store's time stands still while its clock, set back, catches up."""
-SAFETY_CLAIM_US = 1_000_000
-"""How often the engine asks for work without a reason, so that a lost wake-up costs no more than this."""
-MAINTENANCE_US = 500_000
-BACKLOG_ALONE_MAX = 10_000
-"""Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -81,8 +69,8 @@ class Engine:
         self._hands = hands
         self._settings = settings
         self._retirement = retirement
-        self._orchestrations = make_orchestrations(self._take_slot)
-        self._suspects = Suspects(self._orchestrations, settings.deliveries_max, clock)
+        self.orchestrations = make_orchestrations(self._take_slot)
+        self.suspects = Suspects(self.orchestrations, settings.deliveries_max, clock)
         self._worker = 0
         self.busy = 0
         self._reserved = 0
@@ -95,10 +83,10 @@ class Engine:
             pause=self._pause,
             place=lambda: self._worker,
             ask_again=self._ask_again,
-            holding=self._orchestrations,
+            holding=self.orchestrations,
             renounce=hands.renounce,
         )
-        self._watches = Watches(storage, self._orchestrations.by_id)
+        self._watches = Watches(storage, self.orchestrations.by_id)
         self._lookout = Lookout(storage, hands)
         self._claim_wanted = True
         self.next_due: int | None = None
@@ -110,6 +98,7 @@ class Engine:
         self.leaving = False
         self.stopped = False
         self.commits = 0
+        self.tally = EngineTally()
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -177,15 +166,15 @@ class Engine:
 
     def _round(self) -> None:
         self._poll()
-        turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
+        turns = self.orchestrations.turns(self._storage.now(), bounds.TURNS_PER_COMMIT_MAX)
         claim = self._claim()
-        self._items += self._suspects.items()
+        self._items += self.suspects.items()
         self._hands.flush()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
         if not self._watches.look_for_fresh():
             self._pause(RETRY_STORAGE_US)
-        self._orchestrations.evict()
+        self.orchestrations.evict()
 
     def leave(self) -> None:
         """Let the present round end, however it ends, and make it the last but one."""
@@ -202,7 +191,7 @@ class Engine:
         finally:
             error = ClientError("the runtime was closed while somebody waited")
             self._sort(self._inbox.take(0))
-            for request in [*self._requests, *self._orchestrations.drop_all()]:
+            for request in [*self._requests, *self.orchestrations.drop_all()]:
                 request.resolve(error)
             self._watches.close(error)
             self.stopped = True
@@ -211,7 +200,7 @@ class Engine:
     def _commit_the_rest(self) -> None:
         for _ in range(1_000):
             self._sort(self._inbox.take(0))
-            turns = self._orchestrations.turns(self._storage.now(), TURNS_PER_COMMIT_MAX)
+            turns = self.orchestrations.turns(self._storage.now(), bounds.TURNS_PER_COMMIT_MAX)
             if not (turns or self._items or self._requests):
                 break
             self._commit(turns, None)
@@ -221,14 +210,14 @@ class Engine:
     def delay(self) -> int:
         """Microseconds in which there is nothing to do unless something comes in."""
         claims = self._claim_wanted and not self.draining
-        waits = self._items or self._requests or claims or self._watches.is_behind or self._suspects.wait
-        if waits or self._orchestrations.has_work:
+        waits = self._items or self._requests or claims or self._watches.is_behind or self.suspects.wait
+        if waits or self.orchestrations.has_work:
             return 0
         now = self._clock.monotonic_us()
-        delay = POLL_FAST_US if now < self._fast_until else POLL_US
+        delay = bounds.POLL_FAST_US if now < self._fast_until else bounds.POLL_US
         if self.next_due is not None and not self.draining:
             due_in = self.next_due - self._storage.now()
-            delay = 0 if due_in <= 0 else min(delay, max(DUE_US_MIN, due_in))
+            delay = 0 if due_in <= 0 else min(delay, max(bounds.DUE_US_MIN, due_in))
         return delay
 
     def _sort(self, entries: list[Entry]) -> None:
@@ -239,7 +228,7 @@ class Engine:
                 self.busy -= 1
                 self._items.append(entry.item)
                 self._lookout.left(entry.task)
-                self._suspects.over(entry.task)
+                self.suspects.over(entry.task)
                 self._claim_wanted = True
             elif isinstance(entry, Says):
                 self._items.append(entry.item)
@@ -255,10 +244,10 @@ class Engine:
         task = entry.task
         if self._lookout.tasks:
             self._lookout.left(task)
-        if self._suspects.tried:
-            self._suspects.over(task)
+        if self.suspects.tried:
+            self.suspects.over(task)
         self._claim_wanted = self._claim_wanted or task.is_limited
-        if self._orchestrations.deliver_to(task.incarnation, entry.outcome):
+        if self.orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
         self._items.append(
@@ -271,12 +260,12 @@ class Engine:
         item = request.item
         if isinstance(item, work.StartInstance):
             here = item.on_conflict in {"fail", "use_existing"} and item.new.start_at is None and not self.draining
-            if here and self._orchestrations.begin(request, item.new):
+            if here and self.orchestrations.begin(request, item.new):
                 return
         elif isinstance(item, work.Deliver) and not item.control and item.dedup_key is None:
-            live = self._orchestrations.by_id(item.to_id)
+            live = self.orchestrations.by_id(item.to_id)
             if live is not None and not self._claim_wanted:
-                self._orchestrations.deliver(live, Arrival(work.decode_message(item.body), 0, request))
+                self.orchestrations.deliver(live, Arrival(work.decode_message(item.body), 0, request))
                 return
         self._requests.append(request)
         self._claim_wanted = True
@@ -285,20 +274,20 @@ class Engine:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
         if now >= self.next_look:
-            self.next_look = now + POLL_FAST_US
+            self.next_look = now + bounds.POLL_FAST_US
             if has_changed(self._storage):
                 self._claim_wanted = True
                 self._watches.look()
                 self._lookout.look(self._worker)
                 if self._watches:
-                    self._fast_until = now + FAST_FOR_US
+                    self._fast_until = now + bounds.FAST_FOR_US
         if now >= self._next_safety:
             self._watches.look()
         if now >= self._next_safety or (self.next_due is not None and self._storage.now() >= self.next_due):
-            self._next_safety = now + SAFETY_CLAIM_US
+            self._next_safety = now + bounds.SAFETY_CLAIM_US
             self._claim_wanted = True
         if now >= self._next_maintenance and not self.draining:
-            self._next_maintenance = now + MAINTENANCE_US
+            self._next_maintenance = now + bounds.MAINTENANCE_US
             self._maintain()
 
     def _maintain(self) -> None:
@@ -313,6 +302,8 @@ class Engine:
         if reaped.buried:
             _log.info("took over the work of %d worker(s) that had died", reaped.buried)
             self._claim_wanted = True
+        self.tally.takeovers += reaped.buried
+        self.tally.without_code += len(reaped.held)
         for instance_id, reason in reaped.held:
             _log.error("%s is held: %s", instance_id, reason)
         if reaped.held:
@@ -329,7 +320,7 @@ class Engine:
     # -- slots -----------------------------------------------------------------------------------------------------
 
     def _free(self) -> int:
-        capacity = BACKLOG_ALONE_MAX if self._alone else self._settings.slots
+        capacity = bounds.BACKLOG_ALONE_MAX if self._alone else self._settings.slots
         return 0 if self.draining else max(0, capacity - self.busy - self._reserved)
 
     def _take_slot(self, activity_name: str) -> bool:
@@ -345,7 +336,7 @@ class Engine:
         if not self._claim_wanted or self.draining:
             return None
         self._claim_wanted = False
-        return work.Claim(instances_max=TURNS_PER_COMMIT_MAX, tasks_max=self._free())
+        return work.Claim(instances_max=bounds.TURNS_PER_COMMIT_MAX, tasks_max=self._free())
 
     # -- the commit ------------------------------------------------------------------------------------------------
 
@@ -374,7 +365,7 @@ class Engine:
         else:
             self.commits += 1
             if is_work(batch, committed):
-                self._fast_until = self._clock.monotonic_us() + FAST_FOR_US
+                self._fast_until = self._clock.monotonic_us() + bounds.FAST_FOR_US
             self._take_effect(committed, requests, items, turns)
             if claim is not None and committed.work is None and not turns and not items:
                 # Others think that this worker is dead; with nothing of its own to be refused, only this tells it.
@@ -385,13 +376,16 @@ class Engine:
     ) -> None:
         """What was committed is so: answer, start activities, take in new work."""
         outcomes = committed.outcomes
+        self.tally.landed(len(outcomes), len(turns))
         for request, outcome in zip(requests, outcomes, strict=False):
             request.resolve(outcome)
             self._watches.asked_for(request.item)
-        if work.Refused in set(map(type, outcomes)) and is_fenced(outcomes[len(requests) :]):
-            self._start_over(requests_of(turns))
-            return
-        tasks = self._suspects.settle(items, outcomes[len(requests) :])
+        if work.Refused in set(map(type, outcomes)):
+            self.tally.refused(requests, items, outcomes)
+            if is_fenced(outcomes[len(requests) :]):
+                self._start_over(requests_of(turns))
+                return
+        tasks = self.suspects.settle(items, outcomes[len(requests) :])
         self._lookout.heard(items, outcomes[len(requests) :], committed.now)
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             if turn.went_on and outcome is work.APPLIED:
@@ -400,7 +394,7 @@ class Engine:
                 self._settle(turn, outcome, committed.now, tasks)
         if committed.work is not None:
             self._take_work(committed.work)
-            tasks += self._suspects.sift(committed.work.tasks, committed.now)
+            tasks += self.suspects.sift(committed.work.tasks, committed.now)
             self._lookout.took(committed.work.tasks)
         if tasks:
             self.busy += len(tasks)
@@ -416,10 +410,11 @@ class Engine:
     def _start_over(self, requests: list[Request]) -> None:
         """Forget all that is in memory and enter the store as a new worker, as a restarted process would."""
         _log.warning("worker %s lost its place in the store and starts over", self._settings.worker_name)
+        self.tally.places_lost += 1
         self._requests += requests
-        self._requests += self._orchestrations.drop_all()
+        self._requests += self.orchestrations.drop_all()
         self._items.clear()
-        self._suspects.clear()
+        self.suspects.clear()
         self._lookout.clear()
         self._reserved = 0
         pause = RETRY_STORAGE_US
@@ -443,7 +438,8 @@ class Engine:
         if isinstance(outcome, work.Refused):
             self._refused(turn, outcome)
             return
-        self._requests += self._orchestrations.settle(turn)
+        self.tally.settled(turn, now)
+        self._requests += self.orchestrations.settle(turn)
         log_warnings(turn, outcome)
         if turn.goes_back:
             self._items.append(work.InstanceRelease(incarnation=live.incarnation))
@@ -458,7 +454,7 @@ class Engine:
 
     def _settle_going_on(self, live: Live, item: Any, now: int, tasks: list[work.ClaimedTask]) -> None:
         """The same for nearly all turns, which take an outcome and ask for one activity."""
-        self._orchestrations.went_on(live)
+        self.orchestrations.went_on(live)
         (task,) = item.tasks
         if task.local:
             tasks.append(claimed(live, item, task, now))
@@ -488,7 +484,7 @@ class Engine:
     def _refused(self, turn: Prepared, outcome: work.Refused) -> None:
         # The instance is another's now; what its activities brought here still is for it.
         self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))
-        requests = self._orchestrations.refuse(turn)
+        requests = self.orchestrations.refuse(turn)
         self._watches.look_again(turn.live.instance_id)
         self._requests += asked_otherwise(turn, outcome, requests)
         self._claim_wanted = True
@@ -496,5 +492,5 @@ class Engine:
     def _take_work(self, taken: work.Work) -> None:
         self.next_due = taken.next_due
         for instance in taken.instances:
-            self._suspects.admit(instance)
+            self.suspects.admit(instance)
         self._claim_wanted = self._claim_wanted or (taken.more and bool(taken.instances or self._free() > 0))

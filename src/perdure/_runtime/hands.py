@@ -10,6 +10,20 @@ from perdure import _work as work
 DELIVERIES_MAX = 5
 """How many workers may die with an instance's turn, or with an activity, before it is set aside."""
 
+TURNS_PER_COMMIT_MAX = 1_000
+POLL_US = 100_000
+"""How often the engine looks whether another process has written, while it has nothing to do."""
+POLL_FAST_US = 4_000
+"""The same while there has been work, or another process has written, within the last second."""
+FAST_FOR_US = 1_000_000
+DUE_US_MIN = 1_000
+"""The shortest wait for what falls due: a store's time stands still while its clock, set back, catches up."""
+SAFETY_CLAIM_US = 1_000_000
+"""How often the engine asks for work without a reason, so that a lost wake-up costs no more than this."""
+MAINTENANCE_US = 500_000
+BACKLOG_ALONE_MAX = 10_000
+"""Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
+
 
 class Hands(Protocol):
     """The port to whatever runs activities."""

@@ -193,3 +193,5 @@ class Prepared(Struct, eq=False, kw_only=True, gc=False):
     answers: Mapping[str, bytes] = {}
     """What who asked here is told once the turn is durable, by request."""
     held: str | None = None
+    held_by: str = ""
+    """The class of what it is held for."""

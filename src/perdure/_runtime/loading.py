@@ -29,6 +29,8 @@ class Loader:
         self._entropy = entropy
         self._stage = stage
         self._watch = watch
+        self.replays = 0
+        """Executions that were rebuilt from their history."""
 
     def started(self, live: Live, execution: Execution, start: work.Start, now: int) -> ev.Started | None:
         """The first event of an execution; None if it has one."""
@@ -94,6 +96,7 @@ class Loader:
                 self._stage.leave(execution)
             self._watch.verdict()
             live.base = execution.last_event
+            self.replays += 1
         live.execution = execution
         return execution
 

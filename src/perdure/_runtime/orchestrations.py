@@ -60,7 +60,7 @@ class Orchestrations:
         self._watch = watch
         self._take_slot = take_slot
         self._stage = Stage()
-        self._loader = Loader(storage, registry, entropy, self._stage, watch)
+        self.loader = Loader(storage, registry, entropy, self._stage, watch)
         self._lives: OrderedDict[int, Live] = OrderedDict()
         self._by_id: dict[str, Live] = {}
         self._queue: deque[Live] = deque()
@@ -277,7 +277,7 @@ class Orchestrations:
         return None if runs else cancels[0]
 
     def _run(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
-        execution = live.execution or self._loader.load(live, arrivals[0].message)
+        execution = live.execution or self.loader.load(live, arrivals[0].message)
         taken: list[Arrival] = []
         stale: list[Any] = []
         self._stage.enter(execution)
@@ -293,7 +293,7 @@ class Orchestrations:
                     look(execution, message)
                     taken.append(arrival)
                     continue
-                started = self._loader.started(live, execution, message, now) if type(message) is work.Start else None
+                started = self.loader.started(live, execution, message, now) if type(message) is work.Start else None
                 if not execution.apply(message, now, started):
                     stale.append(message)
                 taken.append(arrival)
@@ -404,12 +404,12 @@ class Orchestrations:
         return Prepared(live=live, item=turn, arrivals=arrivals, draft=draft)
 
     def _hold(self, live: Live, arrivals: Sequence[Arrival], error: BaseException) -> Prepared:
-        reason = error_info_from_exception(error).summary
+        info = error_info_from_exception(error)
         self.drop(live)
         everything = [*arrivals, *live.pending]
-        hold = hold_of(live, everything, reason)
+        hold = hold_of(live, everything, info.summary)
         live.pending.clear()
-        return Prepared(live=live, item=hold, arrivals=everything, held=reason)
+        return Prepared(live=live, item=hold, arrivals=everything, held=info.summary, held_by=info.type)
 
     def set_aside(self, turn: Prepared, error: Exception) -> Prepared:
         """The hold that takes the place of a turn."""

@@ -27,6 +27,7 @@ from perdure._runtime.transactional import InTransaction
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure._types import Duration, duration_us
 from perdure.errors import UsageError
+from perdure.observability.counting import InstrumentedStorage
 from perdure.storage import open_storage
 from perdure.storage.base import SERVES, SUSPECT_DELIVERIES
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
     from perdure._work import ClaimedTask, Serves
+    from perdure.observability.metrics import Metrics
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -165,6 +167,24 @@ class Runtime:
             raise UsageError("the runtime is not open: use it inside `async with Runtime(...) as runtime:`")
         return self._client
 
+    def metrics(self) -> Metrics:
+        """What this worker has done since it was opened, and what it has in hand: cheap, and from any thread.
+
+        After the runtime was closed it tells how it was then.
+
+        Example:
+            for each in runtime.metrics().activities:
+                print(each.name, each.completed, each.failed, each.seconds.quantile(0.99))
+
+        Raises:
+            UsageError: The runtime was never open.
+        """
+        if self._storage is None:
+            raise UsageError("the runtime was not open yet, so there is nothing to tell: open it first")
+        from perdure._runtime.measured import metrics_of  # noqa: PLC0415 - loaded when somebody asks
+
+        return metrics_of(self._since_us, self._engine, self._activities, self._storage.tallies)
+
     async def __aenter__(self) -> Self:
         """Open the store, enter the registry's lifespans, and begin to work.
 
@@ -178,7 +198,9 @@ class Runtime:
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a runtime can't be opened inside an orchestration")
         # Off the loop: creating a file takes a while, and other programs may hold it.
-        storage = self._storage = await loop.run_in_executor(None, self._make_storage)
+        storage = await loop.run_in_executor(None, self._make_storage)
+        storage = self._storage = InstrumentedStorage(storage, self._clock)
+        self._since_us = self._clock.now_us()
         self._exits = AsyncExitStack()
         try:
             await self._begin(storage, loop)

@@ -42,6 +42,8 @@ class Suspects:
         self._tasks: dict[TaskKey, work.ClaimedTask] = {}
         self._turning: set[int] = set()
         self._tasks_began = 0
+        self.poisoned = 0
+        """Instances and tasks that were set aside here."""
         self.tried: dict[TaskKey, bool] = {}
         """Tasks that are being tried; true for one that is tried alone."""
 
@@ -131,10 +133,12 @@ class Suspects:
             if isinstance(item, work.Hold) and item.incarnation in self._instances:
                 instance = self._instances.pop(item.incarnation)
                 if landed:
+                    self.poisoned += 1
                     _log.error("%s (%s) is held: %s", instance.record.id, instance.record.name, item.reason)
             elif isinstance(item, work.TaskHold):
                 task = self._tasks.pop((item.incarnation, item.execution, item.event), None)
                 if landed and task is not None:
+                    self.poisoned += 1
                     _log.error("activity %d of %s is held: %s", item.event, task.instance_id, item.reason)
             elif isinstance(item, work.Try):
                 self._begin(item, started, landed=landed)

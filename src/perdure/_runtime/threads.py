@@ -95,3 +95,12 @@ class Threads:
             job.future.set_exception(job.error)
         else:
             job.future.set_result(job.result)
+
+
+def makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether nobody but asyncio itself has a say in how the tasks of a loop are made."""
+    try:
+        return loop.get_task_factory() is None
+    except NotImplementedError:
+        # What asyncio's own base class says: a loop need not know factories, and then has ways of its own.
+        return False

@@ -58,7 +58,7 @@ class InTransaction:
             await loan.open()
             entry = await steps()
             if isinstance(entry, Ended) and entry.outcome.error is None:
-                return await _land(loan, entry, worker)
+                return await _land(attempt, loan, entry, worker)
         except StorageUnavailableError as error:
             return _again(task, error)
         except Exception as error:  # noqa: BLE001 - what the store refuses is the activity's own failure
@@ -69,7 +69,7 @@ class InTransaction:
             await uninterrupted(loan.drop())
 
 
-async def _land(loan: Loan, entry: Ended, worker: int) -> Entry:
+async def _land(attempt: Attempt, loan: Loan, entry: Ended, worker: int) -> Entry:
     task = entry.task
     done = TaskDone(
         incarnation=task.incarnation, execution=task.execution, event=task.event, body=encode_message(entry.outcome)
@@ -78,6 +78,7 @@ async def _land(loan: Loan, entry: Ended, worker: int) -> Entry:
         outcome = await _to_its_end(loan.land(done, worker))
     except OutcomeUnknownError as error:
         return _again(task, error)
+    attempt.landed = not isinstance(outcome, Refused)
     if isinstance(outcome, Refused):
         _log.warning(
             "%s of %s was not wanted any more when it ended (%s): what it did was rolled back",

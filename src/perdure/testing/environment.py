@@ -12,9 +12,9 @@ from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
 from perdure._ports import Incarnations
 from perdure._runtime.built_in import with_built_ins
-from perdure._runtime.dispatcher import MAINTENANCE_US, Engine
+from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
-from perdure._runtime.hands import Settings
+from perdure._runtime.hands import MAINTENANCE_US, Settings
 from perdure._runtime.lifespans import enter_lifespans
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.retention import Retention, Retirement

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _work as work
-from perdure._runtime.dispatcher import POLL_FAST_US
+from perdure._runtime.hands import POLL_FAST_US
 from perdure._types import Status
 from perdure.errors import _record
 from perdure.storage.memory import MemoryStorage
