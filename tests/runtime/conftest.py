@@ -1,10 +1,8 @@
 """What the runtime's tests share: files for the store, and programs in processes of their own."""
 
-from pathlib import Path
-
 import pytest
 
-from tests.runtime.processes import WORKER, Program
+from tests.runtime.processes import programs
 
 
 @pytest.fixture
@@ -22,12 +20,5 @@ def url(request, tmp_path) -> str:
 @pytest.fixture
 async def spawn():
     """Starts programs, by default workers, and kills what is left of them."""
-    programs: list[Program] = []
-
-    async def start(*arguments: str, script: Path = WORKER) -> Program:
-        programs.append(await Program.start(script, *arguments))
-        return programs[-1]
-
-    yield start
-    for program in programs:
-        await program.kill()
+    async with programs() as start:
+        yield start

@@ -3,6 +3,8 @@
 import asyncio
 import signal
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 WORKER = Path(__file__).with_name("worker_program.py")
@@ -56,3 +58,17 @@ class Program:
             self._process.kill()
             await self.end()
             await self.errors()
+
+
+@asynccontextmanager
+async def programs() -> AsyncIterator[Callable[..., Awaitable[Program]]]:
+    """Starts programs, by default workers, and kills what is left of them."""
+    started: list[Program] = []
+
+    async def start(*arguments: str, script: Path = WORKER) -> Program:
+        started.append(await Program.start(script, *arguments))
+        return started[-1]
+
+    yield start
+    for program in started:
+        await program.kill()

@@ -1,13 +1,11 @@
 """Schedules on real stores, with several workers, and from synchronous code."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 import pytest
 
 from perdure import (
     Cron,
-    Every,
     InstanceNotFoundError,
     OrchestrationContext,
     RegistrationError,
@@ -16,33 +14,14 @@ from perdure import (
     SyncClient,
     orchestration,
 )
+from tests.schedules.slots import start_each_slot_once, told
 
 FOR_EVER = Cron("0 0 1 1 *")
 
 
-@orchestration(name="told")
-async def told(ctx: OrchestrationContext, word: str) -> str:
-    return word
-
-
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_each_slot_is_started_once_however_many_workers_there_are(workers, tmp_path):
-    url = f"sqlite:///{tmp_path / 'shop.db'}"
-    async with AsyncExitStack() as open_workers:
-        runtimes = [await open_workers.enter_async_context(Runtime(url, Registry(told))) for _ in range(workers)]
-        schedule = await runtimes[0].client.schedules.create("often", told, "hello", when=Every(1))
-        async for _ in runtimes[0].client.get_handle("often").watch():
-            status = await schedule.status()
-            if status.started >= 3:
-                break
-        await schedule.pause()
-        runs = (await runtimes[-1].client.list_instances(name="told")).items
-        seconds = [each.instance_id.removeprefix("often@") for each in runs]
-        assert len(set(seconds)) == len(seconds) >= 3
-        results = await asyncio.gather(
-            *(runtimes[-1].client.get_handle(each.instance_id, told).result() for each in runs)
-        )
-    assert set(results) == {"hello"}
+    await start_each_slot_once(f"sqlite:///{tmp_path / 'shop.db'}", workers)
 
 
 async def test_a_name_of_what_every_worker_has_can_not_be_taken():
