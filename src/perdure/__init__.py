@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     )
     from perdure._client.history import Event
     from perdure._client.moving import Transfer
+    from perdure._client.resetting import Dropped
     from perdure._client.schedules import ScheduleHandle, Schedules, ScheduleStatus
     from perdure._client.sync import SyncClient
     from perdure._client.tags import Tags
@@ -122,6 +123,7 @@ _LAZY = {
     "ActivityQueue": "perdure._client.figures",
     "Client": "perdure._client",
     "Deletion": "perdure._client.figures",
+    "Dropped": "perdure._client.resetting",
     "Event": "perdure._client.history",
     "ExecutionStatus": "perdure._client.figures",
     "HeldActivity": "perdure._client.figures",
@@ -191,6 +193,7 @@ __all__ = [
     "Deletion",
     "DidNotHappen",
     "Distribution",
+    "Dropped",
     "DurableFuture",
     "Duration",
     "ErrorInfo",

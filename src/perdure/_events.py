@@ -49,6 +49,16 @@ class KeptValue(Struct, frozen=True, gc=False, array_like=True):
     value: Raw
 
 
+class ForkedAt(Struct, frozen=True, gc=False, array_like=True):
+    """A fork: up to `event` the history is that of another instance; new guids come of `secret` from there on."""
+
+    event: int
+    instance_id: str
+    incarnation: int
+    root: str
+    secret: str
+
+
 class KeyLimit(Struct, frozen=True, gc=False, array_like=True):
     """A limit by key: how many may be under way at a time, and how many may begin within a span of time."""
 
@@ -81,6 +91,7 @@ class Started(Inbound, frozen=True, tag="start"):
     min_reader: int = MIN_READER
     values: tuple[KeptValue, ...] = ()
     status: Raw = ABSENT
+    forks: tuple[ForkedAt, ...] = ()
 
 
 class ActivityCompleted(Inbound, frozen=True, tag="act+"):

@@ -32,6 +32,8 @@ ON_A_STORE = [
     ("resolve", "a", "--repeat"),
     ("discard", "a"),
     ("rewind", "a"),
+    ("reset", "a", "--to", "start"),
+    ("fork", "a", "b"),
     ("delete", "a"),
     ("export", "-"),
     ("import", "-"),

@@ -37,6 +37,8 @@ def read_events(rows: Sequence[HistoryRow]) -> Iterator[Event]:
         data = msgspec.json.decode(msgspec.json.encode(event))
         for known in ("t", "id", "at", "source", "where", "secret"):
             data.pop(known, None)
+        if "forks" in data:
+            data["forks"] = [{"event": each.event, "instance_id": each.instance_id} for each in event.forks]
         yield Event(
             id=event.id,
             kind=type(event).__name__,

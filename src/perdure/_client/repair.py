@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Raw
 
 from perdure import _work as work
 from perdure._client.opened import Opened
 from perdure._context import DidNotHappen, Failed, Happened
-from perdure._types import Status, check_name
-from perdure.codec import encode_any
+from perdure._types import Status, check_instance_id, check_name, duration_us
+from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
+    InstanceExistsError,
     InstanceNotFoundError,
     NotHeldError,
     PoisonedError,
@@ -23,7 +24,10 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     from perdure._client.figures import HeldActivity
+    from perdure._client.handle import OrchestrationHandle
+    from perdure._client.resetting import Dropped
     from perdure._context import Decision
+    from perdure._types import Duration
 
 HELD_LISTED_MAX = 1_000
 _EVENTS_SHOWN = 10
@@ -214,6 +218,88 @@ class Repair(Opened):
             if outcome.reason is work.Refusal.RUNNING:
                 raise RewindError(instance_id, "a worker runs an activity of a child that its last turn has started")
         raise RewindError(instance_id, "something happens to it, or to its children, all the time")
+
+    async def reset(
+        self,
+        instance_id: str,
+        /,
+        *,
+        to_event: int | None = None,
+        to: Literal["start", "last"] | None = None,
+        grace: Duration = 30.0,
+    ) -> Dropped:
+        """Let an instance go on from an earlier event of its present execution, with the code that workers have now.
+
+        It may be open or have ended. What it was told behind that event is told again: external events are unread, and
+        updates are asked again; of activities that were open then, results are told again and failures tried again,
+        with the same idempotency key. What it had asked for behind that event was never asked for: timers are gone,
+        activities given up, children removed with all below them. Sent events, detached orchestrations and what
+        activities have done in the world are not taken back; what is asked for again under the same event has the same
+        idempotency key, also when the code asks for something else there. One that was suspended stays so.
+
+        Args:
+            instance_id: Which.
+            to_event: The last event that is kept, the last one of a turn; 0 begins anew, with the same input.
+            to: Instead of `to_event`: "start" begins anew, "last" takes the last turn again.
+            grace: How long activities that run just now may take to end, in seconds or as a timedelta. Then those that
+                are wanted further are given up, and run again; for others the reset is given up.
+
+        Returns:
+            What was dropped. When this returns, that is durable.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            RewindError: History can't be cut there (the nearest events at which it can are named); it is damaged or
+                gone; a child that it needs is gone; or a worker still runs an activity that would be dropped. Nothing
+                was changed.
+            UsageError: It is not said where to, or twice.
+        """
+        from perdure._client.moving import LOOK_S  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.resetting import Reset  # noqa: PLC0415 - the same
+
+        rounds = max(1, round(duration_us(grace, "grace") / (LOOK_S * 1e6)))
+        return await Reset(self._opened(), check_name("instance id", instance_id), to_event, to).run(rounds)
+
+    async def fork(
+        self, instance_id: str, new_id: str | None = None, /, *, from_event: int | None = None, run: bool = False
+    ) -> OrchestrationHandle[Any]:
+        """Make an instance that has the history of another one up to an event, and goes its own way from there.
+
+        It is as the other one was when that event had been handled: KV store, status, attributes, unread events. What
+        was open then is asked for anew: activities run again, with idempotency keys of their own, and timers fire when
+        they would have. `ctx.instance_id`, the ids of children and new guids differ from there on. Children are not
+        shared: of those that were open then it is told how they have ended; while one is open still, it can't be
+        forked there. It has no parent, and what was sent to the other one later is not sent to it.
+
+        Args:
+            instance_id: The instance, open or ended; its present execution is forked.
+            new_id: The id of the fork; default a new one.
+            from_event: The last event that both have, the last one of a turn; 0 begins anew with the same input.
+                Default the latest possible one.
+            run: Let it go on at once; otherwise it is suspended until `resume`.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            InstanceExistsError: The new id is taken.
+            RewindError: It can't be forked there; the nearest events at which it can are named.
+        """
+        from perdure._client.handle import OrchestrationHandle  # noqa: PLC0415 - made of clients
+        from perdure._client.moving import put  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.resetting import Fork, forked  # noqa: PLC0415 - hardly ever needed
+
+        gateway = self._opened()
+        check_name("instance id", instance_id)
+        fork_id = gateway.draw_id() if new_id is None else check_instance_id(new_id)
+        tree = await gateway.read(gateway.inspector.images, [instance_id])
+        if not tree:
+            raise InstanceNotFoundError(instance_id)
+        now = (await gateway.read(gateway.inspector.depths)).now
+        fork = Fork(fork_id, gateway.draw_incarnation(), run)
+        outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail")
+        if isinstance(outcome, work.Refused):
+            raise InstanceExistsError(fork_id)
+        client: Any = self
+        return OrchestrationHandle(client, gateway, fork_id, codec_for(Any), fork.incarnation)
 
     async def list_held_activities(self, *, instance_id: str | None = None, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside, the longest held first. Held instances: `list_instances(status="held")`.

@@ -1,7 +1,7 @@
-"""What becomes of a failed instance that goes back to before the turn in which it failed: pure, from its image.
+"""What becomes of an instance that goes back in its history: pure, from its image.
 
-Laws kept here: histories are cut between turns and never written anew; what the turn was told is told again, what it
-asked for was never asked for; of what was open before it, nothing is forgotten.
+Laws kept here: histories are cut between turns and never written anew, but for the start of a fork; what was told after
+the cut is told again, what was asked for was never asked for; of what was open before it, nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+RESETTING = "being reset"
+"""What an instance is suspended for while it is put back."""
+
+
 def rewound(instance_id: str, tree: Sequence[work.InstanceImage], now: int) -> work.Put:
     """What puts a failed instance back to before its last turn.
 
@@ -38,32 +42,63 @@ def rewound(instance_id: str, tree: Sequence[work.InstanceImage], now: int) -> w
     record = image.record
     if record.status is not Status.FAILED:
         raise RewindError(instance_id, f"it is {record.status}, and only what has failed goes back")
-    past = [each for each in image.history if each.execution != record.execution]
-    present = [each for each in image.history if each.execution == record.execution]
+    events, ends = events_of(image)
+    return put_back(image, events, 0 if len(ends) == 1 else ends[-2], tree, now)
+
+
+def events_of(image: work.InstanceImage) -> tuple[list[Any], list[int]]:
+    """The events of the present execution, and the last event of each of its turns.
+
+    Raises:
+        RewindError: They can't be read.
+    """
+    rows = [each.row for each in image.history if each.execution == image.record.execution]
     try:
-        events = read_rows([each.row for each in present])
-        check(events, record.execution)
+        events = read_rows(rows)
+        check(events, image.record.execution)
     except HeldError as error:
-        raise RewindError(instance_id, str(error)) from error
-    base = present[-1].row.first - 1
-    kept, dropped = events[:base], events[base:]
-    born = [each for each in tree if _is_born_in(each, record, base)]
-    gone = [each for each in tree if each is not image and _is_below(each, born, tree)]
-    back = _Back(image, kept, dropped, {each.record.id: each.record for each in tree if each not in gone}, now)
-    put = replace(
-        image,
-        record=back.record(),
-        history=(*past, *present[:-1]),
-        messages=tuple(back.messages()),
-        timers=tuple(back.timers()),
-        tasks=tuple(back.tasks()),
-        entries=tuple(back.entries()),
-    )
+        raise RewindError(image.record.id, str(error)) from error
+    return events, [row.last for row in rows]
+
+
+def put_back(
+    image: work.InstanceImage, events: Sequence[Any], base: int, tree: Sequence[work.InstanceImage], now: int
+) -> work.Put:
+    """What puts an instance back to behind event `base`, the last one of a turn.
+
+    Raises:
+        RewindError: It can't go back.
+    """
+    gone = born_behind(image, base, tree)
+    family = {each.record.id: each.record for each in tree if each not in gone}
+    put = Back(image, events[:base], events[base:], family, now).image()
+    forks = events[0].forks
+    if base and forks and forks[-1].event > base:
+        # It goes its own way from here on, which is before the event at which it was forked.
+        first = next(each for each in forks if each.event > base)
+        here = ev.ForkedAt(base, first.instance_id, first.incarnation, first.root, forks[-1].secret)
+        earlier = tuple(each for each in forks if each.event <= base)
+        put = replace(put, history=begun_otherwise(put.history, replace(events[0], forks=(*earlier, here))))
     return work.Put(images=(put,), instead_of=(image.stamp, *(each.stamp for each in gone)))
 
 
+def begun_otherwise(history: tuple[work.HistoryImage, ...], started: ev.Started) -> tuple[work.HistoryImage, ...]:
+    """A history with another first event."""
+    index = next(at for at, each in enumerate(history) if each.execution == started.execution)
+    row = history[index].row
+    data = ev.encode_events([started, *ev.decode_events(row.data)[1:]])
+    anew = replace(history[index], row=replace(row, data=data, crc=ev.checksum(data)))
+    return (*history[:index], anew, *history[index + 1 :])
+
+
+def born_behind(image: work.InstanceImage, base: int, tree: Sequence[work.InstanceImage]) -> list[work.InstanceImage]:
+    """The children that were asked for behind an event, with all below them."""
+    born = [each for each in tree if _is_born_in(each, image.record, base)]
+    return [each for each in tree if each is not image and _is_below(each, born, tree)]
+
+
 def _is_born_in(image: work.InstanceImage, record: work.InstanceRecord, base: int) -> bool:
-    """Whether it is a child that the turn has asked for: it will be asked for again, under the same id."""
+    """Whether it is a child that was asked for behind an event: it will be asked for again, under the same id."""
     parent = image.record.parent
     return (
         parent is not None
@@ -87,8 +122,8 @@ def _is_below(
     return False
 
 
-class _Back:
-    """The instance as it was when the turn began, and what the turn was told."""
+class Back:
+    """The instance as it was behind the last event that is kept, and what it was told since."""
 
     def __init__(
         self,
@@ -104,20 +139,45 @@ class _Back:
         self._family = family
         self._now = now
         self._open = open_asks(kept)
+        self._present = {each.event: each for each in image.tasks}
         self._stopped = {event.source for event in kept if isinstance(event, ev.ActivityStopped)}
+        self._waiting = tuple(self._still_waiting())
+        messages = [message for _, message in self._waiting]
+        self._ended = {each.source for each in messages if isinstance(each, work.ActivityOutcome)}
+        self._ended.update(event.source for event in dropped if isinstance(event, ev.ActivityCompleted))
+        self._told_of = {each.source for each in messages if isinstance(each, work.ChildOutcome)}
+        self._told_of.update(event.source for event in dropped if isinstance(event, ev.ChildCompleted | ev.ChildFailed))
+
+    def image(self) -> work.InstanceImage:
+        """All of it."""
+        image, last = self._image, len(self._kept)
+        return replace(
+            image,
+            record=self.record(),
+            history=tuple(
+                each for each in image.history if each.execution != image.record.execution or each.row.last <= last
+            ),
+            messages=tuple(self.messages()),
+            timers=tuple(self.timers()),
+            tasks=tuple(self.tasks()),
+            entries=tuple(self.entries()),
+        )
 
     def record(self) -> work.InstanceRecord:
         """Its own row."""
         record, last = self._image.record, len(self._kept)
         status = self._custom_status()
         changed = status != record.custom_status
+        # Whoever has suspended it wants it to stay so.
+        stays = record.status is Status.SUSPENDED and record.held_because != RESETTING
+        runs = Status.RUNNING if last or record.execution > 1 else Status.PENDING
         return replace(
             record,
-            status=Status.RUNNING if last or record.execution > 1 else Status.PENDING,
+            status=record.status if stays else runs,
             last_event=last,
             output=None,
             error=None,
-            held_because=None,
+            held_because=record.held_because if stays else None,
             deliveries=1,
             custom_status=status,
             custom_status_version=record.custom_status_version + changed,
@@ -158,10 +218,9 @@ class _Back:
 
     def tasks(self) -> Iterable[work.TaskImage]:
         """The activities that had not ended, those whose failure the turn was told, to be tried again, and places."""
-        ended = {event.source for event in self._dropped if isinstance(event, ev.ActivityCompleted)}
         entered = {event.source for event in self._kept if isinstance(event, ev.LimitEntered)}
         for event in self._open.values():
-            if isinstance(event, ev.ActivityScheduled) and event.id not in ended:
+            if isinstance(event, ev.ActivityScheduled) and event.id not in self._ended:
                 yield self._task(event)
             elif isinstance(event, ev.LimitAsked):
                 yield self._place(event, has_it=event.id in entered)
@@ -187,7 +246,7 @@ class _Back:
         to_start = event.schedule_to_start_us
         stopped = event.id in self._stopped
         deadline = None if total is None else self._now + total
-        return work.TaskImage(
+        task = work.TaskImage(
             execution=self._image.record.execution,
             event=event.id,
             name=event.name,
@@ -203,26 +262,58 @@ class _Back:
             stopped=stopped,
             **_numbers(event.limit),
         )
+        before = self._present.get(event.id)
+        if before is None or before.stopped != stopped:
+            return task
+        if before.held_because not in (None, RESETTING):
+            return replace(before, running=False)
+        return replace(
+            task,
+            scheduled_at=before.scheduled_at,
+            attempt=before.attempt,
+            deadline=before.deadline,
+            last_error=before.last_error,
+            details=before.details,
+            began_at=before.began_at,
+        )
 
     def messages(self) -> Iterable[work.MessageImage]:
-        """What the turn was told, except that activities have failed; and what has become of children since."""
+        """What it was told, except that activities have failed; what waits; and what has become of children since."""
         execution = self._image.record.execution
         for event in self._dropped:
             message = self._told(event)
             if message is not None:
                 goes_with = execution if isinstance(message, work.ActivityOutcome) else None
                 yield work.MessageImage(due_at=self._now, body=work.encode_message(message), execution=goes_with)
-        told = {event.source for event in self._dropped if isinstance(event, ev.ChildCompleted | ev.ChildFailed)}
+        for each, _ in self._waiting:
+            yield replace(each, due_at=max(each.due_at, self._now))
         for event in self._open.values():
-            if isinstance(event, ev.ChildScheduled) and event.id not in told:
+            if isinstance(event, ev.ChildScheduled) and event.id not in self._told_of:
                 child = self._family.get(event.instance_id)
                 if child is None:
                     raise RewindError(self._image.record.id, f"its child {event.instance_id!r} is no more")
                 if child.status.is_closed:
                     yield work.MessageImage(due_at=self._now, body=work.encode_message(self._outcome(event.id, child)))
 
+    def _still_waiting(self) -> Iterable[tuple[work.MessageImage, Any]]:
+        """The messages that nobody has read, except those that belong to what was dropped or begins again."""
+        for each in self._image.messages:
+            message = work.decode_message(each.body)
+            match message:
+                case work.Start() | work.TimerDue() | work.LimitEntered():
+                    continue
+                case work.ActivityOutcome(error=error) if error is not None or message.source not in self._open:
+                    continue
+                case work.ChildOutcome() if message.source not in self._open:
+                    continue
+            yield each, message
+
     def _told(self, event: Any) -> work.AnyMessage | None:
         execution = self._image.record.execution
+        source = getattr(event, "source", None)
+        if source is not None and source not in self._open:
+            # It answers what was dropped, and the same number may soon be that of something else.
+            return None
         match event:
             case ev.Started():
                 return _start_of(event)

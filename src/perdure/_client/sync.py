@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from perdure._client.handle import InstanceStatus, OrchestrationHandle, Page
     from perdure._client.history import Event
     from perdure._client.moving import Transfer
+    from perdure._client.resetting import Dropped
     from perdure._client.sync_schedules import SyncSchedules
     from perdure._client.workers import WorkerStatus
     from perdure._context import Decision
@@ -291,6 +292,24 @@ class SyncClient:
     def rewind(self, instance_id: str, /) -> None:
         """Let a failed instance go on from before the turn in which it failed."""
         self.call(self._client.rewind(instance_id))
+
+    def reset(
+        self,
+        instance_id: str,
+        /,
+        *,
+        to_event: int | None = None,
+        to: Literal["start", "last"] | None = None,
+        grace: Duration = 30.0,
+    ) -> Dropped:
+        """Let an instance go on from an earlier event."""
+        return self.call(self._client.reset(instance_id, to_event=to_event, to=to, grace=grace))
+
+    def fork(
+        self, instance_id: str, new_id: str | None = None, /, *, from_event: int | None = None, run: bool = False
+    ) -> SyncHandle[Any]:
+        """Make an instance that has the history of another one up to an event."""
+        return SyncHandle(self, self.call(self._client.fork(instance_id, new_id, from_event=from_event, run=run)))
 
     def resolve(self, held: HeldActivity | str, decision: Decision[Any], /, *, event_id: int | None = None) -> None:
         """Say what came of a held activity."""

@@ -73,7 +73,7 @@ async def import_trees(
         trees = export_file.read_trees(stream)
         total = Transfer(trees=0, instances=0)
         while batch := await gateway.read(_next_trees, trees):
-            arriving = [[(_released if run else _parked)(image) for image in tree] for tree in batch]
+            arriving = [[(_released if run else parked)(image) for image in tree] for tree in batch]
             total = total_of(total, await _put_all(gateway, arriving, on_conflict))
     return total
 
@@ -238,12 +238,12 @@ def _taken(instance_id: str) -> InstanceExistsError:
 # -- images ------------------------------------------------------------------------------------------------------------
 
 
-def _parked(image: work.InstanceImage) -> work.InstanceImage:
+def parked(image: work.InstanceImage, why: str = IMPORTED) -> work.InstanceImage:
     """The image of an instance that does nothing until somebody resumes it."""
     record = image.record
     if record.status.is_closed:
         return image
-    reason = IMPORTED
+    reason = why
     if record.status is Status.SUSPENDED and record.held_because is not None:
         reason = record.held_because
     tasks = tuple(

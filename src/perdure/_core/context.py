@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from perdure._context import ContextLogger
     from perdure._core.execution import Execution
+    from perdure._events import ForkedAt
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -322,12 +323,13 @@ class Context(OrchestrationContext):
         if instance_id is not None:
             return check_instance_id(instance_id)
         execution = self._execution
-        return child_id(
-            execution.root or execution.instance_id,
-            execution.incarnation,
-            execution.execution_id,
-            execution.asked + 1,
-        )
+        root, incarnation = self._family()
+        return child_id(root, incarnation, execution.execution_id, execution.asked + 1)
+
+    def _family(self) -> tuple[str, int]:
+        """The root and the incarnation by which children are named."""
+        execution = self._execution
+        return execution.root or execution.instance_id, execution.incarnation
 
     def schedule_timer(self, until: Duration | datetime, /) -> DurableFuture[None]:
         execution = self._execution
@@ -439,6 +441,15 @@ def _said_where(verb: str, coroutine: Coroutine[Any, Any, Any], where: str | Non
 async def _run_race(awaitables: tuple[Awaitable[T], ...], where: str | None) -> tuple[int, T]:
     # Nothing of it begins before it is awaited.
     return await Race(awaitables, where).winner()
+
+
+def context_of(execution: "Execution", secret: bytes, forks: "tuple[ForkedAt, ...]") -> Context:
+    """The context of an execution that begins."""
+    if not forks:
+        return Context(execution, secret)
+    from perdure._core.forks import ForkedContext  # noqa: PLC0415 - made of contexts, and seldom needed
+
+    return ForkedContext(execution, secret, forks)
 
 
 class Mailbox(AsyncIterator[T]):

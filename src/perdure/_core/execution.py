@@ -278,7 +278,7 @@ class Execution(OrchestrationLoop):
         return self.last_event + 2 + (0 if self.asks is None else len(self.asks))
 
     def _begin(self, started: ev.Started) -> None:
-        from perdure._core.context import Context  # noqa: PLC0415 - the context is made of executions
+        from perdure._core.context import context_of  # noqa: PLC0415 - the context is made of executions
 
         self.execution_id = started.execution
         self.name = started.name
@@ -292,7 +292,7 @@ class Execution(OrchestrationLoop):
         if started.values or started.status:
             self.state = State.of(started)
         self.variables = ContextVariables()
-        self._start = (Context(self, secret), started.input)
+        self._start = (context_of(self, secret, started.forks), started.input)
         self.create_task(self._main(), name="root", context=self.variables)
 
     async def _main(self) -> None:

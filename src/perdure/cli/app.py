@@ -45,6 +45,8 @@ COMMANDS = {
     "resolve": ("mending:resolve", "Say what came of a held activity."),
     "discard": ("mending:discard", "Give up what is held."),
     "rewind": ("mending:rewind", "Let failed instances go on from before they failed."),
+    "reset": ("going_back:reset", "Let an instance go on from an earlier event."),
+    "fork": ("going_back:fork", "Make an instance with the past of another one."),
     "delete": ("steering:delete", "Delete instances that have ended."),
     "purge": ("removing:purge", "Delete all instances that match."),
     "prune": ("removing:prune", "Delete past executions of instances."),

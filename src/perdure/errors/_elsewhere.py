@@ -17,16 +17,17 @@ class InstanceMovedError(_InstanceError):
 
 
 class RewindError(_InstanceError):
-    """The instance can't go back to where it was asked to; nothing was changed. `why` says what is in the way."""
+    """The instance can't go back, or be forked, where that was asked for; nothing was changed. `why` is in the way."""
 
     __module__ = "perdure.errors"
 
-    def __init__(self, instance_id: str, why: str) -> None:
-        super().__init__(instance_id, why)
+    def __init__(self, instance_id: str, why: str, what: str = "go back") -> None:
+        super().__init__(instance_id, why, what)
         self.why = why
+        self._what = what
 
     def __str__(self) -> str:
-        return f"instance {self.instance_id!r} can't go back: {self.why}"
+        return f"instance {self.instance_id!r} can't {self._what}: {self.why}"
 
 
 class ExportFileError(ClientError):
