@@ -90,7 +90,9 @@ $(OTHER_PYTHONS:%=python-%): python-%: setup
 	@$(TIMED) $@ $(PY) tools/interpreters.py $*
 
 # The suite comes last and alone, so that its closing line is the last thing to read; of the core `core` has had it all.
+# Each process begins with half of it, so that most servers are started in one only, and takes from the other at the end.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
 	@$(MAKE) --no-print-directory simulate SEEDS=$(SEEDS_OF_A_PUSH)
-	@$(PY) -m pytest -q -n $(JOBS) $(CORE_TESTS:%=--ignore=%)
+	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(CORE_TESTS:%=--ignore=%)

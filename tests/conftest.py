@@ -7,6 +7,9 @@ import pytest
 
 MODEL = Path(__file__).resolve().parent / "model"
 
+# Failing assertions of the storage suite show their values, as those of a test file do, whoever imports it first.
+pytest.register_assert_rewrite("perdure.testing.storage_suite")
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C be heard by the programs that tests start.
