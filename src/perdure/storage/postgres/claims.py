@@ -44,7 +44,7 @@ def claims(transaction: Transaction, claim: Claim) -> list[Call]:
 def decode(transaction: Transaction, claim: Claim, answers: list[Rows]) -> Work:
     """What those statements have answered."""
     if transaction.laned:
-        instances, [[is_contended, _]], tasks, [[next_due]], [[next_in_lanes]] = answers
+        instances, [[is_contended, *_]], tasks, [[next_due]], [[next_in_lanes]] = answers
         moments = [next_due, next_in_lanes, transaction.now + CONTENDED_US if is_contended else None]
     else:
         instances, tasks, [[next_due]] = answers

@@ -758,14 +758,8 @@ LEFT JOIN taken AS t ON true
 LEFT JOIN perdure.instances AS i ON i.incarnation = t.incarnation
 ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
 
--- name: part_lanes
--- The lanes in which something waits, from one to the next, so that a long one costs a single step.
-lanes (lane) AS (
-    SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL
-    UNION ALL
-    SELECT (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane > lanes.lane)
-    FROM lanes WHERE lanes.lane IS NOT NULL
-),
+-- name: part_named
+-- Lanes, which are given in JSON, and what their names say.
 named AS MATERIALIZED (
     SELECT
         l.lane, pg_catalog.split_part(l.lane, E'\n', 1) = 'places' AS places,
@@ -773,6 +767,15 @@ named AS MATERIALIZED (
         NULLIF(pg_catalog.split_part(l.lane, E'\n', 3), '') AS key
     FROM lanes AS l WHERE l.lane IS NOT NULL
 );
+
+-- name: part_lanes
+-- The lanes from which something can be taken, as `lock_limits` has found them.
+lanes (lane) AS MATERIALIZED (
+    SELECT l.lane FROM pg_catalog.json_array_elements_text(
+        NULLIF(pg_catalog.current_setting('perdure_store.lanes', true), '')::json
+    ) AS l (lane)
+),
+{{part_named}};
 
 -- name: part_limits
 -- The limits whose keys this transaction has locked, as they were declared last, and how many may begin at $1.
@@ -836,25 +839,52 @@ of_limits AS MATERIALIZED (
 );
 
 -- name: lock_limits
--- Lock the keys for which something waits, as nobody else may count them meanwhile, and remember which ones: whether
--- another claim has one of them.
-WITH RECURSIVE {{part_lanes}},
-tried AS MATERIALIZED (
-    SELECT k.key, pg_catalog.pg_try_advisory_xact_lock(
-        pg_catalog.hashtextextended(k.key, 'perdure.tasks'::pg_catalog.regclass::pg_catalog.oid::bigint)
-    ) AS locked
+-- Go from lane to lane of those in which something waits, and lock the keys that have a place, as nobody else may count
+-- them meanwhile; remember these, and what lanes there are beside those of full keys: whether another claim has one.
+-- Who frees a place claims with the same commit, or wakes others after it: no key is missed that is full for now.
+WITH RECURSIVE lanes (lane) AS (
+    SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL
+    UNION ALL
+    -- So that a long one costs a single step.
+    SELECT (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane > lanes.lane)
+    FROM lanes WHERE lanes.lane IS NOT NULL
+),
+{{part_named}},
+open AS MATERIALIZED (
+    SELECT k.key
     FROM (SELECT DISTINCT n.key FROM named AS n WHERE n.key IS NOT NULL) AS k
+    CROSS JOIN LATERAL (
+        SELECT d.concurrency FROM perdure.tasks AS d
+        WHERE d.limit_key = k.key
+        ORDER BY d.scheduled_at DESC, d.incarnation DESC, d.execution DESC, d.event DESC LIMIT 1
+    ) AS n
+    WHERE n.concurrency IS NULL OR n.concurrency > (
+        SELECT COUNT(*) FROM perdure.tasks AS p WHERE p.limit_key = k.key AND p.owner IS NOT NULL AND NOT p.late
+    )
+),
+tried AS MATERIALIZED (
+    SELECT o.key, pg_catalog.pg_try_advisory_xact_lock(
+        pg_catalog.hashtextextended(o.key, 'perdure.tasks'::pg_catalog.regclass::pg_catalog.oid::bigint)
+    ) AS locked
+    FROM open AS o
 )
 SELECT
-    COALESCE(BOOL_OR(NOT t.locked), false),
+    COALESCE((SELECT BOOL_OR(NOT t.locked) FROM tried AS t), false),
     pg_catalog.set_config(
-        'perdure_store.limits', COALESCE((pg_catalog.json_agg(t.key) FILTER (WHERE t.locked))::text, '[]'), true
-    )
-FROM tried AS t;
+        'perdure_store.limits',
+        COALESCE((SELECT pg_catalog.json_agg(t.key) FROM tried AS t WHERE t.locked)::text, '[]'), true
+    ),
+    pg_catalog.set_config(
+        'perdure_store.lanes',
+        COALESCE((
+            SELECT pg_catalog.json_agg(n.lane) FROM named AS n
+            WHERE n.key IS NULL OR n.key IN (SELECT t.key FROM tried AS t WHERE t.locked)
+        )::text, '[]'), true
+    );
 
 -- name: give_places
 -- Give places of the locked limits to the instances that are to hold them, at $1 by worker $2: the owners of those.
-WITH RECURSIVE {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
+WITH {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
 locked AS MATERIALIZED (
     SELECT t.incarnation, t.execution, t.event, t.permit, o.key, o.rate, o.per_us, o.priority, o.scheduled_at
     FROM of_limits AS o
@@ -903,7 +933,7 @@ taken AS (
 
 -- name: claim_tasks_in_lanes
 -- The same, and what the lanes have for it.
-WITH RECURSIVE {{part_line}}, {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
+WITH {{part_line}}, {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
 admitted AS MATERIALIZED (
     SELECT o.incarnation, o.execution, o.event, o.key, o.rate, o.per_us FROM of_limits AS o
     WHERE NOT o.places AND o.place <= o.free
@@ -960,7 +990,7 @@ begun AS (
 
 -- name: next_in_lanes
 -- The earliest moment after $1 at which something in lanes falls due, or the rate of a limit lets another begin.
-WITH RECURSIVE {{part_lanes}}
+WITH {{part_lanes}}
 SELECT LEAST(
     (
         SELECT MIN(t.due_at) FROM perdure.tasks AS t

@@ -75,8 +75,14 @@ class Lanes:
         transaction = self._transaction
         if transaction.execute(STATEMENTS["can_wake_lanes"], (transaction.now,)).get:
             transaction.execute(STATEMENTS["wake_lanes"], (transaction.now,))
-        lanes = [(name, read_lane(name)) for name in transaction.ask(STATEMENTS["lanes"])]
-        self._read_limits({lane.key for _, lane in lanes if lane.key is not None})
+        lanes = []
+        for name, concurrency, per_time, running in transaction.ask(STATEMENTS["lanes"]):
+            lane = read_lane(name)
+            lanes.append((name, lane))
+            if lane.key is not None:
+                rate, per_us = per_time
+                self._limits[lane.key] = _Limit(concurrency, rate, per_us, running)
+        self._read_starts()
         by_key: dict[str | None, list[tuple[str, Lane]]] = {}
         for name, lane in lanes:
             if lane.places or self._serves.takes(lane.tag):
@@ -97,19 +103,14 @@ class Lanes:
         """When the rate of a key for which something waits lets another begin."""
         if all(limit.rate is None for limit in self._limits.values()):
             return None
-        waiting = {read_lane(name).key for name in self._transaction.ask(STATEMENTS["lanes"])}
+        waiting = {read_lane(name).key for name, *_ in self._transaction.ask(STATEMENTS["lanes"])}
         opens = [limit.opens_at() for key, limit in self._limits.items() if key in waiting]
         return min((at for at in opens if at is not None and at > self._transaction.now), default=None)
 
-    def _read_limits(self, keys: set[str]) -> None:
-        if not keys:
-            return
-        rows = encode_rows(sorted(keys))
-        for key, *numbers in self._transaction.ask(STATEMENTS["limits_in_force"], rows):
-            self._limits[key] = _Limit(*numbers)
+    def _read_starts(self) -> None:
         rated = [key for key, limit in self._limits.items() if limit.rate is not None]
         if rated:
-            for key, at, many in self._transaction.ask(STATEMENTS["starts"], encode_rows(rated)):
+            for key, at, many in self._transaction.ask(STATEMENTS["starts"], encode_rows(sorted(rated))):
                 self._limits[key].starts.append((at, many))
 
     def _admit_key(self, key: str | None, lanes: list[tuple[str, Lane]], most: int) -> dict[Rank, str]:

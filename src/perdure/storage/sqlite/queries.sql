@@ -691,7 +691,8 @@ SELECT EXISTS (
 );
 
 -- name: lanes
--- The lanes in which something waits.
+-- The lanes in which something waits, but those of keys with no place, as [lane, concurrency, [rate, per], running].
+-- A lane that is full costs three steps, each in an index alone.
 WITH RECURSIVE lanes (lane) AS (
     SELECT min(t.lane) FROM tasks AS t INDEXED BY tasks_in_lanes WHERE t.owner IS NULL AND t.lane IS NOT NULL
     UNION ALL
@@ -700,20 +701,34 @@ WITH RECURSIVE lanes (lane) AS (
         SELECT min(t.lane) FROM tasks AS t INDEXED BY tasks_in_lanes WHERE t.owner IS NULL AND t.lane > lanes.lane
     )
     FROM lanes WHERE lanes.lane IS NOT NULL
+),
+named (lane, tag_and_key) AS (
+    SELECT lane, substr(lane, instr(lane, char(10)) + 1) FROM lanes WHERE lane IS NOT NULL
+),
+keyed (lane, limit_key) AS MATERIALIZED (
+    SELECT lane, nullif(substr(tag_and_key, instr(tag_and_key, char(10)) + 1), '') FROM named
+),
+used (lane, limit_key, concurrency, running) AS MATERIALIZED (
+    SELECT
+        k.lane, k.limit_key,
+        -- What was declared last is what holds.
+        (
+            SELECT d.concurrency FROM tasks AS d INDEXED BY tasks_of_limits
+            WHERE d.limit_key = k.limit_key
+            ORDER BY d.scheduled_at DESC, d.incarnation DESC, d.execution DESC, d.event DESC LIMIT 1
+        ),
+        (
+            SELECT count(*) FROM tasks AS p INDEXED BY tasks_with_place
+            WHERE p.limit_key = k.limit_key AND p.owner IS NOT NULL AND p.late = 0
+        )
+    FROM keyed AS k
 )
-SELECT json_group_array(lane) FROM lanes WHERE lane IS NOT NULL;
-
--- name: limits_in_force
--- Of limit keys: [concurrency, rate, per] as they were declared last, and how many have a place.
-SELECT json_group_array(json_array(j.value, t.concurrency, t.rate, t.per_us, (
-    SELECT count(*) FROM tasks AS p INDEXED BY tasks_with_place WHERE p.limit_key = j.value AND p.owner IS NOT NULL AND p.late = 0
-)))
-FROM jsonb_each(?1) AS j
-CROSS JOIN tasks AS t ON (t.incarnation, t.execution, t.event) = (
-    SELECT d.incarnation, d.execution, d.event FROM tasks AS d INDEXED BY tasks_of_limits
-    WHERE d.limit_key = j.value
+SELECT json_group_array(json_array(u.lane, u.concurrency, json((
+    SELECT json_array(d.rate, d.per_us) FROM tasks AS d INDEXED BY tasks_of_limits
+    WHERE d.limit_key = u.limit_key
     ORDER BY d.scheduled_at DESC, d.incarnation DESC, d.execution DESC, d.event DESC LIMIT 1
-);
+)), u.running))
+FROM used AS u WHERE u.concurrency IS NULL OR u.concurrency > u.running;
 
 -- name: starts
 -- Of limit keys: how many began when, as [key, at, many], the latest first.

@@ -150,12 +150,14 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_in_line ON tasks (priority DESC, scheduled_at, incarnation, execution, event, due_at, name)
     WHERE owner IS NULL AND delayed = 0 AND lane IS NULL;
 CREATE INDEX tasks_in_lanes ON tasks (
-    lane, delayed, priority DESC, scheduled_at, incarnation, execution, event, due_at, name
+    lane, delayed, priority DESC, scheduled_at, incarnation, execution, event, due_at, name, owner
 ) WHERE owner IS NULL AND lane IS NOT NULL;
 CREATE INDEX tasks_due_in_lanes ON tasks (due_at) WHERE owner IS NULL AND lane IS NOT NULL;
-CREATE INDEX tasks_of_limits ON tasks (limit_key, scheduled_at, incarnation, execution, event)
-    WHERE limit_key IS NOT NULL;
-CREATE INDEX tasks_with_place ON tasks (limit_key) WHERE limit_key IS NOT NULL AND owner IS NOT NULL AND late = 0;
+CREATE INDEX tasks_of_limits ON tasks (
+    limit_key, scheduled_at, incarnation, execution, event, concurrency, rate, per_us
+) WHERE limit_key IS NOT NULL;
+CREATE INDEX tasks_with_place ON tasks (limit_key, owner, late)
+    WHERE limit_key IS NOT NULL AND owner IS NOT NULL AND late = 0;
 CREATE INDEX tasks_delayed ON tasks (due_at, name) WHERE owner IS NULL AND delayed = 1;
 CREATE INDEX tasks_held ON tasks (held_at, incarnation, execution, event) WHERE held_because IS NOT NULL;
 CREATE INDEX tasks_by_name ON tasks (name, delayed, due_at) WHERE owner IS NULL AND permit IS NULL;
