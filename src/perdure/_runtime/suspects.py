@@ -18,7 +18,7 @@ import msgspec
 from perdure import _work as work
 from perdure._ports import Clock
 from perdure._runtime.orchestrations import Orchestrations
-from perdure.errors import PoisonedError, error_info_from_exception
+from perdure.errors import HistoryCorruptError, PoisonedError, error_info_from_exception
 from perdure.storage.base import SUSPECT_DELIVERIES
 
 TRIAL_US = 5_000_000
@@ -184,7 +184,8 @@ def _needs_no_code(instance: work.ClaimedInstance) -> bool:
     """Whether somebody ends it, for which nothing of it is run."""
     for message in instance.messages:
         if message.timer is None:
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            # What can't be read holds its instance when that is tried; here it must not stop the others.
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, HistoryCorruptError):
                 if isinstance(work.decode_message(message.body), work.Terminate):
                     return True
     return False
