@@ -95,6 +95,7 @@ if TYPE_CHECKING:
         InstanceTree,
         LimitStatus,
         LimitUser,
+        OpenActivity,
         QueueDepths,
     )
     from perdure._client.history import Event
@@ -138,6 +139,7 @@ _LAZY = {
     "LimitStatus": "perdure._client.figures",
     "LimitUser": "perdure._client.figures",
     "Metrics": "perdure.observability.metrics",
+    "OpenActivity": "perdure._client.figures",
     "OrchestrationHandle": "perdure._client",
     "OrchestrationMetrics": "perdure.observability.metrics",
     "Page": "perdure._client",
@@ -234,6 +236,7 @@ __all__ = [
     "NonRetryableError",
     "NotHeldError",
     "OnConflict",
+    "OpenActivity",
     "Orchestration",
     "OrchestrationCancelledError",
     "OrchestrationContext",

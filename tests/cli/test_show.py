@@ -3,7 +3,7 @@
 import asyncio
 import re
 
-from perdure import Client, OrchestrationContext, Registry, Status, orchestration
+from perdure import Backoff, Client, OrchestrationContext, Registry, RetryPolicy, Status, activity, orchestration
 from perdure._work import Batch, Claim, TaskHold
 from perdure.storage.sqlite import SqliteStorage
 from tests.cli import shop
@@ -292,6 +292,39 @@ async def test_the_store_of_these_tests_is_the_default_one(folder):
     async with Client(URL):
         pass
     assert (folder / "perdure.db").exists()
+
+
+def test_what_an_activity_is_at_is_told(perdure, working):
+    @activity(name="shop::activity::charge")
+    async def charge(cents: int) -> str:
+        if cents == 5:
+            raise ValueError("no funds")
+        return await asyncio.Event().wait()
+
+    @orchestration(name="shop::orchestration::pay")
+    async def pay(ctx: OrchestrationContext) -> None:
+        hourly = RetryPolicy(3, backoff=Backoff.fixed(3_600))
+        ctx.schedule_activity(charge, 4, tag="gpu")
+        slow = ctx.schedule_activity(charge, 6)
+        await ctx.schedule_activity(charge, 5, retry=hourly)
+        await slow
+
+    with working(Registry(charge, pay)):
+        perdure("start", "pay", "--id", "a")
+        eventually(lambda: [each for each in open_activities(perdure) if each["last_error"]])
+        said = perdure("show", "a").out
+        open_ = {each["event_id"]: each for each in open_activities(perdure)}
+        perdure("terminate", "a")
+
+    assert re.search(r"#2 activity shop::activity::charge\(4\).*\n     attempt 1 waits for a worker, .* ago\n", said)
+    assert re.search(r"#3 activity shop::activity::charge\(6\).*\n     attempt 1 runs on \S+\n", said)
+    assert re.search(r"\n     attempt 2 is due at .*, in 59 min .*; the last failed: ValueError: no funds\n", said)
+    assert [open_[event]["state"] for event in (2, 3, 4)] == ["waiting", "running", "waiting"]
+    assert open_[4]["last_error"]["message"] == "no funds"
+
+
+def open_activities(perdure):
+    return perdure("show", "a", "--json").json["activities"]
 
 
 def test_a_held_activity_of_a_running_instance_is_told(perdure, working):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from perdure._client.handle import InstanceStatus, status_of
+from perdure._client.stored import read_error
 from perdure._types import Status, from_us
 from perdure._work import PLACE
 from perdure.codec import codec_for
+from perdure.errors import ErrorInfo
 
 if TYPE_CHECKING:
     from perdure import _work as work
@@ -77,6 +79,39 @@ class HeldActivity:
     attempt: int
     deliveries: int
     began_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenActivity:
+    """An activity of an instance that has not ended: `event_id` names it in the history of its instance.
+
+    Attributes:
+        instance_id: The instance.
+        event_id: The event that has asked for it.
+        name: The activity.
+        tag: The tag that it was asked for with.
+        state: "running" on a worker, "waiting" for one or for its time, or "held".
+        attempt: Which attempt runs or comes next, from 1.
+        scheduled_at: When it was asked for.
+        due_at: When its next attempt may begin, or could have; None while it runs or is held.
+        last_error: Why the attempt before this one has failed; None before the first failure.
+        worker: The name of the worker that runs it.
+        held_because: Why it is held.
+        stopping: Whether it was asked to end, and its outcome is waited for.
+    """
+
+    instance_id: str
+    event_id: int
+    name: str
+    tag: str | None
+    state: Literal["running", "waiting", "held"]
+    attempt: int
+    scheduled_at: datetime
+    due_at: datetime | None
+    last_error: ErrorInfo | None
+    worker: str | None
+    held_because: str | None
+    stopping: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +212,32 @@ def held_of(records: Sequence[work.HeldTask]) -> list[HeldActivity]:
         )
         for each in records
     ]
+
+
+def open_of(
+    instance_id: str, tasks: Sequence[work.OpenTask], workers: Sequence[work.WorkerRecord]
+) -> list[OpenActivity]:
+    """The activities that have not ended as users see them."""
+    names = {worker.worker: worker.name for worker in workers}
+    return [_open(instance_id, each, names) for each in tasks]
+
+
+def _open(instance_id: str, task: work.OpenTask, names: dict[int, str]) -> OpenActivity:
+    waits = task.owner is None and task.held_because is None
+    return OpenActivity(
+        instance_id=instance_id,
+        event_id=task.event,
+        name=task.name,
+        tag=task.tag,
+        state="waiting" if waits else "running" if task.held_because is None else "held",
+        attempt=task.attempt,
+        scheduled_at=from_us(task.scheduled_at),
+        due_at=from_us(task.due_at) if waits else None,
+        last_error=None if task.last_error is None else read_error(task.last_error, instance_id),
+        worker=None if task.owner is None else names.get(task.owner),
+        held_because=task.held_because,
+        stopping=task.stopped,
+    )
 
 
 def counts_of(records: Sequence[work.InstanceCount]) -> list[InstanceCount]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         InstanceTree,
         LimitStatus,
         LimitUser,
+        OpenActivity,
         QueueDepths,
     )
     from perdure._client.filters import InstanceFilter
@@ -117,6 +118,35 @@ class Management(Opened):
         if record is None:
             raise InstanceNotFoundError(instance_id)
         return executions_of(record, await gateway.read(gateway.inspector.executions, record.incarnation))
+
+    async def list_open_activities(self, instance_id: str, /, *, limit: int = 100) -> list[OpenActivity]:
+        """The activities of an instance that have not ended, in order of their events.
+
+        Each with its attempt, why the one before it has failed, and when the next is due, or which worker runs it.
+
+        Args:
+            instance_id: The instance; one that has ended has none.
+            limit: How many, 1 to 1,000.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+            UsageError: `limit` is not within 1 to 1,000.
+
+        Example:
+            for each in await client.list_open_activities("order-1"):
+                print(each.name, each.attempt, each.last_error, each.due_at)
+        """
+        from perdure._client.figures import open_of  # noqa: PLC0415 - loaded when it is asked for
+
+        if not 1 <= limit <= PAGE_MAX:
+            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}")
+        gateway = self._opened()
+        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
+        tasks = await gateway.read(gateway.inspector.open_tasks, record.incarnation, limit)
+        workers = await gateway.read(gateway.inspector.workers) if tasks else []
+        return open_of(instance_id, tasks, workers)
 
     async def get_queues(self) -> QueueDepths:
         """What waits in the store: instances, activities by name and tag, timers, and what is held, with ages.

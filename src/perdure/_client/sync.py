@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         InstanceTree,
         LimitStatus,
         LimitUser,
+        OpenActivity,
         QueueDepths,
     )
     from perdure._client.filters import InstanceFilter
@@ -354,6 +355,10 @@ class SyncClient:
     def list_executions(self, instance_id: str, /) -> list[ExecutionStatus]:
         """The executions of an instance."""
         return self.call(self._client.list_executions(instance_id))
+
+    def list_open_activities(self, instance_id: str, /, *, limit: int = 100) -> list[OpenActivity]:
+        """The activities of an instance that have not ended."""
+        return self.call(self._client.list_open_activities(instance_id, limit=limit))
 
     def get_queues(self) -> QueueDepths:
         """What waits in the store."""

@@ -85,6 +85,7 @@ from perdure._work.overview import InstanceCount as InstanceCount
 from perdure._work.overview import Lapsed as Lapsed
 from perdure._work.overview import LimitUse as LimitUse
 from perdure._work.overview import LimitUser as LimitUser
+from perdure._work.overview import OpenTask as OpenTask
 from perdure._work.overview import Query as Query
 from perdure._work.overview import Scan as Scan
 from perdure._work.overview import TaskDepth as TaskDepth

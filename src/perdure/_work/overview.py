@@ -128,6 +128,21 @@ class Lapsed(Struct, frozen=True, gc=False, kw_only=True):
     last: int | None = None
 
 
+class OpenTask(Struct, frozen=True, gc=False, kw_only=True):
+    """An activity of an instance that has not ended; without an owner it is due, or was, at `due_at`."""
+
+    event: int
+    name: str
+    attempt: int
+    scheduled_at: int
+    due_at: int
+    owner: int | None = None
+    tag: str | None = None
+    last_error: bytes | None = None
+    held_because: str | None = None
+    stopped: bool = False
+
+
 class HeldTask(Struct, frozen=True, gc=False, kw_only=True):
     """A task that was set aside."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from perdure import HeldActivity, InstanceStatus, Status, WorkerStatus
+from perdure import HeldActivity, InstanceStatus, OpenActivity, Status, WorkerStatus
 from perdure.cli.output import STYLES, Line
 from perdure.cli.store import did_you_mean, near_names
 from perdure.cli.text import ago, cut, moment, safe, safe_lines, shell_word, shown, span, time_of_day, zone
@@ -44,6 +44,8 @@ class View:
     """The KV store."""
     held: Sequence[HeldActivity] = ()
     """Its activities that were set aside."""
+    activities: Sequence[OpenActivity] = ()
+    """Its activities that have not ended."""
     trouble: str | None = None
     """Why the history could not be read."""
     flag: str = ""
@@ -208,6 +210,7 @@ def _waits(view: View) -> Iterator[Line]:
     yield []
     yield [("Waits for", "bold")]
     held = {each.event_id for each in view.held}
+    attempts = {each.event_id: each for each in view.activities}
     for step in waits[:WAITS_SHOWN]:
         for_how_long = f", since {time_of_day(step.at)}, {ago(step.at, view.at)}"
         due = "until" if step.until is None or step.until > view.at else "that was due"
@@ -216,8 +219,24 @@ def _waits(view: View) -> Iterator[Line]:
         child = view.children.get(step.instance_id or "")
         state = (" (held)" if step.event in held else "") if child is None else f" ({child.status})"
         yield [(f"  #{step.event} ", "dim"), (f"{_subject(step)}{state}{until}", ""), (for_how_long + where, "dim")]
+        activity = attempts.get(step.event)
+        if activity is not None:
+            yield [(f"     {_attempt(activity, view.at)}", "dim")]
     if len(waits) > WAITS_SHOWN:
         yield [(f"  and {len(waits) - WAITS_SHOWN:,} more", "dim")]
+
+
+def _attempt(activity: OpenActivity, at: datetime) -> str:
+    """How an activity stands that has not ended."""
+    number = f"attempt {activity.attempt}"
+    if activity.due_at is None:
+        where = f" runs on {safe(activity.worker)}" if activity.worker else f" is {activity.state}"
+    elif activity.due_at > at:
+        where = f" is due at {moment(activity.due_at)}, {ago(activity.due_at, at)}"
+    else:
+        where = f" waits for a worker, {ago(activity.due_at, at)}"
+    error = activity.last_error
+    return number + where + ("" if error is None else f"; the last failed: {cut(error.summary)}")
 
 
 def _subject(step: Step, *, full: bool = False) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STEPS_SHOWN = 50
 CHILDREN_ASKED = 20
 HELD_SHOWN = 5
+ACTIVITIES_SHOWN = 100
 
 _execution_option = click.option(
     "--execution",
@@ -50,6 +51,7 @@ def show(*, instance_id: str, store: Store, as_json: bool, execution_id: int | N
                 "execution_id": view.execution_id,
                 "waits_for": [step_document(step) for step in view.waits_for],
                 "unread_events": [step_document(step) for step in view.timeline.unread.values()],
+                "activities": [plain(each) for each in view.activities],
                 "advice": advice(view),
                 "steps": [step_document(step) for step in view.timeline.steps],
                 "history_problem": view.trouble,
@@ -79,6 +81,9 @@ async def _look(store: Store, instance_id: str, execution_id: int | None) -> Vie
             held=[]
             if status.is_closed
             else await client.list_held_activities(instance_id=instance_id, limit=HELD_SHOWN),
+            activities=[]
+            if status.is_closed
+            else await client.list_open_activities(instance_id, limit=ACTIVITIES_SHOWN),
             flag=store.flag,
         )
 

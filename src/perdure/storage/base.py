@@ -45,6 +45,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Query,
     Reaped,
     Scan,
@@ -306,6 +307,13 @@ class Inspector(Protocol):
         """The tasks that were set aside, of one instance or of all, at most so many.
 
         In order of the moment, then of incarnation and event.
+        """
+        ...
+
+    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
+        """The activities of an instance that have not ended, at most so many, in order of their events.
+
+        Places of limits are none.
         """
         ...
 

@@ -13,6 +13,7 @@ from perdure._work import (
     InstanceRecord,
     LimitUse,
     LimitUser,
+    OpenTask,
     Standing,
     TaskDepth,
 )
@@ -79,6 +80,13 @@ def executions_of_rows(rows: Iterable[Sequence[Any]]) -> list[ExecutionRecord]:
 def held_of_rows(rows: Iterable[Sequence[Any]]) -> list[HeldTask]:
     """Tasks that were set aside, of rows of the statement `held_tasks`."""
     return [HeldTask(**dict(zip(HeldTask.__struct_fields__, row, strict=True))) for row in rows]
+
+
+def open_of_rows(rows: Iterable[Sequence[Any]]) -> list[OpenTask]:
+    """Activities that have not ended, of rows of the statement `open_tasks`."""
+    return [
+        OpenTask(**dict(zip(OpenTask.__struct_fields__, (*row, bool(stopped)), strict=True))) for *row, stopped in rows
+    ]
 
 
 def depths_of_rows(now: int, counts: Sequence[Any], tasks: Iterable[Sequence[Any]]) -> Depths:

@@ -17,6 +17,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Query,
     Scan,
     TaskDepth,
@@ -204,6 +205,27 @@ def _is_over(tables: Tables, record: InstanceRecord, scan: Scan) -> bool:
 
 def _has_past(row: InstanceRow, kept: int | None) -> bool:
     return kept is not None and any(execution <= row.record.execution - kept for execution in row.history)
+
+
+def open_tasks(tables: Tables, incarnation: int, limit: int) -> list[OpenTask]:
+    """The activities of an instance that have not ended, in order of their events."""
+    row = tables.instances.get(incarnation)
+    tasks = [task for task in row.tasks.values() if task.new.permit is None] if row is not None else []
+    return [
+        OpenTask(
+            event=task.new.event,
+            name=task.new.name,
+            attempt=task.attempt,
+            scheduled_at=task.scheduled_at,
+            due_at=task.due,
+            owner=task.owner,
+            tag=task.new.tag,
+            last_error=task.last_error,
+            held_because=task.held_because,
+            stopped=task.stopped,
+        )
+        for task in sorted(tasks, key=lambda task: task.new.event)[:limit]
+    ]
 
 
 def held_tasks(tables: Tables, limit: int, incarnation: int | None) -> list[HeldTask]:

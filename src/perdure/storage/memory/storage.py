@@ -24,6 +24,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Query,
     Reaped,
     Scan,
@@ -45,6 +46,7 @@ from perdure.storage.memory.inspector import (
     limit_users,
     limits,
     matching,
+    open_tasks,
 )
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
@@ -255,6 +257,11 @@ class MemoryStorage:
         """The tasks that were set aside, of one instance or of all, at most so many."""
         with self._memory.lock:
             return held_tasks(self._memory.tables, limit, incarnation)
+
+    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
+        """The activities of an instance that have not ended, at most so many."""
+        with self._memory.lock:
+            return open_tasks(self._memory.tables, incarnation, limit)
 
     def depths(self) -> Depths:
         """What waits now."""

@@ -17,6 +17,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Query,
     Scan,
     Standing,
@@ -44,6 +45,7 @@ from perdure.storage.records import (
     held_of_rows,
     limit_users_of_rows,
     limits_of_rows,
+    open_of_rows,
     record_of_row,
 )
 
@@ -149,6 +151,12 @@ def held_tasks(readers: Readers, limit: int, incarnation: int | None) -> list[He
     """The tasks that were set aside, of one instance or of all, at most so many."""
     [rows] = readers.read([("held_tasks", (bigint(limit), bigint(incarnation)))])
     return held_of_rows(rows)
+
+
+def open_tasks(readers: Readers, incarnation: int, limit: int) -> list[OpenTask]:
+    """The activities of an instance that have not ended, in order of their events."""
+    [rows] = readers.read([("open_tasks", (bigint(incarnation), bigint(limit)))])
+    return open_of_rows(rows)
 
 
 def depths(readers: Readers, now: int) -> Depths:

@@ -1420,6 +1420,11 @@ FROM perdure.tasks AS t JOIN perdure.instances AS i ON i.incarnation = t.incarna
 WHERE t.held_because IS NOT NULL AND ($2::bigint IS NULL OR t.incarnation = $2::bigint)
 ORDER BY t.held_at, t.incarnation, t.execution, t.event LIMIT $1::bigint;
 
+-- name: open_tasks
+-- The first $2 activities of the instance $1 that have not ended, in the order of the fields of an `OpenTask`.
+SELECT event, name, attempt, scheduled_at, due_at, owner, tag, last_error, held_because, stopped
+FROM perdure.tasks WHERE incarnation = $1::bigint AND permit IS NULL ORDER BY event LIMIT $2::bigint;
+
 -- name: depths
 -- What waits at $1: ready instances, since when, messages, timers, held instances, since when.
 SELECT

@@ -25,6 +25,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Outcome,
     Query,
     Reaped,
@@ -407,6 +408,11 @@ class PostgresStorage:
         """The tasks that were set aside, of one instance or of all, at most so many."""
         self._refuse_fork()
         return inspector.held_tasks(self._readers, limit, incarnation)
+
+    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
+        """The activities of an instance that have not ended, at most so many."""
+        self._refuse_fork()
+        return inspector.open_tasks(self._readers, incarnation, limit)
 
     def depths(self) -> Depths:
         """What waits now."""

@@ -17,6 +17,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Query,
     Scan,
     Standing,
@@ -30,6 +31,7 @@ from perdure.storage.records import (
     held_of_rows,
     limit_users_of_rows,
     limits_of_rows,
+    open_of_rows,
     record_of_row,
 )
 from perdure.storage.sqlite.connection import Connection
@@ -129,6 +131,13 @@ def held_tasks(connection: Connection, limit: int, incarnation: int | None) -> l
     with connection.alone():
         rows = decode_answer(connection.execute(STATEMENTS["held_tasks"], (limit, incarnation)).get)
     return held_of_rows(rows)
+
+
+def open_tasks(connection: Connection, incarnation: int, limit: int) -> list[OpenTask]:
+    """The activities of an instance that have not ended, in order of their events."""
+    with connection.alone():
+        rows: list[Any] = connection.execute(STATEMENTS["open_tasks"], (incarnation, limit)).fetchall()
+    return open_of_rows(rows)
 
 
 def depths(connection: Connection, now: int) -> Depths:

@@ -1195,6 +1195,18 @@ FROM (
     ORDER BY t.held_at, t.incarnation, t.execution, t.event LIMIT ?1
 );
 
+-- name: open_tasks
+-- The first ?2 activities of the instance ?1 that have not ended, in the order of the fields of an `OpenTask`.
+SELECT event, name, attempt, scheduled_at, due_at, owner, tag, last_error, held_because, stopped
+FROM (
+    SELECT event, name, attempt, scheduled_at, due_at, owner, tag, last_error, held_because, stopped
+    FROM tasks WHERE incarnation = ?1 AND permit IS NULL
+    UNION ALL
+    SELECT local_event, local_name, 1, local_at, local_at, owner, NULL, NULL, NULL, 0
+    FROM instances WHERE incarnation = ?1 AND local_event IS NOT NULL
+)
+ORDER BY event LIMIT ?2;
+
 -- name: depths
 -- What waits at ?1: ready instances, since when, messages, timers, held instances, since when.
 SELECT json_array(

@@ -22,6 +22,7 @@ from perdure._work import (
     Lapsed,
     LimitUse,
     LimitUser,
+    OpenTask,
     Outcome,
     Query,
     Reaped,
@@ -328,6 +329,10 @@ class SqliteStorage:
     def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
         """The tasks that were set aside, of one instance or of all, at most so many."""
         return inspector.held_tasks(self._read(), limit, incarnation)
+
+    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
+        """The activities of an instance that have not ended, at most so many."""
+        return inspector.open_tasks(self._read(), incarnation, limit)
 
     def depths(self) -> Depths:
         """What waits now."""

@@ -163,6 +163,10 @@ class StorePort:
         """The tasks that were set aside."""
         return self._call("held_tasks", lambda: self._store.held_tasks(limit, incarnation))
 
+    def open_tasks(self, incarnation: int, limit: int, /) -> Any:
+        """The activities that have not ended."""
+        return self._call("open_tasks", lambda: self._store.open_tasks(incarnation, limit))
+
     def depths(self) -> Any:
         """What waits."""
         return self._call("depths", self._store.depths)

@@ -1,8 +1,22 @@
 """Activities: who may run them, in which order, how often, and how an outcome finds its instance."""
 
+from msgspec.structs import replace
+
 from perdure._events import KeyLimit
 from perdure._types import Status
-from perdure._work import APPLIED, ClaimedTask, InstanceChange, Refusal, Serves, TaskDone, TaskRelease, TaskRetry
+from perdure._work import (
+    APPLIED,
+    PLACE,
+    ClaimedTask,
+    InstanceChange,
+    OpenTask,
+    Refusal,
+    Serves,
+    Suspend,
+    TaskDone,
+    TaskRelease,
+    TaskRetry,
+)
 from perdure.storage.base import SERVES
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import (
@@ -209,6 +223,27 @@ class Outcomes(Topic):
         assert (again.attempt, again.last_error, again.retry) == (2, b"\x00declined", b"{}")
         late.do(about(TaskRetry, again, attempt=3, delay_us=0))
         assert late.take_task(2).last_error is None
+
+    def test_what_has_not_ended_is_listed_with_its_attempt_and_its_last_error(self) -> None:
+        world = self.world
+        owner, other, claimed = self._claimed_elsewhere(priority=3)
+        began, name = world.clock.now_us(), claimed.name
+        limit = KeyLimit("smtp", 1, None, SECOND)
+        place = task(4, name=PLACE, input=b"", limit=limit, permit=b"enter")
+        owner.run("order", tasks=(task(3, local=True), place))
+        incarnation = claimed.incarnation
+        mine = OpenTask(event=3, name=name, attempt=1, scheduled_at=began, due_at=began, owner=owner.number)
+        theirs = OpenTask(event=2, name=name, attempt=1, scheduled_at=began, due_at=began, owner=other.number)
+        assert world.storage.open_tasks(incarnation, 5) == [theirs, mine]
+        other.do(about(TaskRetry, claimed, attempt=2, delay_us=SECOND, last_error=b"\x00declined"))
+        later = replace(theirs, attempt=2, due_at=began + SECOND, owner=None, last_error=b"\x00declined")
+        assert world.storage.open_tasks(incarnation, 5) == [later, mine]
+        owner.run("order", tasks_stopped=(3,))
+        assert world.storage.open_tasks(incarnation, 5) == [later, replace(mine, stopped=True)]
+        assert world.storage.open_tasks(incarnation, 1) == [later]
+        world.client(Suspend(id="order", reason="audit", tasks="wait"))
+        assert [each.held_because for each in world.storage.open_tasks(incarnation, 5)] == ["audit", None]
+        assert world.storage.open_tasks(incarnation + 1, 5) == []
 
     def test_a_released_task_counts_neither_attempt_nor_delivery(self) -> None:
         world = self.world

@@ -13,6 +13,7 @@ from perdure._work import (
     InstanceImage,
     InstanceRecord,
     LimitUser,
+    OpenTask,
     Outcome,
     Query,
     Refused,
@@ -101,11 +102,15 @@ class Side:
         return (
             self.storage.depths(),
             self.storage.held_tasks(5),
+            [self._open(task) for each in records for task in self.storage.open_tasks(each.incarnation, 5)],
             self.storage.limits(),
             [self._user(each) for key in LIMIT_KEYS for each in self.storage.limit_users(key, 5)],
             [[self._record(member) for member in self.storage.family(each.id, FAMILY)] for each in records],
             [self.storage.executions(each.incarnation) for each in records],
         )
+
+    def _open(self, task: OpenTask) -> OpenTask:
+        return replace(task, owner=self._labels[task.owner]) if task.owner else task
 
     def _user(self, user: LimitUser) -> LimitUser:
         return replace(user, owner=self._labels[user.owner]) if user.owner else user
