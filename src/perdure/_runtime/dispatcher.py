@@ -91,7 +91,7 @@ class Engine:
         self._claim_wanted = True
         self.next_due: int | None = None
         self.next_look = 0
-        self._next_safety = 0
+        self._next_safety = self._next_instances = 0
         self._next_maintenance = 0
         self._fast_until = 0
         self.draining = False
@@ -211,7 +211,7 @@ class Engine:
         """Microseconds in which there is nothing to do unless something comes in."""
         claims = self._claim_wanted and not self.draining
         waits = self._items or self._requests or claims or self._watches.is_behind or self.suspects.wait
-        if waits or self.orchestrations.has_work:
+        if waits or self.orchestrations.queued:
             return 0
         now = self._clock.monotonic_us()
         delay = bounds.POLL_FAST_US if now < self._fast_until else bounds.POLL_US
@@ -335,7 +335,11 @@ class Engine:
     def _claim(self) -> work.Claim | None:
         if not self._claim_wanted or self.draining:
             return None
-        self._claim_wanted = False
+        now = self._clock.monotonic_us()
+        if self.orchestrations.queued >= bounds.CROWD and now < self._next_instances:
+            # They would all be handed out once more, with their messages, as long as these wait for their turn.
+            return work.Claim(instances_max=0, tasks_max=self._free())
+        self._claim_wanted, self._next_instances = False, now + bounds.CROWDED_US
         return work.Claim(instances_max=bounds.TURNS_PER_COMMIT_MAX, tasks_max=self._free())
 
     # -- the commit ------------------------------------------------------------------------------------------------

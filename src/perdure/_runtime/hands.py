@@ -11,6 +11,9 @@ DELIVERIES_MAX = 5
 """How many workers may die with an instance's turn, or with an activity, before it is set aside."""
 
 TURNS_PER_COMMIT_MAX = 1_000
+CROWD = 200
+CROWDED_US = 200_000
+"""How long no instances are asked for while so many wait here for their turn already."""
 POLL_US = 100_000
 """How often the engine looks whether another process has written, while it has nothing to do."""
 POLL_FAST_US = 4_000

@@ -72,9 +72,9 @@ class Orchestrations:
         return len(self._lives)
 
     @property
-    def has_work(self) -> bool:
-        """Whether an instance has messages and no turn under way."""
-        return bool(self._queue)
+    def queued(self) -> int:
+        """How many instances have messages and no turn under way."""
+        return len(self._queue)
 
     def cached(self, incarnation: int) -> Live | None:
         """The cached instance of this incarnation."""
