@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,7 @@ from perdure._client.handle import InstanceStatus, status_of
 from perdure._client.stored import read_error
 from perdure._types import Status, from_us
 from perdure._work import PLACE
+from perdure._work.seals import SEAL_BYTES
 from perdure.codec import codec_for
 from perdure.errors import ErrorInfo
 
@@ -61,6 +62,31 @@ class ExecutionStatus:
     updated_at: datetime | None
     events: int
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSizes:
+    """How much of the store an instance takes up, as far as limits count it.
+
+    Attributes:
+        instance_id: The instance.
+        executions: How many executions have a history in the store.
+        events: The events of the present execution, or of the last one.
+        history_bytes: Their bytes.
+        all_events: The events of all executions.
+        all_history_bytes: Their bytes.
+        kv_keys: The keys of the KV store.
+        kv_bytes: The bytes of its keys and values.
+    """
+
+    instance_id: str
+    executions: int
+    events: int
+    history_bytes: int
+    all_events: int
+    all_history_bytes: int
+    kv_keys: int
+    kv_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +297,23 @@ def executions_of(record: work.InstanceRecord, stored: Sequence[work.ExecutionRe
     if not found or found[-1].execution_id != record.execution:
         found.append(ExecutionStatus(record.execution, record.status, None, None, 0, 0))
     return found
+
+
+def sizes_of(
+    record: work.InstanceRecord, stored: Sequence[work.ExecutionRecord], values: Mapping[str, bytes]
+) -> InstanceSizes:
+    """The sizes of an instance with these executions and these sealed values."""
+    present = [each for each in stored if each.execution == record.execution]
+    return InstanceSizes(
+        instance_id=record.id,
+        executions=len(stored),
+        events=sum(each.events for each in present),
+        history_bytes=sum(each.size for each in present),
+        all_events=sum(each.events for each in stored),
+        all_history_bytes=sum(each.size for each in stored),
+        kv_keys=len(values),
+        kv_bytes=sum(len(key.encode()) + len(value) - SEAL_BYTES for key, value in values.items()),
+    )
 
 
 def limits_of(records: Sequence[work.LimitUse]) -> list[LimitStatus]:

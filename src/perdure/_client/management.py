@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Deletion,
         ExecutionStatus,
         InstanceCount,
+        InstanceSizes,
         InstanceTree,
         LimitStatus,
         LimitUser,
@@ -118,6 +119,24 @@ class Management(Opened):
         if record is None:
             raise InstanceNotFoundError(instance_id)
         return executions_of(record, await gateway.read(gateway.inspector.executions, record.incarnation))
+
+    async def get_sizes(self, instance_id: str, /) -> InstanceSizes:
+        """How large the history and the KV store of an instance are, whether it runs or has ended.
+
+        Reads all values of its KV store.
+
+        Raises:
+            InstanceNotFoundError: There is no such instance.
+        """
+        from perdure._client.figures import sizes_of  # noqa: PLC0415 - loaded when it is asked for
+
+        gateway = self._opened()
+        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
+        if record is None:
+            raise InstanceNotFoundError(instance_id)
+        stored = await gateway.read(gateway.inspector.executions, record.incarnation)
+        values = await gateway.read(gateway.inspector.entries, record.incarnation, work.VALUES)
+        return sizes_of(record, stored, values)
 
     async def list_open_activities(self, instance_id: str, /, *, limit: int = 100) -> list[OpenActivity]:
         """The activities of an instance that have not ended, in order of their events.

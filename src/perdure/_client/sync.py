@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ExecutionStatus,
         HeldActivity,
         InstanceCount,
+        InstanceSizes,
         InstanceTree,
         LimitStatus,
         LimitUser,
@@ -355,6 +356,10 @@ class SyncClient:
     def list_executions(self, instance_id: str, /) -> list[ExecutionStatus]:
         """The executions of an instance."""
         return self.call(self._client.list_executions(instance_id))
+
+    def get_sizes(self, instance_id: str, /) -> InstanceSizes:
+        """How large the history and the KV store of an instance are."""
+        return self.call(self._client.get_sizes(instance_id))
 
     def list_open_activities(self, instance_id: str, /, *, limit: int = 100) -> list[OpenActivity]:
         """The activities of an instance that have not ended."""

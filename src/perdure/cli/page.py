@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from perdure import HeldActivity, InstanceStatus, OpenActivity, Status, WorkerStatus
+from perdure import HeldActivity, InstanceSizes, InstanceStatus, OpenActivity, Status, WorkerStatus
 from perdure.cli.output import STYLES, Line
 from perdure.cli.store import did_you_mean, near_names
 from perdure.cli.text import ago, cut, moment, safe, safe_lines, shell_word, shown, span, time_of_day, zone
@@ -46,6 +46,8 @@ class View:
     """Its activities that were set aside."""
     activities: Sequence[OpenActivity] = ()
     """Its activities that have not ended."""
+    sizes: InstanceSizes | None = None
+    """How large its history and its KV store are."""
     trouble: str | None = None
     """Why the history could not be read."""
     flag: str = ""

@@ -49,6 +49,7 @@ def show(*, instance_id: str, store: Store, as_json: bool, execution_id: int | N
                 "instance": instance_document(view.status),
                 "kv": view.values,
                 "execution_id": view.execution_id,
+                "sizes": plain(view.sizes),
                 "waits_for": [step_document(step) for step in view.waits_for],
                 "unread_events": [step_document(step) for step in view.timeline.unread.values()],
                 "activities": [plain(each) for each in view.activities],
@@ -84,6 +85,7 @@ async def _look(store: Store, instance_id: str, execution_id: int | None) -> Vie
             activities=[]
             if status.is_closed
             else await client.list_open_activities(instance_id, limit=ACTIVITIES_SHOWN),
+            sizes=await client.get_sizes(instance_id),
             flag=store.flag,
         )
 
