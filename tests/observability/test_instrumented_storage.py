@@ -52,5 +52,5 @@ class ReadAllTheTime(InstrumentedStorage):
     def _read_and_commit(self, batch):
         for host in self._hosts[-1:]:
             if host.has_booted:
-                metrics_of(0, host.engine, host.activities, self.tallies)
+                metrics_of(0, host.engine, host.activities, self)
         return self._commit(batch)

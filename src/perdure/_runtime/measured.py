@@ -1,12 +1,10 @@
 """From what a worker has counted to what it tells. Loaded when somebody asks."""
 
-from collections.abc import Mapping
-
 from perdure._runtime.activities import Activities
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.tallies import ActivityTally, OrchestrationTally
 from perdure._types import Status, from_us
-from perdure.observability.counting import CallTally
+from perdure.observability.counting import InstrumentedStorage
 from perdure.observability.metrics import (
     ActivityMetrics,
     Distribution,
@@ -18,9 +16,10 @@ from perdure.observability.metrics import (
 _PER_S = 1_000_000
 
 
-def metrics_of(since_us: int, engine: Engine, activities: Activities, calls: Mapping[str, CallTally]) -> Metrics:
+def metrics_of(since_us: int, engine: Engine, activities: Activities, storage: InstrumentedStorage) -> Metrics:
     """What a worker has done, and what it has in hand."""
     tally, orchestrations = engine.tally, engine.orchestrations
+    log_bytes = getattr(storage, "log_bytes", None)
     return Metrics(
         since=from_us(since_us),
         # A copy of a dict is made in one piece; meanwhile the engine goes on.
@@ -28,7 +27,7 @@ def metrics_of(since_us: int, engine: Engine, activities: Activities, calls: Map
         activities=[_activity(name, each) for name, each in activities.tallies.copy().items()],
         storage=[
             StorageMetrics(call=name, errors=each.errors.copy(), seconds=_seconds(each.us.buckets, each.us.total))
-            for name, each in calls.items()
+            for name, each in storage.tallies.items()
             if any(each.us.buckets)
         ],
         turns=tally.turns,
@@ -43,6 +42,7 @@ def metrics_of(since_us: int, engine: Engine, activities: Activities, calls: Map
         cached_instances=len(orchestrations),
         activities_running=activities.slots_taken,
         activities_waiting=activities.slots_wanted,
+        log_bytes=None if log_bytes is None else log_bytes(),
     )
 
 

@@ -183,7 +183,7 @@ class Runtime:
             raise UsageError("the runtime was not open yet, so there is nothing to tell: open it first")
         from perdure._runtime.measured import metrics_of  # noqa: PLC0415 - loaded when somebody asks
 
-        return metrics_of(self._since_us, self._engine, self._activities, self._storage.tallies)
+        return metrics_of(self._since_us, self._engine, self._activities, self._storage)
 
     async def __aenter__(self) -> Self:
         """Open the store, enter the registry's lifespans, and begin to work.

@@ -137,6 +137,7 @@ class Metrics:
         cached_instances: Instances in memory now.
         activities_running: Activities that run now.
         activities_waiting: Activities that this worker has and that wait for a free slot now.
+        log_bytes: How long the file of SQLite's write-ahead log is now; None for other stores.
     """
 
     since: datetime
@@ -155,3 +156,4 @@ class Metrics:
     cached_instances: int
     activities_running: int
     activities_waiting: int
+    log_bytes: int | None

@@ -99,6 +99,8 @@ class WorkerCollector(Collector):
             "activities_running": ("Activities that run on this worker.", metrics.activities_running),
             "activities_waiting": ("Activities that wait for a slot of this worker.", metrics.activities_waiting),
         }
+        if metrics.log_bytes is not None:
+            gauges["log_bytes"] = ("The length of the file of the write-ahead log.", metrics.log_bytes)
         for name, (what, value) in gauges.items():
             yield GaugeMetricFamily(f"perdure_{name}", what, value=value)
 

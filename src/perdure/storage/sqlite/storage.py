@@ -382,6 +382,13 @@ class SqliteStorage:
                 self._reader = reader
         return self._reader
 
+    def log_bytes(self) -> int:
+        """How long the file of the write-ahead log is: longer and longer while somebody reads in one transaction."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
+
     def _data_version(self) -> int:
         # On the writing connection, because the number moves with the commits of all connections but one's own.
         with self._writer.alone():
