@@ -29,6 +29,7 @@ from perdure._runtime.after import (
     requests_of,
     starts_or_told,
 )
+from perdure._runtime.capacity import Capacity
 from perdure._runtime.culprits import ChokedError, Culprits, Part, unknown
 from perdure._runtime.hands import Hands, Settings
 from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
@@ -74,7 +75,7 @@ class Engine:
         self._worker = 0
         self.busy = 0
         self._reserved = 0
-        self._alone = True
+        self._capacity = Capacity(settings.slots)
         self._requests: list[Request] = []
         self._items: list[work.Item] = []
         self._sender = Sender(storage, self._pause, lambda: self.leaving)
@@ -241,6 +242,7 @@ class Engine:
 
     def _ended(self, entry: Ended) -> None:
         self.busy -= 1
+        self._capacity.ended += 1
         task = entry.task
         if self._lookout.tasks:
             self._lookout.left(task)
@@ -273,6 +275,7 @@ class Engine:
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
+        self._capacity.look(now)
         if now >= self.next_look:
             self.next_look = now + bounds.POLL_FAST_US
             if has_changed(self._storage):
@@ -312,16 +315,15 @@ class Engine:
         self._count_others(reaped.workers)
 
     def _count_others(self, workers: int) -> None:
-        was_alone, self._alone = self._alone, workers <= 1
-        if was_alone and not self._alone and self.busy > self._settings.slots:
-            # What was kept here because nobody else was there would wait, while the newcomer has nothing to do.
-            self._hands.keep(0)
+        was_alone, self._capacity.is_alone = self._capacity.is_alone, workers <= 1
+        if self._capacity.is_exceeded(self.busy):
+            # What waits here would wait for long, while a newcomer or somebody with quicker activities is idle.
+            self._hands.keep(0 if was_alone else self._capacity.ahead)
 
     # -- slots -----------------------------------------------------------------------------------------------------
 
     def _free(self) -> int:
-        capacity = bounds.BACKLOG_ALONE_MAX if self._alone else self._settings.slots
-        return 0 if self.draining else max(0, capacity - self.busy - self._reserved)
+        return 0 if self.draining else max(0, self._capacity.total - self.busy - self._reserved)
 
     def _take_slot(self, activity_name: str) -> bool:
         """Reserve a slot for an activity that the turn being prepared asks for."""

@@ -24,8 +24,6 @@ DUE_US_MIN = 1_000
 SAFETY_CLAIM_US = 1_000_000
 """How often the engine asks for work without a reason, so that a lost wake-up costs no more than this."""
 MAINTENANCE_US = 500_000
-BACKLOG_ALONE_MAX = 10_000
-"""Activities that a worker keeps in memory while no other worker lives; otherwise only as many as it has slots."""
 
 
 class Hands(Protocol):

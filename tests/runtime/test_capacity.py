@@ -1,0 +1,68 @@
+"""How many activities a worker takes upon itself: beside others, what it has slots for and will begin in a moment."""
+
+import pytest
+
+from perdure._runtime.capacity import BACKLOG_ALONE_MAX, BACKLOG_MAX, Capacity
+
+SLOTS = 100
+TICK_US = 50_000
+
+
+@pytest.fixture
+def capacity():
+    capacity = Capacity(SLOTS)
+    capacity.is_alone = False
+    return capacity
+
+
+def pass_time(capacity, ticks, *, ending_each, since=0):
+    for tick in range(since, since + ticks):
+        capacity.ended += ending_each
+        capacity.look(tick * TICK_US)
+
+
+def test_who_is_alone_takes_everything():
+    assert Capacity(SLOTS).total == BACKLOG_ALONE_MAX
+
+
+def test_beside_others_it_takes_what_it_has_slots_for(capacity):
+    assert capacity.total == SLOTS
+
+
+def test_quick_activities_are_taken_a_quarter_of_a_second_ahead(capacity):
+    pass_time(capacity, 100, ending_each=40)
+    assert capacity.ahead == pytest.approx(5 * 40, abs=5)
+    assert capacity.total == SLOTS + capacity.ahead
+
+
+def test_nobody_takes_more_than_others_should_have(capacity):
+    pass_time(capacity, 100, ending_each=10_000)
+    assert capacity.ahead == BACKLOG_MAX
+
+
+def test_looking_often_changes_nothing(capacity):
+    pass_time(capacity, 100, ending_each=40)
+    before = capacity.ahead
+    for _ in range(100):
+        capacity.look(99 * TICK_US)
+    assert capacity.ahead == before
+
+
+def test_when_they_become_slow_what_waits_is_too_much(capacity):
+    pass_time(capacity, 100, ending_each=40)
+    busy = capacity.total
+    assert not capacity.is_exceeded(busy)
+    pass_time(capacity, 20, ending_each=0, since=100)
+    assert capacity.is_exceeded(busy)
+    assert not capacity.is_exceeded(SLOTS)
+
+
+def test_after_a_pause_nothing_is_taken_ahead(capacity):
+    pass_time(capacity, 100, ending_each=40)
+    capacity.look(1_000 * TICK_US)
+    assert capacity.ahead == 0
+
+
+def test_alone_nothing_is_too_much(capacity):
+    capacity.is_alone = True
+    assert not capacity.is_exceeded(BACKLOG_ALONE_MAX)
