@@ -59,6 +59,7 @@ BARS = (
     Bar("W6", "recorded_twice", "<=", 0, size=200),
     Bar("W8", "new_db_s", ">=", round(1 / 1.3, 3), peer="satay"),
     Bar("W8", "import_over_asyncio", "<=", 1.5),
+    Bar("grown", "worst_over_empty", "<=", 1.3, size=1_000_000),
     Bar("replay", "replay_s", "<", 0.3, size=10_000),
     Bar("W2", "orch_per_s", ">=", 40, peer="duroxide", size=1000, store="postgresql"),
     Bar("W2", "orch_per_s", ">=", 15, peer="dbos", size=1000, store="postgresql"),
@@ -67,6 +68,12 @@ BARS = (
     Bar("W7", "p50_ms", ">=", 2, peer="duroxide", store="postgresql"),
     Bar("W7", "p50_ms", ">=", 2, peer="dbos", store="postgresql"),
     Bar("W7", "p50_ms", ">=", 2, peer="absurd", store="postgresql"),
+    Bar("W2", "trips_per_step", "<=", 0.2, store="postgresql"),
+    Bar("W2", "rows_per_step", "<=", 3, store="postgresql"),
+    Bar("grown", "worst_over_empty", "<=", 1.3, size=1_000_000, store="postgresql"),
+    Bar("grown", "slowest_page_ms", "<", 100, size=1_000_000, store="postgresql"),
+    Bar("fleet", "two_over_one", ">=", 1, size=1000, store="postgresql"),
+    Bar("fleet", "fan_out_smaller_share", ">=", 0.2, size=1000, store="postgresql"),
 )
 
 

@@ -67,6 +67,26 @@ WORKLOADS = {
         Workload("W6", "SIGKILL with 200 orchestrations half done, to all complete", "recover_s", 200, smallest=40),
         Workload("W7", "signal to completion", "p50_ms", 200, timeout_s=120, stores=_BOTH),
         Workload("W8", "cold start of a process to the first result", "new_db_s", 15, smallest=3),
+        Workload(
+            "fleet",
+            "two worker processes against one, and a fan-out over both",
+            "two_over_one",
+            1000,
+            higher_is_better=True,
+            peers=False,
+            smallest=100,
+            stores=frozenset({"postgresql"}),
+        ),
+        Workload(
+            "grown",
+            "a store with a million finished and 100,000 parked instances against an empty one",
+            "worst_over_empty",
+            1_000_000,
+            timeout_s=1200,
+            peers=False,
+            smallest=20_000,
+            stores=_BOTH,
+        ),
         Workload("replay", "replay of a 10,000-event history from disk", "replay_s", 10_000, peers=False, smallest=400),
     )
 }

@@ -9,7 +9,7 @@ from benchmarks.ratios import Row, median_of
 # The figures that a workload's table shows, after the one that its ratios compare.
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "W1": ("p95_ms", "p99_ms", "cpu_ms_each", "full_commit_ms", "p50_full_commits"),
-    "W2": ("act_per_s", "elapsed_s", "cpu_s", "rss_mb"),
+    "W2": ("act_per_s", "elapsed_s", "cpu_s", "rss_mb", "trips_per_step", "rows_per_step", "log_bytes_per_step"),
     "W2x": ("act_per_s", "elapsed_s", "cpu_s", "rss_mb"),
     "W3": ("elapsed_s", "small_act_per_s", "growth_per_act"),
     "W4": ("elapsed_s", "first_ms_per_act", "last_ms_per_act", "ratio_last_first"),
@@ -26,6 +26,14 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "W6": ("first_activity_after_restart_s", "lost", "started_twice", "finished_twice", "recorded_twice"),
     "W7": ("p95_ms", "p99_ms"),
     "W8": ("bare_python_s", "import_s", "import_asyncio_s", "import_over_asyncio"),
+    "fleet": ("one_worker_orch_per_s", "two_workers_orch_per_s", "fan_out", "fan_out_smaller_share"),
+    "grown": (
+        "parked",
+        *(f"{what}_over_empty" for what in ("start", "claim", "turn", "end")),
+        "claim_ms",
+        "empty_claim_ms",
+        "slowest_page_ms",
+    ),
     "replay": ("events", "max_replay_s", "replay_cpu_s", "open_s"),
 }
 

@@ -1,7 +1,9 @@
 """The activities and orchestrations of the workloads, as a user would write them."""
 
 import asyncio
+import os
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +48,12 @@ async def stamp(value: dict[str, Any]) -> dict[str, Any]:
 
 
 @activity
+async def where() -> int:
+    """The number of the process that runs it."""
+    return os.getpid()
+
+
+@activity
 async def step(number: int, of_orchestration: int) -> int:
     """One of the ten activities of W6."""
     recovery.log_start(observed.folder, of_orchestration, number)
@@ -82,6 +90,13 @@ async def five_slow(ctx: OrchestrationContext, value: dict[str, Any]) -> dict[st
 async def fan(ctx: OrchestrationContext, size: int) -> int:
     """Many activities at once."""
     return len(await asyncio.gather(*(ctx.schedule_activity(noop, {"i": index}) for index in range(size))))
+
+
+@orchestration
+async def fan_of_workers(ctx: OrchestrationContext, size: int) -> dict[str, int]:
+    """Many activities at once; how many of them each process has run."""
+    ran = await asyncio.gather(*(ctx.schedule_activity(where) for _ in range(size)))
+    return Counter(map(str, ran))
 
 
 @orchestration
@@ -129,6 +144,6 @@ def _count_parked(ctx: OrchestrationContext) -> None:
 
 
 registry = Registry(
-    noop, wait_5_ms, stamp, step,
-    one, five, five_slow, fan, sequence, sequence_then_wait, sleeper, waiter, ten,
+    noop, wait_5_ms, stamp, where, step,
+    one, five, five_slow, fan, fan_of_workers, sequence, sequence_then_wait, sleeper, waiter, ten,
 )  # fmt: skip

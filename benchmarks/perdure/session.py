@@ -19,9 +19,14 @@ def store_url(job: Job) -> str:
     return job.url or f"sqlite:///{job.file('perdure.db').resolve()}"
 
 
-def open_runtime(job: Job) -> AbstractAsyncContextManager[Runtime]:
+def new_runtime(job: Job) -> Runtime:
     """A runtime with default settings: synchronous=FULL."""
     return Runtime(store_url(job), registry)
+
+
+def open_runtime(job: Job) -> AbstractAsyncContextManager[Runtime]:
+    """The same, to be opened."""
+    return new_runtime(job)
 
 
 def with_runtime(workload: Callable[[Job, Runtime], Awaitable[Report]]) -> Callable[[Job], Report]:

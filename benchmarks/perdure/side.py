@@ -7,12 +7,15 @@ from importlib import metadata
 
 from benchmarks import recovery
 from benchmarks.measure import Metrics, Usage, fan_out, in_a_row, latencies, median
+from benchmarks.perdure import fleet
+from benchmarks.perdure.counts import counted
 from benchmarks.perdure.definitions import GO, fan, five, five_slow, observed, sequence, ten, waiter
 from benchmarks.perdure.disk import commit_seconds
+from benchmarks.perdure.grown import grown
 from benchmarks.perdure.parked import w5
 from benchmarks.perdure.replay import replay
 from benchmarks.perdure.session import one_by_one, timed_throughput, until_parked, with_runtime
-from benchmarks.side import CLIENTS, LARGE_PAYLOAD, PAYLOAD, WARM_UP, Job, Report, serve
+from benchmarks.side import CLIENTS, LARGE_PAYLOAD, PAYLOAD, W2_STEPS, WARM_UP, Job, Report, serve
 from perdure import Client, Runtime
 
 _MODULE = "benchmarks.perdure.side"
@@ -144,7 +147,7 @@ async def _w7(job: Job, runtime: Runtime) -> Report:
 
 _WORKLOADS = {
     "W1": with_runtime(_w1),
-    "W2": with_runtime(_w2),
+    "W2": counted(with_runtime(_w2), W2_STEPS),
     "W2x": with_runtime(_w2x),
     "W3": with_runtime(_w3),
     "W4": with_runtime(_w4),
@@ -153,6 +156,9 @@ _WORKLOADS = {
     recovery.WORKER: with_runtime(_w6_worker),
     "W7": with_runtime(_w7),
     "replay": replay,
+    "grown": grown,
+    "fleet": fleet.fleet,
+    fleet.WORKER: fleet.worker,
 }
 
 if __name__ == "__main__":

@@ -15,6 +15,19 @@ def capacity():
     return capacity
 
 
+class Hands:
+    def __init__(self):
+        self.kept = []
+
+    def keep(self, waiting_max):
+        self.kept.append(waiting_max)
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
 def pass_time(capacity, ticks, *, ending_each, since=0):
     for tick in range(since, since + ticks):
         capacity.ended += ending_each
@@ -48,21 +61,25 @@ def test_looking_often_changes_nothing(capacity):
     assert capacity.ahead == before
 
 
-def test_when_they_become_slow_what_waits_is_too_much(capacity):
+def test_when_they_become_slow_what_waits_goes_back(capacity, hands):
     pass_time(capacity, 100, ending_each=40)
     busy = capacity.total
-    assert not capacity.is_exceeded(busy)
+    capacity.share(2, busy, hands)
+    assert hands.kept == []
     pass_time(capacity, 20, ending_each=0, since=100)
-    assert capacity.is_exceeded(busy)
-    assert not capacity.is_exceeded(SLOTS)
+    capacity.share(2, busy, hands)
+    capacity.share(2, SLOTS, hands)
+    assert hands.kept == [capacity.ahead]
+
+
+def test_a_newcomer_may_have_all_that_waits(hands):
+    capacity = Capacity(SLOTS)
+    capacity.share(1, 1_000, hands)
+    capacity.share(2, 1_000, hands)
+    assert hands.kept == [0]
 
 
 def test_after_a_pause_nothing_is_taken_ahead(capacity):
     pass_time(capacity, 100, ending_each=40)
     capacity.look(1_000 * TICK_US)
     assert capacity.ahead == 0
-
-
-def test_alone_nothing_is_too_much(capacity):
-    capacity.is_alone = True
-    assert not capacity.is_exceeded(BACKLOG_ALONE_MAX)

@@ -4,6 +4,8 @@ Law kept here: what a worker keeps waiting it expects to begin within a moment; 
 has a slot first. Handing an activity over costs several times as much as running one that does nothing.
 """
 
+from perdure._runtime.hands import Hands
+
 BACKLOG_ALONE_MAX = 10_000
 """Activities that a worker keeps in memory while no other worker lives."""
 
@@ -45,6 +47,11 @@ class Capacity:
         self.ended = 0
         self._next_look = now_us + _TICK_US
 
-    def is_exceeded(self, busy: int) -> bool:
-        """Whether far more wait than would begin within a moment, while others may have nothing to do."""
-        return not self.is_alone and busy - self.slots > 2 * self.ahead
+    def share(self, workers: int, busy: int, hands: Hands) -> None:
+        """Give back what waits here for long, while a newcomer or whoever is quicker has nothing to do.
+
+        There are so many workers now, and this one has so many activities, those that run among them.
+        """
+        was_alone, self.is_alone = self.is_alone, workers <= 1
+        if not self.is_alone and busy - self.slots > 2 * self.ahead:
+            hands.keep(0 if was_alone else self.ahead)

@@ -128,7 +128,7 @@ class Engine:
             reader=ev.MIN_READER,
         ).worker
         self._claim_wanted = True
-        self._count_others(len(self._storage.workers()))
+        self._capacity.share(len(self._storage.workers()), self.busy, self._hands)
 
     def run(self) -> None:
         """Run until stopped."""
@@ -312,13 +312,7 @@ class Engine:
         if reaped.held:
             # Our own writes are no foreign change, and somebody may watch one of these.
             self._watches.look()
-        self._count_others(reaped.workers)
-
-    def _count_others(self, workers: int) -> None:
-        was_alone, self._capacity.is_alone = self._capacity.is_alone, workers <= 1
-        if self._capacity.is_exceeded(self.busy):
-            # What waits here would wait for long, while a newcomer or somebody with quicker activities is idle.
-            self._hands.keep(0 if was_alone else self._capacity.ahead)
+        self._capacity.share(reaped.workers, self.busy, self._hands)
 
     # -- slots -----------------------------------------------------------------------------------------------------
 

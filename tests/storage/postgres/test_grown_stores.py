@@ -1,9 +1,14 @@
 """A store with many instances: what is finished or parked costs those that run nothing."""
 
+from itertools import count
+
 import pytest
 
+from perdure._types import Status
+from perdure._work import APPLIED, HistoryRow, InstanceChange, NewTask, Turn
 from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.statements import read_statements
+from perdure.testing import ManualClock
 from tests.storage.postgres.work import batch, register, start
 
 FILL = (
@@ -20,6 +25,13 @@ FILL = (
     SELECT 1000000 + g, 1, 3, 4000000000000000 + g FROM generate_series(1, 100000) AS g WHERE g % 5 = 0
     """,
 )
+AT_ONCE, ROUNDS = 20, 10
+NUMBERS = count()
+ROWS_OF_AN_INSTANCE_MAX = 40
+"""Rows that all statements together read of what belongs to one instance, from its start to its end."""
+
+REPLANS_AFTER_US = 1_000_000
+
 ROWS_MAX = 500
 """Rows that a step of a plan may meet: far more than there is to do, far fewer than there are."""
 
@@ -68,6 +80,69 @@ def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server, u
 
     # Ours is the first; the stranger looks again when the last that it has looked at is due.
     assert found == [fire_at[0], fire_at[99]]
+
+
+def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_rows(server):
+    # A schema that was used before is full of rows that are dead, which are read, too.
+    schema = "never_used"
+    clock = ManualClock()
+    with server.connect() as connection:
+        storage = PostgresStorage(server.url(schema=schema), clock=clock)
+        connection.execute("SELECT set_config('search_path', %s, false)", [schema])
+        worker = register(storage)
+        for _ in range(ROUNDS):
+            _run_some(storage, worker)
+        for each in FILL:
+            connection.execute(each)
+        clock.advance(REPLANS_AFTER_US)
+        for _ in range(ROUNDS):
+            _run_some(storage, worker)
+        storage.close()
+        read = _rows_read(connection, schema)
+        connection.execute("DROP SCHEMA never_used CASCADE")
+    assert read <= 2 * ROUNDS * AT_ONCE * ROWS_OF_AN_INSTANCE_MAX
+
+
+def _run_some(storage, worker):
+    """Start a few instances, claim them, and give each a first turn and a last."""
+    storage.commit(batch(*(start(f"measured-{next(NUMBERS)}") for _ in range(AT_ONCE)), worker=worker))
+    claimed = storage.commit(batch(worker=worker, claim=True)).work.instances
+    assert len(claimed) == AT_ONCE
+    turns = [
+        Turn(
+            incarnation=each.record.incarnation, execution=1, base=0, history=_turn(1),
+            consumed=tuple(message.seq for message in each.messages),
+            tasks=tuple(NewTask(event=event, name="charge", input=b"{}", local=True) for event in (2, 3)),
+        )
+        for each in claimed
+    ]  # fmt: skip
+    steps = [
+        Turn(
+            incarnation=each.incarnation, execution=1, base=1, history=_turn(2), tasks_gone=(2,),
+            tasks=(NewTask(event=4, name="charge", input=b"{}", local=True),),
+        )
+        for each in turns
+    ]  # fmt: skip
+    over = InstanceChange(status=Status.COMPLETED, output=b"{}")
+    ends = [
+        Turn(incarnation=each.incarnation, execution=1, base=2, history=_turn(3), tasks_gone=(3, 4), change=over)
+        for each in turns
+    ]
+    for items in (turns, steps, ends):
+        assert set(storage.commit(batch(*items, worker=worker)).outcomes) == {APPLIED}
+
+
+def _turn(event):
+    return HistoryRow(first=event, last=event, at=1, data=b"[]", crc=0)
+
+
+def _rows_read(connection, schema):
+    """Rows and entries of indexes that were read so far: a session has told of them when it has ended."""
+    while connection.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'perdure'").fetchall():
+        pass
+    rows = "SELECT SUM(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = %s"
+    entries = "SELECT SUM(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = %s"
+    return sum(connection.execute(each, [schema]).fetchone()[0] or 0 for each in (rows, entries))
 
 
 def _rows_met(plan):

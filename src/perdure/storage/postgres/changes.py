@@ -5,25 +5,61 @@ is among what it takes out of the store.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from perdure._work import NewTask
 from perdure.storage.lanes import lane_of, limit_columns
 from perdure.storage.postgres.arrays import bigint, bigints, blobs, booleans, texts
 from perdure.storage.postgres.wire import Call
-from perdure.storage.postgres.working import Row, Working
+from perdure.storage.postgres.working import Row, TaskKey, Working
+
+_Task: TypeAlias = tuple[int, int, NewTask]
+"""A task to add: incarnation, execution, and what it is."""
 
 
 def writes(working: Working) -> list[Call]:
     """The statements, in order."""
+    moves = _Moves(working)
     return [
         *_removals(working),
-        *_deletions(working),
+        *_deletions(working, moves),
         *_updates(working),
         *_creations(working),
-        *_additions(working),
+        *_additions(working, moves),
         *working.further,
     ]
+
+
+class _Moves:
+    """Which tasks that are over give their rows to which that are added.
+
+    A step of an orchestration ends one activity and begins another, which so is one row written instead of two.
+    """
+
+    def __init__(self, working: Working) -> None:
+        self.gone: list[TaskKey] = []
+        """Those whose rows go."""
+        self.moved: list[tuple[TaskKey, _Task]] = []
+        self.plain: list[_Task] = []
+        self.special: list[_Task] = []
+        """Those that are added in rows of their own."""
+        over: dict[int, list[TaskKey]] = {}
+        for key in working.tasks_gone:
+            over.setdefault(key[0], []).append(key)
+        for incarnation, tasks in working.tasks.items():
+            free = over.get(incarnation)
+            if free and not tasks.keys().isdisjoint({key[1:] for key in free}):
+                free = None
+            for (execution, _), task in tasks.items():
+                added = (incarnation, execution, task)
+                if not _is_plain(task):
+                    self.special.append(added)
+                elif free:
+                    self.moved.append((free.pop(), added))
+                else:
+                    self.plain.append(added)
+        for keys in over.values():
+            self.gone += keys
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -46,7 +82,7 @@ def _removals(working: Working) -> list[Call]:
     return calls
 
 
-def _deletions(working: Working) -> list[Call]:
+def _deletions(working: Working, moves: _Moves) -> list[Call]:
     calls: list[Call] = []
     if working.ended:
         ended = _keys(working.ended)
@@ -55,8 +91,8 @@ def _deletions(working: Working) -> list[Call]:
         calls.append(("delete_executions", _keys(working.pruned)))
     if working.consumed:
         calls.append(("consume_messages", _keys(working.consumed)))
-    if working.tasks_gone:
-        calls.append(("remove_tasks", _keys(working.tasks_gone)))
+    if moves.gone:
+        calls.append(("remove_tasks", _keys(moves.gone)))
     if working.timers_gone:
         calls.append(("remove_timers", _keys(working.timers_gone)))
     gone = [key for key, entry in working.entries.items() if entry.value is None]
@@ -161,11 +197,11 @@ def _creations(working: Working) -> list[Call]:
     )]  # fmt: skip
 
 
-def _additions(working: Working) -> list[Call]:
+def _additions(working: Working, moves: _Moves) -> list[Call]:
     calls: list[Call] = []
     if working.history:
         calls.append(("append_history", _history(working)))
-    calls += _tasks(working)
+    calls += _tasks(working, moves)
     if working.tasks_stopped:
         calls.append(("stop_tasks", [*_keys(working.tasks_stopped), bigint(working.now)]))
     timers = [
@@ -220,16 +256,16 @@ def _history(working: Working) -> list[bytes | None]:
     ]
 
 
-def _tasks(working: Working) -> list[Call]:
-    plain: list[tuple[int, int, NewTask]] = []
-    special: list[tuple[int, int, NewTask]] = []
-    for incarnation, tasks in working.tasks.items():
-        for (execution, _), task in tasks.items():
-            (plain if _is_plain(task) else special).append((incarnation, execution, task))
+def _tasks(working: Working, moves: _Moves) -> list[Call]:
     calls: list[Call] = []
-    if plain:
-        calls.append(("add_plain_tasks", [*_of_tasks(working, plain), bigint(working.now)]))
-    if special:
+    if moves.moved:
+        rows, added = _columns(moves.moved)
+        _, *over = _keys(rows)
+        calls.append(("move_tasks", [*_of_tasks(working, added), bigint(working.now), *over]))
+    if moves.plain:
+        calls.append(("add_plain_tasks", [*_of_tasks(working, moves.plain), bigint(working.now)]))
+    if moves.special:
+        special = moves.special
         now = working.now
         news = [task for _, _, task in special]
         limits = [limit_columns(task) for task in news]
@@ -253,7 +289,7 @@ def _tasks(working: Working) -> list[Call]:
     return calls
 
 
-def _of_tasks(working: Working, tasks: list[tuple[int, int, NewTask]]) -> list[bytes | None]:
+def _of_tasks(working: Working, tasks: Sequence[_Task]) -> list[bytes | None]:
     incarnations, executions, news = _columns(tasks)
     return [
         bigints(incarnations),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from perdure._types import Status
 from perdure._work import (
     Depths,
     ExecutionRecord,
@@ -102,8 +101,11 @@ def find(readers: Readers, query: Query) -> tuple[list[InstanceRecord], str | No
     statuses = texts(query.statuses) if query.statuses else None
     if query.parent is not None:
         calls = [("find_children", _bindings(query, statuses, limit + 1))]
-    elif query.statuses and Status.COMPLETED not in query.statuses:
-        # Rare among the completed, so each has an index of its own.
+    elif query.root is not None:
+        calls = [("find_by_root", _bindings(query, statuses, limit + 1)[:-1])]
+    elif query.name is not None:
+        calls = [("find_by_name", _bindings(query, statuses, limit + 1)[:-1])]
+    elif query.statuses:
         calls = [
             ("find_by_status", _bindings(query, text(status), limit + 1)[:-1]) for status in sorted(set(query.statuses))
         ]

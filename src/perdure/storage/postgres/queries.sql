@@ -24,6 +24,18 @@ SELECT
     pg_catalog.set_config('lock_timeout', $2::text, false),
     pg_catalog.set_config('idle_in_transaction_session_timeout', $3::text, false);
 
+-- name: plan_by_index
+-- For the session that commits: what it does is small and found by an index; a bitmap of an index does not remember which
+-- of its entries are dead, of which there are many where rows come and go; and to plan a claim takes longer than to claim.
+SELECT
+    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),
+    pg_catalog.set_config('enable_seqscan', 'off', false), pg_catalog.set_config('enable_bitmapscan', 'off', false),
+    pg_catalog.set_config('enable_hashjoin', 'off', false), pg_catalog.set_config('enable_mergejoin', 'off', false);
+
+-- name: replan
+-- Let the plans that were made for smaller tables be made again.
+DISCARD PLANS;
+
 -- name: relax
 -- Let a commit be acknowledged before it is on the disk: for this transaction alone, or for the session.
 SELECT pg_catalog.set_config('synchronous_commit', 'off', $1::boolean);
@@ -160,7 +172,10 @@ SELECT
     incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
     released_by, released_until, cancel_requested, custom_status_version, deliveries
 FROM perdure.instances
-WHERE incarnation = ANY($1::bigint[]) OR id = ANY($2::text[])
+WHERE incarnation IN (
+    SELECT a FROM unnest($1::bigint[]) AS a
+    UNION SELECT n.incarnation FROM perdure.instances AS n WHERE n.id = ANY($2::text[])
+)
 ORDER BY incarnation FOR NO KEY UPDATE;
 
 -- name: lock_instances_by_incarnation
@@ -178,7 +193,10 @@ SELECT
     incarnation, id, status, owner, execution, version, parent_incarnation, ready_at, held_after, held_because,
     released_by, released_until, cancel_requested, custom_status_version, deliveries
 FROM perdure.instances
-WHERE incarnation = ANY($1::bigint[]) OR id = ANY($2::text[])
+WHERE incarnation IN (
+    SELECT a FROM unnest($1::bigint[]) AS a
+    UNION SELECT n.incarnation FROM perdure.instances AS n WHERE n.id = ANY($2::text[])
+)
 ORDER BY incarnation FOR KEY SHARE;
 
 -- name: last_events
@@ -516,6 +534,46 @@ ON CONFLICT (incarnation, execution, event) DO UPDATE SET
     owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
     scheduled_at = excluded.scheduled_at, due_at = excluded.due_at, delayed = false;
 
+-- name: move_tasks
+-- The same, each in the row of an activity of its instance that is over, by execution $9 and event $10: one row is written
+-- instead of two. Where there is no such row, or one of its own, it is added, and what is over goes.
+WITH j AS MATERIALIZED (
+    SELECT u.* FROM unnest(
+        $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $9::bigint[],
+        $10::bigint[]
+    ) AS u (incarnation, execution, event, owner, name, input, retry, past_execution, past_event)
+),
+moved AS (
+    UPDATE perdure.tasks AS t SET
+        execution = j.execution, event = j.event, owner = j.owner, name = j.name, input = j.input, retry = j.retry,
+        scheduled_at = $8::bigint, due_at = $8::bigint,
+        priority = DEFAULT, delayed = DEFAULT, start_by = DEFAULT, deadline = DEFAULT, attempt = DEFAULT,
+        deliveries = DEFAULT, tag = DEFAULT, session = DEFAULT, lane = DEFAULT, limit_key = DEFAULT,
+        concurrency = DEFAULT, rate = DEFAULT, per_us = DEFAULT, late = DEFAULT, on_unknown = DEFAULT, permit = DEFAULT,
+        last_error = DEFAULT, details = DEFAULT, stopped = DEFAULT, held_at = DEFAULT, held_because = DEFAULT,
+        began_at = DEFAULT
+    FROM j
+    WHERE t.incarnation = j.incarnation AND t.execution = j.past_execution AND t.event = j.past_event
+    AND NOT EXISTS (
+        SELECT 1 FROM perdure.tasks AS x
+        WHERE x.incarnation = j.incarnation AND x.execution = j.execution AND x.event = j.event
+    )
+    RETURNING t.incarnation, t.execution, t.event
+),
+added AS MATERIALIZED (
+    SELECT j.* FROM j
+    WHERE (j.incarnation, j.execution, j.event) NOT IN (SELECT m.incarnation, m.execution, m.event FROM moved AS m)
+),
+removed AS (
+    DELETE FROM perdure.tasks AS t USING added AS a
+    WHERE t.incarnation = a.incarnation AND t.execution = a.past_execution AND t.event = a.past_event
+)
+INSERT INTO perdure.tasks (incarnation, execution, event, owner, name, input, retry, scheduled_at, due_at)
+SELECT a.incarnation, a.execution, a.event, a.owner, a.name, a.input, a.retry, $8::bigint, $8::bigint FROM added AS a
+ON CONFLICT (incarnation, execution, event) DO UPDATE SET
+    owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
+    scheduled_at = excluded.scheduled_at, due_at = excluded.due_at, delayed = false;
+
 -- name: stop_tasks
 -- Tasks that shall stop: their total deadline is now, $4.
 UPDATE perdure.tasks AS t SET stopped = true, deadline = LEAST(t.deadline, $4::bigint)
@@ -627,8 +685,10 @@ WITH due AS MATERIALIZED (
         ) AS i
         WHERE t.fire_at <= $1::bigint
         AND t.event = (
-            SELECT e.event FROM perdure.timers AS e
-            WHERE e.incarnation = t.incarnation ORDER BY e.fire_at, e.event LIMIT 1
+            SELECT e.event
+            -- Kept apart, so that no plan walks through the index of all that are due.
+            FROM (SELECT n.* FROM perdure.timers AS n WHERE n.incarnation = t.incarnation OFFSET 0) AS e
+            ORDER BY e.fire_at, e.event LIMIT 1
         )
         AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
             (
@@ -703,8 +763,9 @@ LEFT JOIN (
         SELECT ARRAY_AGG(q.fire_at ORDER BY q.fire_at, q.event) AS fire_ats,
             ARRAY_AGG(q.event ORDER BY q.fire_at, q.event) AS events
         FROM (
-            SELECT n.fire_at, n.event FROM perdure.timers AS n
-            WHERE n.incarnation = l.incarnation AND n.fire_at <= $1::bigint
+            SELECT n.fire_at, n.event
+            FROM (SELECT e.* FROM perdure.timers AS e WHERE e.incarnation = l.incarnation OFFSET 0) AS n
+            WHERE n.fire_at <= $1::bigint
             ORDER BY n.fire_at, n.event LIMIT $5::bigint
         ) AS q
     ) AS t
@@ -1024,19 +1085,14 @@ SELECT LEAST(
 -- The earliest moment after $1 at which something may become claimable by worker $2, registered in place $3.
 -- Of messages and timers only the next hundred are looked at: where none of them is for this worker, it looks again
 -- when the last of them is due. So no plan can begin with all that there are, of which there may be millions.
-WITH messages_ahead AS MATERIALIZED (
-    SELECT m.incarnation, m.due_at, m.control FROM perdure.messages AS m
-    WHERE m.due_at > $1::bigint ORDER BY m.due_at LIMIT 100
-),
-timers_ahead AS MATERIALIZED (
-    SELECT t.incarnation, t.fire_at FROM perdure.timers AS t
-    WHERE t.fire_at > $1::bigint ORDER BY t.fire_at LIMIT 100
-)
 SELECT LEAST(
     COALESCE(
         (
-            SELECT MIN(m.due_at)
-            FROM messages_ahead AS m
+            SELECT m.due_at
+            FROM (
+                SELECT n.incarnation, n.due_at, n.control FROM perdure.messages AS n
+                WHERE n.due_at > $1::bigint ORDER BY n.due_at LIMIT 100
+            ) AS m
             CROSS JOIN LATERAL (
                 -- Kept apart, so that no plan begins with the instances.
                 SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
@@ -1053,13 +1109,17 @@ SELECT LEAST(
                     )
                 )
             )
+            ORDER BY m.due_at LIMIT 1
         ),
-        (SELECT MAX(m.due_at) FROM messages_ahead AS m HAVING COUNT(*) = 100)
+        (SELECT m.due_at FROM perdure.messages AS m WHERE m.due_at > $1::bigint ORDER BY m.due_at LIMIT 1 OFFSET 99)
     ),
     COALESCE(
         (
-            SELECT MIN(t.fire_at)
-            FROM timers_ahead AS t
+            SELECT t.fire_at
+            FROM (
+                SELECT n.incarnation, n.fire_at FROM perdure.timers AS n
+                WHERE n.fire_at > $1::bigint ORDER BY n.fire_at LIMIT 100
+            ) AS t
             CROSS JOIN LATERAL (
                 SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
             ) AS i
@@ -1071,8 +1131,9 @@ SELECT LEAST(
                 WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
                 AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
             )
+            ORDER BY t.fire_at LIMIT 1
         ),
-        (SELECT MAX(t.fire_at) FROM timers_ahead AS t HAVING COUNT(*) = 100)
+        (SELECT t.fire_at FROM perdure.timers AS t WHERE t.fire_at > $1::bigint ORDER BY t.fire_at LIMIT 1 OFFSET 99)
     ),
     (
         SELECT i.released_until
@@ -1324,14 +1385,50 @@ FROM (
 JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
 ORDER BY p.incarnation DESC;
 
--- name: find_by_status
--- The same of one status other than completed.
+-- name: find_by_root
+-- The same of what was started under the root $11.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM perdure.instances AS i
+    WHERE i.incarnation IN (
+        SELECT o.incarnation FROM perdure.instances AS o WHERE o.id = $11::text
+        UNION ALL
+        SELECT b.incarnation FROM perdure.instances AS b WHERE b.root = $11::text AND b.root <> b.id
+    )
+    AND i.incarnation < $1::bigint
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
+-- name: find_by_name
+-- The same of one orchestration.
 SELECT r.*
 FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
-    AND i.status = $4::text AND i.status <> 'completed'
+    AND i.name = $2::text
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
+-- name: find_by_status
+-- The same of one status.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM perdure.instances AS i
+    WHERE i.incarnation < $1::bigint
+    AND i.status = $4::text
     AND {{part_matching}}
     ORDER BY i.incarnation DESC
     LIMIT $6::bigint

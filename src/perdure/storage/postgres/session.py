@@ -139,9 +139,11 @@ class Session:
             self._wire = None
 
 
-def begin(wire: Wire) -> list[Call]:
+def begin(wire: Wire, now_us: int = 0) -> list[Call]:
     """How a transaction begins on this connection."""
-    return [("begin", ()), ("limits", limits())] if wire.pooled else [("begin", ())]
+    if wire.pooled:
+        return [("begin", ()), ("limits", limits())]
+    return [("begin", ()), ("replan", ())] if wire.has_old_plans(now_us) else [("begin", ())]
 
 
 def commit(wire: Wire, calls: Sequence[Call], place: str, after: Sequence[Call] = ()) -> list[PGresult | None]:

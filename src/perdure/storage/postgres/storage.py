@@ -124,7 +124,8 @@ class PostgresStorage:
         itself = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
         self._loans = Loans(target.conninfo, self._statements, itself, self._entropy)
         make = partial(Session, self._connect, place=target.place, schema=target.schema, entropy=self._entropy)
-        self._writer, self._heart, self._readers = make(), make(), Readers(make)
+        writer = partial(Session, self._connect_writer, place=target.place, schema=target.schema, entropy=self._entropy)
+        self._writer, self._heart, self._readers = writer(), make(), Readers(make)
         try:
             self._writer.attempt(partial(self._open, create=create))
             self._seen = self._changes()
@@ -134,6 +135,12 @@ class PostgresStorage:
 
     def _connect(self) -> Wire:
         return Wire(self._conninfo, self._statements)
+
+    def _connect_writer(self) -> Wire:
+        wire = self._connect()
+        if not wire.pooled:
+            wire.run([("plan_by_index", ())])
+        return wire
 
     def _open(self, wire: Wire, *, create: bool) -> None:
         _, encoding, _, _, fsync, synchronous = wire.server
@@ -463,7 +470,8 @@ class PostgresStorage:
         return self._writer.attempt(work)
 
     def _opening(self, wire: Wire) -> list[Call]:
-        return [*begin(wire), ("relax", (boolean(value=True),))] if self._relaxed else begin(wire)
+        calls = begin(wire, self._clock.monotonic_us())
+        return [*calls, ("relax", (boolean(value=True),))] if self._relaxed else calls
 
     def _begin(self, wire: Wire, locks: Sequence[Call] = ()) -> Transaction:
         """Begin, take locks, and read the clock; `worker` is set if the last of the locks found its row."""

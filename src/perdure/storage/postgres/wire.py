@@ -30,6 +30,9 @@ LOCK_MS_MAX = 8_000
 IDLE_MS_MAX = 10_000
 """How long the server keeps the locks of a transaction whose client says nothing."""
 
+_PLANS_US_MIN, _PLANS_US_MAX = 250_000, 64_000_000
+"""How long plans are kept, in microseconds: a plan for ten rows reads a whole table, which then has a million."""
+
 Call: TypeAlias = tuple[str, Sequence[bytes | None]]
 """The name of a statement, and its values in binary form."""
 
@@ -92,6 +95,8 @@ class Wire:
         self.pooled = True
         """Whether a pooler stands between us and the server, or somebody else, so that the session is not ours."""
         self.trips = 0
+        self._plans_from: int | None = None
+        self._plans_for = _PLANS_US_MIN
 
     def _greet(self) -> None:
         """Find out whether the session is ours, and bound what it may take."""
@@ -116,6 +121,15 @@ class Wire:
     def in_transaction(self) -> bool:
         """Whether a transaction was begun and has not ended."""
         return self._raw.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+
+    def has_old_plans(self, now_us: int) -> bool:
+        """Whether the plans that the session keeps should be made again: once, each time when its age has doubled."""
+        if self._plans_from is None:
+            self._plans_from = now_us
+        if now_us < self._plans_from + self._plans_for:
+            return False
+        self._plans_from, self._plans_for = now_us, min(2 * self._plans_for, _PLANS_US_MAX)
+        return True
 
     def close(self) -> None:
         """Close it; harmless when repeated."""

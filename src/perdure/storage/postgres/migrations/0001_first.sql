@@ -34,8 +34,9 @@ CREATE TABLE perdure.instances (
     error bytea,
     output bytea
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
--- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of incarnations.
-CREATE INDEX instances_by_status ON perdure.instances (status, incarnation) WHERE status <> 'completed';
+CREATE INDEX instances_by_status ON perdure.instances (status, incarnation);
+CREATE INDEX instances_by_name ON perdure.instances (name, incarnation);
+CREATE INDEX instances_by_root ON perdure.instances (root, incarnation) WHERE root <> id;
 CREATE INDEX instances_by_parent ON perdure.instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
 CREATE INDEX instances_released ON perdure.instances (released_by, released_until) WHERE released_by IS NOT NULL;
 
