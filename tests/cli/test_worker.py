@@ -1,8 +1,11 @@
 """`perdure worker`: which registry it runs, how it ends, and what its log says."""
 
 import json
+import re
 import signal
 import sys
+import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -197,3 +200,27 @@ def test_a_store_that_can_t_be_opened_is_told_with_the_reason_for_it(perdure, pr
 def test_an_option_that_the_runtime_refuses_is_a_wrong_call(perdure, project):
     assert perdure("worker", "shop", "--grace", "-1").status == 2
     assert perdure("worker", "shop", "--max-activities", "0").status == 2
+
+
+def test_it_serves_its_metrics_where_it_is_told_to(perdure, project):
+    with worker(SHOP, "--metrics-port", "0", folder=project) as process:
+        url = process.hear("metrics at http://127.0.0.1:").partition("metrics at ")[2]
+        process.hear("working on")
+        assert perdure("start", "greeting", '"Ada"', "--wait").out == '"hello Ada"\n'
+
+        with urllib.request.urlopen(url) as page:  # noqa: S310 - the worker's own
+            told = page.read().decode()
+
+        taken = urlsplit(url).port
+        refused = perdure("worker", SHOP, "--metrics-port", str(taken))
+        process.send(signal.SIGINT)
+        assert process.end() == 0
+
+    assert re.search(
+        r'^perdure_orchestration_ends_total{orchestration="\S+",status="completed",version="\S+"} 1.0$',
+        told,
+        re.MULTILINE,
+    )
+    assert refused.status == 1
+    assert f"metrics can't be served at 127.0.0.1:{taken}" in refused.err
+    assert "choose another --metrics-port" in refused.err

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure import Runtime, StorageError, Tags
+from perdure import Runtime, StorageError, Tags, UsageError
 from perdure.cli.exits import DONE, MISUSED, Refusal
 from perdure.cli.store import Store, store_option
 from perdure.cli.target import load_registry
 from perdure.cli.text import plain, safe, safe_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from perdure import Registry
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -80,6 +83,12 @@ def _log_to_stderr(level: str, *, as_json: bool) -> None:
 @click.option("--only-tags", is_flag=True, help="Take no activities without a tag.")
 @click.option("--all-but", multiple=True, metavar="TAG", help="Take all activities but those with this tag.")
 @click.option("--name", "worker_name", metavar="NAME", help="Shown by `perdure workers`; default host and process id.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65_535), metavar="PORT", help="Serve metrics for Prometheus here."
+)
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True, metavar="HOST", help="The address of that port."
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What the log tells.")
 def worker(
     *,
@@ -90,6 +99,8 @@ def worker(
     tags: tuple[str, ...],
     only_tags: bool,
     all_but: tuple[str, ...],
+    metrics_port: int | None,
+    metrics_host: str,
     **options: Any,
 ) -> int:
     """Run a worker until Ctrl-C or SIGTERM.
@@ -105,10 +116,31 @@ def worker(
     _log_to_stderr(log_level, as_json=as_json)
     runtime = Runtime(store.url, registry, **{name: value for name, value in options.items() if value is not None})
     try:
-        asyncio.run(_serve(runtime, registry, store))
+        with _metrics_at(runtime, metrics_host, metrics_port):
+            asyncio.run(_serve(runtime, registry, store))
     except StorageError as error:
         raise Refusal(f"{error} ({store.origin})") from error
     return DONE
+
+
+@contextmanager
+def _metrics_at(runtime: Runtime, host: str, port: int | None) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    try:
+        from perdure.observability.prometheus import WorkerCollector, served  # noqa: PLC0415 - few workers serve it
+    except UsageError as error:
+        raise Refusal(str(error)) from None
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(served(WorkerCollector(runtime), host, port))
+        except OSError as error:
+            raise Refusal(
+                f"metrics can't be served at {host}:{port} ({error}): choose another --metrics-port"
+            ) from None
+        _log.info("metrics at %s", url)
+        yield
 
 
 async def _serve(runtime: Runtime, registry: Registry, store: Store) -> None:

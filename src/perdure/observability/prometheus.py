@@ -5,11 +5,13 @@ Both read what is there when they are asked, so between two scrapes they cost no
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from perdure.errors import UsageError
 
 try:
+    from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from prometheus_client.registry import Collector
 except ImportError:
@@ -157,6 +159,24 @@ class StoreCollector(Collector):
                 depth.add_metric([*row, state], getattr(queue, state))
             age.add_metric(row, _seconds(queue.oldest_age))
         yield from (depth, age)
+
+
+@contextmanager
+def served(collector: Collector, host: str, port: int) -> Iterator[str]:
+    """Serve what a collector tells, and nothing else, while the block runs; the URL, with the port that 0 has become.
+
+    Raises:
+        OSError: The port is taken, or not to be had.
+    """
+    registry = CollectorRegistry()
+    registry.register(collector)
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    try:
+        yield f"http://{host}:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _seconds(age: timedelta | None) -> float:
