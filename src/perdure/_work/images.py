@@ -54,7 +54,6 @@ class TaskImage(Struct, frozen=True, gc=False, kw_only=True):
     per_us: int | None = None
     permit: bytes | None = None
     is_given: bool = False
-    on_unknown: str = "repeat"
     start_by: int | None = None
     deadline: int | None = None
     last_error: bytes | None = None

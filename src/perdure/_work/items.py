@@ -52,7 +52,6 @@ class NewTask(Struct, frozen=True, gc=False, kw_only=True):
     priority: int = 0
     limit: KeyLimit | None = None
     permit: bytes | None = None
-    on_unknown: str = "repeat"
     schedule_to_start_us: int | None = None
     total_timeout_us: int | None = None
 

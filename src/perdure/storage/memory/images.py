@@ -85,7 +85,6 @@ def _task_image(task: TaskRow) -> TaskImage:
         per_us=None if new.limit is None else new.limit.per_us,
         permit=new.permit,
         is_given=task.owner == HELD_BY_INSTANCE,
-        on_unknown=new.on_unknown,
         start_by=task.start_by,
         deadline=task.deadline,
         last_error=task.last_error,
@@ -168,7 +167,6 @@ def _task_of(incarnation: int, image: TaskImage) -> TaskRow:
         if image.limit_key is None or image.per_us is None
         else KeyLimit(image.limit_key, image.concurrency, image.rate, image.per_us),
         permit=image.permit,
-        on_unknown=image.on_unknown,
     )
     return TaskRow(
         owner=HELD_BY_INSTANCE if image.is_given else None,

@@ -272,7 +272,6 @@ def _tasks(working: Working, moves: _Moves) -> list[Call]:
         columns: list[bytes | None] = [
             *_of_tasks(working, special),
             bigints([task.priority for task in news]),
-            texts([task.on_unknown for task in news]),
             bigints([None if task.schedule_to_start_us is None else now + task.schedule_to_start_us for task in news]),
             bigints([None if task.total_timeout_us is None else now + task.total_timeout_us for task in news]),
             texts([task.tag for task in news]),
@@ -310,5 +309,4 @@ def _is_plain(task: NewTask) -> bool:
         and task.limit is None
         and task.schedule_to_start_us is None
         and task.total_timeout_us is None
-        and task.on_unknown == "repeat"
     )

@@ -198,7 +198,6 @@ def _tasks(of: Sequence[tuple[int, TaskImage]], now: int) -> list[Call]:
         bigints([task.per_us for task in tasks]),
         blobs([task.permit for task in tasks]),
         bigints([0 if task.is_given else None for task in tasks]),
-        texts([task.on_unknown for task in tasks]),
         booleans([task.stopped for task in tasks]),
         bigints([task.held_at for task in tasks]),
         texts([task.held_because for task in tasks]),

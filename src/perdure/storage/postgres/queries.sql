@@ -583,18 +583,18 @@ WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = 
 -- name: add_tasks
 -- Activities to run, due at once.
 INSERT INTO perdure.tasks (
-    incarnation, execution, event, owner, name, input, retry, priority, on_unknown, start_by, deadline, tag, session,
+    incarnation, execution, event, owner, name, input, retry, priority, start_by, deadline, tag, session,
     lane, limit_key, concurrency, rate, per_us, permit, scheduled_at, due_at
 )
-SELECT j.*, $20::bigint, $20::bigint
+SELECT j.*, $19::bigint, $19::bigint
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[],
-    $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[],
-    $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bytea[]
+    $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::text[],
+    $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bytea[]
 ) AS j
 ON CONFLICT (incarnation, execution, event) DO UPDATE SET
     owner = excluded.owner, name = excluded.name, input = excluded.input, retry = excluded.retry,
-    priority = excluded.priority, on_unknown = excluded.on_unknown, start_by = excluded.start_by,
+    priority = excluded.priority, start_by = excluded.start_by,
     deadline = excluded.deadline, tag = excluded.tag, session = excluded.session,
     lane = excluded.lane, limit_key = excluded.limit_key, concurrency = excluded.concurrency, rate = excluded.rate,
     per_us = excluded.per_us, permit = excluded.permit, scheduled_at = excluded.scheduled_at, due_at = excluded.due_at,
@@ -1636,18 +1636,18 @@ FROM unnest(
 -- Tasks as they are, without owner.
 INSERT INTO perdure.tasks (
     incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
-    session, lane, limit_key, concurrency, rate, per_us, permit, owner, on_unknown, stopped, held_at, held_because,
+    session, lane, limit_key, concurrency, rate, per_us, permit, owner, stopped, held_at, held_because,
     began_at, retry, input, last_error, details, delayed
 )
-SELECT j.*, j.due_at > $30::bigint
+SELECT j.*, j.due_at > $29::bigint
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[],
-    $17::bigint[], $18::bigint[], $19::bytea[], $20::bigint[], $21::text[], $22::boolean[], $23::bigint[], $24::text[],
-    $25::bigint[], $26::bytea[], $27::bytea[], $28::bytea[], $29::bytea[]
+    $17::bigint[], $18::bigint[], $19::bytea[], $20::bigint[], $21::boolean[], $22::bigint[], $23::text[],
+    $24::bigint[], $25::bytea[], $26::bytea[], $27::bytea[], $28::bytea[]
 ) AS j (
     incarnation, execution, event, name, scheduled_at, due_at, start_by, deadline, attempt, deliveries, priority, tag,
-    session, lane, limit_key, concurrency, rate, per_us, permit, owner, on_unknown, stopped, held_at, held_because,
+    session, lane, limit_key, concurrency, rate, per_us, permit, owner, stopped, held_at, held_because,
     began_at, retry, input, last_error, details
 );
 
@@ -1699,7 +1699,7 @@ ORDER BY t.incarnation, t.execution, t.event;
 SELECT
     t.incarnation, t.execution, t.event, t.name, t.input, t.scheduled_at, t.due_at, t.attempt, t.deliveries, t.retry,
     t.tag, t.session, t.priority, t.limit_key, t.concurrency, t.rate, t.per_us, t.permit,
-    COALESCE(t.owner = 0, false), t.on_unknown, t.start_by, t.deadline, t.last_error, t.details,
+    COALESCE(t.owner = 0, false), t.start_by, t.deadline, t.last_error, t.details,
     t.stopped, t.held_at, t.held_because, t.began_at, COALESCE(t.owner <> 0, false)
 FROM tree JOIN perdure.tasks AS t ON t.incarnation = tree.incarnation
 ORDER BY t.incarnation, t.execution, t.event;

@@ -263,7 +263,7 @@ class Changes:
             return
         self._tables["add_tasks"] += (
             incarnation, execution, task.event, owner, task.name, task.input, task.retry, task.priority,
-            task.on_unknown, task.schedule_to_start_us, task.total_timeout_us, task.tag, task.session, lane_of(task),
+            task.schedule_to_start_us, task.total_timeout_us, task.tag, task.session, lane_of(task),
             *limit_columns(task), task.permit,
         )  # fmt: skip
 

@@ -24,7 +24,6 @@ def is_plain(task: NewTask) -> bool:
         and task.limit is None
         and task.schedule_to_start_us is None
         and task.total_timeout_us is None
-        and task.on_unknown == "repeat"
     )
 
 

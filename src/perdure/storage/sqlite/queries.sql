@@ -201,14 +201,14 @@ DELETE FROM messages WHERE seq IN (
 -- name: add_tasks
 -- Activities to run, due at once.
 INSERT OR REPLACE INTO tasks (
-    incarnation, execution, event, owner, name, input, retry, priority, on_unknown, start_by, deadline, expires_at,
+    incarnation, execution, event, owner, name, input, retry, priority, start_by, deadline, expires_at,
     tag, session, lane, limit_key, concurrency, rate, per_us, permit, scheduled_at, due_at
 )
 SELECT
-    column1, column2, column3, column4, column5, column6, column7, column8, column9, ?1 + column10, ?1 + column11,
-    ?1 + min(ifnull(column10, column11), ifnull(column11, column10)), column12, column13, column14, column15, column16,
-    column17, column18, column19, ?1, ?1
-FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20))
+    column1, column2, column3, column4, column5, column6, column7, column8, ?1 + column9, ?1 + column10,
+    ?1 + min(ifnull(column9, column10), ifnull(column10, column9)), column11, column12, column13, column14, column15,
+    column16, column17, column18, ?1, ?1
+FROM (VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19))
 WHERE column1 IS NOT NULL;
 
 -- name: add_plain_tasks
@@ -1432,18 +1432,18 @@ WHERE column1 IS NOT NULL;
 -- Tasks as they are, without owner.
 INSERT INTO tasks (
     incarnation, execution, event, name, scheduled_at, due_at, delayed, start_by, deadline, expires_at, attempt,
-    deliveries, priority, tag, session, lane, limit_key, concurrency, rate, per_us, permit, owner, on_unknown, stopped,
+    deliveries, priority, tag, session, lane, limit_key, concurrency, rate, per_us, permit, owner, stopped,
     held_at, held_because, began_at, retry, input, last_error, details
 )
 SELECT
     column1, column2, column3, column4, column5, column6, column6 > ?1, column7, column8,
     min(ifnull(column7, column8), ifnull(column8, column7)), column9, column10, column11, column12, column13, column14,
     column15, column16, column17, column18, column19, column20, column21, column22, column23, column24, column25,
-    column26, column27, column28, column29
+    column26, column27, column28
 FROM (
     VALUES (
         ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
-        ?26, ?27, ?28, ?29, ?30
+        ?26, ?27, ?28, ?29
     )
 )
 WHERE column1 IS NOT NULL;
@@ -1488,7 +1488,7 @@ FROM timers WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY inc
 -- Their tasks that have rows, in the order of the fields of a `TaskImage`.
 SELECT
     incarnation, execution, event, name, input, scheduled_at, due_at, attempt, deliveries, retry, tag, session,
-    priority, limit_key, concurrency, rate, per_us, permit, owner IS 0, on_unknown, start_by, deadline, last_error,
+    priority, limit_key, concurrency, rate, per_us, permit, owner IS 0, start_by, deadline, last_error,
     details, stopped, held_at, held_because, began_at, owner IS NOT NULL AND owner <> 0
 FROM tasks WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) ORDER BY incarnation, execution, event;
 

@@ -122,7 +122,6 @@ CREATE TABLE perdure.tasks (
     per_us bigint,
     -- Whether it was too late when its owner took it, so that it has no place.
     late boolean NOT NULL DEFAULT false,
-    on_unknown text COLLATE "C" NOT NULL DEFAULT 'repeat',
     retry bytea,
     input bytea NOT NULL,
     -- The message by which its instance gets the place of the limit, which is then its own: owner 0.

@@ -132,7 +132,6 @@ CREATE TABLE tasks (
     per_us INTEGER,
     -- Whether it was too late when its owner took it, so that it has no place.
     late INTEGER NOT NULL DEFAULT 0,
-    on_unknown TEXT NOT NULL DEFAULT 'repeat',
     retry BLOB,
     input BLOB NOT NULL,
     -- The message by which its instance gets the place of the limit, which is then its own: owner 0.
