@@ -206,7 +206,9 @@ def test_it_serves_its_metrics_where_it_is_told_to(perdure, project):
     with worker(SHOP, "--metrics-port", "0", folder=project) as process:
         url = process.hear("metrics at http://127.0.0.1:").partition("metrics at ")[2]
         process.hear("working on")
-        assert perdure("start", "greeting", '"Ada"', "--wait").out == '"hello Ada"\n'
+        # What the store tells of the second, the worker has counted of the first.
+        for _ in range(2):
+            assert perdure("start", "greeting", '"Ada"', "--wait").out == '"hello Ada"\n'
 
         with urllib.request.urlopen(url) as page:  # noqa: S310 - the worker's own
             told = page.read().decode()
@@ -217,7 +219,7 @@ def test_it_serves_its_metrics_where_it_is_told_to(perdure, project):
         assert process.end() == 0
 
     assert re.search(
-        r'^perdure_orchestration_ends_total{orchestration="\S+",status="completed",version="\S+"} 1.0$',
+        r'^perdure_orchestration_ends_total{orchestration="\S+",status="completed",version="\S+"} [12]\.0$',
         told,
         re.MULTILINE,
     )
