@@ -7,7 +7,7 @@ TIMED := $(PY) tools/timed.py
 JOBS ?= 2
 MINUTES ?= 5
 SEEDS ?= 5000
-SEEDS_OF_A_PUSH ?= 1500
+SEEDS_OF_A_PUSH ?= 3000
 OTHER_PYTHONS := 3.12 3.13
 
 # The rooms that need every branch tested, and what has to hold on every supported Python.
@@ -29,7 +29,7 @@ help:
 	@echo 'make model         the exhaustive model: live runs equal replays'
 	@echo 'make interpreters  core, codec, API and typing tests on Python $(OTHER_PYTHONS) too'
 	@echo 'make chaos         everything that may go wrong, for MINUTES (5), with running totals'
-	@echo 'make simulate      so many SEEDS (5000) of the simulation, on all cores; make test has 1500'
+	@echo 'make simulate      so many SEEDS (5000) of the simulation, on all cores; make test has 3000'
 	@echo 'make mutants       every bug of tests/mutants/table.py is found by the simulation or a storage suite'
 	@echo 'make bench         the workloads W1 to W8, beside the peers'
 

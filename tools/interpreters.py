@@ -86,10 +86,12 @@ def checked(version: str, python: Path) -> int:
         0 when all of them pass, otherwise the exit status of the first that did not.
     """
     folders = [f"tests/{room}" for room in ROOMS if (ROOT / "tests" / room).is_dir()]
+    public = ["src/perdure/__init__.py", "tests/typing"]
     commands = (
-        # What users import, and all that it imports; the rest is checked once, by `make types`.
-        ["mypy", "--no-error-summary", "src/perdure/__init__.py", "tests/typing"],
-        ["basedpyright", "--level", "error", "--pythonversion", version],
+        # What users import and what they write; mypy goes into all of it that is imported. The rest is checked once, by
+        # `make types` and `make public`.
+        ["mypy", "--no-error-summary", *public],
+        ["basedpyright", "--level", "error", "--pythonversion", version, *public],
         # Of a failure this tells the line, not the values, and costs a quarter less.
         ["pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", *folders],
     )

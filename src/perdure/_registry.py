@@ -85,6 +85,8 @@ class Registry:
             (each for versions in self._orchestrations.values() for each in versions.values()),
         )
         for name, versions in self._orchestrations.items():
+            if len(versions) == 1:
+                continue
             self._orchestrations[name] = dict(sorted(versions.items(), key=lambda each: version_key(each[0])))
         self._policy.update(version_policy or {})
         self._check_policy()
