@@ -38,9 +38,14 @@ class Server:
 
     Args:
         durable: Whether a commit is on the disk when it is acknowledged.
+        of: The server whose standby it is, or of whose backup.
+        follows: Whether it goes on to take in what the other one does.
+        port: Where it listens, if not on a free port.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(
+        self, *, durable: bool = False, of: "Server | None" = None, follows: bool = True, port: int = 0
+    ) -> None:
         # Not pytest's own folder, which other users can't pass through, and for root PostgreSQL runs as one.
         place = MEMORY if MEMORY.is_dir() and not durable else None
         self.folder = Path(tempfile.mkdtemp(prefix="perdure-pg-", dir=place)).resolve()
@@ -49,15 +54,21 @@ class Server:
         self._data = self.folder / "data"
         self._log = self.folder / "log"
         self._log.touch()
-        self._data.mkdir()
+        self._data.mkdir(mode=0o700)
         for path in (self._log, self._data):
             self._programs.give(path)
-        self._programs.run(
-            "initdb", "--pgdata", self._data, "--username=perdure", "--auth=trust", "--encoding=UTF8", "--locale=C",
-            "--no-sync", "--no-instructions",
-        )  # fmt: skip
+        if of is None:
+            self._programs.run(
+                "initdb", "--pgdata", self._data, "--username=perdure", "--auth=trust", "--encoding=UTF8", "--locale=C",
+                "--no-sync", "--no-instructions",
+            )  # fmt: skip
+        else:
+            self._programs.run(
+                "pg_basebackup", "--pgdata", self._data, "--dbname", of.url(), "--checkpoint=fast", "--no-sync",
+                *(["--write-recovery-conf"] if follows else []),
+            )  # fmt: skip
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind(("127.0.0.1", port))
             self.port = probe.getsockname()[1]
         lines = [*_SETTINGS, f"port = {self.port}", f"fsync = {'on' if durable else 'off'}"]
         with (self._data / "postgresql.conf").open("a") as settings:
@@ -97,6 +108,35 @@ class Server:
     def stop(self, mode: str = "immediate") -> None:
         """Stop it: "fast" is in order, "immediate" is a crash."""
         self._programs.run("pg_ctl", "stop", "--wait", "--pgdata", self._data, "--mode", mode)
+
+    def promote(self) -> None:
+        """Let a standby take writes, and wait until it does."""
+        self._programs.run("pg_ctl", "promote", "--wait", "--pgdata", self._data)
+
+    def replicate_synchronously(self) -> None:
+        """Acknowledge a commit only when a standby has it, too; waits for the standby."""
+        with self.connect() as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            while not connection.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'").fetchall():
+                pass
+
+    def catch_up_with(self, primary: "Server") -> None:
+        """Wait until a standby has all that its primary has now."""
+        with primary.connect() as connection:
+            [(reached,)] = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchall()
+        with self.connect() as connection:
+            there = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+            while not connection.execute(there, [reached]).fetchall()[0][0]:
+                pass
+
+    def stop_receiving(self) -> None:
+        """Let a standby hear no more of its primary."""
+        with self.connect() as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            while connection.execute("SELECT 1 FROM pg_stat_wal_receiver").fetchall():
+                pass
 
     def reload(self) -> None:
         """Let it read its settings again."""

@@ -54,6 +54,27 @@ def test_the_next_commit_goes_over_a_new_connection(storage, proxy, mode):
     assert proxy.cuts == 1
 
 
+@pytest.mark.parametrize("mode", ["cut before", "cut after"])
+def test_a_worker_goes_on_whatever_became_of_a_commit_of_unknown_outcome(storage, proxy, mode):
+    worker = register(storage)
+    storage.commit(batch(start("first"), worker=worker))
+    proxy.mode = mode
+    with pytest.raises(OutcomeUnknownError):
+        storage.commit(batch(start("order"), worker=worker))
+    assert storage.commit(batch(worker=worker, claim=True)).work is not None
+
+
+def test_a_worker_whose_last_commit_is_gone_has_no_place_in_the_store(server, url, storage, caplog):
+    worker = register(storage)
+    storage.commit(batch(start("first"), worker=worker))
+    with server.connect() as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", [url.rpartition("=")[2]])
+        connection.execute("UPDATE tokens SET token = 'an earlier one'")
+    terminate_all(server, "idle")
+    assert storage.commit(batch(worker=worker, claim=True)).work is None
+    assert "has forgotten commits" in caplog.text
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_silent_is_given_up(storage, proxy):
     worker = register(storage)

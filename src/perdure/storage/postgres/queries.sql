@@ -153,7 +153,17 @@ SELECT pg_catalog.pg_notify(c, '') FROM unnest($1::text[]) AS c;
 SELECT
     joined,
     (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) IS NOT NULL,
-    (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) < 'q'
+    (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) < 'q',
+    true
+FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
+
+-- name: worker_after
+-- The same, and whether one of these commits was its last: nobody knows that over a new connection.
+SELECT
+    joined,
+    (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) IS NOT NULL,
+    (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) < 'q',
+    EXISTS (SELECT 1 FROM perdure.tokens AS k WHERE k.worker = number AND k.token = ANY($2::bytea[]))
 FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
 
 -- name: remember_token

@@ -39,6 +39,7 @@ from perdure.storage.base import LEASE_US, PASSING_US, SERVES
 from perdure.storage.clock import ForwardClock
 from perdure.storage.lanes import read_lane
 from perdure.storage.postgres import images, inspector, migrations
+from perdure.storage.postgres.acknowledged import Acknowledged
 from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
 from perdure.storage.postgres.batches import Batches
 from perdure.storage.postgres.claims import claims, decode, give_places
@@ -123,9 +124,11 @@ class PostgresStorage:
         self._store: Store | None = None
         itself = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
         self._loans = Loans(target.conninfo, self._statements, itself, self._entropy)
-        make = partial(Session, self._connect, place=target.place, schema=target.schema, entropy=self._entropy)
-        writer = partial(Session, self._connect_writer, place=target.place, schema=target.schema, entropy=self._entropy)
-        self._writer, self._heart, self._readers = writer(), make(), Readers(make)
+        session = partial(Session, place=target.place, schema=target.schema, entropy=self._entropy)
+        make = partial(session, self._connect)
+        self._writer = session(partial(self._connect, commits=True))
+        self._heart, self._readers = make(), Readers(make)
+        self._acknowledged = Acknowledged(target.place)
         try:
             self._writer.attempt(partial(self._open, create=create))
             self._seen = self._changes()
@@ -133,14 +136,8 @@ class PostgresStorage:
             self.close()
             raise
 
-    def _connect(self) -> Wire:
-        return Wire(self._conninfo, self._statements)
-
-    def _connect_writer(self) -> Wire:
-        wire = self._connect()
-        if not wire.pooled:
-            wire.run([("plan_by_index", ())])
-        return wire
+    def _connect(self, *, commits: bool = False) -> Wire:
+        return Wire(self._conninfo, self._statements, commits=commits)
 
     def _open(self, wire: Wire, *, create: bool) -> None:
         _, encoding, _, _, fsync, synchronous = wire.server
@@ -229,6 +226,7 @@ class PostgresStorage:
 
         self._write(work)
         self._workers.discard(worker)
+        self._acknowledged.forget(worker)
 
     def reap(self, worker: int, /) -> Reaped:
         """Bury dead workers, and hold what waits in vain for code."""
@@ -272,16 +270,17 @@ class PostgresStorage:
 
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim; all in one transaction. Durable when it returns."""
-        return self._write(partial(self._commit, batch))
+        with self._acknowledged.remembering(batch.worker, batch.token):
+            return self._write(partial(self._commit, batch))
 
     def _commit(self, batch: Batch, wire: Wire) -> Committed:
         batches = Batches(batch.items, batch.worker)
-        fence: list[Call] = [] if batch.worker is None else [("worker", (bigint(batch.worker),))]
+        fence: list[Call] = [] if batch.worker is None else [self._acknowledged.fence(wire, batch.worker)]
         looks = batches.first()
         opening = self._opening(wire)
         answers = wire.run([*opening, *fence, *looks, ("clock", ())])[len(opening) :]
         now = self._moment(answers[-1][0][0])
-        joined, laned, places = answers[0][0] if fence and answers[0] else (None, False, False)
+        joined, laned, places = self._acknowledged.place(answers[0] if fence else [])
         transaction = Transaction(
             wire=wire,
             now=now,
@@ -310,6 +309,7 @@ class PostgresStorage:
         tell = self._tell(woken, news=news) if wrote else ()
         last = commit(wire, calls, self.place, tell)
         self._own_changes += wrote
+        self._acknowledged.landed(wire, transaction.worker, batch.token)
         work = None
         if claim is not None:
             work = decode(transaction, claim, [wire.rows(each) for each in last[counted:] if each is not None])

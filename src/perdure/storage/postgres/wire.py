@@ -48,17 +48,18 @@ class Wire:
     Args:
         conninfo: Where to, in libpq's words.
         statements: The statements that can be called, by name.
+        commits: Whether commits go over it, whose plans are not left to the server.
 
     Raises:
         LostError: There is no connection to be had.
     """
 
-    def __init__(self, conninfo: str, statements: Mapping[str, str]) -> None:
+    def __init__(self, conninfo: str, statements: Mapping[str, str], *, commits: bool = False) -> None:
         self._attach(_connect(conninfo), statements)
         try:
             self._raw.nonblocking = 1
             self._raw.enter_pipeline_mode()
-            self._greet()
+            self._greet(commits=commits)
         except BaseException:
             self.close()
             raise
@@ -98,14 +99,14 @@ class Wire:
         self._plans_from: int | None = None
         self._plans_for = _PLANS_US_MIN
 
-    def _greet(self) -> None:
+    def _greet(self, *, commits: bool) -> None:
         """Find out whether the session is ours, and bound what it may take."""
         [[server]] = self.run([("server", ())])
         self.server = server
         # A pooler gives its clients numbers of its own making in place of that of a backend.
         self.pooled = server[0] != self._raw.backend_pid
         if not self.pooled:
-            self.run([("session_limits", limits())])
+            self.run([("session_limits", limits()), *([("plan_by_index", ())] if commits else [])])
 
     @property
     def backend(self) -> int:
