@@ -154,6 +154,7 @@ class Runtime:
         self._clock: Clock = SystemClock()
         self._entropy: Entropy = SystemEntropy()
         self._storage: Any = None
+        self._measured: tuple[int, Engine, Activities, InstrumentedStorage] | None = None
         self._open = False
 
     @property
@@ -179,11 +180,11 @@ class Runtime:
         Raises:
             UsageError: The runtime was never open.
         """
-        if self._storage is None:
+        if self._measured is None:
             raise UsageError("the runtime was not open yet, so there is nothing to tell: open it first")
         from perdure._runtime.measured import metrics_of  # noqa: PLC0415 - loaded when somebody asks
 
-        return metrics_of(self._since_us, self._engine, self._activities, self._storage)
+        return metrics_of(*self._measured)
 
     async def __aenter__(self) -> Self:
         """Open the store, enter the registry's lifespans, and begin to work.
@@ -200,7 +201,6 @@ class Runtime:
         # Off the loop: creating a file takes a while, and other programs may hold it.
         storage = await loop.run_in_executor(None, self._make_storage)
         storage = self._storage = InstrumentedStorage(storage, self._clock)
-        self._since_us = self._clock.now_us()
         self._exits = AsyncExitStack()
         try:
             await self._begin(storage, loop)
@@ -273,6 +273,7 @@ class Runtime:
             loop=LoopWatch(loop, self._clock),
         )
         self._heartbeat.start()
+        self._measured = (self._clock.now_us(), self._engine, self._activities, storage)
         self._open = True
 
     async def __aexit__(
