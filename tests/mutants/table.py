@@ -46,6 +46,10 @@ _IN_MEMORY = "tests/runtime/test_what_only_memory_has.py"
 _ADMISSION = "_core/admission.py"
 _MAILBOXES = "_core/mailboxes.py"
 _EXECUTION = "_core/execution.py"
+_LANES = "storage/memory/lanes.py"
+_SQLITE_LANES = "storage/sqlite/lanes.py"
+_LIMITS_RUN = "tests/runtime/test_limits.py"
+_TAGS_RUN = "tests/runtime/test_tags.py"
 
 SIMULATED = (
     # -- ownership and leases
@@ -107,6 +111,16 @@ SIMULATED = (
     Mutant("what is open is not given up", _EXECUTION, "                self._record_given_up(ask.given_up())\n        self.open.clear()", "                pass\n        self.open.clear()"),
     Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        values, status", "        self.run_ready()\n        self._warn()\n        values, status"),
     Mutant("the KV store does not go along", _EXECUTION, "values=values, status=status)", "status=status)"),
+    # -- limits and tags
+    Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
+    Mutant("limits: a rate that forgets what began", _LANES, "        free = min(free, limit.rate - begun)", "        free = min(free, limit.rate)", suite=_LIMITS_RUN),
+    Mutant("limits: the numbers that were declared first are in force", _LANES, "last = max(tables.limited[key].values(), key=_declared)", "last = min(tables.limited[key].values(), key=_declared)", suite=_LIMITS_RUN),
+    Mutant("limits: what is too late has a place", _LANES, "return sum(task.owner is not None and not task.is_late for task", "return sum(task.owner is not None for task", suite=_LIMITS_RUN),
+    Mutant("limits: a place that was left is never free again", _TURNS, "        self.take_slot(IN_LINE)\n        self.tasks_gone.append(event.source)\n\n    def _activity_stopped", "        self.take_slot(IN_LINE)\n\n    def _activity_stopped", suite=_LIMITS_RUN),
+    Mutant("limits: an activity begins on its own worker without a place", _TURNS, "    in_line = event.tag or event.limit\n", "    in_line = event.tag\n", suite=_LIMITS_RUN),
+    Mutant("limits: the way out of a section is not written down", "_core/limits.py", "        if execution.over is None and place is not None:", "        if execution.over is None and place is None:", suite="tests/core/engine/test_limits.py"),
+    Mutant("tags: a worker takes what it does not serve", _LANES, "return task.new.name in worker.activities and worker.record.serves.takes(task.new.tag)", "return task.new.name in worker.activities", suite=_TAGS_RUN),
+    Mutant("tags: an activity begins on its own worker whatever that serves", _TURNS, "    in_line = event.tag or event.limit\n", "    in_line = event.limit\n", suite=_TAGS_RUN),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 
@@ -120,6 +134,10 @@ STORED = (
     Mutant("SQLite: the next execution starts behind what waits", _SQL, "WHERE m.incarnation = j.column1) - 1, ?1)", "WHERE m.incarnation = j.column1) + 1, ?1)"),
     Mutant("SQLite: the next execution may start after what comes later", _SQL, "    ready_at = CASE WHEN c.restarts THEN max(?1, instances.ready_at) ELSE instances.ready_at END,\n", ""),
     Mutant("SQLite: nobody is held for want of code", "storage/sqlite/workers.py", "    since = transaction.now - UNKNOWN_GRACE_US\n", "    since = transaction.now - 10_000 * UNKNOWN_GRACE_US\n"),
+    Mutant("SQLite limits: one place too many", _SQLITE_LANES, "[self._concurrency - self._running]", "[self._concurrency - self._running + 1]"),
+    Mutant("SQLite limits: a rate that forgets what began", _SQLITE_LANES, "        if begun:\n            self._transaction", "        if begun and now < 0:\n            self._transaction"),
+    Mutant("SQLite limits: what is too late has a place", _SQL, "p.owner IS NOT NULL AND p.late = 0", "p.owner IS NOT NULL"),
+    Mutant("SQLite tags: a worker takes what it does not serve", _SQLITE_LANES, "if lane.places or self._serves.takes(lane.tag):", "if lane.places or name:"),
     Mutant("SQLite: an ended instance keeps its owner", _SQL, "    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved') THEN NULL ELSE instances.owner END,\n", ""),
 )  # fmt: skip
 """Found by the storage suite."""

@@ -133,6 +133,25 @@ async def test_the_next_enters_when_one_leaves_in_whatever_way(url):
         assert await client.list_limits() == []
 
 
+async def test_who_has_left_and_goes_on_leaves_the_place_to_the_next(url):
+    @orchestration(name="leaver")
+    async def leaver(ctx: OrchestrationContext) -> None:
+        async with ctx.limit("room", 1):
+            ctx.set_custom_status("inside")
+        await ctx.schedule_wait(GO)
+
+    async with Runtime(url, Registry(leaver)) as runtime:
+        client = runtime.client
+        handles = [await client.start_orchestration(leaver, instance_id=f"l{number}") for number in range(2)]
+        for handle in handles:
+            await inside(handle)
+        statuses = [(await handle.status()).status for handle in handles]
+        assert statuses == ["running", "running"]
+        for handle in handles:
+            await handle.raise_event(GO, None)
+            await handle.result()
+
+
 async def test_who_is_cancelled_in_line_is_in_line_no_more(url):
     async with Runtime(url, Registry(holder, impatient)) as runtime:
         first = await runtime.client.start_orchestration(holder)
