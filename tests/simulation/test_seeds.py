@@ -13,6 +13,7 @@ KNOWN = (
     22,  # a worker that was draining went round and round
     46,  # the same
     67,  # a worker held an unstarted instance that was to be cancelled, as it lacked its code
+    75,  # a suspend came before the start, and was told that nothing is held
     279,  # the same
     1591,  # a terminate was older than the event before it
     5880,  # an event came before the start of the next execution, where the store's clock had been set back
@@ -23,6 +24,7 @@ KNOWN = (
     142679867461677,  # a worker did not see that another had gone on with an instance while it was held
     198742864265960,  # SQLite counted deaths against an instance that had ended
     247684324279574,  # an activity elsewhere outlived its orchestration, which the judge took for a lost slot
+    124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
 )
 
 

@@ -331,8 +331,9 @@ class Repair(Opened):
         if isinstance(outcome, work.Applied):
             return
         record = await gateway.read(gateway.inspector.get, instance_id)
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
-        if outcome.reason is work.Refusal.CLOSED:
+        if record is not None and outcome.reason is work.Refusal.CLOSED:
             raise InstanceClosedError(instance_id, record.status)
-        raise NotHeldError(instance_id)
+        if record is not None and isinstance(item, work.Resume) and item.event is not None:
+            raise NotHeldError(instance_id)
+        # If there is one now, it was started after the request.
+        raise InstanceNotFoundError(instance_id)

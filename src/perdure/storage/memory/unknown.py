@@ -41,7 +41,7 @@ def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:
 
 def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
     """Why to hold instances that wait for an activity that nobody can run, by incarnation."""
-    if not tables.line.tasks:
+    if not tables.line.tasks and not tables.line.laned:
         return {}
     known = frozenset[str]().union(*(worker.activities for worker in tables.workers.values()))
     line = tables.line

@@ -39,6 +39,8 @@ class Checks:
         self.cancels: set[int] = set()
         """Instances that somebody has asked to cancel."""
         self.terminates: set[int] = set()
+        self.suspended: set[int] = set()
+        """Instances that an operator has set aside."""
         self.gone: set[str] = set()
         """Ids of instances that were deleted or replaced."""
         self.endings: dict[int, work.InstanceChange] = {}
@@ -202,6 +204,10 @@ class Checks:
             self._take_mail(chronicle, chronicle.raised[begins:])
         elif turn.execution != execution:
             raise Violation(f"{chronicle.instance_id}: a turn of execution {turn.execution} in {execution}")
+        # What ends it without its program reaches it all the same.
+        ends = turn.history is None or isinstance(chronicle.ended, ev.Terminated)
+        if incarnation in self.suspended and not ends:
+            raise Violation(f"{chronicle.instance_id} took a turn while it was suspended")
         self._tasks_of(turn, worker, execution)
         for child in turn.starts:
             if child.new.id not in self.by_id:
@@ -322,9 +328,18 @@ class Checks:
             self.begun.pop(key, None)
         touched.add(item.incarnation)
 
-    def _resumed(self, item: work.Resume, _: work.Applied, __: int | None, ___: int, ____: set[int]) -> None:
+    def _suspended(self, item: work.Suspend, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+        incarnation = self.by_id[item.id]
+        self.ledger.release(incarnation)
+        self.suspended.add(incarnation)
+        touched.add(incarnation)
+
+    def _resumed(self, item: work.Resume, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+        incarnation = self.by_id[item.id]
+        touched.add(incarnation)
+        if item.event is None:
+            self.suspended.discard(incarnation)
         if item.repeat is not None:
-            incarnation = self.by_id[item.id]
             chronicle = self.chronicles[incarnation]
             self.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
 
@@ -469,6 +484,7 @@ _APPLIED: dict[type, Any] = {
     work.TaskRetry: Checks._attempt_over,
     work.TaskRelease: Checks._attempt_over,
     work.TaskHold: Checks._attempt_over,
+    work.Suspend: Checks._suspended,
     work.Resume: Checks._resumed,
     work.TaskDiscard: Checks._decided,
 }

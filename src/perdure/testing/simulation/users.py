@@ -14,12 +14,14 @@ from perdure.errors import (
     InstanceExistsError,
     InstanceNotFoundError,
     InstanceOpenError,
+    NotHeldError,
     OrchestrationError,
     OutcomeUnknownError,
     RequestError,
     StorageUnavailableError,
     UnknownRequestError,
 )
+from perdure.testing._dice import Dice
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.programs import LAST, MAILBOXES, NAME, TOUCH
 
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
 
 AGAIN_US = 400_000
 BURST = 5
+_STRIDE = 0x9E3779B97F4A7C15
 _FINAL = (
     InstanceClosedError,
     InstanceNotFoundError,
     InstanceExistsError,
     InstanceOpenError,
+    NotHeldError,
     # With the same key the answer stays the same.
     UnknownRequestError,
 )
@@ -93,6 +97,8 @@ class Root:
     def __init__(self, world: World, number: int, program: Program) -> None:
         self.world = world
         self.instance_id = f"root-{number}"
+        # The operator's: what users do does not depend on it.
+        self._dice = Dice(world.seed + (number + 1) * _STRIDE)
         self.program = program
         self.is_started = False
         self.is_restarted = False
@@ -122,6 +128,8 @@ class Root:
             timeline.at(begin + dice.below(20_000_000), self._restart)
         if dice.chance(6):
             timeline.at(begin + dice.below(20_000_000), self._delete)
+        if self._dice.chance(15):
+            timeline.at(begin + self._dice.below(10_000_000), self._suspend)
 
     # -- starting and waiting --------------------------------------------------------------------------------------
 
@@ -244,6 +252,23 @@ class Root:
 
     def _steered(self, _: None, error: BaseException | None) -> None:
         self._check_refusal(error)
+
+    def _suspend(self, _: Any) -> None:
+        async def suspend(client: Client) -> None:
+            await client.suspend(self.instance_id, "simulated")
+
+        Errand(self.world, f"suspend {self.instance_id}", suspend, self._suspended).run()
+
+    def _suspended(self, _: None, error: BaseException | None) -> None:
+        self._check_refusal(error)
+        if error is None:
+            self.world.timeline.after(1 + self._dice.below(6_000_000), self._resume)
+
+    def _resume(self, _: Any) -> None:
+        async def resume(client: Client) -> None:
+            await client.resume(self.instance_id)
+
+        Errand(self.world, f"resume {self.instance_id}", resume, self._steered).run()
 
     def _delete(self, _: Any) -> None:
         force = self.world.dice.chance(50)

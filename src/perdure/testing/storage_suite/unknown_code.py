@@ -1,5 +1,6 @@
 """What waits for code that no live worker has is held by `reap`, with a reason that helps."""
 
+from perdure._events import KeyLimit
 from perdure._types import Status
 from perdure._work import APPLIED, InstanceChange, Reaped, Refusal, TaskDone, TaskRelease, TaskRetry
 from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
@@ -141,6 +142,14 @@ class UnknownActivities(Topic):
         assert self._reap(worker, 1) == unknown_activity_reason(CHARGE, [])
         record = world.record("order")
         assert (record.status, record.owner, record.updated_at) == (Status.HELD, None, world.clock.now_us())
+
+    def test_a_task_with_a_limit_is_no_other(self) -> None:
+        worker = self._owner({"limit": KeyLimit("smtp", 1, None, SECOND)})
+        assert self._reap(worker) == unknown_activity_reason(CHARGE, [])
+
+    def test_a_task_with_a_tag_is_no_other(self) -> None:
+        worker = self._owner({"tag": "gpu"})
+        assert self._reap(worker) == unknown_activity_reason(CHARGE, [])
 
     def test_the_former_owner_is_refused_and_its_own_tasks_stay_its_own(self) -> None:
         world = self.world
