@@ -417,3 +417,34 @@ def test_a_program_without_an_event_loop_does_the_same(database):
     with SyncClient(database) as client:
         assert client.reset("a", to="start").to_event == 0
         assert client.get_status("a").status is Status.PENDING
+
+
+async def test_no_event_is_lost_or_read_twice_by_resets_under_load(url):
+    @orchestration(name="collect")
+    async def collect(ctx: OrchestrationContext, count: int) -> list[str]:
+        words = []
+        while len(words) < count:
+            word = await ctx.schedule_wait(GO)
+            words.append(await ctx.schedule_activity(echo, word))
+        return words
+
+    @activity(name="echo")
+    async def echo(word: str) -> str:
+        return word
+
+    async with Runtime(url, Registry(collect, echo)) as runtime:
+        client = runtime.client
+        handle = await client.start_orchestration(collect, 30, instance_id="a")
+        await number_of(client, "WaitStarted")
+
+        async def send() -> None:
+            for number in range(30):
+                await client.raise_event("a", GO, str(number))
+
+        async def go_back() -> None:
+            for to in ("last", "start", "last", "start", "last"):
+                await client.reset("a", to=to)
+                await number_of(client, "WaitStarted")
+
+        await asyncio.gather(send(), go_back())
+        assert await handle.result() == [str(number) for number in range(30)]

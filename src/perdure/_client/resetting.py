@@ -139,10 +139,12 @@ class Reset:
             raise InstanceNotFoundError(self._id)
         events, ends = events_of(image) if image.record.last_event else ([], [])
         cut = cut_of(image, ends, self._to_event, self._to)
-        item = put_back(image, events, cut, tree, (await gateway.read(gateway.inspector.depths)).now)
+        # What can't be put back is found out before anything is set aside for it.
+        put_back(image, events, cut, tree, image.record.updated_at)
         gone = born_behind(image, cut, tree)
         if not await self._is_still(image, gone, cut, all_tasks=all_tasks):
             return None
+        item = put_back(image, events, cut, tree, (await gateway.read(gateway.inspector.depths)).now)
         outcome = await put(gateway, item.images, item.on_conflict, item.instead_of)
         if isinstance(outcome, work.Refused):
             return None
