@@ -77,6 +77,7 @@ class ActivityContext(Traces):
         activity_name: The activity's own durable name.
         attempt: From 1; grows when the activity failed and is tried again.
         deliveries: From 1; grows when a worker died, not when the activity failed.
+        session: The session that it was asked for in, or None. Activities of one run on one worker, but not one by one.
     """
 
     __slots__ = (
@@ -95,6 +96,7 @@ class ActivityContext(Traces):
         "instance_id",
         "orchestration_name",
         "orchestration_version",
+        "session",
     )
 
     def __init__(
@@ -114,6 +116,7 @@ class ActivityContext(Traces):
         is_cancelled: Callable[[], bool] = _never,
         progress: Progress = _UNHEARD,
         connection: Callable[[], Any] | None = None,
+        session: str | None = None,
     ) -> None:
         self.instance_id: Final = instance_id
         self.execution_id: Final = execution_id
@@ -122,6 +125,7 @@ class ActivityContext(Traces):
         self.activity_name: Final = activity_name
         self.attempt: Final = attempt
         self.deliveries: Final = deliveries
+        self.session: Final = session
         self._idempotency_key = idempotency_key
         self._scheduled_at_us = scheduled_at_us
         self._deadline_us = deadline_us
@@ -286,6 +290,7 @@ def activity_context(
     activity_name: str = "test::activity::test",
     last_heartbeat: object = None,
     connection: object = None,
+    session: str | None = None,
 ) -> ActivityContext:
     """A stand-in context for calling an activity outside a worker, as unit tests do.
 
@@ -309,4 +314,5 @@ def activity_context(
         services=ActivityServices(state=state),
         progress=Remembered(last_heartbeat),
         connection=None if connection is None else lambda: connection,
+        session=session,
     )

@@ -216,6 +216,7 @@ class Attempt(Progress):
                 is_cancelled=self.is_cancelled,
                 progress=self,
                 connection=None if self.loan is None else self._connection,
+                session=task.session,
             )
         return self._context
 

@@ -248,7 +248,7 @@ class Engine:
             self._lookout.left(task)
         if self.suspects.tried:
             self.suspects.over(task)
-        self._claim_wanted = self._claim_wanted or task.is_limited
+        self._claim_wanted = self._claim_wanted or task.is_limited or task.session is not None
         if self.orchestrations.deliver_to(task.incarnation, entry.outcome):
             return
         body = work.encode_message(entry.outcome)
@@ -302,9 +302,9 @@ class Engine:
         except StorageError as error:
             _log.warning("maintenance is put off: %s", error)
             return
+        self._claim_wanted = self._claim_wanted or bool(reaped.buried or reaped.sessions)
         if reaped.buried:
             _log.info("took over the work of %d worker(s) that had died", reaped.buried)
-            self._claim_wanted = True
         self.tally.takeovers += reaped.buried
         self.tally.without_code += len(reaped.held)
         for instance_id, reason in reaped.held:

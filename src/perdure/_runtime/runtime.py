@@ -92,6 +92,8 @@ class Runtime:
         max_deliveries: How many workers may die with a turn of an instance, or with an activity, before it is held; 4
             or more.
         tags: Which activities this worker takes, by their tags: see `Tags`. Those without a tag by default.
+        max_sessions: How many sessions it has at once; the next waits until one is not in use.
+        session_idle: How long it has a session that nothing uses, in seconds or as a timedelta; 2 seconds or more.
         retention: What this worker removes from the store when its time is over: see `Retention`. Nothing by default.
 
     Example:
@@ -115,6 +117,8 @@ class Runtime:
         worker_name: str | None = None,
         max_deliveries: int = DELIVERIES_MAX,
         tags: Tags | None = None,
+        max_sessions: int = SERVES.sessions,
+        session_idle: Duration = SERVES.session_idle_us / 1_000_000,
         retention: Retention | None = None,
     ) -> None:
         if not hasattr(registry, "lifespans"):
@@ -144,7 +148,7 @@ class Runtime:
             slots=max_activities,
             worker_name=worker_name or f"{socket.gethostname()}:{os.getpid()}",
             deliveries_max=max_deliveries,
-            serves=SERVES if tags is None else _serves_of(tags),
+            serves=_serves_of(tags, max_sessions, session_idle),
         )
         self._threads = activity_threads
         self._cached_max = max_cached_instances
@@ -366,7 +370,9 @@ class Runtime:
                 loop.remove_signal_handler(each)
 
 
-def _serves_of(tags: Tags) -> Serves:
-    from perdure._client.tags import serves_of  # noqa: PLC0415 - few workers have tags
+def _serves_of(tags: Tags | None, max_sessions: int, session_idle: Duration) -> Serves:
+    if tags is None and (max_sessions, session_idle) == (SERVES.sessions, SERVES.session_idle_us / 1_000_000):
+        return SERVES
+    from perdure._runtime.serving import serving  # noqa: PLC0415 - few workers say anything of it
 
-    return serves_of(tags)
+    return serving(tags, max_sessions, session_idle)

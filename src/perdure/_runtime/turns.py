@@ -278,8 +278,8 @@ IN_LINE = ""
 def new_task(event: ev.ActivityScheduled, take_slot: Callable[[str], bool]) -> work.NewTask:
     """The activity that an event asks for; this worker runs it if it has a slot."""
     retry = bytes(event.retry) if event.retry else None
-    in_line = event.tag or event.limit
-    special = retry or event.priority or in_line or event.session or event.schedule_to_start_us is not None
+    in_line = event.tag or event.limit or event.session
+    special = retry or event.priority or in_line or event.schedule_to_start_us is not None
     local = take_slot(IN_LINE if in_line else event.name)
     if not special:
         return work.NewTask(event=event.id, name=event.name, input=work.sealed(bytes(event.input)), local=local)

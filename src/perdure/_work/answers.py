@@ -174,6 +174,15 @@ class Reaped(Struct, frozen=True, gc=False, kw_only=True):
     """Instances that are held from now on, as nobody has their code: id and reason, in order of the ids."""
     workers: int = 0
     """Workers that are left, the caller included; 0 when it has no row itself."""
+    sessions: int = 0
+    """Sessions that nobody used any more, which are anybody's now; those of dead workers not counted."""
+
+
+SESSIONS = 100
+"""How many sessions a worker has at once that says nothing of them."""
+
+SESSION_IDLE_US = 300_000_000
+"""How long a worker keeps an unused session that says nothing of it, in microseconds."""
 
 
 class Serves(Struct, frozen=True, gc=False, kw_only=True):
@@ -183,6 +192,10 @@ class Serves(Struct, frozen=True, gc=False, kw_only=True):
     tags: tuple[str, ...] = ()
     others: bool = False
     """The tags are those that it does not serve."""
+    sessions: int = SESSIONS
+    """How many sessions it has at once."""
+    session_idle_us: int = SESSION_IDLE_US
+    """After how long without use it has a session no more."""
 
     def takes(self, tag: str | None) -> bool:
         """Whether it takes activities with this tag, or without one."""

@@ -82,6 +82,10 @@ def _log_to_stderr(level: str, *, as_json: bool) -> None:
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Take activities with this tag, too; any number.")
 @click.option("--only-tags", is_flag=True, help="Take no activities without a tag.")
 @click.option("--all-but", multiple=True, metavar="TAG", help="Take all activities but those with this tag.")
+@click.option("--max-sessions", type=click.IntRange(0), metavar="N", help="Sessions that it has at once; default 100.")
+@click.option(
+    "--session-idle", type=click.FloatRange(2), metavar="SECONDS", help="How long it has an unused one; default 300."
+)
 @click.option("--name", "worker_name", metavar="NAME", help="Shown by `perdure workers`; default host and process id.")
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65_535), metavar="PORT", help="Serve metrics for Prometheus here."

@@ -76,6 +76,12 @@ NEAR_NAMES_MAX = 3
 MESSAGES_MAX = 1_000
 """How many due messages of one instance a claim brings."""
 
+SESSIONS_SEEN_MAX = 1_000
+"""How many tasks of sessions that nobody has a claim looks at, for each tag and limit key."""
+
+USE_SHARE = 8
+"""That a session is in use is written when this part of its idle time has passed."""
+
 _INCARNATION_MAX = (1 << 63) - 1
 _DIGITS_MAX = len(str(_INCARNATION_MAX))
 
@@ -194,6 +200,10 @@ class Storage(Protocol):
         Also removes the passing entries that were written `PASSING_US` ago or before, and what is remembered of limits
         longer than it counts.
 
+        Also looks after sessions. One of which its worker runs no task, and that was used `session_idle_us` ago or
+        before, is free again. One of the caller's of which it runs a task is used now, which is written when an eighth
+        of that time has passed since it was used.
+
         Does nothing for a caller without a row.
         """
         ...
@@ -224,6 +234,15 @@ class Storage(Protocol):
         of all that there are still. Tasks of other workers, and of instances that are held, take no place from this
         worker's. A permit that has a place is given to its running instance, at first and beside `tasks_max`: the task
         is the instance's, and the permit a message of this execution, due now.
+
+        Of the tasks with a session, but for those that are too late, those are claimed whose session the worker has or
+        can have. It has a session from the first claim of a task of it on, as long as it lives, and nobody else does;
+        each claim of one uses it. It can have `Serves.sessions` less those that it has and needs: of which it runs a
+        task, or of which one waits for its activities and tags and for no place of a full limit. Those that it can have
+        are the first of those that nobody has, in the order of their first tasks that so wait; of each tag and limit
+        key `SESSIONS_SEEN_MAX` of them are looked at. When it has more than `Serves.sessions` after the claim, those
+        that it does not need are free again, those first that were used longest ago, then by the bytes of their ids. A
+        task that is local needs no session.
 
         `Work.more`: an instance, a task or a message that meets all this was left for one of the three limits.
         `Work.next_due`: the earliest later moment at which a row (message, timer, task, deadline of a task) that is

@@ -1,8 +1,8 @@
 """Lanes: where tasks wait that not every worker may take as they come.
 
-A lane is one tag, or none, with one limit key, or none, and is either of activities or of places that instances hold.
-Who claims goes from lane to lane, so what waits behind a full key, or for another tag, costs it one step. Most tasks
-are in none: they stand in the one line.
+A lane is one tag, or none, with one limit key, or none, and is of activities without a session, of activities with
+one, or of places that instances hold. Who claims goes from lane to lane, so what waits behind a full key, or for
+another tag, costs it one step. Most tasks are in none: they stand in the one line.
 """
 
 from typing import NamedTuple
@@ -13,32 +13,36 @@ _SEPARATOR = "\n"
 """No name has it."""
 _PLACES = "places"
 _TASKS = "tasks"
+_SESSIONS = "tasks of sessions"
+"""In order of the names places are the first lanes, and those of sessions the last."""
 
 
 class Lane(NamedTuple):
     """What the tasks of a lane have in common."""
 
     places: bool
+    sessions: bool
     tag: str | None
     key: str | None
 
 
 def lane_of(task: NewTask) -> str | None:
     """The name of the lane in which a task waits, which is in the order of nothing; None: the line."""
-    return lane_name(None if task.limit is None else task.limit.key, task.tag, task.permit)
+    return lane_name(None if task.limit is None else task.limit.key, task.tag, task.permit, task.session)
 
 
-def lane_name(key: str | None, tag: str | None, permit: bytes | None) -> str | None:
-    """The same, for one with this limit key, tag and permit."""
-    if key is None and tag is None:
+def lane_name(key: str | None, tag: str | None, permit: bytes | None, session: str | None) -> str | None:
+    """The same, for one with this limit key, tag, permit and session."""
+    if key is None and tag is None and session is None:
         return None
-    return _SEPARATOR.join((_TASKS if permit is None else _PLACES, tag or "", key or ""))
+    kind = _PLACES if permit is not None else _TASKS if session is None else _SESSIONS
+    return _SEPARATOR.join((kind, tag or "", key or ""))
 
 
 def read_lane(name: str) -> Lane:
     """The lane of this name."""
     kind, tag, key = name.split(_SEPARATOR)
-    return Lane(kind == _PLACES, tag or None, key or None)
+    return Lane(kind == _PLACES, kind == _SESSIONS, tag or None, key or None)
 
 
 def limit_columns(task: NewTask) -> tuple[str | None, int | None, int | None, int | None]:

@@ -17,8 +17,8 @@ from examples.toygres.cluster.programs import Programs
 from tests.folders import MEMORY
 
 TABLES = (
-    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "starts", "tasks", "timers", "tokens",
-    "workers",
+    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "sessions", "starts", "tasks", "timers",
+    "tokens", "workers",
 )  # fmt: skip
 
 _SETTINGS = (

@@ -21,6 +21,7 @@ TABLES = {
     "workers",
     "abilities",
     "starts",
+    "sessions",
 }
 
 # (statement, what it walks through): why it may.
@@ -30,6 +31,8 @@ SCANS_ALLOWED = {
     ("unknown_waiting", "w"): "there are a handful of workers",
     ("unknown_tasks", "w"): "there are a handful of workers",
     ("known_names", "abilities"): "only when something is held, and it then tells what there is",
+    ("are_there_sessions", "sessions"): "it stops at the first",
+    ("idle_sessions", "s"): "there are no more than workers want",
     ("tasks_in_line", "t"): "a line is walked from its front, as far as the limit",
     ("disown_tasks", "tasks"): "only when a worker leaves, and an index would cost every task two writes",
     ("depths", "messages"): "all that waits is counted, for whoever asks; no worker does",

@@ -13,13 +13,14 @@ from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, T
 from perdure.storage.base import MESSAGES_MAX
 from perdure.storage.memory.lanes import admitted, expired, in_force, is_expired, next_laned
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
+from perdure.storage.memory.sessions import give_up, open_sessions
 
 
 def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
     """Give the worker what it may take, up to the limits."""
     tables.line.advance(now)
     number = worker.record.worker
-    laned = _take_places(tables, now, admitted(tables, now, worker))
+    laned = _take_places(tables, now, admitted(tables, now, worker, open_sessions(tables, now, worker)))
     rows = list(islice(_claimable_instances(tables, now, worker), claim.instances_max + 1))
     plain = islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1)
     tasks = sorted([*plain, *laned, *expired(tables, now)], key=lambda task: task.rank)
@@ -31,7 +32,8 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
         more = more or len(messages) > MESSAGES_MAX
         instances.append(ClaimedInstance(record=row.record, messages=tuple(messages[:MESSAGES_MAX])))
     for task in tasks[: claim.tasks_max]:
-        _own_task(tables, task, now, number)
+        _own_task(tables, task, now, worker)
+    give_up(tables, now, worker)
     return Work(
         now=now,
         instances=tuple(instances),
@@ -52,14 +54,16 @@ def _take_places(tables: Tables, now: int, tasks: list[TaskRow]) -> list[TaskRow
     return [task for task in tasks if task.new.permit is None]
 
 
-def _own_task(tables: Tables, task: TaskRow, now: int, number: int) -> None:
-    """Give a task to a worker; what is too late does not run, so it needs no place."""
+def _own_task(tables: Tables, task: TaskRow, now: int, worker: WorkerRow) -> None:
+    """Give a task to a worker; what is too late does not run, so it needs no place and no session."""
     if is_expired(task, now):
-        tables.own_task(task, number)
+        tables.own_task(task, worker.record.worker)
         task.is_late = True
     else:
         _count_start(tables, task, now)
-        tables.own_task(task, number)
+        tables.own_task(task, worker.record.worker)
+        if task.new.session is not None:
+            worker.sessions[task.new.session] = now
 
 
 def _count_start(tables: Tables, task: TaskRow, now: int) -> None:

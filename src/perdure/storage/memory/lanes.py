@@ -1,4 +1,4 @@
-"""What waits for a place of a limit, or for a worker with a tag, and who may take it.
+"""What waits for a place of a limit, or for a worker with a tag or a session, and who may take it.
 
 Laws kept here: no key has more tasks with an owner than its concurrency, and no more begin within its span of time than
 its rate, by the numbers that were declared last; who came first is first.
@@ -12,12 +12,13 @@ from perdure._types import Status
 from perdure.storage.memory.rows import Rank, Tables, TaskRow, WorkerRow
 
 
-def admitted(tables: Tables, now: int, worker: WorkerRow) -> list[TaskRow]:
-    """The laned tasks that the worker may take now: of each key so many of the first as have a place."""
+def admitted(tables: Tables, now: int, worker: WorkerRow, sessions: frozenset[str]) -> list[TaskRow]:
+    """The laned tasks that the worker may take now, also of these sessions: of each key as many as have a place."""
     found: list[TaskRow] = []
     by_key: dict[str | None, list[tuple[Rank, TaskRow]]] = {}
     for rank, task in tables.line.laned.items():
-        if task.due <= now and not is_expired(task, now) and may_take(tables, worker, task):
+        is_open = task.new.session is None or task.new.session in sessions
+        if is_open and task.due <= now and not is_expired(task, now) and may_take(tables, worker, task):
             by_key.setdefault(None if task.new.limit is None else task.new.limit.key, []).append((rank, task))
     for key, waiting in by_key.items():
         waiting.sort()

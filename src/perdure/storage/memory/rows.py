@@ -70,8 +70,8 @@ class TaskRow(Struct, kw_only=True, eq=False):
 
     @property
     def is_laned(self) -> bool:
-        """Whether it waits in a lane, for its tag or for a place of its limit, and not in the line."""
-        return self.new.limit is not None or self.new.tag is not None
+        """Whether it waits in a lane, for its tag, its session or a place of its limit, and not in the line."""
+        return self.new.limit is not None or self.new.tag is not None or self.new.session is not None
 
     @property
     def rank(self) -> Rank:
@@ -152,6 +152,8 @@ class WorkerRow:
         self.activities = frozenset(record.activities)
         self.instances: set[int] = set()
         self.tasks: dict[Rank, TaskRow] = {}
+        self.sessions: dict[str, int] = {}
+        """When it used those last that it has."""
 
     def knows(self, record: InstanceRecord) -> bool:
         """Whether it has the code of this instance, and an engine that reads its execution."""
@@ -167,7 +169,7 @@ class TaskLine:
 
     `ready` are those that may be claimed by somebody at `horizon`, `moments` says when the others get ready. Only so do
     ten thousand tasks that wait for their next attempt cost a claim nothing. `laned` are those that wait for a worker
-    with their tag, or for a place of their limit, in no order.
+    with their tag or their session, or for a place of their limit, in no order.
     """
 
     def __init__(self) -> None:

@@ -50,6 +50,7 @@ from perdure.storage.memory.inspector import (
 )
 from perdure.storage.memory.items import apply
 from perdure.storage.memory.rows import Tables, WorkerRow
+from perdure.storage.memory.sessions import look_after
 from perdure.storage.memory.unknown import hold_unknown
 
 
@@ -157,14 +158,15 @@ class MemoryStorage:
                 return Reaped()
             now, tables = self.now(), self._memory.tables
             buried = self._bury(now, spared=worker)
+            freed = look_after(tables, now, tables.workers[worker])
             # The caller counts too: if its lease is over, it proves by calling that it lives.
             held = hold_unknown(self._memory.tables, now)
             gone = sum(
                 row.forget_passing(now - PASSING_US) for row in self._memory.tables.instances.values() if row.entries
             )
-            if tables.forget_starts(now) or buried or held or gone:
+            if tables.forget_starts(now) or buried or held or gone or freed:
                 self._count_commit()
-            return Reaped(buried=buried, held=held, workers=len(self._memory.tables.workers))
+            return Reaped(buried=buried, held=held, workers=len(tables.workers), sessions=freed)
 
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim."""

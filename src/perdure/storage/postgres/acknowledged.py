@@ -31,19 +31,19 @@ class Acknowledged:
             return ("worker", (bigint(worker),))
         return ("worker_after", (bigint(worker), blobs(tokens)))
 
-    def place(self, rows: Rows) -> tuple[int | None, bool, bool]:
+    def place(self, rows: Rows) -> tuple[int | None, str | None, bool]:
         """The answer of `fence` without its last column; nothing for a worker that has no place in the store."""
         if not rows:
-            return None, False, False
-        [(joined, laned, places, is_last)] = rows
+            return None, None, False
+        [(joined, last_lane, places, is_last)] = rows
         if not is_last:
             _log.warning(
                 "%s has forgotten commits that it had acknowledged: it is a standby without the last of them, or a "
                 "backup. The worker starts over from what is there, and runs some activities again",
                 self._place,
             )
-            return None, False, False
-        return joined, laned, places
+            return None, None, False
+        return joined, last_lane, places
 
     def landed(self, wire: Wire, worker: int | None, token: bytes) -> None:
         """The commit of a worker that has a place in the store is there."""

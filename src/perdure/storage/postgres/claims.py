@@ -4,10 +4,11 @@ Laws kept here: nobody takes what another owns; an instance goes only to a worke
 message waits for it; a claim waits for nobody.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
-from perdure.storage.base import MESSAGES_MAX
+from perdure.storage.base import MESSAGES_MAX, SESSIONS_SEEN_MAX
 from perdure.storage.postgres.arrays import bigint
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call, Rows
@@ -23,7 +24,14 @@ CONTENDED_US = 5_000
 def give_places(transaction: Transaction) -> list[Call]:
     """The statements that give places of limits to instances; the last answers with the owners of those."""
     now, worker = bigint(transaction.now), bigint(transaction.worker)
-    return [("lock_limits", ()), ("give_places", (now, worker))]
+    return [("lock_limits", ()), *_lock_sessions(transaction), ("give_places", (now, worker))]
+
+
+def _lock_sessions(transaction: Transaction) -> list[Call]:
+    if not transaction.sessions:
+        return []
+    bindings = (bigint(transaction.now), bigint(transaction.worker), bigint(SESSIONS_SEEN_MAX))
+    return [("lock_sessions", bindings)]
 
 
 def claims(transaction: Transaction, claim: Claim) -> list[Call]:
@@ -35,20 +43,24 @@ def claims(transaction: Transaction, claim: Claim) -> list[Call]:
             (now, worker, joined, bigint(claim.instances_max), bigint(MESSAGES_MAX + 1), bigint(_BYTES_MAX)),
         ),
         *([("lock_limits", ())] if transaction.laned else []),
+        # Which were open before instances got their places still are: nothing else has changed for them.
+        *([] if transaction.places else _lock_sessions(transaction)),
         ("claim_tasks_in_lanes" if transaction.laned else "claim_tasks", (now, worker, bigint(claim.tasks_max))),
+        *([("give_up_sessions", (now, worker))] if transaction.sessions else []),
         ("next_due", (now, worker, joined)),
         *([("next_in_lanes", (now,))] if transaction.laned else []),
     ]
 
 
-def decode(transaction: Transaction, claim: Claim, answers: list[Rows]) -> Work:
+def decode(transaction: Transaction, claim: Claim, answers: Mapping[str, Rows]) -> Work:
     """What those statements have answered."""
+    instances, [[next_due]] = answers["claim_instances"], answers["next_due"]
+    tasks = answers["claim_tasks_in_lanes" if transaction.laned else "claim_tasks"]
+    moments = [next_due]
     if transaction.laned:
-        instances, [[is_contended, *_]], tasks, [[next_due]], [[next_in_lanes]] = answers
-        moments = [next_due, next_in_lanes, transaction.now + CONTENDED_US if is_contended else None]
-    else:
-        instances, tasks, [[next_due]] = answers
-        moments = [next_due]
+        moments.append(answers["next_in_lanes"][0][0])
+        if any(answers[lock][0][0] for lock in ("lock_limits", "lock_sessions") if lock in answers):
+            moments.append(transaction.now + CONTENDED_US)
     claimed: list[ClaimedInstance] = []
     more = instances[0][0] > claim.instances_max or tasks[0][0] > claim.tasks_max
     for row in instances:

@@ -191,7 +191,7 @@ def _tasks(of: Sequence[tuple[int, TaskImage]], now: int) -> list[Call]:
         bigints([task.priority for task in tasks]),
         texts([task.tag for task in tasks]),
         texts([task.session for task in tasks]),
-        texts([lane_name(task.limit_key, task.tag, task.permit) for task in tasks]),
+        texts([lane_name(task.limit_key, task.tag, task.permit, task.session) for task in tasks]),
         texts([task.limit_key for task in tasks]),
         bigints([task.concurrency for task in tasks]),
         bigints([task.rate for task in tasks]),

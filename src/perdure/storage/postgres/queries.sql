@@ -148,11 +148,11 @@ SELECT pg_catalog.nextval('perdure.changes');
 SELECT pg_catalog.pg_notify(c, '') FROM unnest($1::text[]) AS c;
 
 -- name: worker
--- The worker's place among registrations, and whether something waits in lanes, and for places there; no row when
--- somebody buried it. Until this transaction ends, nobody can.
+-- The worker's place among registrations, the last lane in which something waits, and whether something waits in lanes
+-- for places; no row when somebody buried it. Until this transaction ends, nobody can.
 SELECT
     joined,
-    (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) IS NOT NULL,
+    (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL),
     (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) < 'q',
     true
 FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
@@ -161,7 +161,7 @@ FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
 -- The same, and whether one of these commits was its last: nobody knows that over a new connection.
 SELECT
     joined,
-    (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) IS NOT NULL,
+    (SELECT MAX(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL),
     (SELECT MIN(t.lane) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane IS NOT NULL) < 'q',
     EXISTS (SELECT 1 FROM perdure.tokens AS k WHERE k.worker = number AND k.token = ANY($2::bytea[]))
 FROM perdure.workers WHERE number = $1::bigint FOR KEY SHARE;
@@ -559,7 +559,7 @@ moved AS (
         scheduled_at = $8::bigint, due_at = $8::bigint,
         priority = DEFAULT, delayed = DEFAULT, start_by = DEFAULT, deadline = DEFAULT, attempt = DEFAULT,
         deliveries = DEFAULT, tag = DEFAULT, session = DEFAULT, lane = DEFAULT, limit_key = DEFAULT,
-        concurrency = DEFAULT, rate = DEFAULT, per_us = DEFAULT, late = DEFAULT, on_unknown = DEFAULT, permit = DEFAULT,
+        concurrency = DEFAULT, rate = DEFAULT, per_us = DEFAULT, late = DEFAULT, permit = DEFAULT,
         last_error = DEFAULT, details = DEFAULT, stopped = DEFAULT, held_at = DEFAULT, held_because = DEFAULT,
         began_at = DEFAULT
     FROM j
@@ -834,6 +834,7 @@ ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event;
 named AS MATERIALIZED (
     SELECT
         l.lane, pg_catalog.split_part(l.lane, E'\n', 1) = 'places' AS places,
+        pg_catalog.split_part(l.lane, E'\n', 1) = 'tasks of sessions' AS sessions,
         NULLIF(pg_catalog.split_part(l.lane, E'\n', 2), '') AS tag,
         NULLIF(pg_catalog.split_part(l.lane, E'\n', 3), '') AS key
     FROM lanes AS l WHERE l.lane IS NOT NULL
@@ -873,6 +874,43 @@ limits AS MATERIALIZED (
     ) AS n
 );
 
+-- name: part_open_sessions
+-- The sessions of which worker $2 may take tasks, as this transaction has found out.
+open_sessions AS MATERIALIZED (
+    SELECT k.session
+    FROM pg_catalog.json_array_elements_text(
+        NULLIF(pg_catalog.current_setting('perdure_store.sessions', true), '')::json
+    ) AS k (session)
+    WHERE NOT EXISTS (
+        SELECT 1 FROM perdure.sessions AS s WHERE s.session = k.session AND s.worker <> $2::bigint
+    )
+);
+
+-- name: part_had_sessions
+-- The lanes of sessions that worker $2 serves and in which a task may begin; and the sessions that it has, with whether
+-- one of their tasks waits in these that it can run, and whether it runs one, at $1.
+served AS MATERIALIZED (
+    SELECT n.lane
+    FROM named AS n JOIN perdure.workers AS w ON w.number = $2::bigint
+    WHERE n.sessions AND CASE WHEN n.tag IS NULL THEN w.untagged ELSE (n.tag = ANY(w.tags)) <> w.other_tags END
+    AND (n.key IS NULL OR EXISTS (SELECT 1 FROM limits AS m WHERE m.key = n.key AND m.free > 0))
+),
+had AS MATERIALIZED (
+    SELECT
+        s.session, s.used_at,
+        EXISTS (
+            SELECT 1 FROM perdure.tasks AS t
+            WHERE t.session = s.session AND t.owner IS NULL AND t.due_at <= $1::bigint
+            AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
+            AND t.lane IN (SELECT v.lane FROM served AS v) AND EXISTS (
+                SELECT 1 FROM perdure.abilities AS a
+                WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+            )
+        ) AS waits,
+        EXISTS (SELECT 1 FROM perdure.tasks AS t WHERE t.session = s.session AND t.owner = $2::bigint) AS runs
+    FROM perdure.sessions AS s WHERE s.worker = $2::bigint
+);
+
 -- name: part_of_limits
 -- What waits in lanes of limits for a place that it can have, numbered key by key: worker $2, time $1.
 of_limits AS MATERIALIZED (
@@ -899,6 +937,7 @@ of_limits AS MATERIALIZED (
                     WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
                 )
             END
+            AND (NOT n.sessions OR t.session IN (SELECT o.session FROM open_sessions AS o))
             ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
             LIMIT m.free
         ) AS x
@@ -953,9 +992,117 @@ SELECT
         )::text, '[]'), true
     );
 
+-- name: lock_sessions
+-- Lock the sessions of which worker $2 may take tasks at $1, as nobody else may take or free them meanwhile, and remember
+-- which ones: whether another claim has one of them. Of each lane the first $3 tasks of sessions that nobody has count.
+WITH {{part_lanes}}, {{part_limits}}, {{part_had_sessions}},
+kept AS MATERIALIZED (
+    SELECT s.session
+    FROM perdure.sessions AS s JOIN had AS h ON h.session = s.session AND h.waits
+    WHERE s.worker = $2::bigint
+    FOR UPDATE OF s SKIP LOCKED
+),
+room (many) AS MATERIALIZED (
+    SELECT GREATEST(w.sessions - (SELECT COUNT(*) FROM had AS h WHERE h.waits OR h.runs), 0)
+    FROM perdure.workers AS w WHERE w.number = $2::bigint
+),
+nobodys AS MATERIALIZED (
+    SELECT x.*
+    FROM served AS v
+    CROSS JOIN LATERAL (
+        SELECT t.session, t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
+        FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND t.lane = v.lane AND t.due_at <= $1::bigint
+        AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
+        AND EXISTS (
+            SELECT 1 FROM perdure.abilities AS a
+            WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+        )
+        AND NOT EXISTS (SELECT 1 FROM perdure.sessions AS s WHERE s.session = t.session)
+        ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+        LIMIT $3::bigint
+    ) AS x
+    WHERE (SELECT r.many FROM room AS r) > 0
+),
+tried AS MATERIALIZED (
+    SELECT c.session, pg_catalog.pg_try_advisory_xact_lock(
+        pg_catalog.hashtextextended(c.session, 'perdure.sessions'::pg_catalog.regclass::pg_catalog.oid::bigint)
+    ) AS locked
+    FROM (
+        SELECT f.session
+        FROM (
+            SELECT DISTINCT ON (n.session) n.* FROM nobodys AS n
+            ORDER BY n.session, n.priority DESC, n.scheduled_at, n.incarnation, n.execution, n.event
+        ) AS f
+        ORDER BY f.priority DESC, f.scheduled_at, f.incarnation, f.execution, f.event
+        LIMIT (SELECT r.many FROM room AS r)
+    ) AS c
+)
+SELECT
+    EXISTS (SELECT 1 FROM tried AS t WHERE NOT t.locked),
+    pg_catalog.set_config(
+        'perdure_store.sessions',
+        COALESCE((
+            SELECT pg_catalog.json_agg(o.session)::text
+            FROM (SELECT k.session FROM kept AS k UNION ALL SELECT t.session FROM tried AS t WHERE t.locked) AS o
+        ), '[]'),
+        true
+    );
+
+-- name: give_up_sessions
+-- Free what worker $2 has of sessions beyond its number and does not need at $1, the longest unused first.
+WITH {{part_lanes}}, {{part_limits}}, {{part_had_sessions}},
+rest AS MATERIALIZED (
+    SELECT h.session FROM had AS h
+    WHERE NOT h.waits AND NOT h.runs
+    ORDER BY h.used_at, h.session
+    LIMIT GREATEST(
+        (SELECT COUNT(*) FROM had) - (SELECT w.sessions FROM perdure.workers AS w WHERE w.number = $2::bigint), 0
+    )
+)
+DELETE FROM perdure.sessions WHERE session IN (
+    SELECT s.session FROM perdure.sessions AS s JOIN rest AS r ON r.session = s.session
+    FOR UPDATE OF s SKIP LOCKED
+);
+
+-- name: look_at_sessions
+-- Whether `keep_sessions` or `free_idle_sessions` would find any at $1, for worker $2 and the part $3.
+SELECT EXISTS (
+    SELECT 1 FROM perdure.sessions AS s
+    WHERE (
+        s.worker = $2::bigint AND s.used_at + s.idle_us / $3::bigint <= $1::bigint
+        OR s.used_at + s.idle_us <= $1::bigint
+    )
+    AND (s.used_at + s.idle_us <= $1::bigint) <> EXISTS (
+        SELECT 1 FROM perdure.tasks AS t WHERE t.session = s.session AND t.owner = s.worker
+    )
+);
+
+-- name: keep_sessions
+-- Those of worker $2 are used now, $1, of which it runs a task, where a part of their time, $3, has passed.
+UPDATE perdure.sessions SET used_at = $1::bigint WHERE session IN (
+    SELECT s.session FROM perdure.sessions AS s
+    WHERE s.worker = $2::bigint AND s.used_at + s.idle_us / $3::bigint <= $1::bigint AND EXISTS (
+        SELECT 1 FROM perdure.tasks AS t WHERE t.session = s.session AND t.owner = s.worker
+    )
+    FOR UPDATE OF s SKIP LOCKED
+);
+
+-- name: free_idle_sessions
+-- Free those that nobody has used for long enough at $1. Who takes a task of one says that it is used, and then it is
+-- none of these.
+DELETE FROM perdure.sessions WHERE session IN (
+    SELECT s.session FROM perdure.sessions AS s
+    WHERE s.used_at + s.idle_us <= $1::bigint AND NOT EXISTS (
+        SELECT 1 FROM perdure.tasks AS t WHERE t.session = s.session AND t.owner = s.worker
+    )
+    FOR UPDATE OF s SKIP LOCKED
+)
+RETURNING session;
+
 -- name: give_places
 -- Give places of the locked limits to the instances that are to hold them, at $1 by worker $2: the owners of those.
-WITH {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
+WITH {{part_lanes}}, {{part_limits}}, {{part_open_sessions}}, {{part_of_limits}},
 locked AS MATERIALIZED (
     SELECT t.incarnation, t.execution, t.event, t.permit, o.key, o.rate, o.per_us, o.priority, o.scheduled_at
     FROM of_limits AS o
@@ -1004,7 +1151,7 @@ taken AS (
 
 -- name: claim_tasks_in_lanes
 -- The same, and what the lanes have for it.
-WITH {{part_line}}, {{part_lanes}}, {{part_limits}}, {{part_of_limits}},
+WITH {{part_line}}, {{part_lanes}}, {{part_limits}}, {{part_open_sessions}}, {{part_of_limits}},
 admitted AS MATERIALIZED (
     SELECT o.incarnation, o.execution, o.event, o.key, o.rate, o.per_us FROM of_limits AS o
     WHERE NOT o.places AND o.place <= o.free
@@ -1019,12 +1166,14 @@ admitted AS MATERIALIZED (
             SELECT 1 FROM perdure.abilities AS a
             WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
         )
+        AND (NOT n.sessions OR t.session IN (SELECT o.session FROM open_sessions AS o))
         ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
         LIMIT $3::bigint + 1
     ) AS x
     WHERE n.key IS NULL AND EXISTS (
         SELECT 1 FROM perdure.workers AS w
-        WHERE w.number = $2::bigint AND (n.tag = ANY(w.tags)) <> w.other_tags
+        WHERE w.number = $2::bigint
+        AND CASE WHEN n.tag IS NULL THEN w.untagged ELSE (n.tag = ANY(w.tags)) <> w.other_tags END
     )
 ),
 laned AS MATERIALIZED (
@@ -1056,6 +1205,13 @@ begun AS (
     JOIN first AS f ON f.incarnation = a.incarnation AND f.execution = a.execution AND f.event = a.event
     WHERE a.rate IS NOT NULL GROUP BY a.key, a.per_us
     ON CONFLICT (limit_key, at) DO UPDATE SET many = s.many + excluded.many, until = excluded.until
+),
+used AS (
+    INSERT INTO perdure.sessions (session, worker, used_at, idle_us)
+    SELECT DISTINCT t.session, $2::bigint, $1::bigint, w.session_idle_us
+    FROM taken AS t JOIN perdure.workers AS w ON w.number = $2::bigint
+    WHERE t.session IS NOT NULL AND NOT t.late
+    ON CONFLICT (session) DO UPDATE SET used_at = excluded.used_at
 )
 {{part_claimed}};
 
@@ -1069,7 +1225,13 @@ SELECT LEAST(
     ),
     (
         SELECT MIN(o.at + d.per_us)
-        FROM (SELECT DISTINCT n.key FROM named AS n WHERE n.key IS NOT NULL) AS k
+        FROM (
+            SELECT DISTINCT n.key FROM named AS n
+            -- What waited there may all have been taken.
+            WHERE n.key IS NOT NULL AND EXISTS (
+                SELECT 1 FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.lane = n.lane
+            )
+        ) AS k
         CROSS JOIN LATERAL (
             SELECT t.concurrency, t.rate, t.per_us FROM perdure.tasks AS t
             WHERE t.limit_key = k.key
@@ -1201,11 +1363,12 @@ SELECT LEAST(
 -- name: add_worker
 -- A worker, in order of registration.
 INSERT INTO perdure.workers (
-    number, name, pid, host, started_at, lease_us, lease_until, orchestrations, activities, untagged, tags, other_tags
+    number, name, pid, host, started_at, lease_us, lease_until, orchestrations, activities, untagged, tags, other_tags,
+    sessions, session_idle_us
 )
 VALUES (
     $1::bigint, $2::text, $3::bigint, $4::text, $5::bigint, $6::bigint, $7::bigint, $8::text[], $9::text[],
-    $10::boolean, $11::text[], $12::boolean
+    $10::boolean, $11::text[], $12::boolean, $13::bigint, $14::bigint
 );
 
 -- name: add_token
@@ -1224,7 +1387,9 @@ WHERE number = $1::bigint RETURNING perdure.clock_us();
 
 -- name: workers
 -- All workers, in order of registration.
-SELECT number, name, pid, host, started_at, lease_until, orchestrations, activities, untagged, tags, other_tags
+SELECT
+    number, name, pid, host, started_at, lease_until, orchestrations, activities, untagged, tags, other_tags, sessions,
+    session_idle_us
 FROM perdure.workers ORDER BY joined;
 
 -- name: there_are_dead
@@ -1268,6 +1433,10 @@ UPDATE perdure.tasks SET
     due_at = GREATEST(due_at, $3::bigint),
     delayed = due_at > $3::bigint
 WHERE owner = ANY($1::bigint[]);
+
+-- name: disown_sessions
+-- Nobody has their sessions any more.
+DELETE FROM perdure.sessions WHERE worker = ANY($1::bigint[]);
 
 -- name: remove_abilities
 -- What they had code for.

@@ -11,7 +11,7 @@ _RUN = """
 GRANT USAGE ON SCHEMA perdure_schema TO perdure_role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     perdure.instances, perdure.history, perdure.messages, perdure.dedup_keys, perdure.entries, perdure.timers,
-    perdure.tasks, perdure.starts, perdure.workers, perdure.tokens, perdure.abilities
+    perdure.tasks, perdure.starts, perdure.workers, perdure.tokens, perdure.abilities, perdure.sessions
 TO perdure_role;
 GRANT SELECT ON perdure.instance_records, perdure.schema_versions TO perdure_role;
 GRANT SELECT, USAGE ON SEQUENCE perdure.changes TO perdure_role;

@@ -14,7 +14,10 @@ def history_of_row(row: Sequence[Any]) -> HistoryRow:
 
 def worker_of_row(row: Sequence[Any]) -> WorkerRecord:
     """A worker of a row of the statement `workers`."""
-    number, name, pid, host, started_at, lease_until, orchestrations, activities, untagged, tags, other_tags = row
+    (
+        number, name, pid, host, started_at, lease_until, orchestrations, activities, untagged, tags, other_tags,
+        sessions, session_idle_us,
+    ) = row  # fmt: skip
     return WorkerRecord(
         worker=number,
         name=name,
@@ -24,5 +27,11 @@ def worker_of_row(row: Sequence[Any]) -> WorkerRecord:
         lease_until=lease_until,
         orchestrations=tuple(orchestrations),
         activities=tuple(activities),
-        serves=Serves(untagged=untagged, tags=tuple(tags), others=other_tags),
+        serves=Serves(
+            untagged=untagged,
+            tags=tuple(tags),
+            others=other_tags,
+            sessions=sessions,
+            session_idle_us=session_idle_us,
+        ),
     )

@@ -35,7 +35,7 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.errors import ForkedError, StorageError
-from perdure.storage.base import LEASE_US, PASSING_US, SERVES
+from perdure.storage.base import LEASE_US, SERVES
 from perdure.storage.clock import ForwardClock
 from perdure.storage.lanes import read_lane
 from perdure.storage.postgres import images, inspector, migrations
@@ -49,12 +49,13 @@ from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
 from perdure.storage.postgres.loans import Loans, PostgresLoan
 from perdure.storage.postgres.moments import ServerTime
+from perdure.storage.postgres.reaping import looks, seen, tidy
 from perdure.storage.postgres.session import Session, begin, commit
 from perdure.storage.postgres.statements import read_statements
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.url import parse
 from perdure.storage.postgres.wire import Call, Wire
-from perdure.storage.postgres.workers import bury, draw_number, hold_unknown, look_for_unknown, new_worker, removal
+from perdure.storage.postgres.workers import bury, draw_number, hold_unknown, new_worker, removal
 
 LOOK_US = 20_000
 """How often a worker that hears nothing asks at most whether others have committed, in microseconds."""
@@ -231,40 +232,24 @@ class PostgresStorage:
     def reap(self, worker: int, /) -> Reaped:
         """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
-        now = self.now()
-        looks = self._readers.read([
-            ("there_are_dead", (bigint(worker), bigint(now))),
-            *look_for_unknown(now),
-            ("there_are_passing_entries", (bigint(now - PASSING_US),)),
-            ("there_are_stray_messages", ()),
-            ("there_are_past_starts", (bigint(now),)),
-        ])  # fmt: skip
-        [[(is_there, there_are_dead, workers)], waiting, tasks, _, *others] = looks
-        (passing, stray, past) = (each[0][0] for each in others)
-        if not is_there:
+        found = seen(self._readers.read(looks(worker, self.now())))
+        if found.workers is None:
             return Reaped()
-        self._is_alone = self._workers.issuperset(workers)
-        if not (there_are_dead or waiting or tasks or passing or stray or past):
-            return Reaped(workers=len(workers))
+        there = len(found.workers)
+        self._is_alone = self._workers.issuperset(found.workers)
+        if not found.found:
+            return Reaped(workers=there)
 
         def work(wire: Wire) -> Reaped:
             transaction = self._begin(wire, [("worker", (bigint(worker),))])
             if transaction.worker is None:
                 wire.run([("rollback", ())])
                 return Reaped()
-            buried, calls = bury(transaction, spared=worker)
-            if passing:
-                calls = [*calls, ("remove_passing_entries", (bigint(transaction.now - PASSING_US),))]
-            if stray:
-                calls = [*calls, ("remove_stray_messages", ())]
-            if past:
-                calls = [*calls, ("forget_starts", (bigint(transaction.now),))]
-            if calls:
-                transaction.run(calls)
+            buried, freed, changed = tidy(transaction, worker, found)
             held, holding = hold_unknown(transaction)
-            commit(wire, holding, self.place, self._tell() if calls or held else ())
-            self._own_changes += bool(calls or held)
-            return Reaped(buried=buried, held=held, workers=len(workers) - buried)
+            commit(wire, holding, self.place, self._tell() if changed or held else ())
+            self._own_changes += bool(changed or held)
+            return Reaped(buried=buried, held=held, workers=there - buried, sessions=freed)
 
         return self._write(work)
 
@@ -280,23 +265,29 @@ class PostgresStorage:
         opening = self._opening(wire)
         answers = wire.run([*opening, *fence, *looks, ("clock", ())])[len(opening) :]
         now = self._moment(answers[-1][0][0])
-        joined, laned, places = self._acknowledged.place(answers[0] if fence else [])
+        joined, last_lane, places = self._acknowledged.place(answers[0] if fence else [])
         transaction = Transaction(
             wire=wire,
             now=now,
             worker=None if joined is None else batch.worker,
             joined=joined or 0,
-            laned=laned,
+            laned=last_lane is not None,
             places=bool(places),
+            sessions=last_lane is not None and read_lane(last_lane).sessions,
         )
         calls = batches.finish(transaction, answers[len(fence) : -1])
         if batches.lanes:
-            has_places = any(read_lane(lane).places for lane in batches.lanes)
-            transaction = replace(transaction, laned=True, places=transaction.places or has_places)
+            lanes = [read_lane(lane) for lane in batches.lanes]
+            transaction = replace(
+                transaction,
+                laned=True,
+                places=transaction.places or any(lane.places for lane in lanes),
+                sessions=transaction.sessions or any(lane.sessions for lane in lanes),
+            )
         if joined is not None:
             calls.append(("remember_token", (bigint(batch.worker), bytea(batch.token))))
         claim = batch.claim if joined is not None else None
-        news = batches.news or bool(batches.lanes) or (laned and batches.frees)
+        news = batches.news or bool(batches.lanes) or (transaction.laned and batches.frees)
         woken, wrote = batches.woken, batches.wrote
         if claim is not None and transaction.places:
             # Whose instances get places must be known before the commit, so that they can be told behind it.
@@ -312,7 +303,8 @@ class PostgresStorage:
         self._acknowledged.landed(wire, transaction.worker, batch.token)
         work = None
         if claim is not None:
-            work = decode(transaction, claim, [wire.rows(each) for each in last[counted:] if each is not None])
+            answered = zip(calls[counted:], last[counted:], strict=True)
+            work = decode(transaction, claim, {name: wire.rows(got) for (name, _), got in answered if got is not None})
         return Committed(now=now, outcomes=batches.outcomes, work=work)
 
     async def join(self, connection: Any, item: ClientItem, /) -> Outcome:

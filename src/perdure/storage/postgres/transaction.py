@@ -13,8 +13,8 @@ from perdure.storage.records import record_of_row
 class Transaction(Struct, frozen=True, kw_only=True):
     """An open transaction. `worker` is None for a client, and for a worker that somebody has buried.
 
-    `joined` is the worker's place in the order of registrations; `laned` whether something waits in lanes, and `places`
-    whether instances wait there for places.
+    `joined` is the worker's place in the order of registrations; `laned` whether something waits in lanes, `places`
+    whether instances wait there for places, and `sessions` whether tasks with a session do.
     """
 
     wire: Wire
@@ -23,6 +23,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
     joined: int = 0
     laned: bool = False
     places: bool = False
+    sessions: bool = False
 
     def run(self, calls: Sequence[Call]) -> list[Rows]:
         """The answers of statements, in one round trip."""

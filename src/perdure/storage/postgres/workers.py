@@ -50,6 +50,7 @@ def new_worker(
                 bigint(number), text(name), bigint(record.pid), text(record.host), bigint(now), bigint(lease_us),
                 bigint(record.lease_until), texts(orchestrations), texts(activities),
                 boolean(value=serves.untagged), texts(serves.tags), boolean(value=serves.others),
+                bigint(serves.sessions), bigint(serves.session_idle_us),
             ),
         ),
         ("add_token", (bigint(number),)),
@@ -74,6 +75,7 @@ def removal(now: int, numbers: list[int], *, died: bool) -> list[Call]:
     return [
         ("disown_instances", (gone, boolean(value=died))),
         ("disown_tasks", (gone, boolean(value=died), bigint(now))),
+        ("disown_sessions", (gone,)),
         ("remove_abilities", (gone,)),
         ("remove_tokens", (gone,)),
         ("remove_workers", (gone,)),

@@ -170,7 +170,10 @@ def _take_tasks(
         lanes.begin(taken)
         if late:
             transaction.execute(STATEMENTS["mark_late_tasks"], (rows, now))
-    return _read_tasks(transaction, keys), len(ranks) > most
+    tasks = _read_tasks(transaction, keys)
+    if lanes is not None and lanes.sessions is not None:
+        lanes.use({task.session for rank, task in zip(taken, tasks, strict=True) if task.session and rank not in late})
+    return tasks, len(ranks) > most
 
 
 def _read_tasks(transaction: Transaction, keys: list[tuple[int, ...]]) -> tuple[ClaimedTask, ...]:

@@ -164,8 +164,8 @@ def _collect(tables: dict[str, list[object]], image: InstanceImage) -> None:
         tables["put_tasks"] += (
             incarnation, task.execution, task.event, task.name, task.scheduled_at, task.due_at, task.start_by,
             task.deadline, task.attempt, task.deliveries, task.priority, task.tag, task.session,
-            lane_name(task.limit_key, task.tag, task.permit), task.limit_key, task.concurrency, task.rate, task.per_us,
-            task.permit, HELD_BY_INSTANCE if task.is_given else None, task.stopped, task.held_at,
+            lane_name(task.limit_key, task.tag, task.permit, task.session), task.limit_key, task.concurrency, task.rate,
+            task.per_us, task.permit, HELD_BY_INSTANCE if task.is_given else None, task.stopped, task.held_at,
             task.held_because, task.began_at, task.retry, task.input, task.last_error, task.details,
         )  # fmt: skip
     for entry in image.entries:

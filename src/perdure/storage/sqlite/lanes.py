@@ -12,6 +12,7 @@ from typing import TypeAlias
 from perdure._work import Serves
 from perdure.storage.lanes import Lane, read_lane
 from perdure.storage.sqlite.rows import encode_rows
+from perdure.storage.sqlite.sessions import Sessions
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
@@ -67,6 +68,9 @@ class Lanes:
         self._transaction = transaction
         self._serves = serves
         self._limits: dict[str, _Limit] = {}
+        self._of_sessions: list[tuple[str, Lane]] = []
+        self.sessions: Sessions | None = None
+        """None as long as nothing waits that has one."""
         self.tasks: dict[Rank, str | None] = {}
         """The activities that the worker may take, with their limit keys."""
 
@@ -83,10 +87,14 @@ class Lanes:
                 rate, per_us = per_time
                 self._limits[lane.key] = _Limit(concurrency, rate, per_us, running)
         self._read_starts()
+        lanes = [(name, lane) for name, lane in lanes if lane.places or self._serves.takes(lane.tag)]
+        self._of_sessions = [(name, lane) for name, lane in lanes if lane.sessions]
+        if self._of_sessions:
+            self.sessions = Sessions(transaction, self._serves)
+            self.sessions.look(self._open_lanes())
         by_key: dict[str | None, list[tuple[str, Lane]]] = {}
         for name, lane in lanes:
-            if lane.places or self._serves.takes(lane.tag):
-                by_key.setdefault(lane.key, []).append((name, lane))
+            by_key.setdefault(lane.key, []).append((name, lane))
         places: dict[Rank, str] = {}
         for key, of_key in by_key.items():
             places |= self._admit_key(key, of_key, most)
@@ -98,6 +106,16 @@ class Lanes:
         """These were taken."""
         counts = Counter(key for rank in ranks if (key := self.tasks.get(rank)) is not None)
         self._begin(counts)
+
+    def use(self, sessions: set[str]) -> None:
+        """Tasks of these were taken."""
+        if self.sessions is not None and sessions:
+            self.sessions.use(sessions, self._open_lanes())
+
+    def _open_lanes(self) -> list[str]:
+        """The lanes of sessions in which a task may begin."""
+        now = self._transaction.now
+        return [name for name, lane in self._of_sessions if lane.key is None or self._limits[lane.key].free(now)]
 
     def next_opening(self) -> int | None:
         """When the rate of a key for which something waits lets another begin."""
@@ -123,16 +141,22 @@ class Lanes:
         needed = free if any(lane.places for _, lane in lanes) or 0 <= free <= most else most + 1
         found: list[tuple[Rank, bool]] = []
         for name, lane in lanes:
-            ranks = (
-                transaction.ask(STATEMENTS["places_in_lane"], transaction.now, needed, name)
-                if lane.places
-                else transaction.ask(STATEMENTS["tasks_in_lane"], transaction.now, transaction.worker, needed, name)
-            )
-            found += [(tuple(rank), lane.places) for rank in ranks]
+            found += [(tuple(rank), lane.places) for rank in self._first_of(name, lane, needed)]
         found.sort()
         admitted = found if free == _ALL else found[:free]
         self.tasks |= {rank: key for rank, is_place in admitted if not is_place}
         return {rank: key for rank, is_place in admitted if is_place and key is not None}
+
+    def _first_of(self, name: str, lane: Lane, many: int) -> list[list[int]]:
+        ask, now, worker = self._transaction.ask, self._transaction.now, self._transaction.worker
+        found: list[list[int]]
+        if lane.places:
+            found = ask(STATEMENTS["places_in_lane"], now, many, name)
+        elif self.sessions is not None and lane.sessions:
+            found = ask(STATEMENTS["tasks_of_sessions_in_lane"], now, worker, many, name, self.sessions.open)
+        else:
+            found = ask(STATEMENTS["tasks_in_lane"], now, worker, many, name)
+        return found
 
     def _give(self, places: dict[Rank, str]) -> None:
         transaction = self._transaction

@@ -762,6 +762,81 @@ FROM (
     LIMIT ?3
 );
 
+-- name: tasks_of_sessions_in_lane
+-- The same of a lane with sessions, of these sessions.
+SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
+FROM (
+    SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event
+    FROM tasks AS t INDEXED BY tasks_in_lanes
+    WHERE t.owner IS NULL AND t.lane = ?4 AND t.delayed = 0 AND t.due_at <= ?1
+    AND (t.expires_at IS NULL OR t.expires_at > ?1) AND EXISTS (
+        SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+    )
+    AND t.session IN (SELECT value FROM jsonb_each(?5))
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?3
+);
+
+-- name: tasks_of_nobodys_sessions
+-- The same, of sessions that nobody has, with them.
+SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event, session))
+FROM (
+    SELECT t.priority, t.scheduled_at, t.incarnation, t.execution, t.event, t.session
+    FROM tasks AS t INDEXED BY tasks_in_lanes
+    WHERE t.owner IS NULL AND t.lane = ?4 AND t.delayed = 0 AND t.due_at <= ?1
+    AND (t.expires_at IS NULL OR t.expires_at > ?1) AND EXISTS (
+        SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+    )
+    AND NOT EXISTS (SELECT 1 FROM sessions AS s WHERE s.session = t.session)
+    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+    LIMIT ?3
+);
+
+-- name: sessions_of_worker
+-- The sessions of the worker as [session, used at, needed]: needed is one of which it runs a task, or of which one
+-- waits in these lanes that it can run.
+SELECT json_group_array(json_array(
+    s.session, s.used_at,
+    EXISTS (SELECT 1 FROM tasks AS t INDEXED BY tasks_of_sessions WHERE t.session = s.session AND t.owner = ?2)
+    OR EXISTS (
+        SELECT 1 FROM tasks AS t INDEXED BY tasks_of_sessions
+        WHERE t.session = s.session AND t.owner IS NULL AND t.delayed = 0 AND t.due_at <= ?1
+        AND (t.expires_at IS NULL OR t.expires_at > ?1) AND t.lane IN (SELECT value FROM jsonb_each(?3)) AND EXISTS (
+            SELECT 1 FROM abilities AS a WHERE a.worker = ?2 AND a.kind = 'activity' AND a.name = t.name
+        )
+    )
+))
+FROM sessions AS s WHERE s.worker = ?2;
+
+-- name: use_sessions
+-- Sessions are the worker's, if they are not yet, and used now.
+INSERT INTO sessions (session, worker, used_at, idle_us)
+SELECT value, ?2, ?3, ?4 FROM jsonb_each(?1) WHERE true
+ON CONFLICT (session) DO UPDATE SET used_at = excluded.used_at;
+
+-- name: are_there_sessions
+-- Whether any worker has a session.
+SELECT EXISTS (SELECT 1 FROM sessions);
+
+-- name: keep_sessions
+-- Those of the worker are used now of which it runs a task, where a part of their time has passed.
+UPDATE sessions SET used_at = ?1
+WHERE worker = ?2 AND used_at + idle_us / ?3 <= ?1 AND EXISTS (
+    SELECT 1 FROM tasks AS t INDEXED BY tasks_of_sessions
+    WHERE t.session = sessions.session AND t.owner = sessions.worker
+);
+
+-- name: idle_sessions
+-- Those that nobody has used for long enough.
+SELECT json_group_array(session) FROM sessions AS s
+WHERE s.used_at + s.idle_us <= ?1 AND NOT EXISTS (
+    SELECT 1 FROM tasks AS t INDEXED BY tasks_of_sessions WHERE t.session = s.session AND t.owner = s.worker
+);
+
+-- name: free_sessions
+-- Nobody has these any more.
+DELETE FROM sessions WHERE session IN (SELECT value FROM jsonb_each(?1));
+
 -- name: places_in_lane
 -- The first of the lane ?3 that wait for a place for their instance, which runs.
 SELECT json_group_array(json_array(-priority, scheduled_at, incarnation, execution, event))
@@ -1014,6 +1089,10 @@ UPDATE tasks SET
     due_at = max(due_at, ?3),
     delayed = due_at > ?3
 WHERE owner IN (SELECT value FROM jsonb_each(?1));
+
+-- name: disown_sessions
+-- Nobody has their sessions any more.
+DELETE FROM sessions WHERE worker IN (SELECT value FROM jsonb_each(?1));
 
 -- name: remove_abilities
 -- What they had code for.

@@ -44,6 +44,7 @@ from perdure.storage.sqlite.guard import refuse_fork, watch
 from perdure.storage.sqlite.lending import BUSY_LENT_S, Lending, LentTransaction, SqliteLoan, join_lent
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.migrations import migrate
+from perdure.storage.sqlite.sessions import look_after
 from perdure.storage.sqlite.single import apply_singly
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
@@ -206,8 +207,9 @@ class SqliteStorage:
                 held = hold_unknown(transaction)
                 transaction.execute(STATEMENTS["remove_passing_entries"], (transaction.now - PASSING_US,))
                 transaction.execute(STATEMENTS["forget_starts"], (transaction.now,))
+                freed = look_after(transaction, worker)
                 left = len(transaction.ask(STATEMENTS["worker_leases"]))
-                reaped = Reaped(buried=len(buried), held=held, workers=left)
+                reaped = Reaped(buried=len(buried), held=held, workers=left, sessions=freed)
         self._forget(buried)
         return reaped
 

@@ -90,6 +90,7 @@ def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) 
     rows = encode_rows(numbers)
     transaction.execute(STATEMENTS["disown_instances"], (rows, died))
     transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))
+    transaction.execute(STATEMENTS["disown_sessions"], (rows,))
     transaction.execute(STATEMENTS["remove_abilities"], (rows,))
     transaction.execute(STATEMENTS["remove_workers"], (rows,))
 

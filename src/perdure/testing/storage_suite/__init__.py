@@ -32,6 +32,7 @@ from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
 from perdure.testing.storage_suite.progress import Progress, Stopping
+from perdure.testing.storage_suite.sessions import SessionRoom, Sessions
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.tags import Tags
 from perdure.testing.storage_suite.takeover import Takeover, Workers
@@ -78,6 +79,8 @@ class StorageSuite(
     Rates,
     Reading,
     RestartedParents,
+    SessionRoom,
+    Sessions,
     Stopping,
     Suspending,
     Tags,

@@ -150,6 +150,7 @@ CREATE INDEX tasks_held ON perdure.tasks (held_at, incarnation, execution, event
 CREATE INDEX tasks_by_name ON perdure.tasks (name, due_at) WHERE owner IS NULL AND permit IS NULL;
 CREATE INDEX tasks_expiring ON perdure.tasks ((LEAST(start_by, deadline)))
     WHERE owner IS NULL AND LEAST(start_by, deadline) IS NOT NULL;
+CREATE INDEX tasks_of_sessions ON perdure.tasks (session, owner) WHERE session IS NOT NULL;
 
 CREATE TABLE perdure.workers (
     number bigint PRIMARY KEY,
@@ -165,8 +166,20 @@ CREATE TABLE perdure.workers (
     -- Which tags it serves: none, these, or all but these.
     untagged boolean NOT NULL DEFAULT true,
     tags text[] COLLATE "C" NOT NULL DEFAULT '{}',
-    other_tags boolean NOT NULL DEFAULT false
+    other_tags boolean NOT NULL DEFAULT false,
+    -- How many sessions it has at once, and after how long without use no more.
+    sessions bigint NOT NULL,
+    session_idle_us bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Which worker runs the tasks of a session, for as long as it lives and until it has not used it for a while.
+CREATE TABLE perdure.sessions (
+    session text COLLATE "C" PRIMARY KEY,
+    worker bigint NOT NULL,
+    used_at bigint NOT NULL,
+    idle_us bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX sessions_of_workers ON perdure.sessions (worker);
 
 -- How many of a limit key began at a moment, for its rate; it counts until then.
 CREATE TABLE perdure.starts (

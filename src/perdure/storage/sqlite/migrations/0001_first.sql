@@ -161,6 +161,7 @@ CREATE INDEX tasks_delayed ON tasks (due_at, name) WHERE owner IS NULL AND delay
 CREATE INDEX tasks_held ON tasks (held_at, incarnation, execution, event) WHERE held_because IS NOT NULL;
 CREATE INDEX tasks_by_name ON tasks (name, delayed, due_at) WHERE owner IS NULL AND permit IS NULL;
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE owner IS NULL AND expires_at IS NOT NULL;
+CREATE INDEX tasks_of_sessions ON tasks (session, owner) WHERE session IS NOT NULL;
 
 -- How many of a limit key began at a moment, for its rate; it counts until then.
 CREATE TABLE starts (
@@ -171,6 +172,15 @@ CREATE TABLE starts (
     PRIMARY KEY (limit_key, at)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX starts_over ON starts (until);
+
+-- Which worker runs the tasks of a session, for as long as it lives and until it has not used it for a while.
+CREATE TABLE sessions (
+    session TEXT PRIMARY KEY,
+    worker INTEGER NOT NULL,
+    used_at INTEGER NOT NULL,
+    idle_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_of_workers ON sessions (worker);
 
 CREATE TABLE workers (
     number INTEGER PRIMARY KEY,

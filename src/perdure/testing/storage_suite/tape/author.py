@@ -43,7 +43,8 @@ VERSIONS = ("red@1.0.0", "red@2.0.0", "blue@1.0.0")
 ACTIVITIES = ("x", "y", "z")
 SERVED = (
     *(Serves(),) * 4, Serves(others=True), Serves(tags=("gpu",)), Serves(untagged=False, tags=("gpu", "big")),
-    Serves(tags=("gpu",), others=True), Serves(untagged=False),
+    Serves(tags=("gpu",), others=True), Serves(untagged=False), Serves(sessions=1, session_idle_us=1_000_000),
+    Serves(others=True, sessions=2, session_idle_us=4_000_000), Serves(sessions=0),
 )  # fmt: skip
 LEASES_US = (1_000_000, 5_000_000, 60_000_000, 600_000_000)
 MOVES_US = (0, 1, 1, 700, 100_000, 1_000_000, 2_000_000, 6_000_000, 11_000_000, 61_000_000, -1, -500_000, -4_000_000)

@@ -52,6 +52,7 @@ DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
 SHELVES = ("answer", "value")
 TAGS = ("gpu", "big")
 LIMIT_KEYS = ("smtp", "tenant")
+SESSIONS = ("anna", "ben", "carla", "dora")
 CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
 
 CLIENT = {
@@ -172,6 +173,7 @@ class Images:
                 due_at=now + dice.pick(DELAYS_US),
                 attempt=1 + dice.below(3),
                 priority=dice.below(2),
+                session=dice.pick(SESSIONS) if dice.chance(20) else None,
                 deadline=now + dice.pick(DELAYS_US) if dice.chance(20) else None,
                 stopped=dice.chance(10),
                 held_because="aside" if dice.chance(20) else None,
@@ -205,6 +207,7 @@ class Items:
         self._dice = dice
         self._book = book
         self._images = Images(dice, book)
+        self._sessions = dice.pick((0, 10, 10, 70))  # of a hundred activities
 
     def of_client(self) -> Item:
         """A start, a message or a delete."""
@@ -430,12 +433,14 @@ class Items:
             )
         tag = dice.pick(TAGS) if dice.chance(15) else None
         limit = self._limit() if dice.chance(20) else None
+        session = dice.pick(SESSIONS) if dice.chance(self._sessions) else None
         return NewTask(
             event=event,
             name=dice.pick(("x", "y", "z")),
             input=b"input",
-            local=dice.chance(40) and tag is None and limit is None,
+            local=dice.chance(40 if session is None else 5) and tag is None and limit is None,
             tag=tag,
+            session=session,
             limit=limit,
             retry=b"{}" if dice.chance(20) else None,
             priority=dice.pick((0, 0, 0, 1, -1)),
