@@ -392,3 +392,58 @@ async def test_many_move_a_hundred_at_a_time(database, other):
         assert (await here.move_instances(there, status="pending")).trees == 250
         assert [(each.status, each.count) for each in await there.count_instances()] == [(Status.PENDING, 250)]
         assert [(each.status, each.count) for each in await here.count_instances()] == [(Status.MOVED, 250)]
+
+
+@orchestration(name="in-section")
+async def in_section(ctx: OrchestrationContext) -> str:
+    async with ctx.limit("till", 1):
+        ctx.set_custom_status("inside")
+        word = await ctx.schedule_wait(GO)
+    return f"{word} from {ctx.instance_id}"
+
+
+async def both_in_line(client: Client) -> None:
+    """One has the place, the other waits for it."""
+    for each in ("first", "second"):
+        handle = await client.start_orchestration(in_section, instance_id=each)
+        if each == "first":
+            await handle.wait_for_status_change()
+    while len(await client.list_limit_users("till")) < 2:
+        await asyncio.sleep(0)
+
+
+async def all_come_out(client: Client) -> None:
+    assert [(each.instance_id, each.running) for each in await client.list_limit_users("till")] == [
+        ("first", True),
+        ("second", False),
+    ]
+    for each in ("first", "second"):
+        await client.raise_event(each, GO, "out")
+        assert await client.get_handle(each).result() == f"out from {each}"
+    assert await client.list_limits() == []
+
+
+async def test_who_has_a_place_of_a_limit_has_it_there_and_who_waits_waits_there(url, other):
+    sections = Registry(in_section)
+    async with Runtime(url, sections) as here, Runtime(other, sections) as there:
+        await both_in_line(here.client)
+        await here.client.move_instances(there.client, instance_ids=["first", "second"])
+        await all_come_out(there.client)
+        assert await here.client.list_limits() == []
+
+
+@pytest.mark.parametrize("run", [True, False])
+async def test_places_come_with_a_file_too(url, other, run):
+    sections = Registry(in_section)
+    async with Runtime(url, sections) as runtime:
+        await both_in_line(runtime.client)
+        file = await exported(runtime.client)
+    file.seek(0)
+    async with Runtime(other, sections) as runtime:
+        client = runtime.client
+        await client.import_instances(file, run=run)
+        assert await client.list_held_activities() == []
+        if not run:
+            for each in ("first", "second"):
+                await client.resume(each)
+        await all_come_out(client)

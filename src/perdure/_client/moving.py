@@ -169,7 +169,9 @@ def _seals(image: work.InstanceImage, *, all_tasks: bool) -> list[work.Suspend]:
     if record.status.is_closed:
         return []
     is_suspended = record.status is Status.SUSPENDED
-    if is_suspended and all(each.held_because is not None or (each.running and not all_tasks) for each in image.tasks):
+    # A place of a limit is no task of a worker: it goes along as it is.
+    tasks = [each for each in image.tasks if each.permit is None]
+    if is_suspended and all(each.held_because is not None or (each.running and not all_tasks) for each in tasks):
         return []
     # Who was suspended by a person stays so there, for the reason that was given.
     reason = (record.held_because or "") if is_suspended else MOVING

@@ -247,7 +247,7 @@ def parked(image: work.InstanceImage, why: str = IMPORTED) -> work.InstanceImage
     if record.status is Status.SUSPENDED and record.held_because is not None:
         reason = record.held_because
     tasks = tuple(
-        each if each.held_because is not None
+        each if each.held_because is not None or each.permit is not None
         else replace(
             each, held_because=reason, held_at=record.updated_at, due_at=INSTANT_US_MAX, start_by=None
         )
