@@ -239,6 +239,7 @@ class Checks:
         for task in turn.tasks:
             if task.local and worker is not None:
                 ledger.grant_task(worker, (turn.incarnation, execution, task.event))
+                ledger.check_tag(worker, task.tag, (turn.incarnation, execution, task.event))
         ledger.release_tasks((turn.incarnation, execution, event) for event in turn.tasks_gone)
 
     def _send(self, turn: work.Turn, touched: set[int]) -> None:
@@ -365,6 +366,9 @@ class Checks:
         for task in taken.tasks:
             key = (task.incarnation, task.execution, task.event)
             self.ledger.grant_task(worker, key)
+            # What is too late is for anybody, to say so.
+            if task.deadline is None or task.deadline > taken.now:
+                self.ledger.check_tag(worker, task.tag, key)
             (self.placed.add if task.is_limited else self.placed.discard)(key)
             if task.began != (key in self.begun):
                 raise Violation(f"task {key} was granted as {'begun' if task.began else 'new'}, and is not")

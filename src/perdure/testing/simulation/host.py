@@ -129,10 +129,11 @@ def _carry_out(orders: list[tuple[Callable[[Any], None], Any]]) -> None:
 class Host:
     """One process. It lives from `boot` until it is killed or has left."""
 
-    def __init__(self, world: World, name: str, kit: str) -> None:
+    def __init__(self, world: World, name: str, kit: str, serves: work.Serves) -> None:
         self.world = world
         self.name = name
         self.kit = kit
+        self.serves = serves
         self.alive = True
         self.has_booted = False
         self.numbers: set[int] = set()
@@ -179,7 +180,7 @@ class Host:
             inbox=self.inbox,
             hands=_Hands(self),
             # Kills come from outside here, however often: nothing that runs is to blame for them.
-            settings=Settings(slots=self.slots, worker_name=self.name, deliveries_max=10_000),
+            settings=Settings(slots=self.slots, worker_name=self.name, deliveries_max=10_000, serves=self.serves),
             make_orchestrations=lambda take_slot: self._keep(
                 Orchestrations(
                     storage=port,

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from perdure import _work as work
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from perdure import _work as work
 
 TaskKey = tuple[int, int, int]
 
@@ -31,6 +31,7 @@ class Grants:
     lease_until: int
     names: frozenset[str]
     activities: frozenset[str]
+    serves: work.Serves
     instances: set[int] = field(default_factory=set)
     tasks: set[TaskKey] = field(default_factory=set)
 
@@ -58,6 +59,7 @@ class Ledger:
             lease_until=record.lease_until,
             names=frozenset(record.orchestrations),
             activities=frozenset(record.activities),
+            serves=record.serves,
         )
 
     def beaten(self, worker: int, now: int, answer: bool) -> None:  # noqa: FBT001 - what the call answered
@@ -134,6 +136,12 @@ class Ledger:
         self.task_owner[key] = worker
         self.workers[worker].tasks.add(key)
         self.granted.setdefault(key, []).append(worker)
+
+    def check_tag(self, worker: int, tag: str | None, key: TaskKey) -> None:
+        """A worker has been granted a task, which must be one that it serves."""
+        serves = self.workers[worker].serves
+        if not serves.takes(tag):
+            raise Violation(f"task {key} with the tag {tag} was granted to worker {worker}, which serves {serves}")
 
     def check_task(self, worker: int | None, key: TaskKey, what: str) -> None:
         """A worker has ended or handed back a task, which must be its own."""

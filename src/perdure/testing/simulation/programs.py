@@ -48,6 +48,9 @@ LIMITS = {
     "two": Limit("two", concurrency=2),
     "fast": Limit("fast", concurrency=3, rate=4, per=2),
 }
+TAG = "apart"
+_TAGGED_EVERY = 6
+"""Every so many nodes, an activity is only for workers that serve the tag."""
 NAME = "simulated"
 ATTEMPTS = 3
 ATTEMPT_S = 4.0
@@ -317,16 +320,17 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
         case "act":
             policy, how = rest
             retry, limit = _POLICIES[policy], LIMITS.get(how.get("limit", ""))
+            tag = None if number % _TAGGED_EVERY else TAG
             if how.get("polls"):
                 return ctx.poll_until(work, number, how, every=0.3, retry=retry, limit=limit, on_cancel="wait")
             if how.get("once"):
                 on_cancel: Any = "wait" if how["waits"] else "leave"
                 return ctx.schedule_activity(
-                    ONCE[how["once"]], number, how, retry=retry, limit=limit, on_cancel=on_cancel
+                    ONCE[how["once"]], number, how, retry=retry, limit=limit, tag=tag, on_cancel=on_cancel
                 )
             if how.get("waits"):
-                return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, on_cancel="wait")
-            return ctx.schedule_activity(work, number, how, retry=retry, limit=limit)
+                return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, tag=tag, on_cancel="wait")
+            return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, tag=tag)
         case "timer":
             return ctx.schedule_timer(rest[0])
         case _:

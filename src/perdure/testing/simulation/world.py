@@ -24,7 +24,7 @@ from perdure.testing.simulation.faults import Faults
 from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
-from perdure.testing.simulation.programs import Author
+from perdure.testing.simulation.programs import TAG, Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.timeline import Timeline
 from perdure.testing.simulation.twins import SQLITE_EVERY, Twins
@@ -51,6 +51,13 @@ LOOK_US = 100_000
 LOOK_HEALED_US = 500_000
 """The same in a world that has healed, where it is time to get done."""
 _NESTED_MAX = 12
+_SERVES = (
+    work.Serves(tags=(TAG,)),
+    work.Serves(),
+    work.Serves(others=True),
+    work.Serves(untagged=False, tags=(TAG,)),
+)
+"""Which activities workers take: one that is to be able to do everything, the first."""
 
 
 class World:
@@ -156,8 +163,10 @@ class World:
     def _boot(self, _: Any) -> None:
         self._booted += 1
         first = self._booted == 1
-        kit = "all" if first or self.faults.healed else self.dice.pick(("all", "all", "old", "new", "code", "work"))
-        host = Host(self, f"w{self._booted}", kit)
+        able = first or self.faults.healed
+        kit = "all" if able else self.dice.pick(("all", "all", "old", "new", "code", "work"))
+        serves = _SERVES[0 if able else self._booted % len(_SERVES)]
+        host = Host(self, f"w{self._booted}", kit, serves)
         self.hosts.append(host)
         self.note(host.name, "boots", kit)
         host.boot()
@@ -233,7 +242,7 @@ class World:
     def _heal(self, _: Any) -> None:
         self.note("world", "heals")
         self.faults.heal()
-        stays = next((host for host in self.hosts if host.kit == "all"), None)
+        stays = next((host for host in self.hosts if host.kit == "all" and host.serves is _SERVES[0]), None)
         for host in list(self.hosts):
             if host is not stays:
                 host.leave()
