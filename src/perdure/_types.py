@@ -192,7 +192,7 @@ def child_id(root_id: str, parent_incarnation: int, execution: int, seq: int) ->
         execution: The execution of the parent that asks, from 1.
         seq: The event of that execution by which it asks.
     """
-    prefix = root_id.encode()[:_ROOT_BYTES_MAX].decode(errors="ignore")
+    prefix = _root_part(root_id.encode())
     return f"{prefix}~{_digest(b'perdure-child', _CHILD_SUFFIX_CHARS, parent_incarnation, execution, seq)}"
 
 
@@ -208,8 +208,22 @@ def idempotency_key(incarnation: int, execution: int, event: int) -> str:
 
 
 def slot_of(instance_id: str) -> int:
-    """The slot, 0 to 1023, by which instances are spread over databases: blake2b of the id, for ever."""
-    return int.from_bytes(_blake2b()(instance_id.encode(), digest_size=8).digest(), "big") % SLOTS
+    """The slot, 0 to 1023, by which instances are spread over databases: blake2b of the id, for ever.
+
+    A derived id has the slot of the id that its tree began with, so that a tree without ids of its own stays together.
+    """
+    if instance_id[-_CHILD_SUFFIX_CHARS - 1 : -_CHILD_SUFFIX_CHARS] == "~":
+        suffix = instance_id[-_CHILD_SUFFIX_CHARS:]
+        instance_id = instance_id[: -_CHILD_SUFFIX_CHARS - 1] if _BASE32.issuperset(suffix) else instance_id
+    data = instance_id.encode()
+    if len(data) > _ROOT_BYTES_MAX:
+        data = _root_part(data).encode()
+    return int.from_bytes(_blake2b()(data, digest_size=8).digest(), "big") % SLOTS
+
+
+def _root_part(data: bytes) -> str:
+    """What derived ids begin with."""
+    return data[:_ROOT_BYTES_MAX].decode(errors="ignore")
 
 
 @cache

@@ -183,6 +183,17 @@ def test_slots_are_0_to_1023(instance_id):
     assert 0 <= slot_of(instance_id) < 1024
 
 
+def test_a_tree_of_derived_ids_has_one_slot():
+    child = child_id("order-1", 5, 1, 2)
+    assert slot_of(child) == slot_of(child_id("order-1", 6, 1, 1)) == slot_of("order-1")
+    for root in ("x" * 250, "x" + "ä" * 120):
+        assert slot_of(child_id(root, 1, 1, 1)) == slot_of(root)
+
+
+def test_what_only_looks_like_a_derived_id_has_a_slot_of_its_own():
+    assert slot_of("order-1~ABCDEFGHIJKLM") != slot_of("order-1")
+
+
 def test_the_module_brings_nothing_heavy():
     code = "import asyncio, sys, perdure._types; print({'msgspec', 'hashlib', 'unicodedata', 'apsw'} & {*sys.modules})"
     package = (

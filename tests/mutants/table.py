@@ -31,6 +31,7 @@ class Mutant:
         return text.replace(self.old, self.new)
 
 
+_PARCELS = "storage/memory/parcels.py"
 _ITEMS = "storage/memory/items.py"
 _ROWS = "storage/memory/rows.py"
 _CLAIMS = "storage/memory/claims.py"
@@ -67,7 +68,7 @@ SIMULATED = (
     Mutant("a message is lost on its way in", _ITEMS, "    tables.add_message(row, item.body, now, control=item.control)\n", "    if now % 10:\n        tables.add_message(row, item.body, now, control=item.control)\n"),
     Mutant("a dedup key is forgotten", _ITEMS, "        row.dedup_keys.add(item.dedup_key)", "        pass"),
     Mutant("messages stay that were consumed", _ITEMS, "        tables.remove_message(row, seq)\n", "        pass\n"),
-    Mutant("the outcomes of children are lost", _ITEMS, "return tables.instances.get(message.to_incarnation or 0)", "return None"),
+    Mutant("the outcomes of children are lost", _PARCELS, "return tables.instances.get(message.to_incarnation or 0)", "return None"),
     Mutant("children never start", _ITEMS, "            tables.add_message(born, child.new.start, born.ready_at)", "            pass"),
     Mutant("a turn that begins elsewhere is taken", _ITEMS, "return follows and (turn.execution, turn.base) == (execution, last_event)", "return follows"),
     Mutant("the next execution starts behind what waits", _ITEMS, "tables.add_first_message(row, turn.next_start, now)", "tables.add_message(row, turn.next_start, now)"),
@@ -94,7 +95,7 @@ SIMULATED = (
     Mutant("an ended activity stays", _TURNS, "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        self.tasks_gone.append(event.source)", "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        del event"),
     Mutant("a fired timer stays", _TURNS, "        self.timers_gone.append(event.source)\n", "        del event\n"),
     Mutant("a timer is forgotten", _TURNS, "        self.timers.append((event.id, event.fire_at))", "        del event"),
-    Mutant("children are not told that they are given up", _TURNS, "        self.messages.append(\n            work.OutMessage(\n                body=work.encode_message(message),\n                to_id=self.children", "        [].append(\n            work.OutMessage(\n                body=work.encode_message(message),\n                to_id=self.children"),
+    Mutant("children are not told that they are given up", _TURNS, "        child = self.children[event.source]\n        self._tell(", "        child = self.children[event.source]\n        (lambda *_: None)("),
     Mutant("a parent does not hear of its child's end", _TURNS, "        parent = self.owner.parent\n        if parent is not None:", "        parent = self.owner.parent\n        if parent is not None and self.owner.execution > 1:"),
     Mutant("an attempt is not counted", _ACTIVITIES, "                    attempt=task.attempt + 1,", "                    attempt=task.attempt,"),
     Mutant("activities are given up too early", _ACTIVITIES, "            attempt=task.attempt,\n            elapsed_us", "            attempt=task.attempt + 1,\n            elapsed_us"),

@@ -31,7 +31,7 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -57,7 +57,8 @@ class Client(Management, Repair, Transactions, Transfers):
     """Starts orchestrations, sends them events, and reads them, in a store that workers share.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, or a path. A worker's own client is `runtime.client`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, a path, or `postgresql://user@host/database`; of a store
+            on several shards all, in order. A worker's own client is `runtime.client`.
         create: Whether a file that is not there is made; with False opening raises `StorageError` instead.
 
     Example:
@@ -66,7 +67,9 @@ class Client(Management, Repair, Transactions, Transfers):
             print(await handle.result())
     """
 
-    def __init__(self, url: str | os.PathLike[str], /, *, create: bool = True) -> None:
+    def __init__(
+        self, url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], /, *, create: bool = True
+    ) -> None:
         self._url: Any = url
         self._create = create
         self._gateway = None
@@ -86,15 +89,17 @@ class Client(Management, Repair, Transactions, Transfers):
             )
         from perdure._client.gateway import ThreadGateway  # noqa: PLC0415 - a runtime's client never needs it
         from perdure._ports import SystemClock, SystemEntropy  # noqa: PLC0415 - the same
-        from perdure.storage import open_storage  # noqa: PLC0415 - the same
+        from perdure.storage import open_storages  # noqa: PLC0415 - the same
 
         clock, entropy = SystemClock(), SystemEntropy()
         # Off the loop: creating a file takes a while, and other programs may hold it.
         loop = asyncio.get_running_loop()
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a client can't be opened inside an orchestration: use ctx's verbs, or one in an activity")
-        opened = partial(open_storage, self._url, clock=clock, entropy=entropy, create=self._create)
-        self._own = self._gateway = ThreadGateway(await loop.run_in_executor(None, opened), clock, entropy)
+        opened = partial(open_storages, self._url, clock=clock, entropy=entropy, create=self._create)
+        storages = await loop.run_in_executor(None, opened)
+        gateways = [ThreadGateway(storage, clock, entropy) for storage in storages]
+        self._own = self._gateway = gateways[0] if len(gateways) == 1 else _sharded(gateways, storages)
         return self
 
     async def __aexit__(
@@ -309,7 +314,7 @@ class Client(Management, Repair, Transactions, Transfers):
                     refuse_another(orchestration, outcome.existing)
                 return item.new, outcome
             if outcome.reason is work.Refusal.INCARNATION:
-                item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation()))
+                item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation(new.id)))
                 continue
             if outcome.reason is work.Refusal.NOT_ROOT:
                 raise UsageError(
@@ -458,6 +463,12 @@ class Client(Management, Repair, Transactions, Transfers):
         rows = await gateway.read(gateway.inspector.read_history, record.incarnation, execution)
         for event in read_events(rows):
             yield event
+
+
+def _sharded(gateways: Sequence[Any], storages: Sequence[Any]) -> Any:
+    from perdure._client.shards import ShardedGateway  # noqa: PLC0415 - few stores have shards
+
+    return ShardedGateway(gateways, storages)
 
 
 class EngineClient(Client):

@@ -294,7 +294,7 @@ class Repair(Opened):
         if not tree:
             raise InstanceNotFoundError(instance_id)
         now = (await gateway.read(gateway.inspector.depths)).now
-        fork = Fork(fork_id, gateway.draw_incarnation(), run)
+        fork = Fork(fork_id, gateway.draw_incarnation(fork_id), run)
         outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail")
         if isinstance(outcome, work.Refused):
             raise InstanceExistsError(fork_id)

@@ -207,8 +207,8 @@ class Gateway(Protocol):
         """The read side."""
         ...
 
-    def draw_incarnation(self) -> int:
-        """A fresh incarnation for a start."""
+    def draw_incarnation(self, instance_id: str) -> int:
+        """A fresh incarnation for a start of this id."""
         ...
 
     def draw_id(self) -> str:
@@ -311,7 +311,7 @@ class DeskGateway:
         """The read side."""
         return self._inspector
 
-    def draw_incarnation(self) -> int:
+    def draw_incarnation(self, instance_id: str) -> int:  # noqa: ARG002 - the same whatever it is
         """A fresh incarnation for a start."""
         return self._incarnations.draw()
 

@@ -57,7 +57,7 @@ def new_instance(
     start = work.Start(input=Raw(data), version=checked_version(version), root=new_id)
     return work.NewInstance(
         id=new_id,
-        incarnation=gateway.draw_incarnation(),
+        incarnation=gateway.draw_incarnation(new_id),
         name=name,
         version=version,
         start=work.encode_message(start),

@@ -12,7 +12,7 @@ from perdure.errors import UsageError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Coroutine, Iterable, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import BinaryIO, Literal, Unpack
@@ -127,7 +127,9 @@ class SyncClient:
             print(client.start_orchestration(checkout, order).result())
     """
 
-    def __init__(self, url: str | os.PathLike[str], /, *, create: bool = True) -> None:
+    def __init__(
+        self, url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], /, *, create: bool = True
+    ) -> None:
         self._client = Client(url, create=create)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -37,6 +37,14 @@ IMPORTED = "imported: resume it to let it go on"
 _IDS_AT_ONCE = 1_000
 
 
+def _refuse_shards(gateway: Gateway) -> None:
+    if hasattr(gateway, "shards"):
+        raise UsageError(
+            "this store lies on several shards, and what is on its way between them is in none: only a store in one "
+            "database exports, imports and moves instances"
+        )
+
+
 async def export_trees(
     gateway: Gateway,
     file: str | os.PathLike[str] | BinaryIO,
@@ -44,6 +52,7 @@ async def export_trees(
     filters: InstanceFilter,
 ) -> Transfer:
     """See `Client.export_instances`."""
+    _refuse_shards(gateway)
     trees = instances = 0
     async with _written(gateway, file) as write:
         await write(export_file.head())
@@ -64,6 +73,7 @@ async def import_trees(
     run: bool,
 ) -> Transfer:
     """See `Client.import_instances`."""
+    _refuse_shards(gateway)
     _refuse_policy(on_conflict)
     async with _readable(gateway, file) as stream:
         named = await gateway.read(_scan, stream)
@@ -88,6 +98,8 @@ async def move_trees(
     grace: Duration,
 ) -> Transfer:
     """See `Client.move_instances`."""
+    _refuse_shards(gateway)
+    _refuse_shards(there)
     if _is_one(gateway, there):
         raise UsageError("the target is the store that the instances are in: open a client on the other one")
     rounds = max(1, round(duration_us(grace, "grace") / (LOOK_S * 1e6)))

@@ -1,5 +1,10 @@
 """From what a worker has counted to what it tells. Loaded when somebody asks."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
+
 from perdure._runtime.activities import Activities
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.tallies import ActivityTally, OrchestrationTally
@@ -44,6 +49,41 @@ def metrics_of(since_us: int, engine: Engine, activities: Activities, storage: I
         activities_waiting=activities.slots_wanted,
         log_bytes=None if log_bytes is None else log_bytes(),
     )
+
+
+def merged(parts: Sequence[Metrics]) -> Metrics:
+    """What a worker has done on each of its databases, as one."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = _sum(whole, part)
+    return whole
+
+
+def _sum(left: Any, right: Any) -> Any:
+    """Two values of one field: numbers are added, records of the same thing become one."""
+    if isinstance(left, Distribution):
+        buckets = _sum(dict(left.buckets), dict(right.buckets))
+        return Distribution(left.count + right.count, left.total + right.total, sorted(buckets.items()))
+    if isinstance(left, Metrics | OrchestrationMetrics | ActivityMetrics | StorageMetrics):
+        names = [each.name for each in fields(left)]
+        return replace(left, **{name: _sum(getattr(left, name), getattr(right, name)) for name in names})
+    if isinstance(left, Mapping):
+        return {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
+    if isinstance(left, list):
+        found = {_name_of(each): each for each in left}
+        for each in right:
+            name = _name_of(each)
+            found[name] = _sum(found[name], each) if name in found else each
+        return list(found.values())
+    if left is None or right is None:
+        return right if left is None else left
+    if isinstance(left, datetime):
+        return min(left, right)
+    return left if isinstance(left, str) else left + right
+
+
+def _name_of(record: Any) -> tuple[str, ...]:
+    return tuple(getattr(record, name) for name in ("name", "version", "call") if hasattr(record, name))
 
 
 def _distribution(buckets: list[int], total: int, unit: int) -> Distribution:

@@ -51,8 +51,10 @@ class Orchestrations:
         cached_max: int,
         watch: TurnWatch,
         take_slot: Callable[[str], bool],
+        shard: work.Shard | None = None,
     ) -> None:
         self._storage = storage
+        self._shard = shard
         self._registry = registry
         self._clock = clock
         self._incarnations = incarnations
@@ -364,7 +366,7 @@ class Orchestrations:
                 parent=live.parent,
                 version=live.version,
             )
-        draft = Draft(owner, self._incarnations.draw, self._take_slot, live.children)
+        draft = Draft(owner, self._incarnations.draw, self._take_slot, live.children, self._shard)
         draft.read(events)
         if draft.children:
             live.children = draft.children

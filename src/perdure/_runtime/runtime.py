@@ -11,68 +11,33 @@ import threading
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from msgspec.structs import replace
+
 from perdure._client import Client, EngineClient
-from perdure._client.requests import Call, ThreadInbox
-from perdure._ports import Clock, Entropy, Incarnations, SystemClock, SystemEntropy
-from perdure._runtime.activities import Activities
+from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._runtime.built_in import with_built_ins
-from perdure._runtime.dispatcher import Engine
-from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import DELIVERIES_MAX, Settings
-from perdure._runtime.heartbeat import Heartbeat
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
-from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.retention import Retention, Retirement
-from perdure._runtime.transactional import InTransaction
-from perdure._runtime.watchdog import LoopWatch, TurnWatch
+from perdure._runtime.retention import Retention
+from perdure._runtime.station import Station
 from perdure._types import Duration, duration_us
 from perdure.errors import UsageError
 from perdure.observability.counting import InstrumentedStorage
-from perdure.storage import open_storage
+from perdure.storage import open_storages
 from perdure.storage.base import SERVES, SUSPECT_DELIVERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     from perdure._client.tags import Tags
     from perdure._registry import Registry
-    from perdure._runtime.attempts import TaskKey
-    from perdure._runtime.inbox import Entry
-    from perdure._work import ClaimedTask, Serves
+    from perdure._runtime.activities import Activities
+    from perdure._runtime.courier import Courier
+    from perdure._work import Serves
     from perdure.observability.metrics import Metrics
 
 _log = logging.getLogger("perdure.runtime")
-
-
-class _LoopHands:
-    """Carries the engine's orders to the activities on the user's event loop."""
-
-    def __init__(self, gateway: EngineGateway, activities: Activities) -> None:
-        self._bridge = gateway.bridge
-        self.flush = gateway.flush
-        self._activities = activities
-
-    def start(self, tasks: list[ClaimedTask]) -> None:
-        self._bridge.post(self._activities.accept, tasks)
-
-    def cancel(self, keys: list[TaskKey]) -> None:
-        self._bridge.post(self._activities.cancel, keys)
-
-    def stop(self, keys: list[TaskKey]) -> None:
-        self._bridge.post(self._activities.stop, keys)
-
-    def keep(self, waiting_max: int) -> None:
-        self._bridge.post(self._activities.keep, waiting_max)
-
-    def begin(self, begun: dict[TaskKey, int]) -> None:
-        self._bridge.post(self._activities.begin, begun)
-
-    def renounce(self, keys: Sequence[TaskKey]) -> None:
-        self._bridge.post(self._activities.renounce, keys)
-
-    def lose(self) -> None:
-        self._bridge.post(lambda _: self._activities.lose(), None)
 
 
 class Runtime:
@@ -80,7 +45,8 @@ class Runtime:
 
     Args:
         url: `sqlite:///relative.db`, `sqlite:////absolute.db`, a path, `postgresql://user@host/database`, or
-            `memory://`.
+            `memory://`. Several, as a list or with commas between them, are the shards of one store, always in the same
+            order; `max_activities`, `activity_threads` and `max_cached_instances` are then divided among them.
         registry: What this worker can run.
         max_activities: Activities that run at once.
         activity_threads: Threads for plain `def` activities.
@@ -104,7 +70,7 @@ class Runtime:
 
     def __init__(
         self,
-        url: str | os.PathLike[str],
+        url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         registry: Registry,
         /,
         *,
@@ -158,7 +124,8 @@ class Runtime:
         self._clock: Clock = SystemClock()
         self._entropy: Entropy = SystemEntropy()
         self._storage: Any = None
-        self._measured: tuple[int, Engine, Activities, InstrumentedStorage] | None = None
+        self._courier: Courier | None = None
+        self._measured: tuple[int, list[Station]] | None = None
         self._open = False
 
     @property
@@ -186,9 +153,10 @@ class Runtime:
         """
         if self._measured is None:
             raise UsageError("the runtime was not open yet, so there is nothing to tell: open it first")
-        from perdure._runtime.measured import metrics_of  # noqa: PLC0415 - loaded when somebody asks
+        from perdure._runtime.measured import merged, metrics_of  # noqa: PLC0415 - loaded when somebody asks
 
-        return metrics_of(*self._measured)
+        since_us, stations = self._measured
+        return merged([metrics_of(since_us, each.engine, each.activities, each.storage) for each in stations])
 
     async def __aenter__(self) -> Self:
         """Open the store, enter the registry's lifespans, and begin to work.
@@ -203,82 +171,65 @@ class Runtime:
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a runtime can't be opened inside an orchestration")
         # Off the loop: creating a file takes a while, and other programs may hold it.
-        storage = await loop.run_in_executor(None, self._make_storage)
-        storage = self._storage = InstrumentedStorage(storage, self._clock)
+        made = await loop.run_in_executor(None, self._make_storages)
+        storages = [InstrumentedStorage(each, self._clock) for each in made]
         self._exits = AsyncExitStack()
         try:
-            await self._begin(storage, loop)
+            await self._begin(storages, loop)
         except BaseException:
             try:
                 await self._exits.aclose()
             finally:
-                storage.close()
+                for storage in storages:
+                    storage.close()
             raise
         return self
 
     def _make_storage(self) -> Any:
-        return open_storage(self._url, clock=self._clock, entropy=self._entropy, durability=self._durability)
+        [storage] = open_storages(self._url, clock=self._clock, entropy=self._entropy, durability=self._durability)
+        return storage
 
-    async def _begin(self, storage: Any, loop: asyncio.AbstractEventLoop) -> None:
-        inbox: ThreadInbox[Entry] = ThreadInbox()
-        incarnations = Incarnations(self._clock, self._entropy)
-        self._gateway = EngineGateway(inbox, storage, incarnations)
+    def _make_storages(self) -> list[Any]:
+        if isinstance(self._url, str | os.PathLike) and "," not in str(self._url):
+            return [self._make_storage()]
+        return open_storages(self._url, clock=self._clock, entropy=self._entropy, durability=self._durability)
+
+    async def _begin(self, storages: list[Any], loop: asyncio.AbstractEventLoop) -> None:
+        count = len(storages)
+        if count == 1:
+            stations = [Station(storages[0], self._clock, self._entropy)]
+            self._gateway: Any = stations[0].gateway
+        else:
+            from perdure._runtime.fleet import sharded  # noqa: PLC0415 - few stores have shards
+
+            stations, self._gateway, self._courier = sharded(storages, self._clock, self._entropy)
+        self._stations = stations
         self._client = EngineClient(self._gateway)
         registry = with_built_ins(self._registry)
         services = await enter_lifespans(registry, self._client, self._exits)
         guard_orchestrations(self._registry, self._exits)
-        self._activities = Activities(
-            registry=registry,
-            clock=self._clock,
-            entropy=self._entropy,
-            slots=self._settings.slots,
-            threads=self._threads,
-            put=inbox.put,
-            services=services,
-            in_transaction=InTransaction(storage, lambda: self._engine.worker) if hasattr(storage, "loan") else None,
-        )
-        turns = TurnWatch(self._clock, self._turn_limit_us)
-
-        def make_orchestrations(take_slot: Callable[[str], bool]) -> Orchestrations:
-            return Orchestrations(
-                storage=storage,
+        for station in stations:
+            station.furnish(
                 registry=registry,
-                clock=self._clock,
-                entropy=self._entropy,
-                incarnations=Incarnations(self._clock, self._entropy),
-                cached_max=self._cached_max,
-                watch=turns,
-                take_slot=take_slot,
+                settings=replace(self._settings, slots=_share(self._settings.slots, count)),
+                services=services,
+                threads=_share(self._threads, count),
+                cached_max=_share(self._cached_max, count),
+                turn_limit_us=self._turn_limit_us,
+                retention=self._retention,
             )
-
-        self._inbox = inbox
-        self._engine = Engine(
-            storage=storage,
-            registry=registry,
-            clock=self._clock,
-            entropy=self._entropy,
-            inbox=inbox,
-            hands=_LoopHands(self._gateway, self._activities),
-            settings=self._settings,
-            make_orchestrations=make_orchestrations,
-            retirement=None if self._retention is None else Retirement(storage, self._clock, self._retention),
-        )
-        await loop.run_in_executor(None, self._engine.register)
-        if hasattr(storage, "wake_by"):
-            # Where others can say that they have left something, nobody has to look for it all the time.
-            storage.wake_by(lambda: inbox.put([Call(self._look)]))
-        self._thread = threading.Thread(target=self._engine.run, name="perdure-engine", daemon=True)
-        self._thread.start()
-        self._heartbeat = Heartbeat(
-            storage=storage,
-            clock=self._clock,
-            worker=lambda: self._engine.worker,
-            turns=turns,
-            loop=LoopWatch(loop, self._clock),
-        )
-        self._heartbeat.start()
-        self._measured = (self._clock.now_us(), self._engine, self._activities, storage)
+        self._storage, self._engine = storages[0], stations[0].engine
+        await loop.run_in_executor(None, self._register)
+        for station in stations:
+            station.begin(loop)
+        if self._courier is not None:
+            self._courier.start()
+        self._measured = (self._clock.now_us(), stations)
         self._open = True
+
+    def _register(self) -> None:
+        for station in self._stations:
+            station.engine.register()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
@@ -290,46 +241,42 @@ class Runtime:
         if not self._open:
             return
         self._open = False
-        self._inbox.put([Call(self._drain)])
+        for station in self._stations:
+            station.drain()
         loop = asyncio.get_running_loop()
-        stopping = loop.create_task(self._activities.close(grace_us), name="perdure-stop")
+        activities = [station.activities for station in self._stations]
+        stopping = loop.create_task(_close_all(activities, grace_us), name="perdure-stop")
         try:
             await asyncio.shield(stopping)
         except asyncio.CancelledError:
             # Whoever cancels has no more patience; what is left to do is short.
-            self._activities.hurry()
+            for each in activities:
+                each.hurry()
             with suppress(asyncio.CancelledError):
                 await stopping
             raise
         finally:
             # From here on nobody may ask what the engine would not answer any more.
-            self._gateway.close()
+            for station in self._stations:
+                station.gateway.close()
             try:
-                await loop.run_in_executor(None, self._end_engine)
+                await loop.run_in_executor(None, self._end_engines)
             finally:
                 # In the task that entered them: some context managers insist.
                 try:
                     await self._exits.aclose()
                 finally:
-                    await loop.run_in_executor(None, self._close_store)
+                    await loop.run_in_executor(None, self._close_stores)
 
-    def _end_engine(self) -> None:
-        self._inbox.put([Call(self._engine.leave)])
-        self._thread.join()
-        self._heartbeat.stop()
+    def _end_engines(self) -> None:
+        if self._courier is not None:
+            self._courier.stop()
+        for station in self._stations:
+            station.end()
 
-    def _close_store(self) -> None:
-        # Once more, for a shutdown that was cut short while it waited for these.
-        self._thread.join()
-        self._heartbeat.stop()
-        self._gateway.end_readers()
-        self._storage.close()
-
-    def _drain(self) -> None:
-        self._engine.draining = True
-
-    def _look(self) -> None:
-        self._engine.next_look = 0
+    def _close_stores(self) -> None:
+        for station in self._stations:
+            station.close()
 
     async def serve(self) -> None:
         """Work until SIGTERM or SIGINT, then shut down within the grace time; a second signal leaves at once.
@@ -376,3 +323,15 @@ def _serves_of(tags: Tags | None, max_sessions: int, session_idle: Duration) -> 
     from perdure._runtime.serving import serving  # noqa: PLC0415 - few workers say anything of it
 
     return serving(tags, max_sessions, session_idle)
+
+
+async def _close_all(activities: list[Activities], grace_us: int) -> None:
+    if len(activities) == 1:
+        await activities[0].close(grace_us)
+    else:
+        await asyncio.gather(*(each.close(grace_us) for each in activities))
+
+
+def _share(whole: int, parts: int) -> int:
+    """What each of the shards has of what the worker has."""
+    return max(1, whole // parts)

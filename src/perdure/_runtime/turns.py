@@ -55,6 +55,7 @@ class Draft:
         "messages",
         "next_start",
         "owner",
+        "shard",
         "starts",
         "take_slot",
         "tasks",
@@ -70,10 +71,12 @@ class Draft:
         draw_incarnation: Callable[[], int],
         take_slot: Callable[[str], bool],
         children: dict[int, str] | None = None,
+        shard: work.Shard | None = None,
     ) -> None:
         self.owner = owner
         self.draw_incarnation = draw_incarnation
         self.take_slot = take_slot
+        self.shard = shard
         self.tasks: list[work.NewTask] = []
         self.tasks_gone: list[int] = []
         self.tasks_stopped: list[int] = []
@@ -165,43 +168,57 @@ class Draft:
         )
         refused = work.ChildOutcome(execution=owner.execution, source=event.id, ending="refused", error=REFUSED_CHILD)
         self.children[event.id] = event.instance_id
-        self.starts.append(work.ChildStart(new=self._new(event, parent), refused=work.encode_message(refused)))
+        self._start(work.ChildStart(new=self._new(event, parent), refused=work.encode_message(refused)))
 
     def _detached(self, event: ev.DetachedStarted) -> None:
         self.addressed.append(event.instance_id)
-        self.starts.append(work.ChildStart(new=self._new(event, None)))
+        self._start(work.ChildStart(new=self._new(event, None)))
+
+    def _start(self, start: work.ChildStart) -> None:
+        shard = None if self.shard is None else self.shard.far(start.new.id)
+        if shard is None:
+            self.starts.append(start)
+        else:
+            self.messages.append(_parcel(shard, start))
+
+    def _tell(self, instance_id: str, message: work.OutMessage) -> None:
+        shard = None if self.shard is None else self.shard.far(instance_id)
+        self.messages.append(message if shard is None else _parcel(shard, message))
 
     def _new(self, event: ev.ChildScheduled | ev.DetachedStarted, parent: ev.Parent | None) -> work.NewInstance:
         root = (self.owner.root or self.owner.instance_id) if parent is not None else event.instance_id
         start = work.Start(input=event.input, version=event.version, root=root, parent=parent)
+        slot, incarnation = slot_of(event.instance_id), self.draw_incarnation()
         return work.NewInstance(
             id=event.instance_id,
-            incarnation=self.draw_incarnation(),
+            incarnation=incarnation if self.shard is None else work.with_slot(incarnation, slot),
             name=event.name,
             version=event.version,
             start=work.encode_message(start),
             root=root,
             parent=parent,
-            slot=slot_of(event.instance_id),
+            slot=slot,
         )
 
     def _child_cancelled(self, event: ev.ChildCancelled) -> None:
         message: work.AnyMessage = work.Cancel(reason="its parent no longer wants it")
         if event.terminate:
             message = work.Terminate(reason="its parent ended")
-        self.messages.append(
+        child = self.children[event.source]
+        self._tell(
+            child,
             work.OutMessage(
                 body=work.encode_message(message),
-                to_id=self.children[event.source],
+                to_id=child,
                 child_of=self.owner.incarnation,
                 control=event.terminate,
-            )
+            ),
         )
 
     def _sent(self, event: ev.EventSent) -> None:
         self.addressed.append(event.instance_id)
         raised = work.Raised(name=event.name, data=event.data)
-        self.messages.append(work.OutMessage(body=work.encode_message(raised), to_id=event.instance_id))
+        self._tell(event.instance_id, work.OutMessage(body=work.encode_message(raised), to_id=event.instance_id))
 
     def _status(self, event: ev.StatusSet) -> None:
         self.change["custom_status"] = work.sealed(bytes(event.value))
@@ -268,7 +285,14 @@ class Draft:
                 result=event.output if isinstance(event, ev.Completed) else ev.ABSENT,
                 error=error,
             )
-            self.messages.append(work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation))
+            message = work.OutMessage(body=work.encode_message(outcome), to_incarnation=parent.incarnation)
+            self._tell(parent.instance_id, message)
+
+
+def _parcel(shard: int, what: work.ChildStart | work.OutMessage) -> work.OutMessage:
+    from perdure._work.parcels import parcel_for  # noqa: PLC0415 - few stores have shards
+
+    return parcel_for(shard, what)
 
 
 IN_LINE = ""

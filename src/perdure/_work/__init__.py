@@ -39,7 +39,9 @@ from perdure._work.items import Claim as Claim
 from perdure._work.items import ClientItem as ClientItem
 from perdure._work.items import Delete as Delete
 from perdure._work.items import Deliver as Deliver
+from perdure._work.items import Effect as Effect
 from perdure._work.items import Entry as Entry
+from perdure._work.items import Forget as Forget
 from perdure._work.items import Hold as Hold
 from perdure._work.items import InstanceChange as InstanceChange
 from perdure._work.items import InstanceRelease as InstanceRelease
@@ -48,7 +50,10 @@ from perdure._work.items import NewInstance as NewInstance
 from perdure._work.items import NewTask as NewTask
 from perdure._work.items import OutMessage as OutMessage
 from perdure._work.items import Prune as Prune
+from perdure._work.items import Receive as Receive
 from perdure._work.items import Resume as Resume
+from perdure._work.items import Settle as Settle
+from perdure._work.items import ShardItem as ShardItem
 from perdure._work.items import StartInstance as StartInstance
 from perdure._work.items import Suspend as Suspend
 from perdure._work.items import TaskBeat as TaskBeat
@@ -91,3 +96,8 @@ from perdure._work.overview import Scan as Scan
 from perdure._work.overview import TaskDepth as TaskDepth
 from perdure._work.seals import sealed as sealed
 from perdure._work.seals import unsealed as unsealed
+from perdure._work.shards import Parcel as Parcel
+from perdure._work.shards import Shard as Shard
+from perdure._work.shards import ShardStamp as ShardStamp
+from perdure._work.shards import shard_of as shard_of
+from perdure._work.shards import with_slot as with_slot

@@ -73,6 +73,9 @@ class OutMessage(Struct, frozen=True, gc=False, kw_only=True):
     `child_of` guards a message by id: it is delivered only while that id still belongs to a child of this incarnation.
     An unknown or closed receiver is no error: the message is skipped and the receiver reported in `Applied.skipped` as
     it was named, an incarnation in decimal.
+
+    With a `shard` it is no message but a parcel: it names nobody here, and goes into the outbox for that shard, behind
+    all that the instance has sent there before. It stays there whatever becomes of the instance, until it is settled.
     """
 
     body: bytes
@@ -80,6 +83,7 @@ class OutMessage(Struct, frozen=True, gc=False, kw_only=True):
     to_incarnation: int | None = None
     child_of: int | None = None
     control: bool = False
+    shard: int | None = None
 
 
 PLACE = "perdure::limit"
@@ -368,10 +372,54 @@ class TaskHold(Struct, frozen=True, gc=False, kw_only=True):
     reason: str
 
 
+class Effect(Struct, frozen=True, gc=False, kw_only=True):
+    """What a parcel does, which is the `seq`th of its outbox, sent by `incarnation`: it starts or tells an instance."""
+
+    seq: int
+    incarnation: int
+    start: NewInstance | None = None
+    message: OutMessage | None = None
+
+
+class Receive(Struct, frozen=True, gc=False, kw_only=True):
+    """Effects of parcels of the shard `sender`, in order; those that were received before are passed over.
+
+    `Applied.skipped` has the numbers, in decimal, of those whose id was taken or whose receiver was unknown or closed:
+    the same ones each time. Refused as a whole: stale, after `until`, by which the sender's outbox must have been
+    asked; incarnation, if that of a start whose id is free is taken.
+    """
+
+    sender: int
+    effects: tuple[Effect, ...]
+    until: int
+
+
+class Settle(Struct, frozen=True, gc=False, kw_only=True):
+    """Parcels have been received: they leave the outbox. `count` says how many were there still.
+
+    A reply is a parcel's number and a message, which is delivered if that parcel was there still.
+    """
+
+    seqs: tuple[int, ...]
+    replies: tuple[tuple[int, OutMessage], ...] = ()
+
+
+class Forget(Struct, frozen=True, gc=False, kw_only=True):
+    """Forget that parcels of a shard with numbers below `before` were received; `count` says how many."""
+
+    sender: int
+    before: int
+
+
 TaskItem: TypeAlias = TaskDone | TaskBeat | TaskRetry | TaskRelease
 """What a worker says of a task that it owns."""
 
-ClientItem: TypeAlias = StartInstance | Deliver | Delete | Prune | Suspend | Resume | TaskDiscard | Put | MoveOut
+ShardItem: TypeAlias = Receive | Settle | Forget
+"""What goes from one shard to another."""
+
+ClientItem: TypeAlias = (
+    StartInstance | Deliver | Delete | Prune | Suspend | Resume | TaskDiscard | Put | MoveOut | ShardItem
+)
 """What a client sends, which needs no worker."""
 
 Item: TypeAlias = Turn | Hold | TaskItem | InstanceRelease | Try | TaskHold | ClientItem

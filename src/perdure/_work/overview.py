@@ -13,7 +13,8 @@ from perdure._types import Status
 class Query(Struct, frozen=True, kw_only=True):
     """A filter for instances; every given field must match. Ordered by incarnation, newest first.
 
-    `parent` is an id: its instance's children are meant. `root` is the root that the instance was started under;
+    `parent` is an id: its instance's children are meant. `parents` are incarnations, whose children are meant wherever
+    they themselves are; not both. `root` is the root that the instance was started under;
     `roots_only` leaves out whoever is a child. Spans of time begin at their first instant and end before their last.
     """
 
@@ -26,6 +27,7 @@ class Query(Struct, frozen=True, kw_only=True):
     updated_from: int | None = None
     updated_before: int | None = None
     parent: str | None = None
+    parents: tuple[int, ...] = ()
     root: str | None = None
     roots_only: bool = False
     limit: int = 100

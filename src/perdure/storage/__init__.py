@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMES = "sqlite:///relative.db, sqlite:////absolute.db, a path, postgresql://user@host/database, or memory://"
 
@@ -25,7 +28,48 @@ def open_storage(
         UsageError: The URL is of no known kind.
         StorageError: The store can't be opened.
     """
-    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    storage = _open_one(url, clock or SystemClock(), entropy or SystemEntropy(), durability, create=create)
+    if getattr(storage, "opened_as", None) is not None:
+        from perdure.storage.shards import refuse_alone  # noqa: PLC0415 - few stores have shards
+
+        refuse_alone(storage)
+    return storage
+
+
+def open_storages(
+    url: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    durability: Literal["full", "normal"] = "full",
+    create: bool = True,
+) -> list[Any]:
+    """The same for a URL, or a list of the URLs of shards, also as one text with commas between them.
+
+    Raises:
+        UsageError: A URL is of no known kind, or the list is not that of a store's shards.
+        StorageError: One can't be opened.
+    """
+    if isinstance(url, os.PathLike) or (isinstance(url, str) and "," not in url):
+        return [open_storage(url, clock=clock, entropy=entropy, durability=durability, create=create)]
+    from perdure.storage.shards import open_all, urls_of  # noqa: PLC0415 - few stores have shards
+
+    urls = urls_of(url)
+    if urls is None:
+        one: Any = url[0] if isinstance(url, list | tuple) else url
+        return [open_storage(one, clock=clock, entropy=entropy, durability=durability, create=create)]
+    name = entropy.token().hex()
+    return open_all(urls, lambda each: _open_one(each, clock, entropy, durability, create=create), name)
+
+
+def _open_one(
+    url: str | os.PathLike[str],
+    clock: Clock,
+    entropy: Entropy,
+    durability: Literal["full", "normal"],
+    *,
+    create: bool,
+) -> Any:
     if isinstance(url, os.PathLike):
         return _sqlite(os.fspath(url), clock, entropy, durability, create=create)
     if not isinstance(url, str):

@@ -46,10 +46,12 @@ from perdure._work import (
     LimitUse,
     LimitUser,
     OpenTask,
+    Parcel,
     Query,
     Reaped,
     Scan,
     Serves,
+    ShardStamp,
     Standing,
     WorkerRecord,
 )
@@ -366,6 +368,27 @@ class Inspector(Protocol):
         """
         ...
 
+    def parcels(
+        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
+    ) -> list[Parcel]:
+        """What is in the outbox for a shard, or for all, in the order in which it was sent, at most so many.
+
+        Of these instances only (for one shard), or only what was sent before a moment.
+        """
+        ...
+
+    def lowest_parcel(self) -> int:
+        """The lowest number of a parcel in the outbox; if there is none, one that is above all that were there."""
+        ...
+
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, also dead ones that nobody has buried, in order of registration."""
+        ...
+
+
+class Stamped(Protocol):
+    """A store that can be one of the shards of a larger one."""
+
+    def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
+        """Which shard of which sharded store this is, None if of none; `stamp` is what it becomes if it is none yet."""
         ...

@@ -17,8 +17,8 @@ from examples.toygres.cluster.programs import Programs
 from tests.folders import MEMORY
 
 TABLES = (
-    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "sessions", "starts", "tasks", "timers",
-    "tokens", "workers",
+    "abilities", "dedup_keys", "entries", "history", "instances", "messages", "outbox", "received", "sessions", "shard",
+    "starts", "tasks", "timers", "tokens", "workers",
 )  # fmt: skip
 
 _SETTINGS = (
@@ -85,6 +85,10 @@ class Server:
     def connect(self, database: str = "postgres", **options: Any) -> "psycopg.Connection[Any]":
         """A connection of the test's own, each statement for itself."""
         return psycopg.connect(self.url(database), autocommit=True, **options)
+
+    def create_database(self, name: str) -> None:
+        """Another database."""
+        self._programs.run("createdb", "--host=127.0.0.1", f"--port={self.port}", "--username=perdure", name)
 
     def take_schema(self) -> str:
         """The name of a schema with nothing in it; perhaps one that was emptied, as making one takes a while."""

@@ -55,6 +55,8 @@ def _has_place(tables: Tables, record: InstanceRecord, query: Query) -> bool:
     """Whether it stands in its tree where the query wants it."""
     if query.roots_only and record.parent is not None and record.parent.incarnation in tables.instances:
         return False
+    if query.parents and (record.parent is None or record.parent.incarnation not in query.parents):
+        return False
     if query.parent is None:
         return True
     parent = tables.by_id.get(query.parent)

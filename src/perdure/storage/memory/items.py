@@ -15,6 +15,7 @@ from perdure._work import (
     ClientItem,
     Delete,
     Deliver,
+    Forget,
     Hold,
     InstanceChange,
     InstanceRelease,
@@ -22,12 +23,13 @@ from perdure._work import (
     MoveOut,
     NewInstance,
     Outcome,
-    OutMessage,
     Prune,
     Put,
+    Receive,
     Refusal,
     Refused,
     Resume,
+    Settle,
     StartInstance,
     Suspend,
     TaskBeat,
@@ -41,8 +43,10 @@ from perdure._work import (
     Turn,
 )
 from perdure.storage.base import SUSPECT_DELIVERIES
+from perdure.storage.memory import parcels
 from perdure.storage.memory.aside import count_try, discard, hold_task, resume, suspend
 from perdure.storage.memory.images import move_out, put
+from perdure.storage.memory.parcels import send
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
 
 
@@ -85,10 +89,10 @@ def _of_client(tables: Tables, now: int, item: ClientItem) -> Outcome:
             return resume(tables, now, item)
         case TaskDiscard():
             return discard(tables, now, item)
-        case Put():
-            return put(tables, now, item)
-        case MoveOut():
-            return move_out(tables, now, item)
+        case Put() | MoveOut():
+            return put(tables, now, item) if isinstance(item, Put) else move_out(tables, now, item)
+        case Receive() | Settle() | Forget():
+            return parcels.apply(tables, now, item)
         case _:
             assert_never(item)
 
@@ -212,7 +216,7 @@ def _turn(tables: Tables, now: int, worker: WorkerRow, turn: Turn) -> Outcome:
     for event in turn.timers_gone:
         tables.remove_timer(row, event)
     row.keep(turn.entries, now)
-    skipped = [*_start_children(tables, now, row, turn), *_send(tables, now, turn.messages)]
+    skipped = [*_start_children(tables, now, row, turn), *send(tables, now, turn.incarnation, turn.messages)]
     _change(tables, now, row, turn)
     return Applied(skipped=tuple(skipped)) if skipped else APPLIED
 
@@ -271,28 +275,6 @@ def _start_children(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> l
         else:
             skipped.append(child.new.id)
     return skipped
-
-
-def _send(tables: Tables, now: int, messages: Iterable[OutMessage]) -> list[str]:
-    """Send the messages, in order; returns the receivers that are no more."""
-    skipped = []
-    for message in messages:
-        row = _receiver(tables, message)
-        if row is None or row.closed:
-            skipped.append(str(message.to_incarnation) if message.to_id is None else message.to_id)
-        else:
-            tables.add_message(row, message.body, now, control=message.control)
-    return skipped
-
-
-def _receiver(tables: Tables, message: OutMessage) -> InstanceRow | None:
-    if message.to_id is None:
-        return tables.instances.get(message.to_incarnation or 0)
-    row = tables.by_id.get(message.to_id)
-    if row is None or message.child_of is None:
-        return row
-    parent = row.record.parent
-    return row if parent is not None and parent.incarnation == message.child_of else None
 
 
 def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:

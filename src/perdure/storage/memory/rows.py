@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perdure._types import Status
-from perdure._work import Entry, HistoryRow, InstanceRecord, NewInstance, NewTask, WorkerRecord
+from perdure._work import Entry, HistoryRow, InstanceRecord, NewInstance, NewTask, Parcel, ShardStamp, WorkerRecord
 from perdure.storage.base import SUSPECT_DELIVERIES
 
 Rank: TypeAlias = tuple[int, int, int, int, int]
@@ -242,6 +242,11 @@ class Tables:
         """By limit key: all its tasks, wherever they are."""
         self.starts: dict[str, dict[int, tuple[int, int]]] = {}
         """By limit key and moment: how many began then, and until when that counts."""
+        self.outbox: dict[int, Parcel] = {}
+        self.last_parcel = 0
+        self.received: dict[tuple[int, int, int], bool] = {}
+        """By sender, number and the sending instance: whether it was passed over."""
+        self.stamp: ShardStamp | None = None
         self._last_seq = 0
 
     def add_instance(self, new: NewInstance, now: int, *, owner: int | None = None) -> InstanceRow:

@@ -25,10 +25,12 @@ from perdure._work import (
     LimitUse,
     LimitUser,
     OpenTask,
+    Parcel,
     Query,
     Reaped,
     Scan,
     Serves,
+    ShardStamp,
     Standing,
     WorkerRecord,
 )
@@ -49,6 +51,7 @@ from perdure.storage.memory.inspector import (
     open_tasks,
 )
 from perdure.storage.memory.items import apply
+from perdure.storage.memory.parcels import parcels
 from perdure.storage.memory.rows import Tables, WorkerRow
 from perdure.storage.memory.sessions import look_after
 from perdure.storage.memory.unknown import hold_unknown
@@ -296,6 +299,27 @@ class MemoryStorage:
             found = {} if row is None else {key: each for (of, key), (each, _) in row.entries.items() if of == shelf}
         wanted = found if keys is None else found.keys() & set(keys)
         return {key: found[key] for key in sorted(wanted, key=str.encode)}
+
+    def parcels(
+        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
+    ) -> list[Parcel]:
+        """What is in the outbox for a shard, or for all, in order, at most so many."""
+        with self._memory.lock:
+            wanted = None if incarnations is None else tuple(incarnations)
+            return parcels(self._memory.tables, shard, limit, wanted, before)
+
+    def lowest_parcel(self) -> int:
+        """The lowest number of a parcel in the outbox, or the next that will be."""
+        with self._memory.lock:
+            tables = self._memory.tables
+            return min(tables.outbox, default=tables.last_parcel + 1)
+
+    def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
+        """Which shard this is; `stamp` is what it becomes if it is none yet."""
+        with self._memory.lock:
+            tables = self._memory.tables
+            tables.stamp = tables.stamp or stamp
+            return tables.stamp
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""

@@ -7,19 +7,25 @@ One segment is the rule: a trip that locks and looks, a trip that writes and com
 restart of what is there) and those whose answer the segment does not know begin a segment of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from perdure._work import (
     APPLIED,
     Delete,
     Deliver,
+    Forget,
     Hold,
     Item,
     MoveOut,
+    NewInstance,
     Outcome,
+    OutMessage,
     Prune,
     Put,
+    Receive,
     Resume,
+    Settle,
+    ShardItem,
     StartInstance,
     Suspend,
     TaskBeat,
@@ -35,6 +41,7 @@ from perdure.storage.postgres import far_items
 from perdure.storage.postgres.arrays import bigint, bigints, texts
 from perdure.storage.postgres.changes import writes
 from perdure.storage.postgres.items import CutError, apply
+from perdure.storage.postgres.parcels import named
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call, Rows
 from perdure.storage.postgres.working import Row, Working
@@ -70,10 +77,15 @@ class Plan:
             self._ids.add(turn.create.id)
         else:
             self._turns[turn.incarnation, turn.execution] = None
-        for child in turn.starts:
-            self._ids.add(child.new.id)
-            self._incarnations.add(child.new.incarnation)
-        for message in turn.messages:
+        if turn.starts or turn.messages:
+            self._others([child.new for child in turn.starts], turn.messages)
+
+    def _others(self, news: Iterable[NewInstance], messages: Iterable[OutMessage]) -> None:
+        """Instances that are made or told something."""
+        for new in news:
+            self._ids.add(new.id)
+            self._incarnations.add(new.incarnation)
+        for message in messages:
             if message.to_id is not None:
                 self._ids.add(message.to_id)
             elif message.to_incarnation is not None:
@@ -90,8 +102,8 @@ class Plan:
                     self._keys.append((to_id, key))
             case Delete(id=id_) | Prune(id=id_) | Suspend(id=id_) | Resume(id=id_):
                 self._ids.add(id_)
-            case Put() | MoveOut():
-                self._images(item)
+            case Put() | MoveOut() | Receive() | Settle() | Forget():
+                self._many(item)
             case Try(incarnation=incarnation, event=None):
                 self._incarnations.add(incarnation)
             case Try(incarnation=incarnation, execution=execution, event=int(event)):
@@ -106,8 +118,11 @@ class Plan:
             case _:
                 self._incarnations.add(item.incarnation)
 
-    def _images(self, item: Put | MoveOut) -> None:
-        """What comes with all its rows, and what goes."""
+    def _many(self, item: Put | MoveOut | ShardItem) -> None:
+        """What comes with all its rows, and what goes; what comes from other shards."""
+        if isinstance(item, ShardItem):
+            self._others(*named(item))
+            return
         if isinstance(item, Put):
             self._ids.update(image.record.id for image in item.images)
             self._incarnations.update(image.record.incarnation for image in item.images)

@@ -222,6 +222,9 @@ def _additions(working: Working, moves: _Moves) -> list[Call]:
             blobs([each.body for each in messages]),
         ]
         calls.append(("add_messages", columns))
+    if working.parcels:
+        shards, senders, bodies = _columns(working.parcels)
+        calls.append(("add_parcels", [bigints(shards), bigints(senders), blobs(bodies), bigint(working.now)]))
     calls += _entries(working)
     if working.new_keys:
         inc, keys = _columns(working.new_keys)

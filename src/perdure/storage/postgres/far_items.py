@@ -12,13 +12,14 @@ from perdure._work import (
     Refusal,
     Refused,
     Resume,
+    ShardItem,
     StartInstance,
     Suspend,
     TaskDiscard,
     TaskHold,
     Try,
 )
-from perdure.storage.postgres import aside, images
+from perdure.storage.postgres import aside, images, parcels
 from perdure.storage.postgres.arrays import bigint
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.working import Row, Working
@@ -31,7 +32,7 @@ def reaches_far(working: Working, item: Item) -> bool:
     if isinstance(item, StartInstance):
         present = working.by_id.get(item.new.id)
         return present is not None and item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Delete | Prune | Put | MoveOut | _ASIDE)
+    return isinstance(item, Delete | Prune | Put | MoveOut | ShardItem | _ASIDE)
 
 
 def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
@@ -48,6 +49,8 @@ def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
         return images.put(transaction, working, item)
     if isinstance(item, MoveOut):
         return images.move_out(transaction, working, item)
+    if isinstance(item, ShardItem):
+        return parcels.apply(transaction, working, item)
     if isinstance(item, StartInstance):
         return _restart(transaction, working, item, working.by_id[item.new.id])
     raise TypeError(f"a {type(item).__name__} is applied with others, not alone")

@@ -17,6 +17,7 @@ from perdure._work import (
     LimitUse,
     LimitUser,
     OpenTask,
+    Parcel,
     Query,
     Scan,
     Standing,
@@ -99,18 +100,22 @@ def find(readers: Readers, query: Query) -> tuple[list[InstanceRecord], str | No
     """One page and the key of the next, None at the end."""
     limit = max(query.limit, 0)
     statuses = texts(query.statuses) if query.statuses else None
-    if query.parent is not None:
-        calls = [("find_children", _bindings(query, statuses, limit + 1))]
+    *bindings, parent, parents = _bindings(query, statuses, limit + 1)
+    calls: list[Call]
+    if query.parents:
+        calls = [("find_children_of", [*bindings, parents])]
+    elif query.parent is not None:
+        calls = [("find_children", [*bindings, parent])]
     elif query.root is not None:
-        calls = [("find_by_root", _bindings(query, statuses, limit + 1)[:-1])]
+        calls = [("find_by_root", bindings)]
     elif query.name is not None:
-        calls = [("find_by_name", _bindings(query, statuses, limit + 1)[:-1])]
+        calls = [("find_by_name", bindings)]
     elif query.statuses:
         calls = [
-            ("find_by_status", _bindings(query, text(status), limit + 1)[:-1]) for status in sorted(set(query.statuses))
+            ("find_by_status", _bindings(query, text(status), limit + 1)[:-2]) for status in sorted(set(query.statuses))
         ]
     else:
-        calls = [("find_by_creation", _bindings(query, statuses, limit + 1)[:-1])]
+        calls = [("find_by_creation", bindings)]
     records = [record_of_row(row) for rows in readers.read(calls) for row in rows]
     records.sort(key=lambda record: record.incarnation, reverse=True)
     page = records[:limit]
@@ -126,7 +131,7 @@ def _bindings(query: Query, statuses: bytes | None, most: int | None) -> tuple[b
         bigint(_LAST if query.after is None else parse_page_key(query.after)),
         text(query.name), text(query.version), statuses, attributes, bigint(most), bigint(query.created_from),
         bigint(query.created_before), bigint(query.updated_from), bigint(query.updated_before), text(query.root),
-        boolean(value=query.roots_only), text(query.parent),
+        boolean(value=query.roots_only), text(query.parent), bigints(query.parents) if query.parents else None,
     )  # fmt: skip
 
 
@@ -219,3 +224,26 @@ def read_workers(readers: Readers) -> list[WorkerRecord]:
     """All workers, in order of registration."""
     [rows] = readers.read([("workers", ())])
     return [worker_of_row(row) for row in rows]
+
+
+def parcels(
+    readers: Readers, shard: int | None, limit: int, incarnations: Sequence[int] | None, before: int | None
+) -> list[Parcel]:
+    """What is in the outbox for a shard, or for all, in order."""
+    bindings = [bigint(limit), bigint(before)]
+    call: Call = ("parcels", bindings)
+    if incarnations is not None:
+        call = ("parcels_of", [*bindings, bigint(shard), bigints(incarnations)])
+    elif shard is not None:
+        call = ("parcels_for", [*bindings, bigint(shard)])
+    [rows] = readers.read([call])
+    return [
+        Parcel(seq=seq, shard=to, incarnation=incarnation, sent_at=sent_at, body=body)
+        for seq, to, incarnation, sent_at, body in rows
+    ]
+
+
+def lowest_parcel(readers: Readers, schema: str) -> int:
+    """The lowest number of a parcel in the outbox, or one above all that were there."""
+    [[(lowest,)]] = readers.read([("lowest_parcel", (text(schema),))])
+    return int(lowest)

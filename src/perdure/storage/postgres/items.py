@@ -135,7 +135,7 @@ def _apply_turn(working: Working, row: Row, turn: Turn) -> Outcome:
     _write_turn(working, row, turn)
     skipped: list[str] = []
     if turn.starts or turn.messages:
-        skipped = [*_start_children(working, row, turn.starts), *_send(working, turn.messages)]
+        skipped = [*_start_children(working, row, turn.starts), *send(working, turn.incarnation, turn.messages)]
     _change(working, row, turn)
     return Applied(skipped=tuple(skipped)) if skipped else APPLIED
 
@@ -145,10 +145,11 @@ def _incarnation_taken(working: Working, turn: Turn) -> bool:
     news = [child.new for child in turn.starts]
     if turn.create is not None:
         news.insert(0, turn.create)
-    return _any_taken(working, news)
+    return any_taken(working, news)
 
 
-def _any_taken(working: Working, news: Iterable[NewInstance]) -> bool:
+def any_taken(working: Working, news: Iterable[NewInstance]) -> bool:
+    """Whether one of these, in order, would be created under another's incarnation."""
     ids: set[str] = set()
     incarnations: set[int] = set()
     for new in news:
@@ -219,10 +220,13 @@ def _start_children(working: Working, row: Row, starts: Iterable[ChildStart]) ->
     return skipped
 
 
-def _send(working: Working, messages: Iterable[OutMessage]) -> list[str]:
+def send(working: Working, sender: int, messages: Iterable[OutMessage]) -> list[str]:
     """Send the messages, in order; returns the receivers that are no more."""
     skipped = []
     for message in messages:
+        if message.shard is not None:
+            working.parcels.append((message.shard, sender, message.body))
+            continue
         row = _receiver(working, message)
         if row is None or row.closed:
             skipped.append(str(message.to_incarnation) if message.to_id is None else message.to_id)
@@ -268,7 +272,7 @@ def _hold(transaction: Transaction, working: Working, hold: Hold) -> Outcome:
         present = working.by_id.get(hold.create.id)
         if present is not None:
             return Refused(reason=Refusal.EXISTS, existing=_record(transaction, present))
-        if _any_taken(working, [hold.create]):
+        if any_taken(working, [hold.create]):
             return _INCARNATION
         row = working.create(hold.create, owner=None)
     elif row is None or row.owner != working.worker:

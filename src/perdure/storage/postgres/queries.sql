@@ -364,6 +364,81 @@ DELETE FROM perdure.timers WHERE incarnation = ANY($1::bigint[]);
 -- Their messages.
 DELETE FROM perdure.messages WHERE incarnation = ANY($1::bigint[]);
 
+-- name: add_parcels
+-- What goes to other shards, in order; $4 is when.
+INSERT INTO perdure.outbox (shard, incarnation, sent_at, body)
+SELECT j.shard, j.incarnation, $4::bigint, j.body
+FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS j (shard, incarnation, body, place)
+ORDER BY j.place;
+
+-- name: remove_parcels
+-- Of the numbers of parcels: those that were in the outbox, which they leave.
+DELETE FROM perdure.outbox WHERE seq = ANY($1::bigint[]) RETURNING seq;
+
+-- name: parcels
+-- What is in the outbox, at most $1, sent before $2 if that is given.
+SELECT seq, shard, incarnation, sent_at, body
+FROM perdure.outbox
+WHERE $2::bigint IS NULL OR sent_at < $2::bigint
+ORDER BY seq
+LIMIT $1::bigint;
+
+-- name: parcels_for
+-- The same for shard $3 only.
+SELECT seq, shard, incarnation, sent_at, body
+FROM perdure.outbox
+WHERE shard = $3::bigint AND ($2::bigint IS NULL OR sent_at < $2::bigint)
+ORDER BY shard, seq
+LIMIT $1::bigint;
+
+-- name: parcels_of
+-- The same of the instances $4 only.
+SELECT seq, shard, incarnation, sent_at, body
+FROM perdure.outbox
+WHERE shard = $3::bigint AND incarnation = ANY($4::bigint[]) AND ($2::bigint IS NULL OR sent_at < $2::bigint)
+ORDER BY seq
+LIMIT $1::bigint;
+
+-- name: lowest_parcel
+-- The lowest number in the outbox, or one above all that were there.
+SELECT COALESCE(
+    (SELECT MIN(seq) FROM perdure.outbox),
+    (
+        SELECT COALESCE(s.last_value, 0) + 1
+        FROM pg_catalog.pg_sequences AS s
+        WHERE s.schemaname = $1::text AND s.sequencename = 'outbox_seq_seq'
+    )
+)::bigint;
+
+-- name: received_parcels
+-- Of parcels of shard $1, as numbers and incarnations: those that were received, with whether they were passed over.
+SELECT r.seq, r.incarnation, r.skipped
+FROM unnest($2::bigint[], $3::bigint[]) AS j (seq, incarnation)
+JOIN perdure.received AS r ON r.sender = $1::bigint AND r.seq = j.seq AND r.incarnation = j.incarnation;
+
+-- name: add_received
+-- Parcels of shard $1 were received.
+INSERT INTO perdure.received (sender, seq, incarnation, skipped)
+SELECT $1::bigint, j.seq, j.incarnation, j.skipped
+FROM unnest($2::bigint[], $3::bigint[], $4::boolean[]) AS j (seq, incarnation, skipped)
+ORDER BY j.seq;
+
+-- name: forget_received
+-- Parcels of shard $1 below $2 won't come again; how many there were.
+WITH gone AS (
+    DELETE FROM perdure.received WHERE sender = $1::bigint AND seq < $2::bigint RETURNING 1
+)
+SELECT COUNT(*) FROM gone;
+
+-- name: shard
+-- Which shard this is.
+SELECT number, count, fleet FROM perdure.shard;
+
+-- name: become_shard
+-- It is this one, if it was none.
+INSERT INTO perdure.shard (number, count, fleet)
+VALUES ($1::bigint, $2::bigint, $3::text) ON CONFLICT DO NOTHING;
+
 -- name: put_entries
 -- What instances keep under keys.
 INSERT INTO perdure.entries (incarnation, shelf, key, passing_since, value)
@@ -1631,6 +1706,22 @@ FROM (
 JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
 ORDER BY p.incarnation DESC;
 
+-- name: find_children_of
+-- The same of the children of the incarnations $13.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM perdure.instances AS i
+    WHERE i.incarnation < $1::bigint
+    AND i.parent_incarnation = ANY($13::bigint[])
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
 -- name: count_instances
 -- How many instances match: name, status, count. $1 and $6 are as in the statements above, and mean nothing.
 SELECT i.name, i.status, COUNT(*)
@@ -1641,6 +1732,7 @@ AND (
     $13::text IS NULL
     OR i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
 )
+AND ($14::bigint[] IS NULL OR i.parent_incarnation = ANY($14::bigint[]))
 AND {{part_matching}}
 AND ($6::bigint IS NULL OR true)
 GROUP BY i.name, i.status

@@ -11,7 +11,8 @@ _RUN = """
 GRANT USAGE ON SCHEMA perdure_schema TO perdure_role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     perdure.instances, perdure.history, perdure.messages, perdure.dedup_keys, perdure.entries, perdure.timers,
-    perdure.tasks, perdure.starts, perdure.workers, perdure.tokens, perdure.abilities, perdure.sessions
+    perdure.tasks, perdure.starts, perdure.workers, perdure.tokens, perdure.abilities, perdure.sessions, perdure.outbox,
+    perdure.received, perdure.shard
 TO perdure_role;
 GRANT SELECT ON perdure.instance_records, perdure.schema_versions TO perdure_role;
 GRANT SELECT, USAGE ON SEQUENCE perdure.changes TO perdure_role;
@@ -22,7 +23,8 @@ _VIEW = """
 GRANT USAGE ON SCHEMA perdure_schema TO perdure_role;
 GRANT SELECT ON
     perdure.instances, perdure.history, perdure.messages, perdure.entries, perdure.timers, perdure.tasks,
-    perdure.workers, perdure.abilities, perdure.instance_records, perdure.schema_versions
+    perdure.workers, perdure.abilities, perdure.outbox, perdure.received, perdure.shard, perdure.instance_records,
+    perdure.schema_versions
 TO perdure_role;
 GRANT SELECT ON SEQUENCE perdure.changes TO perdure_role;
 GRANT EXECUTE ON FUNCTION perdure.clock_us() TO perdure_role;

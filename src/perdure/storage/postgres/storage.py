@@ -27,10 +27,12 @@ from perdure._work import (
     LimitUser,
     OpenTask,
     Outcome,
+    Parcel,
     Query,
     Reaped,
     Scan,
     Serves,
+    ShardStamp,
     Standing,
     WorkerRecord,
 )
@@ -49,6 +51,7 @@ from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
 from perdure.storage.postgres.loans import Loans, PostgresLoan
 from perdure.storage.postgres.moments import ServerTime
+from perdure.storage.postgres.parcels import stamp_of, stamped
 from perdure.storage.postgres.reaping import looks, seen, tidy
 from perdure.storage.postgres.session import Session, begin, commit
 from perdure.storage.postgres.statements import read_statements
@@ -119,10 +122,11 @@ class PostgresStorage:
         self._own_changes = 0
         self._workers: set[int] = set()
         self._is_alone = False
-        self._wake: Callable[[], None] = _nobody
+        self._wake: Callable[[], None] = lambda: None
         self._listener: Listener | None = None
         self._next_look = 0
         self._store: Store | None = None
+        self.opened_as: ShardStamp | None = None
         itself = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
         self._loans = Loans(target.conninfo, self._statements, itself, self._entropy)
         session = partial(Session, place=target.place, schema=target.schema, entropy=self._entropy)
@@ -150,8 +154,9 @@ class PostgresStorage:
                 "%s may lose acknowledged commits in a crash: fsync is %s, synchronous_commit is %s",
                 self.place, fsync, synchronous,
             )  # fmt: skip
-        [[(now,)]] = wire.run([("clock", ())])
+        [[(now,)], stamps] = wire.run([("clock", ()), ("shard", ())])
         self._server_time.heard(now)
+        self.opened_as = stamp_of(stamps)
 
     def now(self) -> int:
         """The store's time, in microseconds UTC; never less than before."""
@@ -319,8 +324,7 @@ class PostgresStorage:
         return PostgresLoan(self._loans, is_async=is_async)
 
     def _look_around(self) -> Store:
-        self._refuse_fork()
-        [[whereabouts]] = self._readers.read([("whereabouts", ())])
+        [[whereabouts]] = self._looking().read([("whereabouts", ())])
         return self._loans.store._replace(whereabouts=whereabouts)
 
     def applied(self, worker: int, token: bytes, /) -> bool | None:
@@ -331,8 +335,7 @@ class PostgresStorage:
 
     def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
         """How these tasks, which the worker runs, stand now."""
-        self._refuse_fork()
-        return inspector.read_standings(self._readers, worker, tasks)
+        return inspector.read_standings(self._looking(), worker, tasks)
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
@@ -340,8 +343,7 @@ class PostgresStorage:
 
     def lapsed(self, scan: Scan, /) -> Lapsed:
         """What need not be kept any more, among a few instances."""
-        self._refuse_fork()
-        return inspector.lapsed(self._readers, scan)
+        return inspector.lapsed(self._looking(), scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`.
@@ -362,8 +364,7 @@ class PostgresStorage:
 
     def _changes(self) -> int:
         """How many changes there have been by others."""
-        [[(changes,)]] = self._readers.read([("changes", ())])
-        return int(changes) - self._own_changes
+        return int(self._readers.read([("changes", ())])[0][0][0]) - self._own_changes
 
     def close(self) -> None:
         """Release connections; harmless when repeated, and in a forked child it does nothing."""
@@ -380,75 +381,79 @@ class PostgresStorage:
 
     def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
         """Those of the instances that exist."""
-        self._refuse_fork()
-        return inspector.get_many(self._readers, instance_ids)
+        return inspector.get_many(self._looking(), instance_ids)
 
     def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
         """One page and the key of the next, None at the end."""
-        self._refuse_fork()
-        return inspector.find(self._readers, query)
+        return inspector.find(self._looking(), query)
 
     def count(self, query: Query, /) -> list[InstanceCount]:
         """How many instances match, by name and status."""
-        self._refuse_fork()
-        return inspector.count(self._readers, query)
+        return inspector.count(self._looking(), query)
 
     def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
         """The instance and everything below it, those nearest to it first."""
-        self._refuse_fork()
-        return inspector.family(self._readers, instance_id, limit)
+        return inspector.family(self._looking(), instance_id, limit)
 
     def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
         """The executions that have a history, in order."""
-        self._refuse_fork()
-        return inspector.executions(self._readers, incarnation)
+        return inspector.executions(self._looking(), incarnation)
 
     def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
         """The tasks that were set aside, of one instance or of all, at most so many."""
-        self._refuse_fork()
-        return inspector.held_tasks(self._readers, limit, incarnation)
+        return inspector.held_tasks(self._looking(), limit, incarnation)
 
     def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
         """The activities of an instance that have not ended, at most so many."""
-        self._refuse_fork()
-        return inspector.open_tasks(self._readers, incarnation, limit)
+        return inspector.open_tasks(self._looking(), incarnation, limit)
 
     def depths(self) -> Depths:
         """What waits now."""
-        self._refuse_fork()
-        return inspector.depths(self._readers, self.now())
+        return inspector.depths(self._looking(), self.now())
 
     def limits(self) -> list[LimitUse]:
         """The limits that some task has."""
-        self._refuse_fork()
-        return inspector.limits(self._readers, self.now())
+        return inspector.limits(self._looking(), self.now())
 
     def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
         """The tasks of a key, at most so many."""
-        self._refuse_fork()
-        return inspector.limit_users(self._readers, key, limit)
+        return inspector.limit_users(self._looking(), key, limit)
 
     def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
-        self._refuse_fork()
-        return inspector.read_history(self._readers, incarnation, execution)
+        return inspector.read_history(self._looking(), incarnation, execution)
 
     def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
         """These instances and everything below them, with all their rows."""
-        self._refuse_fork()
-        return images.read(self._readers, instance_ids)
+        return images.read(self._looking(), instance_ids)
 
     def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
         """What an instance keeps on a shelf."""
-        self._refuse_fork()
-        return inspector.entries(self._readers, incarnation, shelf, keys)
+        return inspector.entries(self._looking(), incarnation, shelf, keys)
+
+    def parcels(
+        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
+    ) -> list[Parcel]:
+        """What is in the outbox for a shard, or for all, in order, at most so many."""
+        return inspector.parcels(self._looking(), shard, limit, incarnations, before)
+
+    def lowest_parcel(self) -> int:
+        """The lowest number of a parcel in the outbox, or one above all that were there."""
+        return inspector.lowest_parcel(self._looking(), self._schema)
+
+    def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
+        """Which shard this is; `stamp` is what it becomes if it is none yet."""
+        return self._write(partial(stamped, stamp=stamp, place=self.place))
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""
-        self._refuse_fork()
-        workers = inspector.read_workers(self._readers)
+        workers = inspector.read_workers(self._looking())
         self._is_alone = bool(self._workers) and all(record.worker in self._workers for record in workers)
         return workers
+
+    def _looking(self) -> Readers:
+        self._refuse_fork()
+        return self._readers
 
     def _refuse_fork(self) -> None:
         if os.getpid() != self._pid:
@@ -485,7 +490,3 @@ class PostgresStorage:
         if channels:
             calls.append(("notify", (texts(channels),)))
         return calls
-
-
-def _nobody() -> None:
-    """Nobody is woken."""

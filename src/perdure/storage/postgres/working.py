@@ -113,6 +113,8 @@ class Working:
         self.new_keys: list[tuple[int, str]] = []
         self.messages: list[Added] = []
         self.first_messages: list[tuple[int, int | None, bytes]] = []
+        self.parcels: list[tuple[int, int, bytes]] = []
+        """By shard, who has sent what."""
         self.history: list[tuple[int, int, HistoryRow]] = []
         self.consumed: list[tuple[int, int]] = []
         self.tasks: dict[int, dict[TaskName, NewTask]] = {}

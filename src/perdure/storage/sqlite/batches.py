@@ -16,6 +16,7 @@ from perdure._work import (
     ClientItem,
     Delete,
     Deliver,
+    Forget,
     Hold,
     InstanceRelease,
     Item,
@@ -24,9 +25,11 @@ from perdure._work import (
     Outcome,
     Prune,
     Put,
+    Receive,
     Refusal,
     Refused,
     Resume,
+    Settle,
     StartInstance,
     Suspend,
     TaskBeat,
@@ -51,6 +54,9 @@ _FENCED = Refused(reason=Refusal.FENCED)
 _SEGMENT_BYTES = 64 * 1024 * 1024
 """The payloads of a segment are in memory twice while it is written."""
 
+_ALONE = (
+    Hold | TaskHold | Try | Delete | Prune | Suspend | Resume | TaskDiscard | Put | MoveOut | Receive | Settle | Forget
+)
 _NONE_TAKEN: frozenset[str] = frozenset()
 
 Key: TypeAlias = int | str | tuple[object, ...]
@@ -81,7 +87,7 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
 def _reaches_far(item: Item) -> bool:
     if isinstance(item, StartInstance):
         return item.on_conflict not in ("fail", "use_existing")
-    return isinstance(item, Hold | TaskHold | Try | Delete | Prune | Suspend | Resume | TaskDiscard | Put | MoveOut)
+    return isinstance(item, _ALONE)
 
 
 def _apply_near(transaction: Transaction, items: Sequence[Item], places: list[int], outcomes: list[Outcome]) -> None:

@@ -40,14 +40,15 @@ _BEFORE_MESSAGES = (
     "remove_tasks", "stop_tasks", "add_timers", "remove_timers", "put_entries", "remove_entries",
 )  # fmt: skip
 _AFTER_MESSAGES = (
-    "add_messages", "add_dedup_keys", "end_executions_tasks", "end_executions_timers", "end_executions_messages",
-    "add_next_starts", "change_instances",
+    "add_messages", "add_parcels", "add_dedup_keys", "end_executions_tasks", "end_executions_timers",
+    "end_executions_messages", "add_next_starts", "change_instances",
 )  # fmt: skip
 _AT_LAST = ("release_instances", "beat_tasks", "retry_tasks", "release_tasks")
 _STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
 _TIMED = {
-    "create_instances", "go_on", "go_on_beside", "add_plain_tasks", "add_tasks", "add_messages", "add_next_starts",
-    "change_instances", "put_entries", "release_instances", "beat_tasks", "retry_tasks", "release_tasks", "stop_tasks",
+    "create_instances", "go_on", "go_on_beside", "add_plain_tasks", "add_tasks", "add_messages", "add_parcels",
+    "add_next_starts", "change_instances", "put_entries", "release_instances", "beat_tasks", "retry_tasks",
+    "release_tasks", "stop_tasks",
 }  # fmt: skip
 """The statements that take the store's time before their rows."""
 
@@ -273,6 +274,9 @@ class Changes:
             self._start_child(place, turn, child, child.new.id in taken or child.new.id in started)
             started.add(child.new.id)
         for message in turn.messages:
+            if message.shard is not None:
+                self._tables["add_parcels"] += (message.shard, turn.incarnation, message.body)
+                continue
             self._outgoing.append((place, len(self._tables["add_messages"]), message))
             self.message(None, message.body, control=message.control)
 

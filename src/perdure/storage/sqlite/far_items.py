@@ -4,6 +4,7 @@ from perdure._work import (
     APPLIED,
     Applied,
     Delete,
+    Forget,
     Hold,
     Item,
     MoveOut,
@@ -11,16 +12,18 @@ from perdure._work import (
     Outcome,
     Prune,
     Put,
+    Receive,
     Refusal,
     Refused,
     Resume,
+    Settle,
     StartInstance,
     Suspend,
     TaskDiscard,
     TaskHold,
     Try,
 )
-from perdure.storage.sqlite import aside, images, local_tasks
+from perdure.storage.sqlite import aside, images, local_tasks, parcels
 from perdure.storage.sqlite.changes import CLOSED, Changes
 from perdure.storage.sqlite.rows import encode_rows, storable
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
@@ -48,6 +51,8 @@ def apply(transaction: Transaction, item: Item) -> Outcome:
             return images.put(transaction, item)
         case MoveOut():
             return images.move_out(transaction, item)
+        case Receive() | Settle() | Forget():
+            return parcels.apply(transaction, item)
         case _:
             raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
 

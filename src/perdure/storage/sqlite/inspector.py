@@ -18,6 +18,7 @@ from perdure._work import (
     LimitUse,
     LimitUser,
     OpenTask,
+    Parcel,
     Query,
     Scan,
     Standing,
@@ -45,6 +46,7 @@ _RECORDS = STATEMENTS["records"]
 _FIND = STATEMENTS["find_instances"]
 _BY_STATUS = STATEMENTS["find_by_status"]
 _CHILDREN = STATEMENTS["find_children"]
+_CHILDREN_OF = STATEMENTS["find_children_of"]
 _COUNT = STATEMENTS["count_instances"]
 
 
@@ -78,14 +80,15 @@ def _matching(connection: Connection, query: Query, most: int) -> list[int]:
 
     def ask(statement: str, statuses: str | None) -> list[int]:
         bindings = _bindings(query, statuses, most)
-        # Only the children have to do with a parent, which is the last.
-        page: list[int] = decode_answer(
-            connection.execute(statement, bindings if statement is _CHILDREN else bindings[:-1]).get
-        )
+        # Only the children have to do with parents, which come last: an id, or incarnations.
+        rest = {_CHILDREN: bindings[-2:-1], _CHILDREN_OF: bindings[-1:]}.get(statement, ())
+        page: list[int] = decode_answer(connection.execute(statement, (*bindings[:-2], *rest)).get)
         return page
 
-    if query.parent is not None:
-        return ask(_CHILDREN, encode_rows(query.statuses) if query.statuses else None)
+    if query.parent is not None or query.parents:
+        return ask(
+            _CHILDREN_OF if query.parents else _CHILDREN, encode_rows(query.statuses) if query.statuses else None
+        )
     if not query.statuses:
         return ask(_FIND, None)
     if Status.COMPLETED in query.statuses:
@@ -102,6 +105,7 @@ def _bindings(query: Query, statuses: str | None, most: int | None) -> tuple[obj
         _LAST if query.after is None else parse_page_key(query.after),
         query.name, query.version, statuses, attributes, most, query.created_from, query.created_before,
         query.updated_from, query.updated_before, query.root, query.roots_only, query.parent,
+        encode_rows(query.parents) if query.parents else None,
     )  # fmt: skip
 
 
@@ -205,3 +209,22 @@ def entries(connection: Connection, incarnation: int, shelf: str, keys: Sequence
     with connection.alone():
         rows: list[Any] = connection.execute(statement, bindings).fetchall()
     return dict(rows)
+
+
+def parcels(
+    connection: Connection, shard: int | None, limit: int, incarnations: Sequence[int] | None, before: int | None
+) -> list[Parcel]:
+    """What is in the outbox for a shard, or for all, in order."""
+    wanted = None if incarnations is None else encode_rows(list(incarnations))
+    with connection.alone():
+        rows: list[Any] = connection.execute(STATEMENTS["parcels"], (shard, limit, wanted, before)).fetchall()
+    return [
+        Parcel(seq=seq, shard=to, incarnation=incarnation, sent_at=sent_at, body=body)
+        for seq, to, incarnation, sent_at, body in rows
+    ]
+
+
+def lowest_parcel(connection: Connection) -> int:
+    """The lowest number of a parcel in the outbox, or one above all that were there."""
+    with connection.alone():
+        return int(connection.execute(STATEMENTS["lowest_parcel"]).get)

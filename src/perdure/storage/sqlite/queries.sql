@@ -257,6 +257,60 @@ SELECT column1, column2
 FROM (VALUES (?1, ?2))
 WHERE column1 IS NOT NULL;
 
+-- name: add_parcels
+-- What goes to other shards, in order.
+INSERT INTO outbox (shard, incarnation, sent_at, body)
+SELECT column1, column2, ?1, column3
+FROM (VALUES (?2, ?3, ?4))
+WHERE column1 IS NOT NULL;
+
+-- name: remove_parcels
+-- Of the numbers of parcels: those that were in the outbox, which they leave.
+DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each(?1)) RETURNING seq, incarnation;
+
+-- name: parcels
+-- What is in the outbox for shard ?1 (null: for all), at most ?2, of the instances ?3 or sent before ?4.
+SELECT seq, shard, incarnation, sent_at, body
+FROM outbox
+WHERE (?1 IS NULL OR shard = ?1)
+AND (?3 IS NULL OR incarnation IN (SELECT value FROM json_each(?3)))
+AND (?4 IS NULL OR sent_at < ?4)
+ORDER BY seq
+LIMIT ?2;
+
+-- name: lowest_parcel
+-- The lowest number in the outbox, or one above all that were there.
+SELECT ifnull(
+    (SELECT min(seq) FROM outbox), ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) + 1
+);
+
+-- name: received_parcels
+-- Of parcels of shard ?1 as [number, incarnation]: those that were received, with whether they were passed over.
+SELECT json_group_array(json_array(r.seq, r.incarnation, r.skipped))
+FROM json_each(?2) AS j
+JOIN received AS r ON r.sender = ?1 AND r.seq = j.value ->> 0 AND r.incarnation = j.value ->> 1;
+
+-- name: add_received
+-- Parcels of shard ?1 were received; ?2 is as above.
+INSERT INTO received (sender, seq, incarnation, skipped)
+SELECT ?1, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2);
+
+-- name: count_received
+-- How many there are of shard ?1 below ?2.
+SELECT count(*) FROM received WHERE sender = ?1 AND seq < ?2;
+
+-- name: forget_received
+-- Parcels of shard ?1 below ?2 won't come again.
+DELETE FROM received WHERE sender = ?1 AND seq < ?2;
+
+-- name: shard
+-- Which shard this is.
+SELECT number, count, fleet FROM shard;
+
+-- name: become_shard
+-- It is this one, if it was none.
+INSERT INTO shard (number, count, fleet, lone) VALUES (?1, ?2, ?3, 1) ON CONFLICT DO NOTHING;
+
 -- name: put_entries
 -- What instances keep under keys.
 INSERT OR REPLACE INTO entries (incarnation, shelf, key, passing_since, value)
@@ -1226,6 +1280,20 @@ FROM (
     LIMIT ?6
 );
 
+-- name: find_children_of
+-- The same of the children of the incarnations ?13.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM instances AS i
+    WHERE i.incarnation < ?1
+    AND i.parent_incarnation IN (SELECT value FROM json_each(?13))
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
+);
+
 -- name: count_instances
 -- How many instances match, as [name, status, count].
 SELECT json_group_array(json_array(name, status, many))
@@ -1235,6 +1303,7 @@ FROM (
     WHERE i.incarnation <= ?1
     AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
     AND (?13 IS NULL OR i.parent_incarnation = (SELECT f.incarnation FROM instances AS f WHERE f.id = ?13))
+    AND (?14 IS NULL OR i.parent_incarnation IN (SELECT value FROM json_each(?14)))
     AND {{part_matching}}
     GROUP BY i.name, i.status
     ORDER BY i.name, i.status

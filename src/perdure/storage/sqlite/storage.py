@@ -24,10 +24,12 @@ from perdure._work import (
     LimitUser,
     OpenTask,
     Outcome,
+    Parcel,
     Query,
     Reaped,
     Scan,
     Serves,
+    ShardStamp,
     Standing,
     WorkerRecord,
 )
@@ -44,6 +46,7 @@ from perdure.storage.sqlite.guard import refuse_fork, watch
 from perdure.storage.sqlite.lending import BUSY_LENT_S, Lending, LentTransaction, SqliteLoan, join_lent
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.migrations import migrate
+from perdure.storage.sqlite.parcels import read_stamp
 from perdure.storage.sqlite.sessions import look_after
 from perdure.storage.sqlite.single import apply_singly
 from perdure.storage.sqlite.statements import STATEMENTS
@@ -123,6 +126,7 @@ class SqliteStorage:
         self._writer = self._connect()
         try:
             migrate(self._writer, busy_timeout_s=busy_timeout_s)
+            self.opened_as = read_stamp(self._writer, None)
         except BaseException:
             self._writer.close()
             raise
@@ -359,6 +363,20 @@ class SqliteStorage:
     def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
         """What an instance keeps on a shelf."""
         return inspector.entries(self._read(), incarnation, shelf, keys)
+
+    def parcels(
+        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
+    ) -> list[Parcel]:
+        """What is in the outbox for a shard, or for all, in order, at most so many."""
+        return inspector.parcels(self._read(), shard, limit, incarnations, before)
+
+    def lowest_parcel(self) -> int:
+        """The lowest number of a parcel in the outbox, or one above all that were there."""
+        return inspector.lowest_parcel(self._read())
+
+    def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
+        """Which shard this is; `stamp` is what it becomes if it is none yet."""
+        return read_stamp(self._ready(), stamp)
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""

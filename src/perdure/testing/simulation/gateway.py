@@ -115,7 +115,7 @@ class HostGateway:
         """The read side."""
         return self._host.port
 
-    def draw_incarnation(self) -> int:
+    def draw_incarnation(self, instance_id: str) -> int:  # noqa: ARG002 - the same whatever it is
         """A fresh incarnation for a start."""
         return self._incarnations.draw()
 

@@ -33,6 +33,7 @@ from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
 from perdure.testing.storage_suite.progress import Progress, Stopping
 from perdure.testing.storage_suite.sessions import SessionRoom, Sessions
+from perdure.testing.storage_suite.shards import Receiving, Sending, Stamping
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.tags import Tags
 from perdure.testing.storage_suite.takeover import Takeover, Workers
@@ -78,9 +79,12 @@ class StorageSuite(
     Pruning,
     Rates,
     Reading,
+    Receiving,
     RestartedParents,
     SessionRoom,
     Sessions,
+    Sending,
+    Stamping,
     Stopping,
     Suspending,
     Tags,

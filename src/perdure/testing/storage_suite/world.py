@@ -35,7 +35,7 @@ from perdure._work import (
     Turn,
     Work,
 )
-from perdure.storage.base import LEASE_US, SERVES, Inspector, Storage
+from perdure.storage.base import LEASE_US, SERVES, Inspector, Stamped, Storage
 from perdure.testing._clock import ManualClock
 
 SECOND = 1_000_000
@@ -46,7 +46,7 @@ CHARGE = "shop::activity::charge"
 T = TypeVar("T", bound=TaskItem | TaskHold)
 
 
-class StorageUnderTest(Storage, Inspector, Protocol):
+class StorageUnderTest(Storage, Inspector, Stamped, Protocol):
     """What the suite needs: the write side and the read side of one store."""
 
 

@@ -208,6 +208,34 @@ CREATE TABLE perdure.abilities (
     PRIMARY KEY (worker, kind, name, version)
 );
 
+-- What is on its way to other shards.
+CREATE TABLE perdure.outbox (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    shard bigint NOT NULL,
+    incarnation bigint NOT NULL,
+    sent_at bigint NOT NULL,
+    body bytea NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX outbox_by_sender ON perdure.outbox (shard, incarnation, seq);
+CREATE INDEX outbox_by_shard ON perdure.outbox (shard, seq);
+
+-- What has come from them, and whether it was passed over.
+CREATE TABLE perdure.received (
+    sender bigint NOT NULL,
+    seq bigint NOT NULL,
+    incarnation bigint NOT NULL,
+    skipped boolean NOT NULL,
+    PRIMARY KEY (sender, seq, incarnation)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+-- Which shard this is, if it is one.
+CREATE TABLE perdure.shard (
+    number bigint NOT NULL,
+    count bigint NOT NULL,
+    fleet text COLLATE "C" NOT NULL,
+    lone boolean PRIMARY KEY DEFAULT true CHECK (lone)
+);
+
 -- Counts commits, so that whoever can't be notified can ask whether there have been any.
 CREATE SEQUENCE perdure.changes AS bigint;
 

@@ -209,7 +209,34 @@ CREATE TABLE abilities (
     PRIMARY KEY (worker, kind, name, version)
 ) STRICT, WITHOUT ROWID;
 
--- Of a deleted one nothing is left.
+-- What is on its way to other shards. AUTOINCREMENT: a number that was delivered is never another parcel's.
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    shard INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE INDEX outbox_by_sender ON outbox (shard, incarnation);
+
+-- What has come from them, and whether it was passed over.
+CREATE TABLE received (
+    sender INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    PRIMARY KEY (sender, seq, incarnation)
+) STRICT, WITHOUT ROWID;
+
+-- Which shard this is, if it is one.
+CREATE TABLE shard (
+    number INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    fleet TEXT NOT NULL,
+    lone INTEGER PRIMARY KEY CHECK (lone = 1)
+) STRICT;
+
+-- Of a deleted one nothing is left, but for what it has sent to other shards.
 CREATE TRIGGER instances_delete AFTER DELETE ON instances
 BEGIN
     DELETE FROM messages WHERE incarnation = OLD.incarnation;

@@ -25,7 +25,6 @@ from perdure._work import (
     MoveOut,
     NewInstance,
     NewTask,
-    OutMessage,
     Prune,
     Put,
     Resume,
@@ -46,6 +45,7 @@ from perdure._work import (
     stamp_of,
 )
 from perdure.testing._dice import Dice
+from perdure.testing.storage_suite.tape.parcels import Parcels
 
 IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
 DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
@@ -57,6 +57,7 @@ CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
 
 CLIENT = {
     "start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 2, "resume": 4, "discard": 1, "put": 2, "move": 1,
+    "receive": 4, "settle": 3, "forget": 1,
 }  # fmt: skip
 
 TaskName: TypeAlias = tuple[int, int, int]
@@ -208,6 +209,7 @@ class Items:
         self._book = book
         self._images = Images(dice, book)
         self._sessions = dice.pick((0, 10, 10, 70))  # of a hundred activities
+        self._parcels = Parcels(dice, book, self._receiver, self._new)
 
     def of_client(self) -> Item:
         """A start, a message or a delete."""
@@ -242,6 +244,8 @@ class Items:
                     reason="aside" if dice.chance(30) else None,
                     repeat=book.now + dice.pick((0, *DELAYS_US)) if dice.chance(20) else None,
                 )
+            case "receive" | "settle" | "forget" as kind:
+                return self._parcels.item(kind)
             case "put":
                 return self._images.put()
             case "move":
@@ -392,7 +396,7 @@ class Items:
             tasks_gone=self._tasks_of(record),
             tasks_stopped=self._tasks_of(record),
             timers_gone=dice.some(sorted(self._book.timers[record.incarnation]), 4),
-            messages=tuple(self._message(record) for _ in range(dice.below(3))),
+            messages=tuple(self._parcels.message(record) for _ in range(dice.below(3))),
             change=self._change(record, continued=bool(continued)),
             next_start=self._book.body() if continued else None,
             entries=self._entries(),
@@ -458,14 +462,6 @@ class Items:
         if self._dice.chance(30):
             return ChildStart(new=self._new())
         return ChildStart(new=self._new(parent=record, event=event), refused=self._book.body())
-
-    def _message(self, record: InstanceRecord) -> OutMessage:
-        dice, book = self._dice, self._book
-        control = dice.chance(15)
-        if dice.chance(40):
-            return OutMessage(body=book.body(), to_incarnation=dice.pick(book.incarnations[-8:]), control=control)
-        guard = record.incarnation if dice.chance(40) else None
-        return OutMessage(body=book.body(), to_id=self._receiver(), child_of=guard, control=control)
 
     def _change(self, record: InstanceRecord, *, continued: bool) -> InstanceChange | None:
         dice = self._dice

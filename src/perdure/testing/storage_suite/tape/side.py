@@ -12,16 +12,20 @@ from perdure._work import (
     HistoryRow,
     InstanceImage,
     InstanceRecord,
+    Item,
     LimitUser,
     OpenTask,
     Outcome,
+    Parcel,
     Query,
     Refused,
+    Settle,
     Turn,
     WorkerRecord,
 )
 from perdure.testing._clock import ManualClock
 from perdure.testing.storage_suite.tape.items import LIMIT_KEYS, SHELVES
+from perdure.testing.storage_suite.tape.parcels import number_of
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
     Call,
@@ -38,6 +42,8 @@ from perdure.testing.storage_suite.world import StorageUnderTest
 
 PAGE = 200
 FAMILY = 5
+_PARCELS = 1_000
+_NO_PARCEL = 1 << 60
 
 
 class Side:
@@ -101,6 +107,7 @@ class Side:
         """What is told of the store as a whole, of families and of executions."""
         return (
             self.storage.depths(),
+            [(each.shard, each.incarnation, each.sent_at, each.body) for each in self._outbox()],
             self.storage.held_tasks(5),
             [self._open(task) for each in records for task in self.storage.open_tasks(each.incarnation, 5)],
             self.storage.limits(),
@@ -144,16 +151,25 @@ class Side:
         return replace(record, worker=step.label)
 
     def _commit(self, step: Commit) -> Committed:
-        items = tuple(
-            replace(item, consumed=self._consumed(item, bodies)) if isinstance(item, Turn) else item
-            for item, bodies in zip(step.items, step.consume, strict=True)
-        )
+        items = tuple(self._item(item, bodies) for item, bodies in zip(step.items, step.consume, strict=True))
         worker = None if step.label is None else self._number(step.label)
         committed = self.storage.commit(Batch(token=step.token, items=items, worker=worker, claim=step.claim))
         work = committed.work
         if work is not None:
             work = replace(work, instances=tuple(self._claimed(each) for each in work.instances))
         return replace(committed, outcomes=tuple(self._outcome(each) for each in committed.outcomes), work=work)
+
+    def _item(self, item: Item, bodies: tuple[bytes, ...]) -> Item:
+        if isinstance(item, Turn):
+            return replace(item, consumed=self._consumed(item, bodies))
+        if isinstance(item, Settle):
+            seqs = {number_of(each.body): each.seq for each in self._outbox()}
+            replies = tuple((seqs[number], message) for number, message in item.replies if number in seqs)
+            return Settle(seqs=tuple(seqs.get(number, _NO_PARCEL) for number in item.seqs), replies=replies)
+        return item
+
+    def _outbox(self) -> list[Parcel]:
+        return self.storage.parcels(None, _PARCELS)
 
     def _consumed(self, turn: Turn, bodies: tuple[bytes, ...]) -> tuple[int, ...]:
         seqs = (self._seqs.get((turn.incarnation, body)) for body in bodies)

@@ -1,0 +1,310 @@
+"""Carries what is in the outboxes of shards to where it belongs.
+
+Laws kept here: a parcel leaves its outbox only when its effect is durable elsewhere, and may be delivered any number of
+times before, by any worker; parcels of one instance for one shard are delivered in order, because whoever delivers one
+delivers all that come before it.
+
+A worker delivers what it has sent itself, at once; what others have left behind, because they died or could not reach
+the receiver, is found in the outbox when it is old enough. Whoever receives remembers what it has received, until the
+sender's outbox has had nothing as old for a while, and takes nothing that was looked up before that while.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from perdure import _work as work
+from perdure._client.requests import Request
+from perdure._types import slot_of
+from perdure._work.parcels import Content, read_parcel
+from perdure.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure._ports import Clock, Incarnations
+    from perdure._runtime.inbox import Entry
+
+PARCELS_MAX = 1_000
+"""Parcels in one delivery."""
+
+PARCEL_BYTES_MAX = 16 * 1024 * 1024
+"""How many bytes of parcels are in one delivery, if it is more than one parcel."""
+
+STALE_US = 1_000_000
+"""How old a parcel is that whoever sent it has not delivered, so that another worker does."""
+
+DELIVERY_US_MAX = 300_000_000
+"""How long after its outbox was asked a parcel may arrive, in microseconds of the receiver's clock."""
+
+FORGET_US = 900_000_000
+"""How long what was received is remembered at least; must be more than a delivery may take."""
+
+_log = logging.getLogger("perdure.runtime")
+
+
+class SendingStorage:
+    """A shard's store, as its engine sees it: the courier hears of what a commit has left in the outbox."""
+
+    def __init__(self, storage: Any, number: int, courier: Courier) -> None:
+        self._storage = storage
+        self._number = number
+        self._courier = courier
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def commit(self, batch: work.Batch, /) -> work.Committed:
+        """Commit, and have delivered what is for other shards."""
+        committed: work.Committed = self._storage.commit(batch)
+        for item, outcome in zip(batch.items, committed.outcomes, strict=True):
+            if type(item) is work.Turn and item.messages and isinstance(outcome, work.Applied):
+                for message in item.messages:
+                    if message.shard is not None:
+                        self._courier.sent(self._number, message.shard, item.incarnation)
+        return committed
+
+    def reap(self, worker: int, /) -> work.Reaped:
+        """What is done from time to time; so is a look at what others have left."""
+        self._courier.look(self._number)
+        reaped: work.Reaped = self._storage.reap(worker)
+        return reaped
+
+
+class Channel:
+    """The way from one shard to another: one delivery at a time, of all that some instances have sent there."""
+
+    def __init__(self, courier: Courier, sender: int, receiver: int) -> None:
+        self._courier = courier
+        self._sender = sender
+        self._receiver = receiver
+        self._wanted: set[int] = set()
+        self._under_way: list[work.Parcel] = []
+        self._contents: dict[int, Content] = {}
+        self._damaged: set[int] = set()
+        self._is_busy = False
+        self._is_down = False
+
+    def want(self, incarnations: set[int]) -> None:
+        """These instances have sent something."""
+        self._wanted |= incarnations
+        self.go()
+
+    def go(self) -> None:
+        """Deliver, if nothing is under way."""
+        while self._wanted and not self._is_busy:
+            self._is_busy = True
+            try:
+                self._deliver(sorted(self._wanted)[:PARCELS_MAX])
+            except StorageError as error:
+                self._fail(error)
+
+    def _deliver(self, incarnations: list[int]) -> None:
+        courier = self._courier
+        # Before the outbox is asked: what comes late must not be applied.
+        until = courier.storages[self._receiver].now() + DELIVERY_US_MAX
+        parcels = courier.storages[self._sender].parcels(self._receiver, PARCELS_MAX, incarnations)
+        found = _first_bytes(parcels)
+        if len(found) == len(parcels) < PARCELS_MAX:
+            self._wanted.difference_update(incarnations)
+        contents = {parcel.seq: content for parcel in found if (content := self._opened(parcel)) is not None}
+        if not contents:
+            # What can't be read stays where it is, and is found again.
+            self._wanted.difference_update(incarnations)
+            self._is_busy = False
+            return
+        self._under_way, self._contents = [each for each in found if each.seq in contents], contents
+        self._ask(until)
+
+    def _opened(self, parcel: work.Parcel) -> Content | None:
+        try:
+            return read_parcel(parcel.body)
+        except Exception:  # noqa: BLE001 - whatever it is, the others are delivered
+            if parcel.seq not in self._damaged:
+                self._damaged.add(parcel.seq)
+                _log.exception(
+                    "parcel %d for shard %d can't be read, and stays in the outbox", parcel.seq, parcel.shard
+                )
+            return None
+
+    def _ask(self, until: int) -> None:
+        contents = self._contents
+        effects = tuple(
+            work.Effect(
+                seq=each.seq,
+                incarnation=each.incarnation,
+                start=None if (start := contents[each.seq].start) is None else start.new,
+                message=contents[each.seq].message,
+            )
+            for each in self._under_way
+        )
+        item = work.Receive(sender=self._sender, effects=effects, until=until)
+        self._courier.submit(self._receiver, item, partial(self._received, until))
+
+    def _received(self, until: int, outcome: work.Outcome | BaseException) -> None:
+        if isinstance(outcome, work.Refused) and outcome.reason is work.Refusal.INCARNATION:
+            self._contents = {seq: self._courier.redrawn(content) for seq, content in self._contents.items()}
+            self._ask(until)
+        elif isinstance(outcome, work.Applied):
+            self._is_down = False
+            self._settle(set(outcome.skipped))
+        else:
+            self._fail(outcome)
+
+    def _settle(self, skipped: set[str]) -> None:
+        replies = []
+        for parcel in self._under_way:
+            if str(parcel.seq) in skipped:
+                start = self._contents[parcel.seq].start
+                if start is not None and start.refused is not None:
+                    replies.append((parcel.seq, work.OutMessage(body=start.refused, to_incarnation=parcel.incarnation)))
+                elif start is not None:
+                    _log.warning("a detached start of %r was not delivered: its id is taken", start.new.id)
+        seqs = tuple(parcel.seq for parcel in self._under_way)
+        self._courier.submit(self._sender, work.Settle(seqs=seqs, replies=tuple(replies)), self._settled)
+
+    def _settled(self, outcome: work.Outcome | BaseException) -> None:
+        if not isinstance(outcome, work.Applied):
+            self._fail(outcome)
+            return
+        self._is_busy = False
+        self.go()
+
+    def _fail(self, outcome: object) -> None:
+        """Leave it all where it is: it is found there again, by whoever looks."""
+        if not self._is_down:
+            _log.warning(
+                "what is on its way from shard %d to shard %d waits there: %s", self._sender, self._receiver, outcome
+            )
+        self._is_down = True
+        self._wanted.clear()
+        self._is_busy = False
+
+
+class Courier:
+    """Delivers for the shards of a worker, on a thread of its own.
+
+    Args:
+        storages: The shards, in order.
+        inboxes: How the engine of each is told.
+        clock: When to look for what was left.
+        incarnations: New ones, for instances whose own was taken meanwhile.
+    """
+
+    def __init__(
+        self,
+        storages: Sequence[Any],
+        inboxes: Sequence[Callable[[list[Entry]], None]],
+        clock: Clock,
+        incarnations: Incarnations,
+    ) -> None:
+        self.storages = storages
+        self._inboxes = inboxes
+        self._clock = clock
+        self._incarnations = incarnations
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        numbers = range(len(storages))
+        self._channels = {(one, other): Channel(self, one, other) for one in numbers for other in numbers}
+        self._turn = 0
+        self._lowest: dict[int, tuple[int, int]] = {}
+        """By sender: when its outbox was looked at, and the lowest number that was in it."""
+        self._thread = threading.Thread(target=self._run, name="perdure-courier", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; what is under way is found in the outboxes again."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def sent(self, sender: int, receiver: int, incarnation: int) -> None:
+        """An instance of one shard has left something for another; on any thread."""
+        self._queue.put(partial(self._channels[sender, receiver].want, {incarnation}))
+
+    def look(self, sender: int) -> None:
+        """It is time to look what others have left in a shard's outbox; on any thread."""
+        self._queue.put(partial(self.look_now, sender))
+
+    def submit(self, number: int, item: work.ShardItem, tell: Callable[[work.Outcome | BaseException], None]) -> None:
+        """Have a shard's engine commit an item; the answer is told on the courier's thread."""
+        self._inboxes[number]([Request(item, lambda outcome: self._queue.put(partial(tell, outcome)))])
+
+    def redrawn(self, content: Content) -> Content:
+        """The same with another incarnation for whom it starts."""
+        start = content.start
+        if start is None:
+            return content
+        incarnation = work.with_slot(self._incarnations.draw(), slot_of(start.new.id))
+        return replace(content, start=replace(start, new=replace(start.new, incarnation=incarnation)))
+
+    def _run(self) -> None:
+        while (duty := self._queue.get()) is not None:
+            _do(duty)
+
+    def run_once(self) -> None:
+        """Do what is waiting to be done, and what comes of it at once."""
+        while not self._queue.empty():
+            duty = self._queue.get()
+            if duty is not None:
+                _do(duty)
+
+    def look_now(self, sender: int) -> None:
+        """Deliver what has been in a shard's outbox for too long; forget what can't come again."""
+        storage = self.storages[sender]
+        try:
+            before = storage.now() - STALE_US
+            left = storage.parcels(None, PARCELS_MAX, before=before)
+            if len(left) == PARCELS_MAX:
+                # All may be for one that can't be reached: look at the others in turn.
+                self._turn = (self._turn + 1) % len(self.storages)
+                left += storage.parcels(self._turn, PARCELS_MAX, before=before)
+            self._forget(sender)
+        except StorageError as error:
+            _log.debug("the outbox of shard %d could not be read: %s", sender, error)
+            return
+        wanted: dict[int, set[int]] = {}
+        for parcel in left:
+            wanted.setdefault(parcel.shard, set()).add(parcel.incarnation)
+        for receiver, incarnations in wanted.items():
+            if receiver != sender and receiver < len(self.storages):
+                self._channels[sender, receiver].want(incarnations)
+
+    def _forget(self, sender: int) -> None:
+        now = self._clock.monotonic_us()
+        looked_at, lowest = self._lowest.get(sender, (None, 0))
+        if looked_at is not None and now - looked_at < FORGET_US:
+            return
+        present = self.storages[sender].lowest_parcel()
+        self._lowest[sender] = (now, present)
+        if looked_at is None:
+            return
+        for receiver in range(len(self.storages)):
+            if receiver != sender:
+                item = work.Forget(sender=sender, before=min(lowest, present))
+                self.submit(receiver, item, lambda _: None)
+
+
+def _do(duty: Callable[[], None]) -> None:
+    try:
+        duty()
+    except Exception:  # noqa: BLE001 - one bad delivery must not end all others
+        _log.exception("the courier between shards failed; it goes on")
+
+
+def _first_bytes(parcels: list[work.Parcel]) -> list[work.Parcel]:
+    """As many of the first as one delivery may have."""
+    size = 0
+    for place, parcel in enumerate(parcels):
+        size += len(parcel.body)
+        if size > PARCEL_BYTES_MAX and place:
+            return parcels[:place]
+    return parcels
