@@ -50,6 +50,7 @@ _EXECUTION = "_core/execution.py"
 _LANES = "storage/memory/lanes.py"
 _SQLITE_LANES = "storage/sqlite/lanes.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
+_SESSIONS_RUN = "tests/runtime/test_sessions.py"
 _TAGS_RUN = "tests/runtime/test_tags.py"
 
 SIMULATED = (
@@ -112,16 +113,20 @@ SIMULATED = (
     Mutant("what is open is not given up", _EXECUTION, "                self._record_given_up(ask.given_up())\n        self.open.clear()", "                pass\n        self.open.clear()"),
     Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        values, status", "        self.run_ready()\n        self._warn()\n        values, status"),
     Mutant("the KV store does not go along", _EXECUTION, "values=values, status=status)", "status=status)"),
-    # -- limits and tags
+    # -- limits, tags and sessions
     Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
     Mutant("limits: a rate that forgets what began", _LANES, "        free = min(free, limit.rate - begun)", "        free = min(free, limit.rate)", suite=_LIMITS_RUN),
     Mutant("limits: the numbers that were declared first are in force", _LANES, "last = max(tables.limited[key].values(), key=_declared)", "last = min(tables.limited[key].values(), key=_declared)", suite=_LIMITS_RUN),
     Mutant("limits: what is too late has a place", _LANES, "return sum(task.owner is not None and not task.is_late for task", "return sum(task.owner is not None for task", suite=_LIMITS_RUN),
     Mutant("limits: a place that was left is never free again", _TURNS, "        self.take_slot(IN_LINE)\n        self.tasks_gone.append(event.source)\n\n    def _activity_stopped", "        self.take_slot(IN_LINE)\n\n    def _activity_stopped", suite=_LIMITS_RUN),
-    Mutant("limits: an activity begins on its own worker without a place", _TURNS, "    in_line = event.tag or event.limit\n", "    in_line = event.tag\n", suite=_LIMITS_RUN),
+    Mutant("limits: an activity begins on its own worker without a place", _TURNS, "    in_line = event.tag or event.limit or event.session\n", "    in_line = event.tag or event.session\n", suite=_LIMITS_RUN),
     Mutant("limits: the way out of a section is not written down", "_core/limits.py", "        if execution.over is None and place is not None:", "        if execution.over is None and place is None:", suite="tests/core/engine/test_limits.py"),
     Mutant("tags: a worker takes what it does not serve", _LANES, "return task.new.name in worker.activities and worker.record.serves.takes(task.new.tag)", "return task.new.name in worker.activities", suite=_TAGS_RUN),
-    Mutant("tags: an activity begins on its own worker whatever that serves", _TURNS, "    in_line = event.tag or event.limit\n", "    in_line = event.limit\n", suite=_TAGS_RUN),
+    Mutant("tags: an activity begins on its own worker whatever that serves", _TURNS, "    in_line = event.tag or event.limit or event.session\n", "    in_line = event.limit or event.session\n", suite=_TAGS_RUN),
+    Mutant("sessions: an activity begins on its own worker whoever has its session", _TURNS, "    in_line = event.tag or event.limit or event.session\n", "    in_line = event.tag or event.limit\n", suite=_SESSIONS_RUN),
+    Mutant("sessions: a worker takes what is of another's session", _LANES, "is_open = task.new.session is None or task.new.session in sessions", "is_open = True", suite=_SESSIONS_RUN),
+    Mutant("sessions: nobody has the session of what was taken", _CLAIMS, "            worker.sessions[task.new.session] = now\n", "            pass\n", suite=_SESSIONS_RUN),
+    Mutant("sessions: a worker has more of them than it may", "storage/memory/sessions.py", "    room = worker.record.serves.sessions - len(_needed(tables, now, worker))\n", "    room = worker.record.serves.sessions\n", suite=_SESSIONS_RUN),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 
@@ -138,7 +143,8 @@ STORED = (
     Mutant("SQLite limits: one place too many", _SQLITE_LANES, "[self._concurrency - self._running]", "[self._concurrency - self._running + 1]"),
     Mutant("SQLite limits: a rate that forgets what began", _SQLITE_LANES, "        if begun:\n            self._transaction", "        if begun and now < 0:\n            self._transaction"),
     Mutant("SQLite limits: what is too late has a place", _SQL, "p.owner IS NOT NULL AND p.late = 0", "p.owner IS NOT NULL"),
-    Mutant("SQLite tags: a worker takes what it does not serve", _SQLITE_LANES, "if lane.places or self._serves.takes(lane.tag):", "if lane.places or name:"),
+    Mutant("SQLite tags: a worker takes what it does not serve", _SQLITE_LANES, "for name, lane in lanes if lane.places or self._serves.takes(lane.tag)]", "for name, lane in lanes]"),
+    Mutant("SQLite sessions: a worker has more of them than it may", "storage/sqlite/sessions.py", "self._serves.sessions - sum(is_needed for _, _, is_needed in had)", "self._serves.sessions"),
     Mutant("SQLite: an ended instance keeps its owner", _SQL, "    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved') THEN NULL ELSE instances.owner END,\n", ""),
 )  # fmt: skip
 """Found by the storage suite."""
