@@ -2,10 +2,11 @@
 
 import asyncio
 
-from perdure import ActivityContext, ExternalEvent, OrchestrationContext, Registry, activity, orchestration
+from perdure import ActivityContext, ExternalEvent, Key, OrchestrationContext, Registry, activity, orchestration
 from perdure._work import Shard
 
 SAID = ExternalEvent[str]("said")
+KEPT = Key[str]("kept")
 
 
 def on(number: int, name: str = "order", count: int = 2) -> str:
@@ -112,11 +113,25 @@ async def ask(ctx: ActivityContext, instance_id: str) -> str:
 
 
 @orchestration
+async def keeping(ctx: OrchestrationContext) -> str:
+    """Keeps what is said to it."""
+    word = await ctx.schedule_wait(SAID)
+    ctx.kv.set(KEPT, word)
+    await ctx.schedule_wait(SAID)
+    return word
+
+
+@orchestration
+async def reading(ctx: OrchestrationContext, instance_id: str) -> str | None:
+    return await ctx.read_value(instance_id, KEPT)
+
+
+@orchestration
 async def asking(ctx: OrchestrationContext, instance_id: str) -> str:
     return await ctx.schedule_activity(ask, instance_id)
 
 
 registry = Registry(
     shout, ask, child, failing, listening, patient, parent, family, nested, waiting_parent, abandoning, catching,
-    hurrying, talking, asking,
+    hurrying, talking, asking, keeping, reading,
 )  # fmt: skip

@@ -19,6 +19,7 @@ from perdure._ports import SystemClock, SystemEntropy
 from perdure._work import Batch, Parcel, Query, Settle, ShardStamp
 from perdure.storage import open_storage, open_storages
 from tests.storage.postgres.sharded import (
+    KEPT,
     SAID,
     abandoning,
     asking,
@@ -26,11 +27,13 @@ from tests.storage.postgres.sharded import (
     child,
     family,
     hurrying,
+    keeping,
     listening,
     nested,
     on,
     parent,
     patient,
+    reading,
     registry,
     talking,
     waiting_parent,
@@ -207,6 +210,38 @@ async def test_a_client_alone_speaks_to_both_shards(urls):
         assert sum(each.count for each in await client.count_instances(status="completed")) == 2
         with pytest.raises(InstanceNotFoundError):
             await client.get_handle("nobody").result()
+
+
+async def test_whatever_a_client_asks_of_an_instance_is_asked_on_its_shard(urls):
+    async with Runtime(urls, registry) as runtime:
+        client = runtime.client
+        for number in (0, 1):
+            handle = await client.start_orchestration(keeping, instance_id=on(number))
+            await handle.raise_event(SAID, f"word {number}")
+            assert await handle.wait_for_kv(KEPT) == f"word {number}"
+            reader = await client.start_orchestration(reading, on(number), instance_id=on(1 - number, "reader"))
+            assert await reader.result() == f"word {number}"
+            await client.suspend(on(number), "to look at it")
+            assert (await handle.status()).status is Status.SUSPENDED
+            await client.resume(on(number))
+            await handle.raise_event(SAID, "end")
+            assert await handle.result() == f"word {number}"
+            assert [each.kind async for each in client.history(on(number))][-1] == "Completed"
+            assert len(await client.list_executions(on(number))) == 1
+            assert await client.list_open_activities(on(number)) == []
+        assert (await client.get_queues()).ready_instances == 0
+        assert (await client.list_limits(), await client.list_held_activities()) == ([], [])
+        deleted = await client.delete_instances(status="completed")
+        assert (deleted.roots, deleted.skipped) == (4, 0)
+
+
+async def test_what_lies_on_both_shards_is_not_put_back(urls):
+    async with Runtime(urls, registry) as runtime:
+        client = runtime.client
+        await (await client.start_orchestration(catching, on(1, "child"), instance_id=on(0))).result()
+        await client.rewind(on(1, "child"))
+        with pytest.raises(UsageError, match="children on other shards"):
+            await client.fork(on(0))
 
 
 async def test_pages_run_over_both_shards_newest_first(urls):
