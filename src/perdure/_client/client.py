@@ -25,6 +25,7 @@ from perdure.errors import (
     InstanceExistsError,
     InstanceNotFoundError,
     OutcomeUnknownError,
+    StorageBusyError,
     StorageUnavailableError,
     UsageError,
 )
@@ -316,6 +317,11 @@ class Client(Management, Repair, Transactions, Transfers):
             if outcome.reason is work.Refusal.INCARNATION:
                 item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation(new.id)))
                 continue
+            if outcome.reason is work.Refusal.BUSY:
+                raise StorageBusyError(
+                    f"a transaction that is still open is about to start {new.id!r}: nothing was done, try again when "
+                    "it has ended"
+                )
             if outcome.reason is work.Refusal.NOT_ROOT:
                 raise UsageError(
                     f"instance {new.id!r} is the child of an open orchestration, which would wait for it for ever: "

@@ -49,6 +49,7 @@ class Sender:
                     return None
                 if isinstance(error, ChokedError):
                     raise
+                _log.warning("a commit did not land (%s); nothing is lost, sending it again", error)
             else:
                 return committed
             if self._leaving():

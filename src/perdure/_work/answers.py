@@ -29,6 +29,9 @@ class Refusal(StrEnum):
     NOT_ROOT = "not_root"
     RUNNING = "running"
     """A worker runs an activity of it."""
+    BUSY = "busy"
+    """A transaction of somebody's own, which is still open, is about to take the id. An instance whose turn would have
+    taken it has no owner now and rests."""
 
 
 class Applied(Struct, frozen=True, gc=False, kw_only=True):

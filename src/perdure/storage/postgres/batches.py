@@ -178,8 +178,9 @@ class Plan:
 class Batches:
     """The items of a batch on their way: `first` says what to send with the begin, `finish` what with the commit."""
 
-    def __init__(self, items: Sequence[Item], worker: int | None) -> None:
+    def __init__(self, items: Sequence[Item], worker: int | None, busy: frozenset[str] = frozenset()) -> None:
         self._items = items
+        self._busy = busy
         self._outcomes: list[Outcome] = [APPLIED] * len(items)
         self._worker = worker
         self.woken: set[int] = set()
@@ -210,6 +211,7 @@ class Batches:
             answers = transaction.run(plan.calls()) if self._end else []
         while True:
             working = plan.learn(answers, transaction.now)
+            working.busy = self._busy
             reached = self._apply_segment(transaction, working, start)
             calls = writes(working)
             self.woken |= working.woken

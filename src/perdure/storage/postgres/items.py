@@ -39,6 +39,9 @@ _INCARNATION = Refused(reason=Refusal.INCARNATION)
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
 _STALE = Refused(reason=Refusal.STALE)
+_BUSY = Refused(reason=Refusal.BUSY)
+BUSY_US = 1_000_000
+"""How long an instance rests that would start one whose id an open transaction is about to take."""
 _NO_CHANGE = InstanceChange()
 
 
@@ -82,6 +85,8 @@ def _start(transaction: Transaction, working: Working, item: StartInstance) -> O
         if item.on_conflict == "use_existing":
             return Applied(existing=record)
         return Refused(reason=Refusal.EXISTS, existing=record)
+    if new.id in working.busy:
+        return _BUSY
     if new.incarnation in working.by_incarnation:
         return _INCARNATION
     working.create(new, owner=None)
@@ -126,9 +131,26 @@ def _turn(transaction: Transaction, working: Working, turn: Turn) -> Outcome:
         return _INCARNATION
     if not _continues(row, turn):
         return _STALE
+    if working.busy and _is_busy(working, turn):
+        return _put_off(working, row)
     if create is not None:
         row = working.create(create, owner=working.worker)
     return _NOT_OWNER if row is None else _apply_turn(working, row, turn)
+
+
+def _is_busy(working: Working, turn: Turn) -> bool:
+    """Whether an open transaction of others is about to take an id that the turn would."""
+    ids = {child.new.id for child in turn.starts} | ({turn.create.id} if turn.create is not None else set())
+    return any(id_ in working.busy and id_ not in working.by_id for id_ in ids)
+
+
+def _put_off(working: Working, row: Row | None) -> Outcome:
+    """Its instance rests, and others are not held up; a start comes back to whoever asked for it."""
+    if row is not None:
+        row.owner = None
+        row.released_by, row.released_until = working.worker, working.now + BUSY_US
+        row.touched = row.moved = True
+    return _BUSY
 
 
 def _apply_turn(working: Working, row: Row, turn: Turn) -> Outcome:

@@ -16,6 +16,7 @@ from perdure.storage.postgres.batches import Plan
 from perdure.storage.postgres.changes import writes
 from perdure.storage.postgres.failures import FailedError, LostError, meaning
 from perdure.storage.postgres.items import apply
+from perdure.storage.postgres.open_starts import claim_of
 from perdure.storage.postgres.session import TRANSACTION_ATTEMPTS_MAX
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import IDLE_MS_MAX, LOCK_MS_MAX, Call, Rows
@@ -122,6 +123,8 @@ def _apply(wire: Runs, store: Store, item: ClientItem) -> Outcome:
         tell.append(("limit_idling", (text(f"{IDLE_MS_MAX}ms"),)))
     # Whoever owns an instance now need not do so when the transaction ends, so all workers are told, by the server
     # itself and not before.
+    if isinstance(item, StartInstance) and calls:
+        calls.insert(0, claim_of(store.schema, item.new.id))
     wire.run([*calls, *tell, ("restore_limit", (text(before),)), ("keep_savepoint", ())])
     return outcome
 

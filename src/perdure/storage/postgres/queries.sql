@@ -60,6 +60,21 @@ SELECT pg_catalog.current_setting('lock_timeout'), pg_catalog.set_config('lock_t
 -- As it was.
 SELECT pg_catalog.set_config('lock_timeout', $1::text, true);
 
+-- name: tell_of_start
+-- Tell others, until this transaction ends, that it is about to take the id $2 in the schema $1; nobody waits for that.
+SELECT pg_catalog.pg_advisory_xact_lock_shared(pg_catalog.hashtext($1::text), pg_catalog.hashtext($2::text)) IS NULL;
+
+-- name: open_starts
+-- Those of these ids that transactions of others are about to take in the schema $1.
+SELECT i.id FROM unnest($2::text[]) AS i (id)
+WHERE EXISTS (
+    SELECT 1 FROM pg_catalog.pg_locks AS l
+    WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.pid <> pg_catalog.pg_backend_pid()
+    AND l.classid = (pg_catalog.hashtext($1::text)::bigint & 4294967295)::oid
+    AND l.objid = (pg_catalog.hashtext(i.id)::bigint & 4294967295)::oid
+    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+);
+
 -- name: limit_idling
 -- Who has taken an id and then says nothing is not waited for without end; a lower limit of their own stays.
 SELECT CASE

@@ -21,7 +21,7 @@ from perdure.storage.postgres.failures import (
     meaning,
     no_connection,
 )
-from perdure.storage.postgres.wire import Call, Rows, Wire, limits
+from perdure.storage.postgres.wire import Call, Rows, Wire
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class Session:
 def begin(wire: Wire, now_us: int = 0) -> list[Call]:
     """How a transaction begins on this connection."""
     if wire.pooled:
-        return [("begin", ()), ("limits", limits())]
+        return [("begin", ()), ("limits", wire.limits())]
     return [("begin", ()), ("replan", ())] if wire.has_old_plans(now_us) else [("begin", ())]
 
 

@@ -51,6 +51,7 @@ from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
 from perdure.storage.postgres.loans import Loans, PostgresLoan
 from perdure.storage.postgres.moments import ServerTime
+from perdure.storage.postgres.open_starts import OpenStarts
 from perdure.storage.postgres.parcels import stamp_of, stamped
 from perdure.storage.postgres.reaping import looks, seen, tidy
 from perdure.storage.postgres.session import Session, begin, commit
@@ -127,13 +128,12 @@ class PostgresStorage:
         self._next_look = 0
         self._store: Store | None = None
         self.opened_as: ShardStamp | None = None
-        itself = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
-        self._loans = Loans(target.conninfo, self._statements, itself, self._entropy)
+        store = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
+        self._loans = Loans(target.conninfo, self._statements, store, self._entropy)
         session = partial(Session, place=target.place, schema=target.schema, entropy=self._entropy)
-        make = partial(session, self._connect)
-        self._writer = session(partial(self._connect, commits=True))
-        self._heart, self._readers = make(), Readers(make)
-        self._acknowledged = Acknowledged(target.place)
+        self._writer, self._heart = session(partial(self._connect, commits=True)), session(self._connect)
+        self._readers = Readers(partial(session, self._connect))
+        self._acknowledged, self._open_starts = Acknowledged(target.place), OpenStarts(target.schema)
         try:
             self._writer.attempt(partial(self._open, create=create))
             self._seen = self._changes()
@@ -264,7 +264,8 @@ class PostgresStorage:
             return self._write(partial(self._commit, batch))
 
     def _commit(self, batch: Batch, wire: Wire) -> Committed:
-        batches = Batches(batch.items, batch.worker)
+        busy = self._open_starts.among(wire, batch.items, self._writer.retries)
+        batches = Batches(batch.items, batch.worker, busy)
         fence: list[Call] = [] if batch.worker is None else [self._acknowledged.fence(wire, batch.worker)]
         looks = batches.first()
         opening = self._opening(wire)

@@ -27,6 +27,9 @@ STATEMENT_MS_MAX = 12_000
 LOCK_MS_MAX = 8_000
 """How long a statement waits for another's lock."""
 
+LOCK_IN_COMMIT_MS_MAX = 500
+"""The same in a commit of the store's own, which then looks for whom it waits; it is tried again several times."""
+
 IDLE_MS_MAX = 10_000
 """How long the server keeps the locks of a transaction whose client says nothing."""
 
@@ -96,17 +99,19 @@ class Wire:
         self.pooled = True
         """Whether a pooler stands between us and the server, or somebody else, so that the session is not ours."""
         self.trips = 0
+        self._commits = False
         self._plans_from: int | None = None
         self._plans_for = _PLANS_US_MIN
 
     def _greet(self, *, commits: bool) -> None:
         """Find out whether the session is ours, and bound what it may take."""
+        self._commits = commits
         [[server]] = self.run([("server", ())])
         self.server = server
         # A pooler gives its clients numbers of its own making in place of that of a backend.
         self.pooled = server[0] != self._raw.backend_pid
         if not self.pooled:
-            self.run([("session_limits", limits()), *([("plan_by_index", ())] if commits else [])])
+            self.run([("session_limits", self.limits()), *([("plan_by_index", ())] if commits else [])])
 
     @property
     def backend(self) -> int:
@@ -122,6 +127,11 @@ class Wire:
     def in_transaction(self) -> bool:
         """Whether a transaction was begun and has not ended."""
         return self._raw.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
+
+    def limits(self) -> list[bytes | None]:
+        """The values of the statements `limits` and `session_limits`."""
+        lock_ms = LOCK_IN_COMMIT_MS_MAX if self._commits else LOCK_MS_MAX
+        return [text(f"{ms}ms") for ms in (STATEMENT_MS_MAX, lock_ms, IDLE_MS_MAX)]
 
     def has_old_plans(self, now_us: int) -> bool:
         """Whether the plans that the session keeps should be made again: once, each time when its age has doubled."""
@@ -261,11 +271,6 @@ class Wire:
         """The rows of an answer."""
         self._transformer.set_pgresult(result)
         return self._transformer.load_rows(0, result.ntuples, tuple)
-
-
-def limits() -> list[bytes | None]:
-    """The values of the statements `limits` and `session_limits`."""
-    return [text(f"{ms}ms") for ms in (STATEMENT_MS_MAX, LOCK_MS_MAX, IDLE_MS_MAX)]
 
 
 def _connect(conninfo: str) -> Any:

@@ -106,6 +106,8 @@ class Working:
         self.now = now
         self.by_incarnation: dict[int, Row] = {}
         self.by_id: dict[str, Row] = {}
+        self.busy: frozenset[str] = frozenset()
+        """Ids that open transactions of others are about to take."""
         self.lanes: set[str] = set()
         """Those of the owned tasks."""
         self.owned_tasks: dict[int, set[TaskName]] = {}
