@@ -109,6 +109,26 @@ class Server:
         """Start it, and wait until it takes connections."""
         self._programs.run("pg_ctl", "start", "--wait", "--pgdata", self._data, "--log", self._log)
 
+    def restart_with_a_small_disk(self, megabytes: int) -> Path:
+        """Give it a disk of its own that is so small, mounted where nobody else sees it; returns where.
+
+        Raises:
+            ClusterError: This machine does not let its users mount anything.
+        """
+        pid = (self._data / "postmaster.pid").read_text().splitlines()[0]
+        pg_ctl = Path(f"/proc/{pid}/exe").readlink().with_name("pg_ctl")
+        self.stop("fast")
+        disk = self.folder / "disk"
+        disk.mkdir()
+        self._programs.give(disk)
+        # Whoever mounts is root in a namespace of its own, and as root the server refuses to run.
+        script = f'mount -t tmpfs -o size={megabytes}m,mode=777 tmpfs "$0" && exec unshare --user --map-user=1000 "$@"'
+        self._programs.run(
+            "/usr/bin/unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, disk,
+            pg_ctl, "start", "--wait", "--pgdata", self._data, "--log", self._log,
+        )  # fmt: skip
+        return disk
+
     def stop(self, mode: str = "immediate") -> None:
         """Stop it: "fast" is in order, "immediate" is a crash."""
         self._programs.run("pg_ctl", "stop", "--wait", "--pgdata", self._data, "--mode", mode)

@@ -55,8 +55,10 @@ def test_asking_for_work_reads_only_what_there_is_to_do(server, url, statement, 
             connection.execute(each)
         if analysed:
             connection.execute("ANALYZE instances; ANALYZE timers; ANALYZE messages; ANALYZE tasks")
-        connection.execute("SET plan_cache_mode = force_generic_plan")
-        prepare = f"PREPARE asked AS {read_statements(schema)[statement]}"
+        statements = read_statements(schema)
+        # As in a session that commits.
+        connection.execute(statements["plan_by_index"])
+        prepare = f"PREPARE asked AS {statements[statement]}"
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({', '.join(map(str, arguments))})"
         connection.execute(prepare)
         [([plan],)] = connection.execute(explain).fetchall()
