@@ -1159,13 +1159,11 @@ DELETE FROM perdure.sessions WHERE session IN (
 -- Whether `keep_sessions` or `free_idle_sessions` would find any at $1, for worker $2 and the part $3.
 SELECT EXISTS (
     SELECT 1 FROM perdure.sessions AS s
-    WHERE (
-        s.worker = $2::bigint AND s.used_at + s.idle_us / $3::bigint <= $1::bigint
-        OR s.used_at + s.idle_us <= $1::bigint
-    )
-    AND (s.used_at + s.idle_us <= $1::bigint) <> EXISTS (
-        SELECT 1 FROM perdure.tasks AS t WHERE t.session = s.session AND t.owner = s.worker
-    )
+    WHERE CASE
+        WHEN EXISTS (SELECT 1 FROM perdure.tasks AS t WHERE t.session = s.session AND t.owner = s.worker)
+        THEN s.worker = $2::bigint AND s.used_at + s.idle_us / $3::bigint <= $1::bigint
+        ELSE s.used_at + s.idle_us <= $1::bigint
+    END
 );
 
 -- name: keep_sessions
