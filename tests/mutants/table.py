@@ -58,7 +58,6 @@ SIMULATED = (
     Mutant("turns of whoever lost the instance are taken", _ITEMS, "if item.incarnation in worker.instances:", "if item.incarnation in tables.instances:"),
     Mutant("outcomes of whoever lost the task are taken", _ITEMS, "return task if task is not None and task.owner == worker.record.worker else None", "return task if task is not None and task.owner is not None else None"),
     Mutant("what is suspended is handed out", _CLAIMS, "case Status.PENDING | Status.RUNNING:", "case Status.PENDING | Status.RUNNING | Status.SUSPENDED:"),
-    Mutant("who waits in vain for an activity with a limit is left alone", "storage/memory/unknown.py", "if not tables.line.tasks and not tables.line.laned:", "if not tables.line.tasks:"),
     Mutant("what another owns is handed out", _CLAIMS, "return row.record.owner in (None, worker.record.worker)", "return True"),
     Mutant("instances are handed to workers without their code", _CLAIMS, "        case Status.PENDING | Status.RUNNING:\n            return worker.knows(row.record)", "        case Status.PENDING | Status.RUNNING:\n            return True"),
     Mutant("a lease from another clock", _MEMORY, "lease_until=self.now() + row.lease_us)", "lease_until=self._clock.monotonic_us() + row.lease_us)"),
@@ -135,6 +134,7 @@ SIMULATED = (
 _SQL = "storage/sqlite/queries.sql"
 
 STORED = (
+    Mutant("who waits in vain for an activity with a limit is left alone", "storage/memory/unknown.py", "if not tables.line.tasks and not tables.line.laned:", "if not tables.line.tasks:"),
     Mutant("SQLite: the last commit is not remembered", "storage/sqlite/storage.py", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, batch.token))\n", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, bytes(16)))\n"),
     Mutant("SQLite: workers are buried alive", "storage/sqlite/workers.py", "(lease_until <= transaction.now or number in dead)", "(lease_until <= transaction.now + 5_000_000 or number in dead)"),
     Mutant("SQLite: a dead worker keeps its tasks", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))\n', ""),
