@@ -38,6 +38,12 @@ class Verdict:
         """Whether the bar was met, None if it was not measured."""
         return None if self.value is None else _COMPARE[self.bar.comparison](self.value, self.bar.limit)
 
+    def as_json(self) -> dict[str, object]:
+        """The bar, what was measured, and whether it was met."""
+        bar = self.bar
+        limit = f"{bar.comparison} {bar.limit:g}"
+        return {"figure": bar.figure, "peer": bar.peer, "limit": limit, "measured": self.value, "met": self.met}
+
 
 BARS = (
     Bar("W2", "orch_per_s", ">=", 60, peer="duroxide", size=1000),

@@ -1,7 +1,7 @@
 """The command line: which workloads, which sides, how often, and in which form the results are printed.
 
 With `--json` every line of standard output is one JSON object: a row as soon as it is measured, and after the rows of
-each workload its ratios. Progress goes to standard error.
+each workload its ratios and bars. Progress goes to standard error.
 """
 
 import argparse
@@ -48,9 +48,11 @@ def _run(harness: Harness, workloads: Sequence[Workload], peers: Sequence[str], 
         rows = _measure(harness, workload, options.repeat, as_json=options.json)
         failed = failed or any(row["peer"] == PERDURE.name and row["metrics"].get("failed") for row in rows)
         advantage = ratios(workload, rows, peers if workload.peers else [])
-        found.extend(verdicts(workload.name, rows))
+        held = list(verdicts(workload.name, rows))
+        found.extend(held)
         if options.json:
-            print(json.dumps({"workload": workload.name, "ratios": advantage}), flush=True)
+            bars = [verdict.as_json() for verdict in held]
+            print(json.dumps({"workload": workload.name, "ratios": advantage, "bars": bars}), flush=True)
         else:
             print(workload_table(workload, rows, advantage), flush=True)
     if not options.json:
