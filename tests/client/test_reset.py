@@ -348,6 +348,7 @@ async def test_a_child_that_runs_is_given_up_with_what_it_runs(url):
         dropped = await client.reset("a", to="last")
 
         assert len(dropped.children) == 1
+        gates["second"].set()
         await client.raise_event("a", "end")
         assert (await handle.result()).split()[-2] == "third"
 
