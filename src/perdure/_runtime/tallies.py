@@ -1,6 +1,6 @@
 """What a worker counts: plain numbers, each written by one thread alone and read by any.
 
-Law kept here: counting is not to be noticed. What happens for every activity costs one look at the clock and two
+Law kept here: counting is not to be noticed. What happens for every activity costs two looks at the clock and three
 additions; of turns, those are counted that begin or end something, after their commit.
 """
 
