@@ -369,6 +369,7 @@ class Checks:
             # What is too late is for anybody, to say so.
             if task.deadline is None or task.deadline > taken.now:
                 self.ledger.check_tag(worker, task.tag, key)
+                self.ledger.check_session(worker, task.session, key)
             (self.placed.add if task.is_limited else self.placed.discard)(key)
             if task.began != (key in self.begun):
                 raise Violation(f"task {key} was granted as {'begun' if task.began else 'new'}, and is not")

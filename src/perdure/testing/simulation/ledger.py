@@ -45,6 +45,8 @@ class Ledger:
         self.task_owner: dict[TaskKey, int] = {}
         self.granted: dict[TaskKey, list[int]] = {}
         """Every grant of a task, in order."""
+        self.sessions: dict[TaskKey, str] = {}
+        """Those of tasks that somebody runs."""
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -134,6 +136,7 @@ class Ledger:
         if present is not None:
             raise Violation(f"task {key} was granted to worker {worker} while {present} has it")
         self.task_owner[key] = worker
+        self.sessions.pop(key, None)
         self.workers[worker].tasks.add(key)
         self.granted.setdefault(key, []).append(worker)
 
@@ -142,6 +145,16 @@ class Ledger:
         serves = self.workers[worker].serves
         if not serves.takes(tag):
             raise Violation(f"task {key} with the tag {tag} was granted to worker {worker}, which serves {serves}")
+
+    def check_session(self, worker: int, session: str | None, key: TaskKey) -> None:
+        """A worker has been granted a task, of whose session nobody else runs one."""
+        self.sessions = {task: each for task, each in self.sessions.items() if task in self.task_owner}
+        if session is None:
+            return
+        others = {self.task_owner[task] for task, each in self.sessions.items() if each == session} - {worker}
+        if others:
+            raise Violation(f"task {key} of {session} was granted to worker {worker}, and {others} runs another of it")
+        self.sessions[key] = session
 
     def check_task(self, worker: int | None, key: TaskKey, what: str) -> None:
         """A worker has ended or handed back a task, which must be its own."""

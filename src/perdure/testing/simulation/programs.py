@@ -51,6 +51,8 @@ LIMITS = {
 TAG = "apart"
 _TAGGED_EVERY = 6
 """Every so many nodes, an activity is only for workers that serve the tag."""
+_IN_SESSION_EVERY = 2
+"""Every so many nodes, an activity is of one of a few sessions, which all instances share."""
 NAME = "simulated"
 ATTEMPTS = 3
 ATTEMPT_S = 4.0
@@ -320,21 +322,27 @@ def _schedule(ctx: OrchestrationContext, node: Node) -> Any:
         case "act":
             policy, how = rest
             retry, limit = _POLICIES[policy], LIMITS.get(how.get("limit", ""))
-            tag = None if number % _TAGGED_EVERY else TAG
+            where = _where(number)
             if how.get("polls"):
                 return ctx.poll_until(work, number, how, every=0.3, retry=retry, limit=limit, on_cancel="wait")
             if how.get("once"):
                 on_cancel: Any = "wait" if how["waits"] else "leave"
                 return ctx.schedule_activity(
-                    ONCE[how["once"]], number, how, retry=retry, limit=limit, tag=tag, on_cancel=on_cancel
+                    ONCE[how["once"]], number, how, retry=retry, limit=limit, on_cancel=on_cancel, **where
                 )
             if how.get("waits"):
-                return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, tag=tag, on_cancel="wait")
-            return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, tag=tag)
+                return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, on_cancel="wait", **where)
+            return ctx.schedule_activity(work, number, how, retry=retry, limit=limit, **where)
         case "timer":
             return ctx.schedule_timer(rest[0])
         case _:
             return ctx.schedule_wait(rest[0])
+
+
+def _where(number: int) -> dict[str, Any]:
+    """Which workers an activity is for."""
+    session = None if number % _IN_SESSION_EVERY else f"session {number // 2 % 2}"
+    return {"tag": None if number % _TAGGED_EVERY else TAG, "session": session}
 
 
 async def _plain(ctx: OrchestrationContext, kind: str, number: int, *rest: Any) -> Any:

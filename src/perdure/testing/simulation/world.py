@@ -52,10 +52,10 @@ LOOK_HEALED_US = 500_000
 """The same in a world that has healed, where it is time to get done."""
 _NESTED_MAX = 12
 _SERVES = (
-    work.Serves(tags=(TAG,)),
-    work.Serves(),
-    work.Serves(others=True),
-    work.Serves(untagged=False, tags=(TAG,)),
+    work.Serves(tags=(TAG,), session_idle_us=2_000_000),
+    work.Serves(sessions=1),
+    work.Serves(others=True, sessions=0),
+    work.Serves(untagged=False, tags=(TAG,), sessions=2, session_idle_us=5_000_000),
 )
 """Which activities workers take: one that is to be able to do everything, the first."""
 
