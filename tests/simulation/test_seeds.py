@@ -24,6 +24,7 @@ KNOWN = (
     142679867461677,  # a worker did not see that another had gone on with an instance while it was held
     198742864265960,  # SQLite counted deaths against an instance that had ended
     247684324279574,  # an activity elsewhere outlived its orchestration, which the judge took for a lost slot
+    19753103940,  # an outcome was given to what a worker remembered of an instance that had gone on elsewhere, and lost
     124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
 )
 

@@ -105,10 +105,11 @@ class Orchestrations:
         self.deliver(live, Arrival(work.decode_message(new.start), 0, request))
         return True
 
-    def deliver_to(self, incarnation: int, message: work.AnyMessage) -> bool:
-        """Give the cached instance of this incarnation a message; False if there is none."""
+    def deliver_to(self, incarnation: int, message: work.ActivityOutcome) -> bool:
+        """Give the cached instance of this incarnation an outcome; False if there is none that has asked for it."""
         live = self._lives.get(incarnation)
-        if live is None:
+        # Where others have gone on with it unheard, what is kept here would pass over an outcome that it doesn't know.
+        if live is None or live.execution_id != message.execution or live.base < message.source:
             return False
         live.pending.append(Arrival(message))
         if not live.queued:
