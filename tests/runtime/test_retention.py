@@ -187,8 +187,9 @@ def test_a_runtime_takes_a_retention_and_nothing_else():
 
 
 async def test_a_worker_keeps_a_store_small(tmp_path):
-    async with Runtime(tmp_path / "shop.db", REGISTRY, retention=Retention(after=0)) as runtime:
+    async with Runtime(tmp_path / "shop.db", REGISTRY) as runtime:
         handle = await runtime.client.start_orchestration(quick, 1, instance_id="a")
         assert await handle.result() == 1
+    async with Runtime(tmp_path / "shop.db", REGISTRY, retention=Retention(after=0)) as runtime:
         while await runtime.client.count_instances():
             pass
