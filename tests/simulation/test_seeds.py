@@ -26,6 +26,7 @@ KNOWN = (
     247684324279574,  # an activity elsewhere outlived its orchestration, which the judge took for a lost slot
     19753103940,  # an outcome was given to what a worker remembered of an instance that had gone on elsewhere, and lost
     124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
+    54465703793045,  # two attempts of one activity that must not run twice gave back what the other had, for ever
 )
 
 

@@ -198,6 +198,10 @@ class Culprits:
         _log.error("the store can't take a %s: %s", type(item).__name__, choked)
         if isinstance(item, work.TaskBeat) and item.began:
             self._renounce([(item.incarnation, item.execution, item.event)])
+            back = work.TaskRelease(
+                incarnation=item.incarnation, execution=item.execution, event=item.event, delay_us=0
+            )
+            self._try(Part(items=[back]))
         if not isinstance(item, work.TaskDone | work.TaskRetry | work.TaskRelease):
             return
         error = StorageError(f"how this activity ended can't be stored: {choked}")

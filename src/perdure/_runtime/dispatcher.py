@@ -227,7 +227,8 @@ class Engine:
                 self._ended(entry)
             elif isinstance(entry, GoesBack):
                 self.busy -= 1
-                self._items.append(entry.item)
+                if entry.item is not None:
+                    self._items.append(entry.item)
                 self._lookout.left(entry.task)
                 self.suspects.over(entry.task)
                 self._claim_wanted = True

@@ -105,7 +105,7 @@ class Effects:
             self._tell(key, at)
 
     def renounce(self, keys: Sequence[TaskKey]) -> None:
-        """These may not be called here."""
+        """These may not be called here: they are not this worker's, or were given back for it."""
         for key in keys:
             self._tell(key, None)
 
@@ -127,7 +127,7 @@ class Effects:
         """See to an activity that is not to be called twice; without a plan to one that has begun."""
         task, key = attempt.task, attempt.key
         if self._lost and self._lost.pop(id(task), None) is not None:
-            return GoesBack(task, release(task))
+            return GoesBack(task, None)
         if key in self._at_work:
             while key in self._at_work:
                 await self._over.setdefault(key, asyncio.Event()).wait()
@@ -167,7 +167,7 @@ class Effects:
         if attempt.stopped:
             return stopped(task, asyncio.CancelledError("it was stopped before it began"))
         if began_at is None:
-            return GoesBack(task, release(task))
+            return GoesBack(task, None)
         try:
             entry = await self._runner.limited(attempt, plan)
         except asyncio.CancelledError as error:

@@ -40,7 +40,7 @@ def polled(entry: Entry, policy: WirePolicy) -> Entry:
 
 def with_last_words(entry: Entry, details: bytes | None) -> Entry:
     """The same, with what the activity said last, which whoever runs it next shall know."""
-    if details is None or not isinstance(entry, GoesBack) or isinstance(entry.item, TaskHold):
+    if details is None or not isinstance(entry, GoesBack) or isinstance(entry.item, TaskHold | None):
         return entry
     return GoesBack(entry.task, replace(entry.item, details=details))
 

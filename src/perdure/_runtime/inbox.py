@@ -16,10 +16,14 @@ class Ended(Struct, frozen=True, eq=False, gc=False):
 
 
 class GoesBack(Struct, frozen=True, eq=False, gc=False):
-    """An activity goes back to the store: for another attempt, untouched, or to be set aside."""
+    """An activity goes back to the store: for another attempt, untouched, or to be set aside.
+
+    Without an item it is not this worker's any more. To release it would take it from whoever has it now, be it this
+    worker, which has claimed it anew: each would go on to undo the other.
+    """
 
     task: ClaimedTask
-    item: TaskRetry | TaskRelease | TaskHold
+    item: TaskRetry | TaskRelease | TaskHold | None
 
 
 class Says(Struct, frozen=True, eq=False, gc=False):
