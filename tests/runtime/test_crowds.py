@@ -6,6 +6,7 @@ from msgspec import Raw
 
 from perdure import ExternalEvent, OrchestrationContext, Registry, Status, orchestration
 from perdure._runtime.hands import CROWD, CROWDED_US, SAFETY_CLAIM_US
+from perdure._runtime.live import Arrival
 from perdure._work import Query, Raised
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
@@ -77,8 +78,9 @@ def test_who_comes_later_is_asked_for_soon_however_busy_the_crowd_keeps_itself()
 
     while not storage.handed_out["late"]:
         for number in range(BUSY):
-            engine.orchestrations.deliver_to(number + 1, Raised(name="go", data=Raw(b'"on"')))
-            engine.orchestrations.deliver_to(number + 1, Raised(name="go", data=Raw(b'"on"')))
+            live = engine.orchestrations.by_id(f"i-{number}")
+            engine.orchestrations.deliver(live, Arrival(Raised(name="go", data=Raw(b'"on"'))))
+            engine.orchestrations.deliver(live, Arrival(Raised(name="go", data=Raw(b'"on"'))))
         engine.run_once()
 
     assert clock.now_us() - asked_at < SAFETY_CLAIM_US + 2 * CROWDED_US
