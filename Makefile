@@ -7,7 +7,8 @@ TIMED := $(PY) tools/timed.py
 JOBS ?= 2
 MINUTES ?= 5
 SEEDS ?= 5000
-SEEDS_OF_A_PUSH ?= 3000
+# The same for everybody, so that what a push breaks is the push's doing; `make simulate` draws others.
+SEEDS_OF_A_PUSH ?= 2000
 OTHER_PYTHONS := 3.12 3.13
 
 # The rooms that need every branch tested, and what has to hold on every supported Python.
@@ -29,7 +30,7 @@ help:
 	@echo 'make model         the exhaustive model: live runs equal replays'
 	@echo 'make interpreters  core, codec, API and typing tests on Python $(OTHER_PYTHONS) too'
 	@echo 'make chaos         everything that may go wrong, for MINUTES (5), with running totals'
-	@echo 'make simulate      so many SEEDS (5000) of the simulation, on all cores; make test has 3000'
+	@echo 'make simulate      so many SEEDS (5000) of the simulation, on all cores; make test has 2000'
 	@echo 'make mutants       every bug of tests/mutants/table.py is found by the simulation or a storage suite'
 	@echo 'make bench         the workloads W1 to W8, beside the peers'
 
@@ -56,7 +57,7 @@ chaos: setup
 	@$(PY) -m tests.chaos --minutes $(MINUTES)
 
 simulate: setup
-	@$(TIMED) $@ $(PY) -m perdure.testing.simulation --seeds $(SEEDS) --jobs $(JOBS)
+	@$(TIMED) $@ $(PY) -m perdure.testing.simulation --seeds $(SEEDS) $(if $(FIRST),--first $(FIRST)) --jobs $(JOBS)
 
 mutants: setup
 	@$(TIMED) $@ $(PY) -m tests.mutants --jobs $(JOBS)
@@ -94,5 +95,5 @@ $(OTHER_PYTHONS:%=python-%): python-%: setup
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
-	@$(MAKE) --no-print-directory simulate SEEDS=$(SEEDS_OF_A_PUSH)
+	@$(MAKE) --no-print-directory simulate SEEDS=$(SEEDS_OF_A_PUSH) FIRST=1
 	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(CORE_TESTS:%=--ignore=%)
