@@ -96,4 +96,4 @@ test: export PYTHONDONTWRITEBYTECODE :=
 test: setup
 	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint types public contracts core model interpreters
 	@$(MAKE) --no-print-directory simulate SEEDS=$(SEEDS_OF_A_PUSH) FIRST=1
-	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal $(CORE_TESTS:%=--ignore=%)
+	@$(PY) -m pytest -q -rs -n $(JOBS) --dist worksteal $(CORE_TESTS:%=--ignore=%)

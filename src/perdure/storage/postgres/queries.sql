@@ -1637,6 +1637,15 @@ AND (
     )
 );
 
+-- name: part_page
+-- The end of a page of instances, behind what it is a page of: what they have to match besides, their order, their rows.
+AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
+
 -- name: find_by_creation
 -- A page of instances behind $1, newest first.
 SELECT r.*
@@ -1645,12 +1654,7 @@ FROM (
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
+{{part_page}};
 
 -- name: find_by_root
 -- The same of what was started under the root $11.
@@ -1665,12 +1669,7 @@ FROM (
     )
     AND i.incarnation < $1::bigint
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
+{{part_page}};
 
 -- name: find_by_name
 -- The same of one orchestration.
@@ -1681,12 +1680,7 @@ FROM (
     WHERE i.incarnation < $1::bigint
     AND i.name = $2::text
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
+{{part_page}};
 
 -- name: find_by_status
 -- The same of one status.
@@ -1696,12 +1690,7 @@ FROM (
     FROM perdure.instances AS i
     WHERE i.incarnation < $1::bigint
     AND i.status = $4::text
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
+{{part_page}};
 
 -- name: find_children
 -- The same of the children of the instance with the id $13.
@@ -1712,12 +1701,7 @@ FROM (
     WHERE i.incarnation < $1::bigint
     AND i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
+{{part_page}};
 
 -- name: find_children_of
 -- The same of the children of the incarnations $13.
@@ -1728,12 +1712,7 @@ FROM (
     WHERE i.incarnation < $1::bigint
     AND i.parent_incarnation = ANY($13::bigint[])
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
+{{part_page}};
 
 -- name: count_instances
 -- How many instances match: name, status, count. $1 and $6 are as in the statements above, and mean nothing.
