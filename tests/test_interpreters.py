@@ -66,3 +66,21 @@ def test_a_missing_interpreter_is(tmp_path: Path, ci: str, status: int, words: s
     assert ended.returncode == status
     assert "python3.99 is missing" in ended.stdout
     assert words in ended.stdout
+
+
+def test_an_environment_that_was_broken_off_while_it_was_made_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: an environment that has a Python and nothing else, as a kill between venv and pip leaves it
+    monkeypatch.setattr(interpreters, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    _script(tmp_path / f".venv-{HERE}" / "bin" / "python", f'[ "$2" = pip ] && exit 1; exec {sys.executable} "$@"')
+    # An interpreter whose `venv --clear` gives an environment with a pip that works.
+    venv = 'rm -r "$4"; mkdir -p "$4/bin"; printf "#!/bin/sh\\nexit 0\\n" > "$4/bin/python"; chmod 755 "$4/bin/python"'
+    python = _script(tmp_path / "bin" / "python", venv)
+
+    # when
+    inside = interpreters.prepared(HERE, python)
+
+    # then
+    assert (inside.parents[1] / ".stamp").exists()

@@ -68,7 +68,8 @@ def prepared(version: str, python: Path) -> Path:
     """
     venv = ROOT / f".venv-{version}"
     inside, stamp, project = venv / "bin" / "python", venv / ".stamp", ROOT / "pyproject.toml"
-    if not works(inside, version):
+    # One without its stamp was broken off while it was made, and may lack anything.
+    if not stamp.exists() or not works(inside, version):
         subprocess.run([python, "-m", "venv", "--clear", venv], check=True)
         # Before 3.13 venv does not keep itself out of git, and so out of the tools that heed .gitignore.
         (venv / ".gitignore").write_text("*\n", encoding="utf-8")
