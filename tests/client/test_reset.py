@@ -56,6 +56,13 @@ async def serve(ctx: OrchestrationContext) -> list[str]:
     return made
 
 
+@orchestration(name="fails-once")
+async def fails_once(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_timer(0)
+    if plan["fails"]:
+        raise ValueError("a bug")
+
+
 @orchestration(name="ask-child")
 async def ask_child(ctx: OrchestrationContext) -> str:
     first = await ctx.schedule_sub_orchestration(answer, "first")
@@ -145,6 +152,22 @@ async def last_of_turn(client: Client, kind: str, instance_id: str = "a") -> int
 
 
 INBOUND = {"ActivityCompleted", "ActivityFailed", "EventRaised", "TimerFired", "ChildCompleted", "LimitEntered"}
+
+
+async def test_what_goes_back_asks_for_the_time_and_counts_nothing_that_waits(url):
+    async with Runtime(url, Registry(fails_once)) as runtime:
+        client = runtime.client
+        plan["fails"] = True
+        with pytest.raises(OrchestrationError):
+            await (await client.start_orchestration(fails_once, instance_id="a")).result()
+        plan["fails"] = False
+        await client.rewind("a")
+        await client.get_handle("a").result()
+        await client.fork("a", "b", from_event=2)
+        await client.reset("a", to_event=2)
+        calls = {each.call: each.seconds.count for each in runtime.metrics().storage}
+    assert calls["images"] >= 3
+    assert "depths" not in calls
 
 
 async def test_what_came_later_is_dropped_and_said_and_asked_for_again_by_the_new_code(url):

@@ -210,7 +210,7 @@ class Repair(Opened):
             tree = await gateway.read(gateway.inspector.images, [instance_id])
             if not tree:
                 raise InstanceNotFoundError(instance_id)
-            now = (await gateway.read(gateway.inspector.depths)).now
+            now = await gateway.read(gateway.inspector.now)
             item = rewound(instance_id, tree, now)
             outcome = await put(gateway, item.images, item.on_conflict, item.instead_of)
             if isinstance(outcome, work.Applied):
@@ -293,7 +293,7 @@ class Repair(Opened):
         tree = await gateway.read(gateway.inspector.images, [instance_id])
         if not tree:
             raise InstanceNotFoundError(instance_id)
-        now = (await gateway.read(gateway.inspector.depths)).now
+        now = await gateway.read(gateway.inspector.now)
         fork = Fork(fork_id, gateway.draw_incarnation(fork_id), run)
         outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail")
         if isinstance(outcome, work.Refused):

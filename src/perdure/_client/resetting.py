@@ -144,7 +144,7 @@ class Reset:
         gone = born_behind(image, cut, tree)
         if not await self._is_still(image, gone, cut, all_tasks=all_tasks):
             return None
-        item = put_back(image, events, cut, tree, (await gateway.read(gateway.inspector.depths)).now)
+        item = put_back(image, events, cut, tree, await gateway.read(gateway.inspector.now))
         outcome = await put(gateway, item.images, item.on_conflict, item.instead_of)
         if isinstance(outcome, work.Refused):
             return None

@@ -47,6 +47,10 @@ class ShardedInspector:
     def _of(self, incarnation: int) -> Any:
         return self._shards[work.shard_of(incarnation, len(self._shards))]
 
+    def now(self) -> int:
+        """The time of the shard whose clock is ahead."""
+        return max(int(shard.now()) for shard in self._shards)
+
     def get(self, instance_id: str, /) -> work.InstanceRecord | None:
         """One instance by id."""
         found: work.InstanceRecord | None = self._at(instance_id).get(instance_id)

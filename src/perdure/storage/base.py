@@ -290,6 +290,10 @@ class Storage(Protocol):
 class Inspector(Protocol):
     """The read side, for clients, the command line and the dashboard; never used to decide a turn."""
 
+    def now(self) -> int:
+        """The store's time, as `Storage.now`; reads nothing, so it may be asked as often as wanted."""
+        ...
+
     def get(self, instance_id: str, /) -> InstanceRecord | None:
         """One instance by id."""
         ...

@@ -15,9 +15,12 @@ from perdure import (
     Status,
     UsageError,
 )
+from perdure._client.shards import ShardedInspector
 from perdure._ports import SystemClock, SystemEntropy
 from perdure._work import Batch, Parcel, Query, Settle, ShardStamp
 from perdure.storage import open_storage, open_storages
+from perdure.storage.memory import MemoryStorage
+from perdure.testing._clock import ManualClock
 from tests.storage.postgres.sharded import (
     KEPT,
     SAID,
@@ -242,6 +245,13 @@ async def test_what_lies_on_both_shards_is_not_put_back(urls):
         await client.rewind(on(1, "child"))
         with pytest.raises(UsageError, match="children on other shards"):
             await client.fork(on(0))
+
+
+async def test_the_time_of_a_store_is_that_of_the_shard_whose_clock_is_ahead():
+    behind, ahead = ManualClock(), ManualClock()
+    ahead.advance(7)
+    inspector = ShardedInspector([MemoryStorage(clock) for clock in (behind, ahead, behind)])
+    assert inspector.now() == ahead.now_us() == behind.now_us() + 7
 
 
 async def test_pages_run_over_both_shards_newest_first(urls):

@@ -17,6 +17,13 @@ class Moments(Topic):
         assert (committed.now, committed.work) == (world.clock.now_us(), None)
         assert worker.claim().now == world.clock.now_us()
 
+    def test_a_reader_is_told_the_time_of_what_it_reads(self) -> None:
+        world = self.world
+        reader = world.connect()
+        for step in (7, 0, 1_000):
+            world.clock.advance(step)
+            assert reader.now() == reader.depths().now == world.clock.now_us()
+
     def test_an_empty_store_has_nothing_due(self) -> None:
         work = self.world.worker().claim()
         assert (work.instances, work.tasks, work.next_due, work.more) == ((), (), None, False)
