@@ -7,6 +7,8 @@ delivers all that come before it.
 A worker delivers what it has sent itself, at once; what others have left behind, because they died or could not reach
 the receiver, is found in the outbox when it is old enough. Whoever receives remembers what it has received, until the
 sender's outbox has had nothing as old for a while, and takes nothing that was looked up before that while.
+
+No shard delays others: each outbox is read on a thread of its own, and a receiver is only ever asked by its engine.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from perdure import _work as work
 from perdure._client.requests import Request
 from perdure._types import slot_of
 from perdure._work.parcels import Content, read_parcel
-from perdure.errors import StorageError
+from perdure.errors import DatabaseCorruptError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +46,20 @@ DELIVERY_US_MAX = 300_000_000
 """How long after its outbox was asked a parcel may arrive, in microseconds of the receiver's clock."""
 
 FORGET_US = 900_000_000
-"""How long what was received is remembered at least; must be more than a delivery may take."""
+"""Between two looks at the lowest number in an outbox; must be more than a delivery may take, and a commit."""
+
+LOOKS_TO_FORGET = 2
+"""How many looks before the present one have found nothing as low as what is forgotten.
+
+One is not enough: a number that is drawn and not committed yet is not seen. The next look sees it, unless it has left
+the outbox by then, and whoever has read it there before has no time left to deliver it when there is one more.
+"""
+
+REFUSED_US = 60_000_000
+"""How long what an instance has sent waits when a store can't take it, and takes all else."""
+
+_ITS_OWN_FAULT = (StorageError, DatabaseCorruptError)
+"""By which errors, not by what derives from them, an engine says that its store can't take an item but all else."""
 
 _log = logging.getLogger("perdure.runtime")
 
@@ -80,19 +95,26 @@ class SendingStorage:
 class Channel:
     """The way from one shard to another: one delivery at a time, of all that some instances have sent there."""
 
-    def __init__(self, courier: Courier, sender: int, receiver: int) -> None:
-        self._courier = courier
-        self._sender = sender
+    def __init__(self, desk: Desk, receiver: int) -> None:
+        self._desk = desk
         self._receiver = receiver
         self._wanted: set[int] = set()
         self._under_way: list[work.Parcel] = []
         self._contents: dict[int, Content] = {}
         self._damaged: set[int] = set()
+        self._alone: set[int] = set()
+        """Instances of which each has a delivery of its own: one of them has sent what the receiver can't take."""
+        self._refused: dict[int, int] = {}
+        """Which instances these are, and until when what they have sent waits."""
         self._is_busy = False
         self._is_down = False
 
     def want(self, incarnations: set[int]) -> None:
         """These instances have sent something."""
+        if self._refused:
+            now = self._desk.monotonic_us()
+            self._refused = {each: until for each, until in self._refused.items() if until > now}
+            incarnations = incarnations - self._refused.keys()
         self._wanted |= incarnations
         self.go()
 
@@ -100,16 +122,17 @@ class Channel:
         """Deliver, if nothing is under way."""
         while self._wanted and not self._is_busy:
             self._is_busy = True
+            self._alone &= self._wanted
             try:
-                self._deliver(sorted(self._wanted)[:PARCELS_MAX])
+                self._deliver([min(self._alone)] if self._alone else sorted(self._wanted)[:PARCELS_MAX])
             except StorageError as error:
                 self._fail(error)
 
     def _deliver(self, incarnations: list[int]) -> None:
-        courier = self._courier
+        desk = self._desk
         # Before the outbox is asked: what comes late must not be applied.
-        until = courier.storages[self._receiver].now() + DELIVERY_US_MAX
-        parcels = courier.storages[self._sender].parcels(self._receiver, PARCELS_MAX, incarnations)
+        until = desk.now_at(self._receiver) + DELIVERY_US_MAX
+        parcels = desk.storage.parcels(self._receiver, PARCELS_MAX, incarnations)
         found = _first_bytes(parcels)
         if len(found) == len(parcels) < PARCELS_MAX:
             self._wanted.difference_update(incarnations)
@@ -144,16 +167,17 @@ class Channel:
             )
             for each in self._under_way
         )
-        item = work.Receive(sender=self._sender, effects=effects, until=until)
-        self._courier.submit(self._receiver, item, partial(self._received, until))
+        item = work.Receive(sender=self._desk.number, effects=effects, until=until)
+        self._desk.submit(self._receiver, item, partial(self._received, until))
 
     def _received(self, until: int, outcome: work.Outcome | BaseException) -> None:
         if isinstance(outcome, work.Refused) and outcome.reason is work.Refusal.INCARNATION:
-            self._contents = {seq: self._courier.redrawn(content) for seq, content in self._contents.items()}
+            self._contents = {seq: self._desk.redrawn(content) for seq, content in self._contents.items()}
             self._ask(until)
         elif isinstance(outcome, work.Applied):
-            self._is_down = False
             self._settle(set(outcome.skipped))
+        elif type(outcome) in _ITS_OWN_FAULT:
+            self._refuse(outcome)
         else:
             self._fail(outcome)
 
@@ -167,12 +191,35 @@ class Channel:
                 elif start is not None:
                     _log.warning("a detached start of %r was not delivered: its id is taken", start.new.id)
         seqs = tuple(parcel.seq for parcel in self._under_way)
-        self._courier.submit(self._sender, work.Settle(seqs=seqs, replies=tuple(replies)), self._settled)
+        self._desk.submit(self._desk.number, work.Settle(seqs=seqs, replies=tuple(replies)), self._settled)
 
     def _settled(self, outcome: work.Outcome | BaseException) -> None:
+        if type(outcome) in _ITS_OWN_FAULT:
+            self._refuse(outcome)
+            return
         if not isinstance(outcome, work.Applied):
             self._fail(outcome)
             return
+        if self._is_down:
+            _log.info("what waited in shard %d for shard %d is delivered again", self._desk.number, self._receiver)
+        self._is_down = self._is_busy = False
+        self.go()
+        if not self._is_busy:
+            self._desk.look_on()
+
+    def _refuse(self, outcome: object) -> None:
+        """A store takes all else: find out whose parcels it can't take, and let only those wait."""
+        senders = {each.incarnation for each in self._under_way}
+        if len(senders) > 1:
+            self._wanted |= senders
+            self._alone = senders
+        else:
+            self._wanted -= senders
+            self._refused |= dict.fromkeys(senders, self._desk.monotonic_us() + REFUSED_US)
+            _log.error(
+                "what incarnation %d has sent from shard %d to shard %d can't be delivered, and waits: %s",
+                *senders, self._desk.number, self._receiver, outcome,
+            )  # fmt: skip
         self._is_busy = False
         self.go()
 
@@ -180,15 +227,114 @@ class Channel:
         """Leave it all where it is: it is found there again, by whoever looks."""
         if not self._is_down:
             _log.warning(
-                "what is on its way from shard %d to shard %d waits there: %s", self._sender, self._receiver, outcome
-            )
+                "what is on its way from shard %d to shard %d waits there: %s",
+                self._desk.number, self._receiver, outcome,
+            )  # fmt: skip
         self._is_down = True
         self._wanted.clear()
         self._is_busy = False
 
 
+class Desk:
+    """The outbox of one shard, and the ways from there; all of it on one thread."""
+
+    def __init__(self, courier: Courier, number: int, storage: Any) -> None:
+        self.number = number
+        self.storage = storage
+        self._courier = courier
+        self.monotonic_us = courier.clock.monotonic_us
+        self.redrawn = courier.redrawn
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.channels = {other: Channel(self, other) for other in range(len(courier.storages)) if other != number}
+        self._turn = number
+        self._is_more = False
+        self._lows: tuple[int, ...] = ()
+        self._looked_at: int | None = None
+        self._thread = threading.Thread(target=self._run, name=f"perdure-courier-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more; what is under way is found in the outbox again."""
+        self._queue.put(None)
+
+    def join(self) -> None:
+        """Wait until nothing is done any more."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def put(self, duty: Callable[[], None]) -> None:
+        """Have something done; on any thread."""
+        self._queue.put(duty)
+
+    def now_at(self, receiver: int) -> int:
+        """The time of another shard."""
+        now: int = self._courier.storages[receiver].now()
+        return now
+
+    def submit(self, number: int, item: work.ShardItem, tell: Callable[[work.Outcome | BaseException], None]) -> None:
+        """Have a shard's engine commit an item; the answer is told on this thread."""
+        self._courier.inboxes[number]([Request(item, lambda outcome: self._queue.put(partial(tell, outcome)))])
+
+    def _run(self) -> None:
+        while (duty := self._queue.get()) is not None:
+            _do(duty)
+
+    def run_once(self) -> bool:
+        """Do what is waiting to be done, and what comes of it at once; whether there was anything."""
+        found = False
+        while not self._queue.empty():
+            found = True
+            duty = self._queue.get()
+            if duty is not None:
+                _do(duty)
+        return found
+
+    def look(self) -> None:
+        """Deliver what has been in the outbox for too long; forget what can't come again."""
+        storage = self.storage
+        try:
+            before = storage.now() - STALE_US
+            left = storage.parcels(None, PARCELS_MAX, before=before)
+            self._is_more = len(left) == PARCELS_MAX
+            if self._is_more:
+                # All may be for one that can't be reached: look at the others in turn.
+                self._turn = (self._turn + 1) % len(self._courier.storages)
+                left += storage.parcels(self._turn, PARCELS_MAX, before=before)
+            self._forget()
+        except StorageError as error:
+            _log.debug("the outbox of shard %d could not be read: %s", self.number, error)
+            return
+        wanted: dict[int, set[int]] = {}
+        for parcel in left:
+            wanted.setdefault(parcel.shard, set()).add(parcel.incarnation)
+        for receiver, incarnations in wanted.items():
+            if receiver in self.channels:
+                self.channels[receiver].want(incarnations)
+
+    def look_on(self) -> None:
+        """Something was delivered: if the last look has not seen everything, don't wait for the next."""
+        if self._is_more:
+            self._is_more = False
+            self.put(self.look)
+
+    def _forget(self) -> None:
+        now = self.monotonic_us()
+        if self._looked_at is not None and now - self._looked_at < FORGET_US:
+            return
+        self._looked_at = now
+        before, self._lows = self._lows, (*self._lows, self.storage.lowest_parcel())[-LOOKS_TO_FORGET:]
+        if len(before) < LOOKS_TO_FORGET:
+            return
+        item = work.Forget(sender=self.number, before=min(*before, self._lows[-1]))
+        for receiver in self.channels:
+            self.submit(receiver, item, lambda _: None)
+
+
 class Courier:
-    """Delivers for the shards of a worker, on a thread of its own.
+    """Delivers for the shards of a worker.
 
     Args:
         storages: The shards, in order.
@@ -205,92 +351,45 @@ class Courier:
         incarnations: Incarnations,
     ) -> None:
         self.storages = storages
-        self._inboxes = inboxes
-        self._clock = clock
+        self.inboxes = inboxes
+        self.clock = clock
         self._incarnations = incarnations
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        numbers = range(len(storages))
-        self._channels = {(one, other): Channel(self, one, other) for one in numbers for other in numbers}
-        self._turn = 0
-        self._lowest: dict[int, tuple[int, int]] = {}
-        """By sender: when its outbox was looked at, and the lowest number that was in it."""
-        self._thread = threading.Thread(target=self._run, name="perdure-courier", daemon=True)
+        self._desks = [Desk(self, number, storage) for number, storage in enumerate(storages)]
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        for desk in self._desks:
+            desk.start()
 
     def stop(self) -> None:
         """End; what is under way is found in the outboxes again."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+        for desk in self._desks:
+            desk.stop()
+        for desk in self._desks:
+            desk.join()
 
     def sent(self, sender: int, receiver: int, incarnation: int) -> None:
         """An instance of one shard has left something for another; on any thread."""
-        self._queue.put(partial(self._channels[sender, receiver].want, {incarnation}))
+        desk = self._desks[sender]
+        desk.put(partial(desk.channels[receiver].want, {incarnation}))
 
     def look(self, sender: int) -> None:
         """It is time to look what others have left in a shard's outbox; on any thread."""
-        self._queue.put(partial(self.look_now, sender))
-
-    def submit(self, number: int, item: work.ShardItem, tell: Callable[[work.Outcome | BaseException], None]) -> None:
-        """Have a shard's engine commit an item; the answer is told on the courier's thread."""
-        self._inboxes[number]([Request(item, lambda outcome: self._queue.put(partial(tell, outcome)))])
+        desk = self._desks[sender]
+        desk.put(desk.look)
 
     def redrawn(self, content: Content) -> Content:
-        """The same with another incarnation for whom it starts."""
+        """The same with another incarnation for whom it starts; on any thread, as one drawn twice is refused again."""
         start = content.start
         if start is None:
             return content
         incarnation = work.with_slot(self._incarnations.draw(), slot_of(start.new.id))
         return replace(content, start=replace(start, new=replace(start.new, incarnation=incarnation)))
 
-    def _run(self) -> None:
-        while (duty := self._queue.get()) is not None:
-            _do(duty)
-
     def run_once(self) -> None:
         """Do what is waiting to be done, and what comes of it at once."""
-        while not self._queue.empty():
-            duty = self._queue.get()
-            if duty is not None:
-                _do(duty)
-
-    def look_now(self, sender: int) -> None:
-        """Deliver what has been in a shard's outbox for too long; forget what can't come again."""
-        storage = self.storages[sender]
-        try:
-            before = storage.now() - STALE_US
-            left = storage.parcels(None, PARCELS_MAX, before=before)
-            if len(left) == PARCELS_MAX:
-                # All may be for one that can't be reached: look at the others in turn.
-                self._turn = (self._turn + 1) % len(self.storages)
-                left += storage.parcels(self._turn, PARCELS_MAX, before=before)
-            self._forget(sender)
-        except StorageError as error:
-            _log.debug("the outbox of shard %d could not be read: %s", sender, error)
-            return
-        wanted: dict[int, set[int]] = {}
-        for parcel in left:
-            wanted.setdefault(parcel.shard, set()).add(parcel.incarnation)
-        for receiver, incarnations in wanted.items():
-            if receiver != sender and receiver < len(self.storages):
-                self._channels[sender, receiver].want(incarnations)
-
-    def _forget(self, sender: int) -> None:
-        now = self._clock.monotonic_us()
-        looked_at, lowest = self._lowest.get(sender, (None, 0))
-        if looked_at is not None and now - looked_at < FORGET_US:
-            return
-        present = self.storages[sender].lowest_parcel()
-        self._lowest[sender] = (now, present)
-        if looked_at is None:
-            return
-        for receiver in range(len(self.storages)):
-            if receiver != sender:
-                item = work.Forget(sender=sender, before=min(lowest, present))
-                self.submit(receiver, item, lambda _: None)
+        while any(desk.run_once() for desk in self._desks):
+            pass
 
 
 def _do(duty: Callable[[], None]) -> None:
