@@ -9,7 +9,7 @@ import logging
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -20,6 +20,7 @@ from perdure.storage.sqlite import SqliteStorage, files
 from perdure.testing import ManualClock, SeededEntropy
 from perdure.testing.simulation.lives import live_many
 from perdure.testing.storage_suite.tape import check
+from tests.chaos import shards as families
 from tests.chaos.processes import run
 from tests.crashes.harness import Fault, Stage, play
 from tests.crashes.scenarios import SCENARIOS
@@ -29,6 +30,7 @@ from tests.fuzz.stored import Filled
 from tests.power.disk import power_cuts
 from tests.power.harness import Verdicts
 from tests.power.harness import record as record_power
+from tests.storage.postgres.server import Server
 from tests.storage.sqlite.failing_disk import Disk
 from tests.storage.sqlite.test_tape_with_faults import FailingDisk
 
@@ -105,6 +107,28 @@ def processes(seed: int) -> Counter[str]:
     return Counter({f"workers: {name}": number for name, number in asdict(totals).items()})
 
 
+def shards(seed: int) -> Counter[str]:
+    """Families on two databases whose workers are killed, anywhere and between the two."""
+    with in_memory() as folder, _two_databases(Path(folder), on_a_server=seed % 2 == 1) as urls:
+        totals = asyncio.run(families.run(urls, Path(folder), seed=seed, kills=60))
+    return Counter({f"shards: {name}": number for name, number in asdict(totals).items()})
+
+
+@contextmanager
+def _two_databases(folder: Path, *, on_a_server: bool) -> Iterator[list[str]]:
+    names = ("left", "right")
+    if not on_a_server:
+        yield [f"sqlite:///{folder / name}.db" for name in names]
+        return
+    server = Server()
+    try:
+        for name in names:
+            server.create_database(name)
+        yield [server.url(name) for name in names]
+    finally:
+        server.remove()
+
+
 @cache
 def _recorded() -> list[Recorded]:
     return asyncio.run(record())
@@ -156,7 +180,7 @@ def simulation(seed: int) -> Counter[str]:
 
 LANES: dict[str, Piece] = {
     piece.__name__.replace("_", "-"): piece
-    for piece in (crashes, crashes_on_a_file, power, processes, simulation, histories, rows, tapes)
+    for piece in (crashes, crashes_on_a_file, power, processes, shards, simulation, histories, rows, tapes)
 }
 
 

@@ -49,11 +49,11 @@ class Nursery:
         self._hearing = asyncio.create_task(self._hear())
 
     @classmethod
-    async def open(cls, url: str, ledger: Path) -> "Nursery":
+    async def open(cls, url: str, ledger: Path, module: str = "tests.chaos.worker") -> "Nursery":
         """Start it; the first worker needs no longer than the last."""
         return cls(
             await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.chaos.worker", url, str(ledger), str(LEASE_S),
+                sys.executable, "-m", module, url, str(ledger), str(LEASE_S),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             )
         )  # fmt: skip
@@ -68,15 +68,19 @@ class Nursery:
             else:
                 self._ended[pid].set_result(int(line[2]))
 
-    async def bear(self) -> int:
+    async def bear(self, word: str = "go") -> int:
         """A new worker; its process id."""
         assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
+        self._process.stdin.write(f"{word}\n".encode())
         return await self._born.get()
 
     async def end(self, pid: int) -> int:
         """Wait until it has ended; its exit code, or the signal that killed it, negative."""
         return await self._ended[pid]
+
+    def is_over(self, pid: int) -> bool:
+        """Whether it has ended, as far as is known yet."""
+        return self._ended[pid].done()
 
     async def close(self) -> None:
         """Kill whoever is left."""

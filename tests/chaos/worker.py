@@ -1,7 +1,7 @@
 """Workers for chaos: a nursery that has imported everything and forks one at each word, so that many can die quickly.
 
-`python -m tests.chaos.worker URL LEDGER LEASE`: reads "go" lines; says "born PID" and "ended PID STATUS". When its own
-standard input ends, it kills whoever is left.
+`python -m tests.chaos.worker URL LEDGER LEASE`: reads lines, each a word for the worker that it makes; says "born PID"
+and "ended PID STATUS". When its own standard input ends, it kills whoever is left.
 """
 
 import asyncio
@@ -9,7 +9,10 @@ import os
 import selectors
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from perdure import ActivityContext, ExternalEvent, OrchestrationContext, Registry, Runtime, activity, orchestration
 from perdure._runtime.heartbeat import Heartbeat
@@ -69,20 +72,20 @@ def registry(ledger: Path) -> Registry:
     return Registry(Ledger(ledger), aside, errand)
 
 
-def shorten_leases(lease_s: float) -> None:
+def shorten_leases(lease_s: float, *storages: type[Any]) -> None:
     """A lease is ten seconds; here a pause past it must not last as long."""
-    for function in (Heartbeat.__init__, SqliteStorage.register):
+    for function in (Heartbeat.__init__, *(storage.register for storage in storages)):
         defaults = function.__kwdefaults__
         assert defaults is not None
         defaults["lease_us"] = round(lease_s * 1e6)
 
 
-def _work(url: str, ledger: Path) -> None:
+def _work(url: str, ledger: Path, _: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     asyncio.run(Runtime(url, registry(ledger), grace=GRACE_S).serve())
 
 
-def nurse(url: str, ledger: Path) -> None:
+def nurse(work: Callable[[str], None]) -> None:
     """Fork a worker at each word, and tell of those that end."""
     alive: set[int] = set()
     wake, wakes = os.pipe()
@@ -98,8 +101,8 @@ def nurse(url: str, ledger: Path) -> None:
                 words = os.read(0, 4096)
                 if not words:
                     break
-                for _ in range(words.count(b"\n")):
-                    alive.add(_bear(url, ledger, wakes))
+                for word in words.decode().splitlines():
+                    alive.add(_bear(partial(work, word), wakes))
             if wake in ready:
                 os.read(wake, 4096)
             alive -= _bury(alive)
@@ -107,7 +110,7 @@ def nurse(url: str, ledger: Path) -> None:
         os.kill(each, signal.SIGKILL)
 
 
-def _bear(url: str, ledger: Path, wakes: int) -> int:
+def _bear(work: Callable[[], None], wakes: int) -> int:
     child = os.fork()
     if child == 0:
         signal.set_wakeup_fd(-1)
@@ -116,7 +119,7 @@ def _bear(url: str, ledger: Path, wakes: int) -> int:
         os.dup2(null, 0)
         status = 1
         try:
-            _work(url, ledger)
+            work()
             status = 0
         finally:
             os._exit(status)
@@ -139,5 +142,5 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    shorten_leases(float(sys.argv[3]))
-    nurse(sys.argv[1], Path(sys.argv[2]))
+    shorten_leases(float(sys.argv[3]), SqliteStorage)
+    nurse(partial(_work, sys.argv[1], Path(sys.argv[2])))

@@ -199,6 +199,8 @@ class QueueDepths:
         held_instances: Instances that are held.
         held_age: How long the first of them has been held.
         activities: The queues of activities, by name and tag.
+        undelivered: What is on its way to other databases, in a store that lies on several.
+        undelivered_age: How long the first of it has been.
     """
 
     at: datetime
@@ -209,6 +211,8 @@ class QueueDepths:
     held_instances: int
     held_age: timedelta | None
     activities: Sequence[ActivityQueue]
+    undelivered: int = 0
+    undelivered_age: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,4 +373,6 @@ def depths_of(depths: work.Depths, workers: Sequence[work.WorkerRecord]) -> Queu
             )
             for each in depths.tasks
         ],
+        undelivered=depths.parcels,
+        undelivered_age=age(depths.parcels_since),
     )

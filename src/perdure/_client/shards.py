@@ -144,8 +144,10 @@ class ShardedInspector:
             messages=sum(each.messages for each in depths),
             timers=sum(each.timers for each in depths),
             held=sum(each.held for each in depths),
+            parcels=sum(each.parcels for each in depths),
             ready_since=_first(each.ready_since for each in depths),
             held_since=_first(each.held_since for each in depths),
+            parcels_since=_first(each.parcels_since for each in depths),
             tasks=_tasks(depths),
         )
 

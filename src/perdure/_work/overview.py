@@ -91,7 +91,8 @@ class Depths(Struct, frozen=True, gc=False, kw_only=True):
     """What waits in a store at `now`.
 
     `ready` are pending and running instances without owner for which a message or timer is due, since `ready_since`;
-    `messages` and `timers` are all rows, due or not; `held` are held instances, the first of them since `held_since`.
+    `messages` and `timers` are all rows, due or not; `held` are held instances, the first of them since `held_since`;
+    `parcels` are on their way to other shards, the first of them since `parcels_since`.
     `tasks` is in order of names, then of tags, without one first.
     """
 
@@ -100,8 +101,10 @@ class Depths(Struct, frozen=True, gc=False, kw_only=True):
     messages: int
     timers: int
     held: int
+    parcels: int = 0
     ready_since: int | None = None
     held_since: int | None = None
+    parcels_since: int | None = None
     tasks: tuple[TaskDepth, ...] = ()
 
 

@@ -138,7 +138,9 @@ def queues(*, store: Store, as_json: bool) -> int:
             ("held instances", found.held_instances, found.held_age),
             ("messages", found.messages, None),
             ("timers", found.timers, None),
+            ("for other shards", found.undelivered, found.undelivered_age),
         )
+        if many or what != "for other shards"
     ]
     write_table(["", "WAITING", "OLDEST"], waiting)
     rows: list[Line] = [

@@ -143,6 +143,8 @@ class StoreCollector(Collector):
             "timers": ("Timers that run.", queues.timers),
             "held_instances": ("Instances that are held.", queues.held_instances),
             "held_age_seconds": ("How long the first of those has been held.", _seconds(queues.held_age)),
+            "undelivered": ("What is on its way to other shards.", queues.undelivered),
+            "undelivered_age_seconds": ("How long the first of that has been.", _seconds(queues.undelivered_age)),
         }
         for name, (what, value) in gauges.items():
             yield GaugeMetricFamily(f"perdure_store_{name}", what, value=value)

@@ -91,7 +91,7 @@ def open_of_rows(rows: Iterable[Sequence[Any]]) -> list[OpenTask]:
 
 def depths_of_rows(now: int, counts: Sequence[Any], tasks: Iterable[Sequence[Any]]) -> Depths:
     """What waits, of the row of the statement `depths` and the rows of `task_depths`."""
-    ready, ready_since, messages, timers, held, held_since = counts
+    ready, ready_since, messages, timers, held, held_since, parcels, parcels_since = counts
     return Depths(
         now=now,
         ready=ready,
@@ -100,6 +100,8 @@ def depths_of_rows(now: int, counts: Sequence[Any], tasks: Iterable[Sequence[Any
         timers=timers,
         held=held,
         held_since=held_since,
+        parcels=parcels,
+        parcels_since=parcels_since,
         tasks=tuple(
             TaskDepth(name=name, tag=tag, waiting=waiting, delayed=delayed, running=running, waiting_since=since)
             for name, tag, waiting, delayed, running, since in tasks

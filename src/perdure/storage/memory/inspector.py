@@ -120,6 +120,8 @@ def depths(tables: Tables, now: int) -> Depths:
         timers=sum(len(row.timers) for row in rows),
         held=len(held),
         held_since=min(held, default=None),
+        parcels=len(tables.outbox),
+        parcels_since=min((parcel.sent_at for parcel in tables.outbox.values()), default=None),
         tasks=_task_depths(tables, now),
     )
 

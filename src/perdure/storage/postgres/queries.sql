@@ -1786,12 +1786,13 @@ SELECT event, name, attempt, scheduled_at, due_at, owner, tag, last_error, held_
 FROM perdure.tasks WHERE incarnation = $1::bigint AND permit IS NULL ORDER BY event LIMIT $2::bigint;
 
 -- name: depths
--- What waits at $1: ready instances, since when, messages, timers, held instances, since when.
+-- What waits at $1: ready instances, since when, messages, timers, held instances, since when, parcels, since when.
 SELECT
     COUNT(DISTINCT d.incarnation), MIN(d.due),
     (SELECT COUNT(*) FROM perdure.messages), (SELECT COUNT(*) FROM perdure.timers),
     (SELECT COUNT(*) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed'),
-    (SELECT MIN(h.changed_at) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed')
+    (SELECT MIN(h.changed_at) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed'),
+    (SELECT COUNT(*) FROM perdure.outbox), (SELECT MIN(o.sent_at) FROM perdure.outbox AS o)
 FROM (
     SELECT m.incarnation, m.due_at AS due
     FROM perdure.messages AS m JOIN perdure.instances AS i ON i.incarnation = m.incarnation

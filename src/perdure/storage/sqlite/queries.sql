@@ -1356,12 +1356,13 @@ FROM (
 ORDER BY event LIMIT ?2;
 
 -- name: depths
--- What waits at ?1: ready instances, since when, messages, timers, held instances, since when.
+-- What waits at ?1: ready instances, since when, messages, timers, held instances, since when, parcels, since when.
 SELECT json_array(
     count(DISTINCT incarnation), min(due),
     (SELECT count(*) FROM messages), (SELECT count(*) FROM timers),
     (SELECT count(*) FROM instances WHERE status = 'held' AND status <> 'completed'),
-    (SELECT min(changed_at) FROM instances WHERE status = 'held' AND status <> 'completed')
+    (SELECT min(changed_at) FROM instances WHERE status = 'held' AND status <> 'completed'),
+    (SELECT count(*) FROM outbox), (SELECT min(sent_at) FROM outbox)
 )
 FROM (
     SELECT m.incarnation, m.due_at AS due

@@ -74,6 +74,16 @@ class Sending(Topic):
             (b"a", THERE), (b"c", 2), (b"b", THERE), (b"d", THERE),
         ]  # fmt: skip
 
+    def test_how_much_waits_there_and_since_when_is_told(self) -> None:
+        world = self.world
+        worker = self._sender()
+        assert (world.storage.depths().parcels, world.storage.depths().parcels_since) == (0, None)
+        worker.run("order", messages=(_parcel(b"a"), _parcel(b"b", 2)))
+        began = world.storage.now()
+        world.clock.advance(SECOND)
+        worker.run("order", messages=(_parcel(b"c"),))
+        assert (world.storage.depths().parcels, world.storage.depths().parcels_since) == (3, began)
+
     def test_a_refused_turn_sends_nothing(self) -> None:
         world = self.world
         worker = self._sender()
