@@ -1,4 +1,4 @@
-"""Workers in processes of their own: killed, restarted with the server, woken, and behind a pooler."""
+"""Workers in processes of their own: killed, restarted with the server, and woken."""
 
 import os
 import signal
@@ -11,7 +11,6 @@ import pytest
 from perdure._work import APPLIED, Deliver
 from perdure.errors import StorageError
 from perdure.storage.postgres import PostgresStorage
-from tests.storage.postgres.pooler import Pooler
 from tests.storage.postgres.server import Server
 from tests.storage.postgres.work import batch, register, start
 
@@ -122,29 +121,6 @@ def test_a_deaf_listener_is_replaced_and_nothing_is_missed(server, storage, url)
     while not listener.hears:
         pass
     other.close()
-
-
-def test_a_pooler_that_shares_sessions_is_noticed_and_worked_with(server, url):
-    pooler = Pooler(server.port, user="perdure", database="postgres")
-    try:
-        storage = PostgresStorage(url.replace(str(server.port), str(pooler.port)))
-        worker = register(storage)
-        for number in range(10):
-            assert storage.commit(batch(start(f"order-{number}"), worker=worker)).outcomes == (APPLIED,)
-            assert storage.heartbeat(worker)
-        assert len(storage.commit(batch(worker=worker, claim=True)).work.instances) == 10
-        while not storage._listener.is_pooled:  # noqa: SLF001 - when it notices is nobody's business but this test's
-            pass
-        direct = PostgresStorage(url)
-        storage.changed()
-        direct.commit(batch(start("late")))
-        while not storage.changed():
-            pass
-        direct.close()
-        storage.unregister(worker)
-        storage.close()
-    finally:
-        pooler.close()
 
 
 def test_a_server_that_crashes_again_and_again_loses_nothing_that_was_acknowledged():

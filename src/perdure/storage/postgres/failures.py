@@ -3,9 +3,12 @@
 Law kept here: what is not known to be final is tried again; no password and no payload gets into a message.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from psycopg import Error
+from psycopg.pq import DiagnosticField
+from psycopg.pq.abc import PGresult
 
 from perdure.errors import (
     DatabaseCorruptError,
@@ -20,6 +23,7 @@ _TRY_AGAIN = {
     "40001", "40P01", "55P03",  # serialization, deadlock, lock not available
 }  # fmt: skip
 _STALE_PLAN = "0A000"
+_STATEMENT_MODE = "statement pooling mode"
 _FULL = {"53100", "53200", "53400", "54023"}
 _READ_ONLY = {"25006"}
 
@@ -56,6 +60,11 @@ def _is_stale_plan(error: Error) -> bool:
     return error.sqlstate == _STALE_PLAN and "plan" in str(error)
 
 
+def has_no_transactions(reason: str) -> bool:
+    """Whether a pooler refuses them."""
+    return _STATEMENT_MODE in reason
+
+
 def meaning(error: Error, place: str, schema: str) -> StorageError:
     """What an answer of the server means to a caller for whom nothing was applied."""
     state = error.sqlstate or ""
@@ -88,6 +97,15 @@ def meaning(error: Error, place: str, schema: str) -> StorageError:
     return StorageUnavailableError(f"{place} can't work now ({state or 'no code'}: {said}); it is tried again")
 
 
+def last_words(answers: Sequence[PGresult]) -> str | None:
+    """With which sentence the server, or a pooler before it, has closed the connection, if it has said one."""
+    for answer in answers:
+        # A pooler says it in one field, a server that speaks another language in the other.
+        if b"FATAL" in map(answer.error_field, (DiagnosticField.SEVERITY, DiagnosticField.SEVERITY_NONLOCALIZED)):
+            return (answer.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+    return None
+
+
 def said_by(error: Error) -> str:
     """The server's own sentence, without the details in which it quotes values."""
     primary: Any = error.diag.message_primary
@@ -105,6 +123,15 @@ _OPERATOR: tuple[_Final, ...] = (
     (("permission denied for database",), "does not let this role connect: GRANT CONNECT ON DATABASE to it"),
     (('role "',), "has no role of that name: create it, or name another user in the URL"),
     (('database "',), "has no database of that name: create it (createdb), or name another in the URL"),
+    (
+        ("no such database",),
+        "is a PgBouncer without that database: add it to its [databases], or name another in the URL",
+    ),
+    (
+        ("unsupported startup parameter",),
+        "is behind a PgBouncer that refuses a setting of the connection: unset PGOPTIONS and the like",
+    ),
+    ((_STATEMENT_MODE,), "is behind a PgBouncer without transactions: set its pool_mode to transaction"),
     (("server does not support ssl",), "does not speak TLS: give it a certificate, or ask for sslmode=prefer"),
     (("certificate",), "could not prove who it is: check sslmode and sslrootcert in the URL"),
 )
@@ -113,9 +140,14 @@ _OPERATOR: tuple[_Final, ...] = (
 _TIME: tuple[_Final, ...] = (
     (("read-only", "read-write"), "takes no writes: point the URL at the primary (several hosts may be given)"),
     (("too many", "remaining connection slots"), "has no connection left: raise max_connections, or use a pooler"),
+    (("no more connections allowed",), "is behind a PgBouncer that has no connection left: raise its max_client_conn"),
+    (
+        ("server login",),
+        "can't be reached by the PgBouncer before it: check that it runs; server_login_retry = 1 finds it sooner",
+    ),
     (("starting up", "shutting down", "recovery"), "is starting up or shutting down; it is tried again"),
     (
-        ("refused", "timeout", "did not answer", "no route", "unreachable"),
+        ("refused", "server down", "timeout", "did not answer", "no route", "unreachable"),
         "can't be reached: check that it runs, and host and port in the URL",
     ),
     (

@@ -17,6 +17,7 @@ from perdure.storage.postgres.failures import (
     FailedError,
     LostError,
     ends_connection,
+    has_no_transactions,
     may_pass_at_once,
     meaning,
     no_connection,
@@ -144,6 +145,24 @@ def begin(wire: Wire, now_us: int = 0) -> list[Call]:
     if wire.pooled:
         return [("begin", ()), ("limits", wire.limits())]
     return [("begin", ()), ("replan", ())] if wire.has_old_plans(now_us) else [("begin", ())]
+
+
+def check_transactions(wire: Wire, place: str) -> None:
+    """Find out whether a pooler gives a session of the server for a whole transaction, or for a statement only.
+
+    Raises:
+        StorageError: For a statement only.
+        LostError: The connection is gone.
+    """
+    if not wire.pooled:
+        return
+    try:
+        wire.run([("begin", ())])
+        wire.run([("rollback", ())])
+    except LostError as exc:
+        if has_no_transactions(str(exc)):
+            raise no_connection(str(exc), place) from None
+        raise
 
 
 def commit(wire: Wire, calls: Sequence[Call], place: str, after: Sequence[Call] = ()) -> list[PGresult | None]:

@@ -54,7 +54,7 @@ from perdure.storage.postgres.moments import ServerTime
 from perdure.storage.postgres.open_starts import OpenStarts
 from perdure.storage.postgres.parcels import stamp_of, stamped
 from perdure.storage.postgres.reaping import looks, seen, tidy
-from perdure.storage.postgres.session import Session, begin, commit
+from perdure.storage.postgres.session import Session, begin, check_transactions, commit
 from perdure.storage.postgres.statements import read_statements
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.url import parse
@@ -148,6 +148,7 @@ class PostgresStorage:
         _, encoding, _, _, fsync, synchronous = wire.server
         if encoding != "UTF8":
             raise StorageError(f"{self.place} is encoded in {encoding}: create a database with encoding UTF8")
+        check_transactions(wire, self.place)
         migrations.check(wire, self._schema, self.place, create=create)
         if (fsync, synchronous) != ("on", "on") and not self._relaxed:
             _log.warning(

@@ -16,7 +16,7 @@ from psycopg.pq import ConnStatus, ExecStatus, Format, PGconn, PollingStatus, Tr
 from psycopg.pq.abc import PGresult
 
 from perdure.storage.postgres.arrays import text
-from perdure.storage.postgres.failures import FailedError, LostError
+from perdure.storage.postgres.failures import FailedError, LostError, last_words
 
 SILENCE_MS_MAX = 15_000
 """How long the server may be silent while an answer is owed, in milliseconds; then the connection is closed."""
@@ -162,11 +162,12 @@ class Wire:
     def results(self, calls: Sequence[Call], *, needed: int | None = None) -> list[PGresult | None]:
         """The same, with the answers as they came; of those behind the first `needed` calls failures don't matter."""
         self.trips += 1
+        answers: list[PGresult] = []
         try:
             preparing = self._send(calls)
-            answers = self._receive()
+            self._receive(answers)
         except Error as exc:
-            raise self._lost(str(exc)) from None
+            raise self._lost(last_words(answers) or str(exc)) from None
         results: list[PGresult | None] = []
         for result, prepares in zip(answers, preparing, strict=False):
             good = result.status in _GOOD
@@ -186,13 +187,14 @@ class Wire:
             FailedError: One of them failed.
             LostError: The connection is gone.
         """
+        answers: list[PGresult] = []
         try:
             self._raw.exit_pipeline_mode()
             self._raw.send_query(sql.encode())
-            answers = self._receive(until_sync=False)
+            self._receive(answers, until_sync=False)
             self._raw.enter_pipeline_mode()
         except Error as exc:
-            raise self._lost(str(exc)) from None
+            raise self._lost(last_words(answers) or str(exc)) from None
         for result in answers:
             if result.status not in _GOOD:
                 raise FailedError(errors.error_from_result(result), 0)
@@ -232,10 +234,9 @@ class Wire:
         raw.pipeline_sync()
         return preparing
 
-    def _receive(self, *, until_sync: bool = True) -> list[PGresult]:
-        """All answers up to the end of the step."""
+    def _receive(self, answers: list[PGresult], *, until_sync: bool = True) -> None:
+        """Add all answers up to the end of the step."""
         raw = self._raw
-        answers: list[PGresult] = []
         unsent = raw.flush()
         ended = False
         while not ended:
@@ -244,7 +245,7 @@ class Wire:
                 if result is None:
                     if until_sync:
                         continue
-                    return answers
+                    return
                 if result.status == ExecStatus.PIPELINE_SYNC:
                     ended = True
                     break
@@ -254,7 +255,6 @@ class Wire:
                 raw.consume_input()
                 if unsent:
                     unsent = raw.flush()
-        return answers
 
     def _wait(self, *, write: bool) -> None:
         """Wait for the socket, but not for ever."""
@@ -263,9 +263,9 @@ class Wire:
             raise self._lost(f"the server has said nothing for {SILENCE_MS_MAX // 1000} seconds")
 
     def _lost(self, reason: str) -> LostError:
-        # What the library says may quote what it was given; only the kind of failure is of use.
         self.close()
-        return LostError(reason.strip() or "the connection was closed")
+        # Behind the first line the library guesses.
+        return LostError(next(iter(reason.strip().splitlines()), "the connection was closed"))
 
     def rows(self, result: PGresult) -> Rows:
         """The rows of an answer."""
