@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -49,6 +50,10 @@ class Stage:
         self.store = store or MemoryStorage(self.clock, SeededEntropy(7))
         self.processes = seed
 
+    def faulty(self, plan: dict[int, Fault]) -> "Faulty":
+        """The store for a process in which something goes wrong."""
+        return Faulty(self, plan)
+
     def process(self, storage: Any = None) -> "Process":
         """A worker and a client on the store."""
         self.processes += 1
@@ -56,7 +61,7 @@ class Stage:
 
     async def perform(self, env: Environment) -> Teller:
         """What the client does, as often as need be, until everything has ended."""
-        teller = Teller(env)
+        teller = Teller(env, self.world)
         await self.scenario.drive(teller)
         await teller.everything_has_ended()
         return teller
@@ -99,6 +104,10 @@ class Faulty:
         return getattr(self._stage.store, name)
 
     def commit(self, batch: Any) -> Any:
+        return self.faulty(lambda: self._stage.store.commit(batch))
+
+    def faulty(self, commit: Callable[[], Any]) -> Any:
+        """Commit, unless something is to go wrong there."""
         if self.dead:
             raise Crash
         self.commits += 1
@@ -113,7 +122,7 @@ class Faulty:
                 raise Crash
             case Fault.PAUSE:
                 self._stage.succeed()
-        answer = self._stage.store.commit(batch)
+        answer = commit()
         match fault:
             case Fault.AFTER:
                 raise OutcomeUnknownError("planned, and it was applied")
@@ -138,15 +147,21 @@ class Process(Environment):
         pump = self._pump
         assert pump is not None
         await asyncio.wait([pump, *others], return_when=asyncio.FIRST_COMPLETED)
-        if not pump.done():
+        if not getattr(self._store, "dead", False):
+            if pump.done():
+                pump.result()
             return False
-        if not isinstance(pump.exception(), Crash):
-            pump.result()
+        if not pump.done():
+            # It has died elsewhere than in a commit of its engine.
+            pump.cancel()
+            await asyncio.wait([pump])
         self._pump = None
         for attempt in list(self._activities._running.values()):  # noqa: SLF001 - the crash ends them too
             if attempt.runner is not None:
                 attempt.runner.cancel()
         await asyncio.sleep(0)
+        # Nobody would answer what its clients still ask for when they are cancelled.
+        self._gateway.close()
         # The thread that watches its turns would die with a process.
         await self._exits.aclose()
         return True
@@ -156,8 +171,8 @@ async def play(scenario: Scenario, plan: dict[int, Fault], stage: Stage | None =
     """Play a scenario with faults at these commits, judge it, and return how many commits there were."""
     stage = stage or Stage(scenario)
     # A fault repeats at most what runs at that moment.
-    repeats = 0 if scenario.once else sum(fault not in HARMLESS for fault in plan.values())
-    faulty = Faulty(stage, plan)
+    repeats = 0 if scenario.once else scenario.again + sum(fault not in HARMLESS for fault in plan.values())
+    faulty = stage.faulty(plan)
     env = await stage.process(faulty).__aenter__()
     performance = asyncio.create_task(stage.perform(env))
     if await env.crashed(performance):
@@ -198,12 +213,13 @@ def judge_effects(stage: Stage, *, repeats: int) -> None:
     assert max(runs.values(), default=0) <= 1 + repeats, runs
 
 
-_OUTCOMES: dict[str, list[tuple[object, ...]]] = {}
+OUTCOMES: dict[str, list[tuple[object, ...]]] = {}
+"""What comes of scenarios without faults, by their names."""
 
 
 async def _outcome_without_faults(scenario: Scenario) -> list[tuple[object, ...]]:
-    if scenario.name not in _OUTCOMES:
+    if scenario.name not in OUTCOMES:
         stage = Stage(scenario)
         async with stage.process() as env:
-            _OUTCOMES[scenario.name] = await (await stage.perform(env)).outcome()
-    return _OUTCOMES[scenario.name]
+            OUTCOMES[scenario.name] = await (await stage.perform(env)).outcome()
+    return OUTCOMES[scenario.name]

@@ -32,6 +32,10 @@ class World:
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, str]] = []
+        self.is_mended = False
+        """Whether somebody has mended what was out of order."""
+        self.deleted: set[str] = set()
+        """Ids under which somebody has deleted what had ended."""
 
     def _note(self, ctx: ActivityContext, entry: str) -> str:
         self.runs.append((ctx.idempotency_key, entry))

@@ -7,6 +7,8 @@ from typing import Any
 from perdure import Every, Registry, Status
 from tests.crashes import cancellations as c
 from tests.crashes import effects as e
+from tests.crashes import lent_programs as l
+from tests.crashes import mended as m
 from tests.crashes import patience as w
 from tests.crashes import programs as p
 from tests.crashes import scheduled as s
@@ -28,13 +30,16 @@ class Scenario:
     """What activities do to the world, in any order."""
     once: bool = False
     """Whether nothing may be done twice, whatever fails."""
+    again: int = 0
+    """How often what is done may be done again because somebody has put an instance back."""
 
 
 def registry(world: p.World) -> Registry:
     """All canonical orchestrations."""
-    everything = vars(p) | vars(c) | vars(e) | vars(s) | vars(w) | vars(showing)
+    everything = vars(p) | vars(c) | vars(e) | vars(l) | vars(m) | vars(s) | vars(w) | vars(showing)
     kinds = type(p.order) | type(p.broken)
-    return Registry(world, e.once_in(world), *(each for each in everything.values() if isinstance(each, kinds)))
+    made = e.once_in(world), *m.mendable_in(world)
+    return Registry(world, *made, *(each for each in everything.values() if isinstance(each, kinds)))
 
 
 def _runs(program: Any, *inputs: object, mail: tuple[int, ...] = ()) -> Drive:
@@ -94,6 +99,42 @@ async def _is_paid(teller: Teller) -> None:
     await teller.start(showing.till)
     for cents in (1, 2, 3):
         assert await teller.update("main", showing.PAY, cents) == f"thanks for {cents}"
+
+
+async def _is_rewound(teller: Teller) -> None:
+    await teller.start(m.to_rewind)
+    await teller.mail("main", p.MAIL, 1)
+    await teller.rewind("main")
+    await teller.mail("main", p.MAIL, 1, 2)
+
+
+async def _is_reset(teller: Teller) -> None:
+    await teller.start(m.to_reset)
+    await teller.reset("main", to_event=2)
+    await teller.mail("main", p.MAIL, 1)
+
+
+async def _is_reset_in_its_second_execution(teller: Teller) -> None:
+    await teller.start(m.wrong_later, 1)
+    await teller.mail("main", p.MAIL, 1, 2)
+    await teller.reset("main", to="start")
+
+
+async def _is_forked(teller: Teller) -> None:
+    await teller.start(m.to_fork)
+    await teller.mail("main", p.MAIL, 1)
+    await teller.until("main", "waiting")
+    await teller.fork("main", "fork", from_event=7)
+    await teller.mail("fork", p.MAIL, 3)
+    await teller.mail("main", p.MAIL, 1, 2)
+
+
+async def _is_beside_a_delete(teller: Teller) -> None:
+    await teller.start(m.beside_a_delete)
+    await teller.until("main", "waiting")
+    await teller.delete("detached")
+    await teller.delete_a_child("below")
+    await teller.mail("main", p.MAIL, 1)
 
 
 def _steps(pattern: str, count: int) -> tuple[str, ...]:
@@ -164,6 +205,11 @@ SCENARIOS = [
         ("old code", "new code in generation 2"),
     ),
     Scenario("schedule", _is_scheduled, Status.CANCELLED, ("slot 01:00", "slot 02:00")),
+    Scenario("rewind", _is_rewound, [1, "below", "beside", "mended", 2], ("below", "beside", "mended"), again=1),
+    Scenario("reset", _is_reset, ["kept", "right", "below", 1], ("kept",)),
+    Scenario("reset of a second execution", _is_reset_in_its_second_execution, [1, "right", 2]),
+    Scenario("fork", _is_forked, [1, "before", 2, "apart"], ("before", "apart", "apart")),
+    Scenario("delete beside a parent", _is_beside_a_delete, ["below", 1], ("detached",)),
     Scenario("task group", _runs(p.group), "the group is over", ("the group is over", "tidied waiting")),
     Scenario("queue", _runs(p.queue), [*_steps("consumed {}", 3)], _steps("consumed {}", 3)),
     Scenario("as completed", _runs(p.as_completed), [*_steps("any {}", 3)], _steps("any {}", 3)),

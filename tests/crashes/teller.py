@@ -13,20 +13,25 @@ from perdure import (
     ExternalEvent,
     InstanceClosedError,
     InstanceExistsError,
+    InstanceNotFoundError,
     InstanceStatus,
     OrchestrationError,
     OutcomeUnknownError,
+    RewindError,
     StorageUnavailableError,
     Update,
+    UsageError,
 )
 from perdure.testing import Environment
+from tests.crashes.programs import World
 
 
 class Teller:
     """What clients do in an environment."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Environment, world: World) -> None:
         self._env = env
+        self._world = world
         self._client: Any = env.client
 
     async def _insist(self, call: Callable[[], Awaitable[object]]) -> None:
@@ -68,6 +73,28 @@ class Teller:
                 answer: str = await handle.update(update, number, dedup_key=f"pay {number}", timeout=None)
                 return answer
 
+    async def order(self, program: Any) -> None:
+        """Start it together with a row of one's own; where the row is, it has been started."""
+
+        async def order() -> None:
+            async with self._client.transaction() as tx:
+                if not tx.execute("SELECT id FROM orders"):
+                    tx.execute("INSERT INTO orders VALUES (1)")
+                    await self._client.start_orchestration(program, instance_id="main", connection=tx)
+
+        await self._insist(order)
+
+    async def pay(self, event: ExternalEvent[int], cents: int) -> None:
+        """Send it together with a row of one's own; where the row is, it has been sent."""
+
+        async def pay() -> None:
+            async with self._client.transaction() as tx:
+                if not tx.execute("SELECT id FROM payments"):
+                    tx.execute("INSERT INTO payments VALUES (?)", (cents,))
+                    await self._client.raise_event("main", event, cents, connection=tx)
+
+        await self._insist(pay)
+
     async def cancel(self, instance_id: str) -> None:
         """Ask it to cancel; one that has ended has heard it before."""
         with suppress(InstanceClosedError):
@@ -77,6 +104,50 @@ class Teller:
         """End it; one that has ended has heard it before."""
         with suppress(InstanceClosedError):
             await self._insist(partial(self._client.terminate, instance_id))
+
+    async def rewind(self, instance_id: str) -> None:
+        """Wait for its failure, mend what was out of order, and have it go on."""
+        if not self._world.is_mended:
+            await self._end(instance_id)
+        self._world.is_mended = True
+        # Whoever has done it before has let it go on; if nobody has, it has ended, and can't be told what comes next.
+        with suppress(RewindError):
+            await self._insist(partial(self._client.rewind, instance_id))
+
+    async def reset(self, instance_id: str, **where: Any) -> None:
+        """Wait for what it says of itself; if that is wrong, mend it, and have it go on from an earlier event."""
+        async for seen in self._client.get_handle(instance_id).watch():
+            if seen.custom_status in ("right", "wrong") or seen.is_closed:
+                break
+        if seen.custom_status == "wrong":
+            self._world.is_mended = True
+            await self._insist(partial(self._client.reset, instance_id, **where))
+
+    async def fork(self, instance_id: str, fork_id: str, from_event: int) -> None:
+        """Fork it there, if there is no fork yet, and let that go on."""
+        with suppress(InstanceExistsError):
+            await self._insist(partial(self._client.fork, instance_id, fork_id, from_event=from_event))
+        with suppress(InstanceClosedError):
+            await self._insist(partial(self._client.resume, fork_id))
+
+    async def delete(self, instance_id: str) -> None:
+        """Delete it once, when it has ended."""
+        if instance_id in self._world.deleted:
+            return
+        with suppress(InstanceNotFoundError):
+            await self._end(instance_id)
+        # Which one is meant is found out before, so that a delete that comes late does not hit its successor.
+        await self._insist(partial(self._client.delete_instances, root=instance_id))
+        self._world.deleted.add(instance_id)
+
+    async def delete_a_child(self, instance_id: str) -> None:
+        """Try to, in vain."""
+        refused = False
+        try:
+            await self._insist(partial(self._client.delete, instance_id, force=True))
+        except UsageError:
+            refused = True
+        assert refused
 
     async def until(self, instance_id: str, custom_status: str) -> None:
         """Wait until it says so, or has ended."""
