@@ -1,5 +1,6 @@
 """A store with many instances: what is finished or parked costs those that run nothing."""
 
+from contextlib import ExitStack, closing
 from itertools import count
 
 import pytest
@@ -9,6 +10,7 @@ from perdure._work import APPLIED, HistoryRow, InstanceChange, NewTask, Turn
 from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.statements import read_statements
 from perdure.testing import ManualClock
+from tests.storage.postgres.pooler import Pooler
 from tests.storage.postgres.work import batch, register, start
 
 FILL = (
@@ -84,12 +86,18 @@ def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server, u
     assert found == [fire_at[0], fire_at[99]]
 
 
-def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_rows(server):
+@pytest.mark.parametrize("pooled", [False, True], ids=["sessions of its own", "a pooler's"])
+def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_rows(server, pooled):
     # A schema that was used before is full of rows that are dead, which are read, too.
     schema = "never_used"
     clock = ManualClock()
-    with server.connect() as connection:
-        storage = PostgresStorage(server.url(schema=schema), clock=clock)
+    with ExitStack() as stack:
+        connection = stack.enter_context(server.connect())
+        port = server.port
+        if pooled:
+            pooler = stack.enter_context(closing(Pooler(server.port, user="perdure", database="postgres")))
+            port = pooler.port
+        storage = PostgresStorage(server.url(schema=schema, port=port), clock=clock)
         connection.execute("SELECT set_config('search_path', %s, false)", [schema])
         worker = register(storage)
         for _ in range(ROUNDS):
@@ -100,6 +108,8 @@ def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_r
         for _ in range(ROUNDS):
             _run_some(storage, worker)
         storage.close()
+        if pooled:
+            pooler.close()
         read = _rows_read(connection, schema)
         connection.execute("DROP SCHEMA never_used CASCADE")
     assert read <= 2 * ROUNDS * AT_ONCE * ROWS_OF_AN_INSTANCE_MAX
@@ -140,7 +150,9 @@ def _turn(event):
 
 def _rows_read(connection, schema):
     """Rows and entries of indexes that were read so far: a session has told of them when it has ended."""
-    while connection.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'perdure'").fetchall():
+    while connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name IN ('perdure', 'pooler')"
+    ).fetchall():
         pass
     rows = "SELECT SUM(seq_tup_read) FROM pg_stat_user_tables WHERE schemaname = %s"
     entries = "SELECT SUM(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = %s"

@@ -32,6 +32,13 @@ SELECT
     pg_catalog.set_config('enable_seqscan', 'off', false), pg_catalog.set_config('enable_bitmapscan', 'off', false),
     pg_catalog.set_config('enable_hashjoin', 'off', false), pg_catalog.set_config('enable_mergejoin', 'off', false);
 
+-- name: plan_transaction_by_index
+-- The same for a transaction, where a pooler shares the session; nothing is prepared there, so each plan is for its values.
+SELECT
+    pg_catalog.set_config('jit', 'off', true),
+    pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('enable_bitmapscan', 'off', true),
+    pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true);
+
 -- name: replan
 -- Let the plans that were made for smaller tables be made again.
 DISCARD PLANS;

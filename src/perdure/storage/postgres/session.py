@@ -143,7 +143,11 @@ class Session:
 def begin(wire: Wire, now_us: int = 0) -> list[Call]:
     """How a transaction begins on this connection."""
     if wire.pooled:
-        return [("begin", ()), ("limits", wire.limits())]
+        return [
+            ("begin", ()),
+            ("limits", wire.limits()),
+            *([("plan_transaction_by_index", ())] if wire.commits else []),
+        ]
     return [("begin", ()), ("replan", ())] if wire.has_old_plans(now_us) else [("begin", ())]
 
 

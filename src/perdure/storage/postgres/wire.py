@@ -99,13 +99,14 @@ class Wire:
         self.pooled = True
         """Whether a pooler stands between us and the server, or somebody else, so that the session is not ours."""
         self.trips = 0
-        self._commits = False
+        self.commits = False
+        """Whether commits go over it."""
         self._plans_from: int | None = None
         self._plans_for = _PLANS_US_MIN
 
     def _greet(self, *, commits: bool) -> None:
         """Find out whether the session is ours, and bound what it may take."""
-        self._commits = commits
+        self.commits = commits
         [[server]] = self.run([("server", ())])
         self.server = server
         # A pooler gives its clients numbers of its own making in place of that of a backend.
@@ -130,7 +131,7 @@ class Wire:
 
     def limits(self) -> list[bytes | None]:
         """The values of the statements `limits` and `session_limits`."""
-        lock_ms = LOCK_IN_COMMIT_MS_MAX if self._commits else LOCK_MS_MAX
+        lock_ms = LOCK_IN_COMMIT_MS_MAX if self.commits else LOCK_MS_MAX
         return [text(f"{ms}ms") for ms in (STATEMENT_MS_MAX, lock_ms, IDLE_MS_MAX)]
 
     def has_old_plans(self, now_us: int) -> bool:
