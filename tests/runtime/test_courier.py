@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from perdure._ports import Incarnations
-from perdure._runtime.courier import FORGET_US, REFUSED_US, STALE_US, Courier
+from perdure._runtime.courier import FORGET_US, OVERDUE_US, REFUSED_US, STALE_US, Courier
 from perdure._work import (
     Applied,
     Batch,
@@ -99,15 +99,16 @@ class Shards:
         courier.sent(0, 1, SENDER)
         courier.run_once()
 
-    def read_early(self):
-        """Another worker reads the outbox; returns how it delivers what it has read."""
-        slow = self.make_courier()
+    def read_early(self, slow=None):
+        """Another worker's courier, or this one, reads the outbox; returns how it delivers what it has read."""
+        slow = slow or self.make_courier()
         held = []
-        slow.inboxes = [held.extend] * len(self.stores)
+        inboxes, slow.inboxes = slow.inboxes, [held.extend] * len(self.stores)
         slow.sent(0, 1, SENDER)
         slow.run_once()
 
         def deliver():
+            slow.inboxes = inboxes
             self._put(1, held)
             slow.run_once()
 
@@ -362,6 +363,21 @@ def test_that_what_waited_is_delivered_again_is_told(caplog):
     for _ in range(2):
         shards.deliver()
     assert caplog.text.count("what waited in shard 0 for shard 1 is delivered again") == 1
+
+
+def test_that_the_receiver_does_not_answer_is_told_once_and_that_it_does_again(caplog):
+    caplog.set_level("INFO", "perdure.runtime")
+    shards = _with_receiver()
+    shards.send(_says(b"1"))
+    answer = shards.read_early(shards.courier)
+    told = []
+    for us in (OVERDUE_US, 1, 1):
+        shards.clock.advance(us)
+        shards.look()
+        told.append(caplog.text.count("from shard 0 to shard 1 waits there"))
+    assert told == [0, 1, 1]
+    answer()
+    assert "what waited in shard 0 for shard 1 is delivered again" in caplog.text
 
 
 @pytest.mark.parametrize("receiver", [1, 2])

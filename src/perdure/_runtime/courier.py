@@ -55,6 +55,9 @@ One is not enough: a number that is drawn and not committed yet is not seen. The
 the outbox by then, and whoever has read it there before has no time left to deliver it when there is one more.
 """
 
+OVERDUE_US = 3_000_000
+"""How long a delivery may be under way until it is told that it waits."""
+
 REFUSED_US = 60_000_000
 """How long what an instance has sent waits when a store can't take it, and takes all else."""
 
@@ -107,6 +110,7 @@ class Channel:
         self._refused: dict[int, int] = {}
         """Which instances these are, and until when what they have sent waits."""
         self._is_busy = False
+        self._busy_since = 0
         self._is_down = False
 
     def want(self, incarnations: set[int]) -> None:
@@ -122,11 +126,24 @@ class Channel:
         """Deliver, if nothing is under way."""
         while self._wanted and not self._is_busy:
             self._is_busy = True
+            self._busy_since = self._desk.monotonic_us()
             self._alone &= self._wanted
             try:
                 self._deliver([min(self._alone)] if self._alone else sorted(self._wanted)[:PARCELS_MAX])
             except StorageError as error:
                 self._fail(error)
+
+    def remind(self) -> None:
+        """Tell when the receiver has not answered for long: its engine tries again by itself, as long as it takes."""
+        if self._is_busy and self._desk.monotonic_us() - self._busy_since > OVERDUE_US:
+            self._waits("no answer yet")
+
+    def _waits(self, why: object) -> None:
+        if not self._is_down:
+            _log.warning(
+                "what is on its way from shard %d to shard %d waits there: %s", self._desk.number, self._receiver, why
+            )
+        self._is_down = True
 
     def _deliver(self, incarnations: list[int]) -> None:
         desk = self._desk
@@ -225,12 +242,7 @@ class Channel:
 
     def _fail(self, outcome: object) -> None:
         """Leave it all where it is: it is found there again, by whoever looks."""
-        if not self._is_down:
-            _log.warning(
-                "what is on its way from shard %d to shard %d waits there: %s",
-                self._desk.number, self._receiver, outcome,
-            )  # fmt: skip
-        self._is_down = True
+        self._waits(outcome)
         self._wanted.clear()
         self._is_busy = False
 
@@ -310,6 +322,8 @@ class Desk:
         wanted: dict[int, set[int]] = {}
         for parcel in left:
             wanted.setdefault(parcel.shard, set()).add(parcel.incarnation)
+        for channel in self.channels.values():
+            channel.remind()
         for receiver, incarnations in wanted.items():
             if receiver in self.channels:
                 self.channels[receiver].want(incarnations)

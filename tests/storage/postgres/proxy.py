@@ -40,9 +40,14 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                # As the server itself would, that is not there for a while.
+                _shut(client)
+                continue
             self._open += [client, server]
             _Link(self, client, server)
 
