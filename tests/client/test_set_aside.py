@@ -1,6 +1,7 @@
 """Setting aside and bringing back: suspend and resume, retry and discard."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from perdure import (
     InstanceClosedError,
     InstanceNotFoundError,
     NotHeldError,
+    OrchestrationCancelledError,
     OrchestrationContext,
     OrchestrationTerminatedError,
     PoisonedError,
@@ -85,6 +87,30 @@ async def test_a_suspended_instance_takes_no_turns_until_it_is_resumed(url):
         assert (status.status, status.held_because) == (Status.SUSPENDED, "audit")
         await runtime.client.resume("a")
         assert await handle.result() == "on"
+
+
+async def test_a_suspended_instance_that_has_not_begun_is_ended_by_a_cancel(url):
+    async with Runtime(url, REGISTRY) as runtime:
+        tomorrow = timedelta(days=1)
+        handle = await runtime.client.start_orchestration(wait, instance_id="a", start_at=datetime.now(UTC) + tomorrow)
+        await runtime.client.suspend("a")
+        await handle.cancel()
+        with pytest.raises(OrchestrationCancelledError):
+            await handle.result()
+
+
+async def test_a_suspended_instance_hears_of_a_cancel_when_it_is_resumed(url):
+    async with Runtime(url, REGISTRY) as runtime:
+        handle = await runtime.client.start_orchestration(wait, instance_id="a")
+        await until(runtime, "a", Status.RUNNING)
+        await runtime.client.suspend("a", "audit")
+        await handle.cancel()
+        other = await runtime.client.start_orchestration(pay)
+        assert await other.result() == "charged 42"
+        assert (await handle.status()).status is Status.SUSPENDED
+        await runtime.client.resume("a")
+        with pytest.raises(OrchestrationCancelledError):
+            await handle.result()
 
 
 async def test_a_suspended_instance_can_be_ended(url):

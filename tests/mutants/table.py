@@ -49,6 +49,11 @@ _MAILBOXES = "_core/mailboxes.py"
 _EXECUTION = "_core/execution.py"
 _LANES = "storage/memory/lanes.py"
 _SQLITE_LANES = "storage/sqlite/lanes.py"
+_ITEMS_RUN = "_runtime/items.py"
+_REWINDING = "_client/rewinding.py"
+_RESETTING = "_client/resetting.py"
+_IMAGES = "storage/images.py"
+_SUSPENDED_RUN = "tests/runtime/test_cancelled_while_suspended.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
 _SESSIONS_RUN = "tests/runtime/test_sessions.py"
 _TAGS_RUN = "tests/runtime/test_tags.py"
@@ -114,6 +119,9 @@ SIMULATED = (
     Mutant("what is open is not given up", _EXECUTION, "                self._record_given_up(ask.given_up())\n        self.open.clear()", "                pass\n        self.open.clear()"),
     Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        values, status", "        self.run_ready()\n        self._warn()\n        values, status"),
     Mutant("the KV store does not go along", _EXECUTION, "values=values, status=status)", "status=status)"),
+    # -- what operators do
+    Mutant("operators: a cancel has a suspended instance run", _ITEMS_RUN, "    if live.is_suspended:\n        return True\n", "", suite=_SUSPENDED_RUN),
+    Mutant("operators: an outcome is lost when a cancel is sent on", _ENGINE, "            self._items += outcomes_among(live, live.pending)\n            self._items.append(work.InstanceRelease", "            self._items.append(work.InstanceRelease", suite=_SUSPENDED_RUN),
     # -- limits, tags and sessions
     Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
     Mutant("limits: a rate that forgets what began", _LANES, "        free = min(free, limit.rate - begun)", "        free = min(free, limit.rate)", suite=_LIMITS_RUN),

@@ -406,14 +406,15 @@ class Client(Management, Repair, Transactions, Transfers):
     async def cancel(self, instance_id: str, /, reason: str = "") -> None:
         """Ask an instance to cancel: `CancelledError` is raised in it, and it may compensate. A second time is a no-op.
 
-        One that waits for its `start_at` ends as cancelled without running.
+        One that waits for its `start_at`, or was suspended before it began, ends as cancelled without running; one that
+        was suspended later hears of it when it is resumed.
 
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
-        # What is to start later gets no other messages before that; a control message does not wait.
-        waits = (await self.get_status(instance_id)).status is Status.PENDING
+        # What has not begun gets no other messages before that; a control message does not wait.
+        waits = (await self.get_status(instance_id)).status in (Status.PENDING, Status.SUSPENDED)
         await self._deliver(instance_id, work.Cancel(reason=reason), control=waits)
 
     async def terminate(self, instance_id: str, /, reason: str = "") -> None:

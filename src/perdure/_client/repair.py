@@ -42,7 +42,8 @@ class Repair(Opened):
     async def suspend(self, instance_id: str, /, reason: str = "") -> None:
         """Set an open instance aside until `resume`: it takes no turns, whatever comes; its activities go on.
 
-        What is raised in it and what its activities return waits. `terminate` still ends it.
+        What is raised in it and what its activities return waits, and so does a cancel, which ends it only if it has
+        not begun. `terminate` still ends it.
 
         Raises:
             InstanceNotFoundError: There is no such instance.

@@ -443,6 +443,7 @@ class Engine:
         self._requests += self.orchestrations.settle(turn)
         log_warnings(turn, outcome)
         if turn.goes_back:
+            self._items += outcomes_among(live, live.pending)
             self._items.append(work.InstanceRelease(incarnation=live.incarnation))
         if turn.held is not None:
             _log.error("%s (%s) is held: %s", live.instance_id, live.name, turn.held)

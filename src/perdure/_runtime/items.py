@@ -5,6 +5,7 @@ from typing import Any
 
 from perdure import _work as work
 from perdure._events import ActivityCompleted, ActivityScheduled, Completed, Started, checksum, encode_events
+from perdure._registry import Registry
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.turns import new_task
 from perdure._types import Status
@@ -70,16 +71,38 @@ def beginning(
     return Prepared(live=live, item=turn, arrivals=arrivals)
 
 
-def passed_on(live: Live, arrivals: Sequence[Arrival]) -> Prepared | None:
-    """The commit of a worker that lacks the code of a running instance, and has it for the sake of a cancel.
+def cancel_unstarted(live: Live, arrivals: Sequence[Arrival], registry: Registry) -> Arrival | None:
+    """The cancel that ends an instance before it has run: its start is not due, or it can't run here."""
+    cancels = [arrival for arrival in arrivals if type(arrival.message) is work.Cancel]
+    if not cancels:
+        return None
+    if live.is_suspended:
+        # What has run in an earlier execution may have to clear up, once it is resumed.
+        return cancels[0] if live.execution_id == 1 else None
+    start = arrivals[0].message
+    runs = type(start) is work.Start and registry.orchestration(live.name, start.version) is not None
+    return None if runs else cancels[0]
 
-    One that was sent while the start was not due needs no code, so it goes to anybody; meanwhile the instance has begun
-    elsewhere. As an ordinary message it goes to whoever has the code. None when there is no cancel.
+
+def goes_on_elsewhere(live: Live, registry: Registry) -> bool:
+    """Whether it takes no turns here: nobody's until it is resumed, or those of a worker that has its code."""
+    if live.is_suspended:
+        return True
+    return bool(live.base) and live.execution is None and registry.orchestration(live.name, live.version) is None
+
+
+def passed_on(live: Live, arrivals: Sequence[Arrival]) -> Prepared | None:
+    """The commit of a worker that has an instance only for the sake of a cancel, and can't go on with it.
+
+    A cancel that was sent before the beginning, or to what is suspended, may end it without its code, so it goes to
+    anybody. Where the instance has begun, it becomes an ordinary message: for whoever has the code, or until it is
+    resumed. None when there is no cancel.
     """
     cancels = [arrival for arrival in arrivals if arrival.seq and type(arrival.message) is work.Cancel]
     if not cancels:
         return None
-    live.pending.extend(arrival for arrival in arrivals if arrival.request is not None)
+    # What only this worker's memory has is told when it has gone back.
+    live.pending.extend(arrival for arrival in arrivals if not arrival.seq)
     turn = work.Turn(
         incarnation=live.incarnation,
         execution=live.execution_id,

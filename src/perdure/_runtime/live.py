@@ -13,7 +13,7 @@ from perdure._types import Status
 from perdure._work import (
     ActivityOutcome,
     AnyMessage,
-    ClaimedMessage,
+    ClaimedInstance,
     InstanceRecord,
     Item,
     NewInstance,
@@ -47,6 +47,7 @@ class Live:
         "execution_id",
         "incarnation",
         "instance_id",
+        "is_suspended",
         "last_at",
         "name",
         "owner",
@@ -88,6 +89,8 @@ class Live:
         self.pending: deque[Arrival] = deque()
         self.queued = False
         """Whether it stands in the line for a turn."""
+        self.is_suspended = False
+        """Whether it is here for the sake of a control message only, and takes no turn."""
         self.seqs: set[Any] | None = None
         self.children: dict[int, str] | None = None
         self.owner: Owner | None = None
@@ -127,9 +130,10 @@ class Live:
             not self.pending and (self.execution_id, self.base) != (record.execution, record.last_event)
         )
 
-    def take_in(self, messages: Iterable[ClaimedMessage]) -> None:
+    def take_in(self, claimed: ClaimedInstance) -> None:
         """The messages that it has not taken in before."""
-        for message in messages:
+        self.is_suspended = claimed.record.status is Status.SUSPENDED
+        for message in claimed.messages:
             timer = message.timer
             key = message.seq if timer is None else (timer.execution, timer.source)
             if self.has(key):
@@ -189,7 +193,7 @@ class Prepared(Struct, eq=False, kw_only=True, gc=False):
     """What else the events say, if it did more."""
     warnings: Sequence[str] = ()
     goes_back: bool = False
-    """Whether this worker lacks the code, and has only sent on what had brought the instance here all the same."""
+    """Whether it can't go on here, and what had brought it here all the same was only sent on."""
     answers: Mapping[str, bytes] = {}
     """What who asked here is told once the turn is durable, by request."""
     held: str | None = None

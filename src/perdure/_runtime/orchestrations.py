@@ -20,7 +20,17 @@ from perdure._core.stage import Stage
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._runtime.dropping import drop
-from perdure._runtime.items import answered_here, beginning, entries_of, going_on, hold_of, passed_on, tell
+from perdure._runtime.items import (
+    answered_here,
+    beginning,
+    cancel_unstarted,
+    entries_of,
+    goes_on_elsewhere,
+    going_on,
+    hold_of,
+    passed_on,
+    tell,
+)
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.loading import Loader
 from perdure._runtime.turns import Draft, Owner, history_row
@@ -137,7 +147,7 @@ class Orchestrations:
             live = Live.of_record(record)
             live.pending.extend(asked)
             self._add(live)
-        live.take_in(claimed.messages)
+        live.take_in(claimed)
         live.check_beginning(record)
         if live.pending or live.damage is not None:
             self._enqueue(live)
@@ -255,10 +265,10 @@ class Orchestrations:
             if live.damage is not None:
                 raise live.damage
             if live.base == 0:
-                cancel = self._cancel_unstarted(live, arrivals)
+                cancel = cancel_unstarted(live, arrivals, self._registry)
                 if cancel is not None:
                     return self._end(live, arrivals, cancel, now)
-            elif live.execution is None and self._registry.orchestration(live.name, live.version) is None:
+            if goes_on_elsewhere(live, self._registry):
                 turn = passed_on(live, arrivals)
                 if turn is not None:
                     return turn
@@ -269,15 +279,6 @@ class Orchestrations:
             raise
         except BaseException as error:  # noqa: BLE001 - law 7: whatever it is, it holds this instance and no other
             return self._hold(live, arrivals, error)
-
-    def _cancel_unstarted(self, live: Live, arrivals: list[Arrival]) -> Arrival | None:
-        """The cancel that ends an instance before it has run: its start is not due, or this worker lacks its code."""
-        cancels = [arrival for arrival in arrivals if type(arrival.message) is work.Cancel]
-        if not cancels:
-            return None
-        start = arrivals[0].message
-        runs = type(start) is work.Start and self._registry.orchestration(live.name, start.version) is not None
-        return None if runs else cancels[0]
 
     def _run(self, live: Live, arrivals: list[Arrival], now: int) -> Prepared | None:
         execution = live.execution or self.loader.load(live, arrivals[0].message)

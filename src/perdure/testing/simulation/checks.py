@@ -204,8 +204,8 @@ class Checks:
             self._take_mail(chronicle, chronicle.raised[begins:])
         elif turn.execution != execution:
             raise Violation(f"{chronicle.instance_id}: a turn of execution {turn.execution} in {execution}")
-        # What ends it without its program reaches it all the same, and so does a cancel sent before it began.
-        ends = turn.history is None or isinstance(chronicle.ended, ev.Terminated) or incarnation in self.cancels
+        # What ends it without its program reaches it all the same, and a cancel that has come too early is put off.
+        ends = turn.history is None or isinstance(chronicle.ended, ev.Terminated)
         if incarnation in self.suspended and not ends:
             raise Violation(f"{chronicle.instance_id} took a turn while it was suspended")
         self._tasks_of(turn, worker, execution)

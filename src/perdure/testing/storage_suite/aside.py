@@ -6,6 +6,7 @@ from perdure._work import (
     Deliver,
     InstanceChange,
     InstanceRelease,
+    OutMessage,
     Refusal,
     Resume,
     Suspend,
@@ -76,6 +77,23 @@ class Suspending(Topic):
         worker.take("order")
         worker.run("order", change=InstanceChange(status=Status.TERMINATED))
         assert self.world.record("order").status is Status.TERMINATED
+
+    def test_a_control_message_that_is_sent_on_as_another_waits_with_the_rest(self) -> None:
+        world = self.world
+        worker = self._suspended()
+        world.deliver("order", b"news")
+        world.deliver("order", b"cancel", control=True)
+        claimed = worker.take("order")
+        sent_on = OutMessage(body=b"cancel", to_incarnation=claimed.record.incarnation)
+        cancel = claimed.messages[-1].seq
+        turn = worker.turn("order", consumed=(cancel,), history=None, messages=(sent_on,))
+        assert applied(worker.do(turn)).skipped == ()
+        assert worker.do(InstanceRelease(incarnation=turn.incarnation)) == APPLIED
+        record = world.record("order")
+        assert (record.status, record.held_because, record.owner) == (Status.SUSPENDED, "audit", None)
+        assert ids(worker.claim()) == []
+        assert _only(world, Resume(id="order")) is None
+        assert bodies(worker.take("order")) == [b"news", b"cancel"]
 
     def test_its_activities_go_on_and_their_outcomes_wait(self) -> None:
         world = self.world
