@@ -178,7 +178,7 @@ class Channel:
         effects = tuple(
             work.Effect(
                 seq=each.seq,
-                incarnation=each.incarnation,
+                incarnation=each.incarnation ^ each.sent_at,
                 start=None if (start := contents[each.seq].start) is None else start.new,
                 message=contents[each.seq].message,
             )

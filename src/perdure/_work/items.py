@@ -373,7 +373,11 @@ class TaskHold(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Effect(Struct, frozen=True, gc=False, kw_only=True):
-    """What a parcel does, which is the `seq`th of its outbox, sent by `incarnation`: it starts or tells an instance."""
+    """What a parcel does, which is the `seq`th of its outbox: it starts or tells an instance.
+
+    `incarnation` tells it from others of this number, which an outbox has again when a backup of it was restored: it is
+    the incarnation that sent it, mixed with when.
+    """
 
     seq: int
     incarnation: int

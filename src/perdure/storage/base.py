@@ -396,3 +396,7 @@ class Stamped(Protocol):
     def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
         """Which shard of which sharded store this is, None if of none; `stamp` is what it becomes if it is none yet."""
         ...
+
+    def identity(self) -> str:
+        """The same for all that are open on this store, by whatever names it was reached; for no other store."""
+        ...

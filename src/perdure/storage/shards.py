@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure._work import Query, ShardStamp
@@ -27,6 +28,7 @@ def urls_of(url: Any) -> list[Any] | None:
     """
     if isinstance(url, str):
         urls: list[Any] = _NEXT_URL.split(url)
+        _refuse_paths(urls)
     elif isinstance(url, Sequence) and not isinstance(url, bytes):
         urls = list(url)
     else:
@@ -34,6 +36,18 @@ def urls_of(url: Any) -> list[Any] | None:
     if not urls or len(urls) > SHARDS_MAX:
         raise UsageError(f"the list names {len(urls)} databases: a store lies on 1 to {SHARDS_MAX}")
     return None if len(urls) == 1 else urls
+
+
+def _refuse_paths(urls: list[str]) -> None:
+    """Refuse what looks like several files, and would be one with a comma in its name."""
+    for url in urls:
+        *others, last = url.split(",")
+        ending = PurePath(last).suffix
+        if others and ending in {".db", ".sqlite", ".sqlite3"} and all(each.endswith(ending) for each in others):
+            raise UsageError(
+                f"{url!r} is one path with a comma in it: to name several files write sqlite:/// before each, to name "
+                "this one pass a pathlib.Path"
+            )
 
 
 def place_of(storage: Any) -> str:
@@ -69,6 +83,11 @@ def _stamp_all(opened: Sequence[Any], name: str) -> None:
             raise UsageError(
                 f"{place_of(storage)}, number {number} of the list, is no shard, and the store has had {len(opened)}: "
                 "name the database that was there before; if it was lost, restore it"
+            )
+        elif storage.identity() in {each.identity() for each in opened[:number]}:
+            raise UsageError(
+                f"{place_of(storage)}, number {number} of the list, is named before in the list, too: name each once; "
+                "several shards on one server are databases or schemas of their own"
             )
         elif storage.find(Query(limit=1))[0]:
             raise UsageError(

@@ -42,6 +42,15 @@ def test_who_runs_can_do_all_that_a_worker_does(roles):
     storage.close()
 
 
+def test_who_runs_sees_which_numbers_the_outbox_has_had(roles, server):
+    storage = PostgresStorage(roles("runner"))
+    with server.connect("roles") as connection:
+        connection.execute("INSERT INTO perdure.outbox (shard, incarnation, sent_at, body) VALUES (1, 1, 1, '')")
+        connection.execute("DELETE FROM perdure.outbox")
+    assert storage.lowest_parcel() == 2
+    storage.close()
+
+
 def test_who_looks_can_look_and_nothing_else(roles):
     storage = PostgresStorage(roles("viewer"), create=False)
     assert storage.workers() == []

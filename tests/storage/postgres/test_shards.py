@@ -1,7 +1,6 @@
 """One store on two databases: what an instance does to one on the other happens once, in order, whatever breaks."""
 
 import asyncio
-from itertools import count
 
 import pytest
 from msgspec.structs import replace
@@ -41,26 +40,6 @@ from tests.storage.postgres.sharded import (
     talking,
     waiting_parent,
 )
-
-_names = count(1)
-
-
-@pytest.fixture(scope="session")
-def databases(server):
-    """Two databases of one server."""
-    for name in ("left", "right"):
-        server.create_database(name)
-    return ("left", "right")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def urls(request, tmp_path):
-    """The URLs of two empty databases."""
-    if request.param == "sqlite":
-        return [f"sqlite:///{tmp_path / name}.db" for name in ("left", "right")]
-    server, databases = request.getfixturevalue("server"), request.getfixturevalue("databases")
-    schema = f"t{next(_names)}"
-    return [server.url(name, schema=schema) for name in databases]
 
 
 async def test_instances_lie_where_their_ids_say(urls):
@@ -313,7 +292,7 @@ async def test_moves_between_stores_are_refused_in_words(urls, tmp_path):
 
 
 async def test_a_connection_must_be_to_the_shard_of_the_instance(server, databases):
-    schema = f"t{next(_names)}"
+    schema = server.take_schema()
     urls = [server.url(name, schema=schema) for name in databases]
     async with Runtime(urls, registry) as runtime:
         with server.connect("left") as left:
@@ -330,23 +309,6 @@ def test_a_shard_is_not_opened_alone(urls):
     for number, url in enumerate(urls):
         with pytest.raises(UsageError, match=f"is shard {number} of a store on 2 databases"):
             open_storage(url)
-
-
-def test_a_list_in_another_order_is_refused(urls):
-    _close(_open(urls))
-    with pytest.raises(UsageError, match="the list has it as number 0"):
-        _open(urls[::-1])
-
-
-def test_a_list_with_another_number_of_databases_is_refused(urls):
-    _close(_open(urls))
-    with pytest.raises(UsageError, match="shard 0 of 2, and the list names 3"):
-        _open([*urls, "memory://"])
-
-
-def test_a_database_that_is_named_twice_is_refused(urls):
-    with pytest.raises(UsageError, match="name each once"):
-        _open([urls[0], urls[0]])
 
 
 def test_a_database_with_instances_becomes_no_shard(urls):

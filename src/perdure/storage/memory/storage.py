@@ -321,6 +321,10 @@ class MemoryStorage:
             tables.stamp = tables.stamp or stamp
             return tables.stamp
 
+    def identity(self) -> str:
+        """What no other store has."""
+        return str(id(self._memory))
+
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""
         with self._memory.lock:

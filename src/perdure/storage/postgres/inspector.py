@@ -243,6 +243,12 @@ def parcels(
     ]
 
 
+def identity(readers: Readers, schema: str) -> str:
+    """What no other store has."""
+    [[(found,)]] = readers.read([("identity", (text(schema),))])
+    return str(found)
+
+
 def lowest_parcel(readers: Readers, schema: str) -> int:
     """The lowest number of a parcel in the outbox, or one above all that were there."""
     [[(lowest,)]] = readers.read([("lowest_parcel", (text(schema),))])

@@ -456,6 +456,14 @@ SELECT COUNT(*) FROM gone;
 -- Which shard this is.
 SELECT number, count, fleet FROM perdure.shard;
 
+-- name: identity
+-- What no other store has, whatever name the server is reached by: when it started, the database, the schema $1.
+SELECT pg_catalog.concat_ws(
+    ' ', pg_catalog.pg_postmaster_start_time()::text, d.oid::text, n.oid::text
+)
+FROM pg_catalog.pg_database AS d CROSS JOIN pg_catalog.pg_namespace AS n
+WHERE d.datname = pg_catalog.current_database() AND n.nspname = $1::text;
+
 -- name: become_shard
 -- It is this one, if it was none.
 INSERT INTO perdure.shard (number, count, fleet)

@@ -16,6 +16,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
 TO perdure_role;
 GRANT SELECT ON perdure.instance_records, perdure.schema_versions TO perdure_role;
 GRANT SELECT, USAGE ON SEQUENCE perdure.changes TO perdure_role;
+GRANT SELECT ON SEQUENCE perdure.outbox_seq_seq TO perdure_role;
 GRANT EXECUTE ON FUNCTION perdure.clock_us() TO perdure_role;
 """
 

@@ -447,6 +447,10 @@ class PostgresStorage:
         """Which shard this is; `stamp` is what it becomes if it is none yet."""
         return self._write(partial(stamped, stamp=stamp, place=self.place))
 
+    def identity(self) -> str:
+        """What no other store has."""
+        return inspector.identity(self._looking(), self._schema)
+
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""
         workers = inspector.read_workers(self._looking())

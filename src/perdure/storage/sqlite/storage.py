@@ -378,6 +378,11 @@ class SqliteStorage:
         """Which shard this is; `stamp` is what it becomes if it is none yet."""
         return read_stamp(self._ready(), stamp)
 
+    def identity(self) -> str:
+        """What no other store has."""
+        found = os.stat(self.path)
+        return f"{found.st_dev} {found.st_ino}"
+
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""
         return read_workers(self._read())
