@@ -12,7 +12,7 @@ from perdure import _events as ev
 from perdure import _work as work
 from perdure._core.stage import Stage
 from perdure._types import Status, idempotency_key
-from perdure.testing.simulation import limits
+from perdure.testing.simulation import limits, putting
 from perdure.testing.simulation.chronicle import Chronicle
 from perdure.testing.simulation.ledger import Ledger, TaskKey, Violation
 
@@ -25,7 +25,7 @@ class Checks:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._stage = Stage()
+        self.stage = Stage()
         self.ledger = Ledger()
         self.chronicles: dict[int, Chronicle] = {}
         self.by_id: dict[str, int] = {}
@@ -47,6 +47,12 @@ class Checks:
         self._messages: dict[bytes, Any] = {}
         self.begun: dict[TaskKey, int] = {}
         """Tasks that were about to be called, and of which nobody has heard since."""
+        self.put_back: set[str] = set()
+        """Ids of instances that were put back in their history: who has heard of their end hears nothing more."""
+        self.crowded: set[str] = set()
+        """Keys of limits of which somebody was given a place that another may have."""
+        self.repeatable: set[str] = set()
+        """Keys of activities that somebody has had asked for again."""
         self.placed: set[TaskKey] = set()
         """Tasks that were last granted with a place of their limit: what is too late is granted without one."""
 
@@ -68,11 +74,11 @@ class Checks:
         for incarnation in touched:
             self._conserved(incarnation)
         if limits.may_have_grown(answer):
-            limits.check(self.chronicles.values(), self.ledger, self.placed)
+            limits.check(self.chronicles.values(), self.ledger, self.placed, self.crowded)
 
     def _judge(self, batch: work.Batch, answer: work.Committed, touched: set[int], *, is_alive: bool) -> None:
         worker = batch.worker
-        with self._stage:
+        with self.stage:
             for item, outcome in zip(batch.items, answer.outcomes, strict=True):
                 if isinstance(outcome, work.Applied):
                     _APPLIED[type(item)](self, item, outcome, worker, answer.now, touched)
@@ -103,7 +109,7 @@ class Checks:
             return
         present = self.by_id.get(new.id)
         if present is not None:
-            self._remove(present, item.cancel)
+            self.remove(present, item.cancel)
         self._born(new, touched)
 
     def _born(self, new: work.NewInstance, touched: set[int]) -> Chronicle:
@@ -115,7 +121,8 @@ class Checks:
         touched.add(new.incarnation)
         return chronicle
 
-    def _remove(self, incarnation: int, cancel: bytes | None = None) -> None:
+    def remove(self, incarnation: int, cancel: bytes | None = None) -> None:
+        """An instance is no more."""
         chronicle = self.chronicles.pop(incarnation, None) or self.closed.pop(incarnation, None)
         assert chronicle is not None  # noqa: S101 - it is known by its id
         if cancel is not None and not chronicle.is_closed:
@@ -127,7 +134,7 @@ class Checks:
         del self.by_id[chronicle.instance_id]
         self.gone.add(chronicle.instance_id)
         self.mail.pop(incarnation, None)
-        chronicle.drop(self._stage)
+        chronicle.drop(self.stage)
         self.ledger.release(incarnation)
         self.ledger.release_tasks([key for key in self.ledger.task_owner if key[0] == incarnation])
 
@@ -180,7 +187,7 @@ class Checks:
         if not item.force and any(incarnation in self.chronicles for incarnation in tree):
             raise Violation(f"{item.id} was deleted, and not all of its tree had ended")
         for incarnation in tree:
-            self._remove(incarnation)
+            self.remove(incarnation)
 
     def _turned(self, turn: work.Turn, _: work.Applied, worker: int | None, now: int, touched: set[int]) -> None:
         ledger, incarnation = self.ledger, turn.incarnation
@@ -195,7 +202,7 @@ class Checks:
         execution = chronicle.execution
         if turn.history is not None:
             begins = len(chronicle.raised)
-            events = chronicle.extend(turn.history, turn.execution, now, self._stage)
+            events = chronicle.extend(turn.history, turn.execution, now, self.stage)
             self._check_code(worker, chronicle, events)
             given_up = sum(isinstance(event, ev.ChildCancelled) for event in events)
             told = sum(message.child_of is not None for message in turn.messages)
@@ -271,7 +278,7 @@ class Checks:
             keys = [key for key in self.ledger.task_owner if key[0] == incarnation]
             self.ledger.release_tasks(keys)
         if closes and change is not None:
-            chronicle.drop(self._stage)
+            chronicle.drop(self.stage)
             self.endings[incarnation] = change
             self.closed[incarnation] = self.chronicles.pop(incarnation)
             self.mail.pop(incarnation, None)
@@ -329,23 +336,16 @@ class Checks:
             self.begun.pop(key, None)
         touched.add(item.incarnation)
 
-    def _suspended(self, item: work.Suspend, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
-        incarnation = self.by_id[item.id]
-        self.ledger.release(incarnation)
-        self.suspended.add(incarnation)
-        touched.add(incarnation)
-
-    def _resumed(self, item: work.Resume, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
-        incarnation = self.by_id[item.id]
-        touched.add(incarnation)
-        if item.event is None:
-            self.suspended.discard(incarnation)
-        if item.repeat is not None:
-            chronicle = self.chronicles[incarnation]
-            self.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
-
     def _decided(self, item: work.TaskDiscard, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
         touched.add(item.incarnation)
+
+    def status_of(self, incarnation: int) -> Status:
+        """What the row of an instance says."""
+        return self._tables.instances[incarnation].record.status
+
+    def has_failed(self, incarnation: int) -> bool:
+        """Whether this one, which has ended, has failed."""
+        return self.endings[incarnation].status is Status.FAILED
 
     def key_of(self, instance_id: str, event: int) -> str | None:
         """The idempotency key of an activity of the present execution of an instance, if that is open."""
@@ -444,7 +444,7 @@ class Checks:
             place = (chronicle.incarnation, chronicle.execution, event)
             parent = None if found is None else found.parent
             is_open = parent is not None and (parent.incarnation, parent.execution, parent.event) == place
-            if is_open == (event in answered):
+            if is_open == (event in answered) and child.instance_id not in self.put_back:
                 raise Violation(
                     f"{chronicle.instance_id} waits for child {child.instance_id}, which "
                     + ("has ended and is open" if is_open else "is neither open nor has its outcome arrived")
@@ -458,9 +458,9 @@ class Checks:
 
     def drop_all(self) -> None:
         """Let go of the programs that run beside the histories."""
-        with self._stage:
+        with self.stage:
             for chronicle in [*self.chronicles.values(), *self.closed.values()]:
-                chronicle.drop(self._stage)
+                chronicle.drop(self.stage)
 
 
 def _check_shown(chronicle: Chronicle, row: InstanceRow) -> None:
@@ -489,7 +489,8 @@ _APPLIED: dict[type, Any] = {
     work.TaskRetry: Checks._attempt_over,
     work.TaskRelease: Checks._attempt_over,
     work.TaskHold: Checks._attempt_over,
-    work.Suspend: Checks._suspended,
-    work.Resume: Checks._resumed,
+    work.Suspend: putting.suspended,
+    work.Resume: putting.resumed,
+    work.Put: putting.put,
     work.TaskDiscard: Checks._decided,
 }

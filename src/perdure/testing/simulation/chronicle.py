@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure import _events as ev
+from perdure import _work as work
 from perdure._core.execution import Execution
+from perdure._types import INSTANT_US_MAX
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.programs import REGISTRIES
 
 if TYPE_CHECKING:
-    from perdure import _work as work
     from perdure._core.stage import Stage
 
 _ACTIVITY = (ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled)
@@ -49,6 +50,14 @@ class Chronicle:
         """Places of limits that are waited for or held, by the event that asked for them."""
         self.entered: set[int] = set()
         """Those of them that are held."""
+        self.asked: set[int] = set()
+        """The activities of the present execution, whatever became of them."""
+        self.answered: set[int] = set()
+        """Those that have ended, or were given up."""
+        self.given_up: set[int] = set()
+        """Those that were given up."""
+        self.forked_from: int | None = None
+        """The incarnation whose history this was before."""
         self.timers: dict[int, int] = {}
         self.children: dict[int, ev.ChildScheduled] = {}
         self.waits: dict[int, str] = {}
@@ -61,6 +70,24 @@ class Chronicle:
         self._given: dict[int, tuple[int, str, bytes]] = {}
         self._carried: tuple[ev.Carried, ...] | None = None
         self._shadow: Execution | None = None
+
+    @classmethod
+    def of_image(cls, image: work.InstanceImage, stage: Stage) -> Chronicle:
+        """The history of an instance as it was written, read as it would have been accepted."""
+        record, rows = image.record, image.history
+        chronicle = cls(record.id, record.incarnation, record.parent)
+        chronicle.execution = rows[0].execution if rows else record.execution
+        if chronicle.execution > 1:
+            # What it showed before is in its beginning.
+            starts = [each for each in map(_message, image.messages) if isinstance(each, work.Start)]
+            start: Any = ev.decode_events(rows[0].row.data)[0] if rows else starts[0]
+            chronicle.values = {kept.key: bytes(kept.value) for kept in start.values}
+            chronicle.status = bytes(start.status) or None
+        for each in rows:
+            chronicle.extend(each.row, each.execution, INSTANT_US_MAX, stage)
+        if chronicle.last == 0:
+            chronicle.version = record.version
+        return chronicle
 
     def drop(self, stage: Stage) -> None:
         """Let go of the program that runs beside the history."""
@@ -105,6 +132,9 @@ class Chronicle:
             taker(self, event)
         elif isinstance(event, _ACTIVITY):
             self._answered(self.tasks, event)
+            self.answered.add(event.source)
+            if isinstance(event, ev.ActivityCancelled):
+                self.given_up.add(event.source)
         elif isinstance(event, _TIMER):
             fire_at = self._answered(self.timers, event)
             if isinstance(event, ev.TimerFired) and (event.at < fire_at or now < fire_at):
@@ -126,6 +156,7 @@ class Chronicle:
             raise self._wrong(f"execution {event.execution} was not given what the one before it had not read")
         self.version = event.version
         self.input = event.input
+        self.forked_from = event.forks[-1].incarnation if event.forks else None
         given = {kept.key: bytes(kept.value) for kept in event.values}
         if given != self.values or (bytes(event.status) or None) != self.status:
             raise self._wrong(f"execution {event.execution} does not begin with what the one before it showed")
@@ -136,6 +167,7 @@ class Chronicle:
 
     def _asked_activity(self, event: ev.ActivityScheduled) -> None:
         self.tasks[event.id] = event
+        self.asked.add(event.id)
 
     def _stopped_activity(self, event: ev.ActivityStopped) -> None:
         if event.source not in self.tasks:
@@ -242,6 +274,7 @@ class Chronicle:
         self.cancel_requested = False
         self.tasks, self.timers, self.children, self.waits = {}, {}, {}, {}
         self.places, self.entered = {}, set()
+        self.asked, self.answered, self.given_up = set(), set(), set()
         self._unread, self._given = {}, {}
 
     @property
@@ -271,6 +304,10 @@ class Chronicle:
         for event in [event for event, child in self.children.items() if child.on_close == "abandon"]:
             if event not in waited_for:
                 del self.children[event]
+
+
+def _message(image: work.MessageImage) -> work.AnyMessage:
+    return work.decode_message(image.body)
 
 
 _TAKERS: dict[type, Any] = {

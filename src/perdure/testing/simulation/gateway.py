@@ -96,7 +96,7 @@ class HostGateway:
 
     def __init__(self, host: Host, incarnations: Incarnations) -> None:
         self._host = host
-        self._incarnations = incarnations
+        self.incarnations = incarnations
         self.answered: list[Reply] = []
         self._sessions: list[Session] = []
         self._closed = False
@@ -117,11 +117,11 @@ class HostGateway:
 
     def draw_incarnation(self, instance_id: str) -> int:  # noqa: ARG002 - the same whatever it is
         """A fresh incarnation for a start."""
-        return self._incarnations.draw()
+        return self.incarnations.draw()
 
     def draw_id(self) -> str:
         """A fresh instance id."""
-        return self._incarnations.draw_id()
+        return self.incarnations.draw_id()
 
     def submit(self, item: work.Item) -> Reply:
         """Have an item committed."""

@@ -151,6 +151,10 @@ class StorePort:
         """How many match."""
         return self._call("count", lambda: self._store.count(query))
 
+    def images(self, instance_ids: Sequence[str], /) -> Any:
+        """Instances with all that they have, and all below them."""
+        return self._call("images", lambda: self._store.images(instance_ids))
+
     def family(self, instance_id: str, limit: int, /) -> Any:
         """An instance and what is below it."""
         return self._call("family", lambda: self._store.family(instance_id, limit))

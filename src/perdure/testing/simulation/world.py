@@ -24,6 +24,7 @@ from perdure.testing.simulation.faults import Faults
 from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
+from perdure.testing.simulation.operator import OPERATED, Operator
 from perdure.testing.simulation.programs import TAG, Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.timeline import Timeline
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from perdure._ports import Clock
+    from perdure.storage.memory.rows import Tables
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -92,6 +94,7 @@ class World:
         author_dice = Dice(self.dice.below(1 << 60))
         count = 2 + author_dice.below(4)
         self.roots = [Root(self, number, Author(author_dice, count).program()) for number in range(count)]
+        self._operator = Operator(self) if seed % 10 == OPERATED else None
         self._wanted = self.roots if roots is None else [self.roots[number] for number in sorted(roots)]
         self._heal_at = self.dice.pick((4_000_000, 10_000_000, 30_000_000))
 
@@ -124,6 +127,8 @@ class World:
         self.timeline.after(self.dice.below(self.faults.pace_us), self._something_goes_wrong)
         self.timeline.at(self._heal_at, self._heal)
         self.timeline.after(AGAIN_US, self.outside.look)
+        if self._operator is not None:
+            self._operator.act()
 
     def _live(self, until: int) -> None:
         timeline = self.timeline
@@ -155,6 +160,11 @@ class World:
             self._twins.close()
 
     # -- processes -------------------------------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> Tables:
+        """What is stored."""
+        return self._store.rows
 
     def connect(self, clock: Clock, entropy: SeededEntropy) -> Any:
         """A handle on the store for a process."""
@@ -255,6 +265,8 @@ class World:
         for chronicle in list(self.checks.chronicles.values()):
             for name in sorted(set(chronicle.waits.values())):
                 self._give(chronicle.instance_id, name)
+        if self._operator is not None:
+            self._operator.tidy()
         if any(row.record.status is Status.HELD for row in self._store.rows.instances.values()):
             # Only a worker that starts after the hold, by the store's time, takes up what was held.
             self._boot(None)
@@ -301,6 +313,9 @@ class World:
 
     def _why_not(self, chronicle: Any, change: work.InstanceChange) -> str | None:
         incarnation = chronicle.incarnation
+        if chronicle.first_input is None and change.status in (Status.COMPLETED, Status.FAILED):
+            # It was forked in a later execution of one that is no more.
+            return None
         asked = {root.instance_id for root in self.roots if root.is_cancelled}
         cancelled = incarnation in self.checks.cancels or chronicle.instance_id in asked
         match change.status:

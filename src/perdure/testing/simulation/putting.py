@@ -1,0 +1,127 @@
+"""What has to hold when an instance is set aside, brought back, put back in its history, or made of another's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from perdure import _work as work
+from perdure._types import Status, idempotency_key
+from perdure.testing.simulation.chronicle import Chronicle
+from perdure.testing.simulation.ledger import Violation
+
+if TYPE_CHECKING:
+    from perdure.testing.simulation.checks import Checks
+
+
+def suspended(checks: Checks, item: work.Suspend, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+    """An operator has set an instance aside."""
+    incarnation = checks.by_id[item.id]
+    checks.ledger.release(incarnation)
+    checks.suspended.add(incarnation)
+    if item.tasks == "all":
+        checks.ledger.release_tasks(_tasks_of(checks, incarnation))
+    touched.add(incarnation)
+
+
+def resumed(checks: Checks, item: work.Resume, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+    """An operator has brought an instance back, or an activity of it."""
+    incarnation = checks.by_id[item.id]
+    touched.add(incarnation)
+    # One that was set aside for another reason than the one that is named stays so.
+    if item.event is None and (item.reason is None or checks.status_of(incarnation) is not Status.SUSPENDED):
+        checks.suspended.discard(incarnation)
+    if item.repeat is not None:
+        chronicle = checks.chronicles[incarnation]
+        checks.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
+
+
+def put(checks: Checks, item: work.Put, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+    """Instances were written, in place of others or as new ones."""
+    before: dict[int, tuple[Chronicle, dict[str, int]]] = {}
+    for stamp in item.instead_of:
+        number = stamp.incarnation
+        if _tasks_of(checks, number):
+            raise Violation(f"instance {number} was put back while a worker runs an activity of it")
+        chronicle = checks.chronicles.get(number) or checks.closed[number]
+        before[number] = chronicle, dict(checks.mail.get(number, {}))
+        checks.remove(number)
+    for image in item.images:
+        number = image.record.incarnation
+        if checks.by_id.get(image.record.id) is not None:
+            raise Violation(f"{image.record.id} ({number}) was written where there is one")
+        anew = Chronicle.of_image(image, checks.stage)
+        if number in before:
+            _check_back(checks, image, anew, *before[number])
+        else:
+            _check_fork(checks, image, anew)
+        _take_in(checks, image, anew)
+        touched.add(number)
+
+
+def _tasks_of(checks: Checks, incarnation: int) -> list[Any]:
+    return [key for key in checks.ledger.task_owner if key[0] == incarnation]
+
+
+def _take_in(checks: Checks, image: work.InstanceImage, anew: Chronicle) -> None:
+    number = image.record.incarnation
+    checks.chronicles[number] = anew
+    checks.by_id[image.record.id] = number
+    checks.endings.pop(number, None)
+    checks.mail[number] = dict(_mail_of(image))
+    checks.stored_mail.update(checks.mail[number])
+    checks.put_back.add(image.record.id)
+    (checks.suspended.add if image.record.status is Status.SUSPENDED else checks.suspended.discard)(number)
+    # What it had stays its own, whoever has a place meanwhile.
+    checks.crowded.update(each.limit_key or "" for each in image.tasks if each.is_given)
+    for task in image.tasks:
+        if task.began_at is not None:
+            checks.begun[number, task.execution, task.event] = task.began_at
+
+
+def _mail_of(image: work.InstanceImage) -> Counter[str]:
+    messages = [work.decode_message(each.body) for each in image.messages]
+    return Counter(bytes(each.data).decode() for each in messages if isinstance(each, work.Raised))
+
+
+def _check_back(
+    checks: Checks, image: work.InstanceImage, anew: Chronicle, old: Chronicle, waited: dict[str, int]
+) -> None:
+    """Nothing that it was told is lost or comes twice; who was called and not heard of is not called unasked."""
+    record = image.record
+    if (anew.execution, old.first_input) != (old.execution, anew.first_input or old.first_input):
+        raise Violation(f"{record.id} went back from execution {old.execution} to {anew.execution}")
+    told = Counter(old.raised)
+    told.subtract(anew.raised)
+    wanted = told + Counter({} if old.is_closed else waited)
+    if wanted != _mail_of(image):
+        raise Violation(f"{record.id} went back and is told {_mail_of(image)}; it had been told {wanted}")
+    if record.custom_status_version != old.status_version + (anew.status != old.status):
+        raise Violation(f"the custom status of {record.id} went from version {old.status_version} to that of {record}")
+    anew.status_version = record.custom_status_version
+    anew.first_input = old.first_input
+    kept = {task.event for task in image.tasks if task.began_at is not None}
+    number = record.incarnation
+    for key in [key for key in checks.begun if key[0] == number]:
+        if key[1] == anew.execution and key[2] in anew.tasks and key[2] not in kept | old.answered:
+            raise Violation(f"{record.id} went back, and forgot that the activity {key[2]} was about to be called")
+        del checks.begun[key]
+    # What was asked for behind the cut is asked for again, and what was given up there runs again: both were decided.
+    for event in old.asked:
+        if event not in anew.asked or (event in old.given_up and event in anew.tasks):
+            checks.repeatable.add(idempotency_key(number, anew.execution, event))
+
+
+def _check_fork(checks: Checks, image: work.InstanceImage, anew: Chronicle) -> None:
+    """It has nobody's incarnation, and of the other one only what its history says."""
+    record = image.record
+    if record.incarnation in checks.chronicles or record.incarnation in checks.closed:
+        raise Violation(f"{record.id} was forked under an incarnation that is taken")
+    if record.parent is not None or _mail_of(image):
+        raise Violation(f"{record.id} was forked with a parent or with mail")
+    anew.status_version = record.custom_status_version
+    if anew.cancel_requested:
+        checks.cancels.add(record.incarnation)
+    source = anew.forked_from
+    known = None if source is None else checks.chronicles.get(source) or checks.closed.get(source)
+    anew.first_input = anew.first_input or (None if known is None else known.first_input)
