@@ -80,6 +80,11 @@ def drawn_at_us(incarnation: int) -> int:
     return ((incarnation >> _SEQUENCE_BITS) + _EPOCH_2020_MS) * 1000
 
 
+def first_drawn_at(us: int) -> int:
+    """The lowest incarnation that can be drawn at a moment, in microseconds since 1970 in UTC, or after it."""
+    return max(us // 1000 - _EPOCH_2020_MS, 0) << _SEQUENCE_BITS
+
+
 class Incarnations:
     """Draws incarnations: 63-bit ids that rise with time, so rows of one period share pages of a B-tree.
 

@@ -32,6 +32,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from perdure._events import MIN_READER
+from perdure._ports import first_drawn_at
 from perdure._work import (
     Batch,
     Committed,
@@ -84,8 +85,11 @@ SESSIONS_SEEN_MAX = 1_000
 USE_SHARE = 8
 """That a session is in use is written when this part of its idle time has passed."""
 
-_INCARNATION_MAX = (1 << 63) - 1
-_DIGITS_MAX = len(str(_INCARNATION_MAX))
+STRAY_US = 60_000_000
+"""How far the beginning of an instance that is no stray may be from what its incarnation says, in microseconds."""
+
+INCARNATION_MAX = (1 << 63) - 1
+_DIGITS_MAX = len(str(INCARNATION_MAX))
 
 
 def unknown_reason(name: str, version: str | None, known: Iterable[str]) -> str:
@@ -122,6 +126,21 @@ def _reason(what: str, near: list[str]) -> str:
     )
 
 
+def incarnations_of(query: Query) -> tuple[int, int] | None:
+    """The incarnations (from, before) that a query's span of time leaves, strays excepted; None if it has none.
+
+    A stray is an instance that was begun more than `STRAY_US` before or after the moment that its incarnation says: the
+    clock of whoever drew it was wrong, or it waited for long. Backends keep an index of them.
+    """
+    ends = [moment for moment in (query.created_before, query.updated_before) if moment is not None]
+    if query.created_from is None and not ends:
+        return None
+    # A millisecond more, as an incarnation knows no fractions of one.
+    margin = STRAY_US + 1_000
+    first = 0 if query.created_from is None else first_drawn_at(query.created_from - margin)
+    return first, min((first_drawn_at(moment + margin) for moment in ends), default=INCARNATION_MAX)
+
+
 def page_key(record: InstanceRecord) -> str:
     """The key of the page that follows this record: its incarnation."""
     return str(record.incarnation)
@@ -133,7 +152,7 @@ def parse_page_key(after: str) -> int:
     Raises:
         UsageError: The key is none that `find` returned.
     """
-    if not after.isdecimal() or len(after) > _DIGITS_MAX or int(after) > _INCARNATION_MAX:
+    if not after.isdecimal() or len(after) > _DIGITS_MAX or int(after) > INCARNATION_MAX:
         raise UsageError(f"{after!r} is no page key: pass the `next` of the page before, unchanged")
     return int(after)
 

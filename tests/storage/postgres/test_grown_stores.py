@@ -4,9 +4,11 @@ from contextlib import ExitStack, closing
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 
+from perdure._ports import first_drawn_at
 from perdure._types import Status
-from perdure._work import APPLIED, HistoryRow, InstanceChange, NewTask, Turn
+from perdure._work import APPLIED, HistoryRow, InstanceChange, NewTask, Query, Turn
 from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.statements import read_statements
 from perdure.testing import ManualClock
@@ -113,6 +115,70 @@ def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_r
         read = _rows_read(connection, schema)
         connection.execute("DROP SCHEMA never_used CASCADE")
     assert read <= 2 * ROUNDS * AT_ONCE * ROWS_OF_AN_INSTANCE_MAX
+
+
+BEGAN_AT, APART_US = 1_760_000_000_000_000, 8_000_000
+OLD = """
+INSERT INTO instances (
+    incarnation, id, name, version, status, execution, created_at, changed_at, ready_at, root, slot, attributes
+)
+SELECT %(incarnation)s + g * 8000 * 4194304, 'old-' || g, CASE WHEN g %% 2 = 0 THEN 'even' ELSE 'odd' END, '1.0.0',
+    CASE WHEN g %% 5 = 0 THEN 'running' WHEN g = 50 THEN 'failed' ELSE 'completed' END, 1,
+    %(began_at)s + g * %(apart)s, %(began_at)s + g * %(apart)s, 1, 'x', 0,
+    convert_to('{"group":' || g %% 3000 || ',"kind":"' || CASE WHEN g < 6000 THEN 'old' ELSE 'new' END || '"}', 'UTF8')
+FROM generate_series(1::bigint, %(count)s) AS g
+"""
+OLD_INSTANCES = 60_000
+PAGE_ROWS_MAX = 25_000
+"""Rows and entries of indexes that are read for a page: far fewer than there are."""
+
+
+@pytest.fixture(scope="module")
+def old(server):
+    """The URL of a store in which many instances have been begun, one by one."""
+    storage = PostgresStorage(server.url(schema="old"))
+    with server.connect() as connection:
+        connection.execute("SET search_path = old")
+        values = {"began_at": BEGAN_AT, "apart": APART_US, "incarnation": first_drawn_at(BEGAN_AT)}
+        connection.execute(OLD, values | {"count": OLD_INSTANCES})
+        connection.execute("VACUUM ANALYZE instances")
+    storage.close()
+    yield server.url(schema="old")
+    with server.connect() as connection:
+        connection.execute("DROP SCHEMA old CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (Query(), [60_000, 59_999, 59_998]),
+        (Query(created_from=BEGAN_AT + 59_999 * APART_US), [60_000, 59_999]),
+        (Query(created_from=BEGAN_AT + 60_001 * APART_US), []),
+        (Query(created_before=BEGAN_AT + 3 * APART_US), [2, 1]),
+        (Query(updated_before=BEGAN_AT + 3 * APART_US), [2, 1]),
+        (
+            Query(created_from=BEGAN_AT + 30_000 * APART_US, created_before=BEGAN_AT + 30_002 * APART_US),
+            [30_001, 30_000],
+        ),
+        (Query(name="even", created_before=BEGAN_AT + 6 * APART_US), [4, 2]),
+        (Query(name="even", statuses=(Status.HELD,)), []),
+        (Query(name="nobody", statuses=(Status.RUNNING,)), []),
+        (Query(statuses=(Status.RUNNING,), created_before=BEGAN_AT + 11 * APART_US), [10, 5]),
+        (Query(attributes={"group": 7, "kind": "old"}), [3_007, 7]),
+        (Query(attributes={"group": 7, "kind": "older"}), []),
+        (Query(attributes={"kind": "new"}), [60_000, 59_999, 59_998]),
+        (Query(attributes={"kind": "old"}), [5_999, 5_998, 5_997]),
+    ],
+)
+def test_a_page_of_an_old_store_is_found_without_reading_it(server, old, query, found):
+    with server.connect() as connection:
+        before = _rows_read(connection, "old")
+        storage = PostgresStorage(old)
+        page, _ = storage.find(replace(query, limit=3))
+        storage.close()
+        read = _rows_read(connection, "old") - before
+    assert [each.id for each in page] == [f"old-{number}" for number in found]
+    assert read <= PAGE_ROWS_MAX
 
 
 def _run_some(storage, worker):

@@ -90,6 +90,8 @@ def test_a_statement_walks_through_no_table_but_where_that_is_meant(connection, 
         "due_by_timer",
         "find_instances",
         "find_by_status",
+        "find_by_name",
+        "find_strays",
         "find_children",
     ],
 )

@@ -24,6 +24,8 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.storage.base import (
+    INCARNATION_MAX,
+    incarnations_of,
     page_key,
     parse_page_key,
 )
@@ -52,7 +54,14 @@ from perdure.storage.records import (
 READERS_IDLE_MAX = 2
 """How many connections are kept for readers that are not there."""
 
-_LAST = (1 << 63) - 1
+NEWEST_MAX = 5_000
+"""How many instances are looked at first for a page of those with some attributes."""
+
+FEW_MAX = 20_000
+"""How many instances with these attributes are then all looked at, rather than others on the way from the newest."""
+
+_BY_VALUE: Call = ("plan_by_value", ())
+_BY_ATTRIBUTES: Call = ("by_attributes_only", ())
 
 
 class Readers:
@@ -99,37 +108,67 @@ def get_many(readers: Readers, instance_ids: Sequence[str]) -> dict[str, Instanc
 def find(readers: Readers, query: Query) -> tuple[list[InstanceRecord], str | None]:
     """One page and the key of the next, None at the end."""
     limit = max(query.limit, 0)
+    answers = _by_attributes(readers, query, limit + 1)
+    if not answers:
+        answers = readers.read([_BY_VALUE, *_pages(query, limit + 1)])[1:]
+    # A stray may also lie where it would not be one.
+    records = {record.incarnation: record for rows in answers for record in map(record_of_row, rows)}
+    newest = sorted(records.values(), key=lambda record: record.incarnation, reverse=True)
+    page = newest[:limit]
+    return page, page_key(page[-1]) if page and len(newest) > limit else None
+
+
+def _by_attributes(readers: Readers, query: Query, most: int) -> list[Rows]:
+    """The page of what has some attributes, if the newest fill it or few have them; otherwise nothing."""
+    if not query.attributes or query.parents or query.parent is not None or query.root is not None:
+        return []
+    bindings = _bindings(query, texts(query.statuses) if query.statuses else None, most)[:-2]
+    page = readers.read([_BY_VALUE, ("find_among_newest", [*bindings, bigint(NEWEST_MAX)])])[1:]
+    if len(page[0]) == most:
+        return page
+    asked = (_attributes(query), bigint(FEW_MAX + 1))
+    _, [(many,)] = readers.read([_BY_ATTRIBUTES, ("count_by_attributes", asked)])
+    return readers.read([_BY_ATTRIBUTES, ("find_by_attributes", bindings)])[1:] if many <= FEW_MAX else []
+
+
+def _attributes(query: Query) -> bytes | None:
+    if not query.attributes:
+        return None
+    # jsonb's binary form is its text behind a version.
+    return b"\x01" + msgspec.json.encode(query.attributes).replace(b"\\u0000", b"\\ufffd")
+
+
+def _pages(query: Query, most: int) -> list[Call]:
+    """The statements whose answers together have the first `most` of what matches."""
     statuses = texts(query.statuses) if query.statuses else None
-    *bindings, parent, parents = _bindings(query, statuses, limit + 1)
-    calls: list[Call]
+    *bindings, parent, parents = _bindings(query, statuses, most)
     if query.parents:
-        calls = [("find_children_of", [*bindings, parents])]
-    elif query.parent is not None:
-        calls = [("find_children", [*bindings, parent])]
-    elif query.root is not None:
-        calls = [("find_by_root", bindings)]
-    elif query.name is not None:
-        calls = [("find_by_name", bindings)]
-    elif query.statuses:
-        calls = [
-            ("find_by_status", _bindings(query, text(status), limit + 1)[:-2]) for status in sorted(set(query.statuses))
-        ]
-    else:
-        calls = [("find_by_creation", bindings)]
-    records = [record_of_row(row) for rows in readers.read(calls) for row in rows]
-    records.sort(key=lambda record: record.incarnation, reverse=True)
-    page = records[:limit]
-    return page, page_key(page[-1]) if page and len(records) > limit else None
+        return [("find_children_of", [*bindings, parents])]
+    if query.parent is not None:
+        return [("find_children", [*bindings, parent])]
+    if query.root is not None:
+        return [("find_by_root", bindings)]
+    first, before = incarnations_of(query) or (0, INCARNATION_MAX)
+    by_status = "find_by_status" if query.name is None else "find_by_name_and_status"
+    calls: list[Call] = [
+        (by_status, [*_bindings(query, text(status), most, before)[:-2], bigint(first)])
+        for status in sorted(set(query.statuses))
+    ]
+    if not calls:
+        by_all = "find_by_creation" if query.name is None else "find_by_name"
+        calls = [(by_all, [*_bindings(query, None, most, before)[:-2], bigint(first)])]
+    if incarnations_of(query) is not None:
+        calls.append(("find_strays", [*bindings, bigint(0)]))
+    return calls
 
 
-def _bindings(query: Query, statuses: bytes | None, most: int | None) -> tuple[bytes | None, ...]:
-    attributes = None
-    if query.attributes:
-        # jsonb's binary form is its text behind a version.
-        attributes = b"\x01" + msgspec.json.encode(query.attributes).replace(b"\\u0000", b"\\ufffd")
+def _bindings(
+    query: Query, statuses: bytes | None, most: int | None, before: int = INCARNATION_MAX
+) -> tuple[bytes | None, ...]:
+    behind = INCARNATION_MAX if query.after is None else parse_page_key(query.after)
     return (
-        bigint(_LAST if query.after is None else parse_page_key(query.after)),
-        text(query.name), text(query.version), statuses, attributes, bigint(most), bigint(query.created_from),
+        bigint(min(behind, before)),
+        text(query.name), text(query.version), statuses, _attributes(query), bigint(most), bigint(query.created_from),
         bigint(query.created_before), bigint(query.updated_from), bigint(query.updated_before), text(query.root),
         boolean(value=query.roots_only), text(query.parent), bigints(query.parents) if query.parents else None,
     )  # fmt: skip

@@ -39,6 +39,13 @@ SELECT
     pg_catalog.set_config('enable_seqscan', 'off', true), pg_catalog.set_config('enable_bitmapscan', 'off', true),
     pg_catalog.set_config('enable_hashjoin', 'off', true), pg_catalog.set_config('enable_mergejoin', 'off', true);
 
+-- name: plan_by_value
+-- For what is asked in the same round trip: let plans be made for the values, of which some are rare, and rows be read in
+-- the order of an index until there are enough, not all at first.
+SELECT
+    pg_catalog.set_config('jit', 'off', true), pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true),
+    pg_catalog.set_config('enable_bitmapscan', 'off', true);
+
 -- name: replan
 -- Let the plans that were made for smaller tables be made again.
 DISCARD PLANS;
@@ -1626,12 +1633,20 @@ AND ($3::text IS NULL OR i.version = $3::text)
 AND ($7::bigint IS NULL OR i.created_at >= $7::bigint)
 AND ($8::bigint IS NULL OR i.created_at < $8::bigint)
 AND (
-    $9::bigint IS NULL
-    OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) >= $9::bigint
+    -- No turn of one that has closed is later than its last change.
+    $9::bigint IS NULL OR i.changed_at >= $9::bigint OR (
+        i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
+        AND (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) >= $9::bigint
+    )
 )
 AND (
     $10::bigint IS NULL
-    OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) < $10::bigint
+    OR (
+        i.changed_at < $10::bigint AND (
+            i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
+            OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) < $10::bigint
+        )
+    )
 )
 AND ($11::text IS NULL OR i.root = $11::text)
 AND (
@@ -1640,15 +1655,12 @@ AND (
 )
 AND (
     $5::jsonb IS NULL
-    OR NOT EXISTS (
-        SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
-        WHERE w.value IS DISTINCT FROM
-            (
-                -- The one character that JSON has and jsonb has not; it is replaced in what is looked for, too.
-                pg_catalog.replace(
-                    pg_catalog.convert_from(COALESCE(i.attributes, '{}'), 'UTF8'), '\u0000', '\ufffd'
-                )::jsonb -> w.key
-            )
+    -- Containing them is less than that, where a value has members itself, and sooner found out.
+    OR (
+        i.attributes IS NOT NULL AND perdure.attributes_of(i.attributes) @> $5::jsonb AND NOT EXISTS (
+            SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
+            WHERE w.value IS DISTINCT FROM perdure.attributes_of(i.attributes) -> w.key
+        )
     )
 );
 
@@ -1661,13 +1673,24 @@ AND {{part_matching}}
 JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
 ORDER BY p.incarnation DESC;
 
--- name: find_by_creation
--- A page of instances behind $1, newest first.
+-- name: part_find
+-- The beginning of a page of instances behind $1, newest first, down to $13.
 SELECT r.*
 FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint
+    WHERE i.incarnation < $1::bigint AND i.incarnation >= $13::bigint;
+
+-- name: find_by_creation
+-- A page of instances behind $1, newest first, down to $13.
+{{part_find}}
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+{{part_page}};
+
+-- name: find_strays
+-- The same of those that were begun at another time than their incarnation says.
+{{part_find}}
+    AND pg_catalog.abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
 {{part_page}};
 
@@ -1687,24 +1710,67 @@ FROM (
 {{part_page}};
 
 -- name: find_by_name
--- The same of one orchestration.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint
+-- The same as `find_by_creation`, of one orchestration.
+{{part_find}}
     AND i.name = $2::text
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
 {{part_page}};
 
 -- name: find_by_status
 -- The same of one status.
+{{part_find}}
+    AND i.status = $4::text
+{{part_page}};
+
+-- name: find_by_name_and_status
+-- The same of one status of one orchestration: which of the two is the rarer one, the server knows.
+{{part_find}}
+    AND i.name = $2::text AND i.status = $4::text
+{{part_page}};
+
+-- name: by_attributes_only
+-- For what is asked in the same round trip: an index of attributes is used, however many the planner expects to find.
+SELECT
+    pg_catalog.set_config('jit', 'off', true), pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true),
+    pg_catalog.set_config('enable_seqscan', 'off', true);
+
+-- name: count_by_attributes
+-- How many instances have these attributes, up to $2.
+SELECT COUNT(*) FROM (
+    SELECT FROM perdure.instances AS i
+    WHERE i.attributes IS NOT NULL AND perdure.attributes_of(i.attributes) @> $1::jsonb
+    LIMIT $2::bigint
+) AS f;
+
+-- name: find_among_newest
+-- The same as `find_by_creation`, of the $13 newest.
 SELECT r.*
 FROM (
     SELECT i.incarnation
     FROM perdure.instances AS i
+    WHERE i.incarnation < $1::bigint AND i.incarnation > COALESCE(
+        (
+            SELECT n.incarnation FROM perdure.instances AS n
+            WHERE n.incarnation < $1::bigint ORDER BY n.incarnation DESC LIMIT 1 OFFSET $13::bigint
+        ),
+        -1
+    )
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+{{part_page}};
+
+-- name: find_by_attributes
+-- The same of those that have the attributes $5, of which there are few.
+SELECT r.*
+FROM (
+    SELECT i.incarnation
+    FROM (
+        -- Kept apart, so that no plan begins with another index.
+        SELECT n.* FROM perdure.instances AS n
+        WHERE n.attributes IS NOT NULL AND perdure.attributes_of(n.attributes) @> $5::jsonb
+        OFFSET 0
+    ) AS i
     WHERE i.incarnation < $1::bigint
-    AND i.status = $4::text
+    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
 {{part_page}};
 
 -- name: find_children

@@ -17,7 +17,7 @@ TO perdure_role;
 GRANT SELECT ON perdure.instance_records, perdure.schema_versions TO perdure_role;
 GRANT SELECT, USAGE ON SEQUENCE perdure.changes TO perdure_role;
 GRANT SELECT ON SEQUENCE perdure.outbox_seq_seq TO perdure_role;
-GRANT EXECUTE ON FUNCTION perdure.clock_us() TO perdure_role;
+GRANT EXECUTE ON FUNCTION perdure.clock_us(), perdure.attributes_of(bytea) TO perdure_role;
 """
 
 _VIEW = """
@@ -28,7 +28,7 @@ GRANT SELECT ON
     perdure.schema_versions
 TO perdure_role;
 GRANT SELECT ON SEQUENCE perdure.changes TO perdure_role;
-GRANT EXECUTE ON FUNCTION perdure.clock_us() TO perdure_role;
+GRANT EXECUTE ON FUNCTION perdure.clock_us(), perdure.attributes_of(bytea) TO perdure_role;
 """
 
 

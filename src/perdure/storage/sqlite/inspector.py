@@ -23,7 +23,7 @@ from perdure._work import (
     Scan,
     Standing,
 )
-from perdure.storage.base import page_key, parse_page_key
+from perdure.storage.base import INCARNATION_MAX, incarnations_of, page_key, parse_page_key
 from perdure.storage.records import (
     STANDINGS,
     counts_of_rows,
@@ -39,12 +39,14 @@ from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows, records_of_json
 from perdure.storage.sqlite.statements import STATEMENTS
 
-_LAST = (1 << 63) - 1
 _GET = STATEMENTS["get_instance"]
 _INCARNATIONS = STATEMENTS["incarnations"]
 _RECORDS = STATEMENTS["records"]
 _FIND = STATEMENTS["find_instances"]
 _BY_STATUS = STATEMENTS["find_by_status"]
+_BY_NAME = STATEMENTS["find_by_name"]
+_BY_ROOT = STATEMENTS["find_by_root"]
+_STRAYS = STATEMENTS["find_strays"]
 _CHILDREN = STATEMENTS["find_children"]
 _CHILDREN_OF = STATEMENTS["find_children_of"]
 _COUNT = STATEMENTS["count_instances"]
@@ -77,32 +79,39 @@ def find(connection: Connection, query: Query) -> tuple[list[InstanceRecord], st
 
 def _matching(connection: Connection, query: Query, most: int) -> list[int]:
     """The incarnations of what the query wants, newest first."""
+    span = incarnations_of(query)
+    first, before = span or (0, INCARNATION_MAX)
 
-    def ask(statement: str, statuses: str | None) -> list[int]:
-        bindings = _bindings(query, statuses, most)
-        # Only the children have to do with parents, which come last: an id, or incarnations.
-        rest = {_CHILDREN: bindings[-2:-1], _CHILDREN_OF: bindings[-1:]}.get(statement, ())
-        page: list[int] = decode_answer(connection.execute(statement, (*bindings[:-2], *rest)).get)
+    def ask(statement: str, statuses: str | None, before: int = INCARNATION_MAX) -> list[int]:
+        *bindings, parent, parents = _bindings(query, statuses, most, before)
+        # Which of the last there is, is a matter of the statement.
+        last = {_CHILDREN: (parent,), _CHILDREN_OF: (parents,), _BY_ROOT: (), _STRAYS: ()}.get(statement, (first,))
+        page: list[int] = decode_answer(connection.execute(statement, (*bindings, *last)).get)
         return page
 
-    if query.parent is not None or query.parents:
-        return ask(
-            _CHILDREN_OF if query.parents else _CHILDREN, encode_rows(query.statuses) if query.statuses else None
-        )
-    if not query.statuses:
-        return ask(_FIND, None)
-    if Status.COMPLETED in query.statuses:
-        return ask(_FIND, encode_rows(query.statuses))
-    # Rare among the completed, so each has a place of its own in the index.
-    pages = [ask(_BY_STATUS, status) for status in sorted(set(query.statuses))]
-    return sorted((incarnation for page in pages for incarnation in page), reverse=True)[:most]
+    statuses = encode_rows(query.statuses) if query.statuses else None
+    if query.parents or query.parent is not None:
+        return ask(_CHILDREN_OF if query.parents else _CHILDREN, statuses)
+    if query.root is not None:
+        return ask(_BY_ROOT, statuses)
+    if not query.statuses or Status.COMPLETED in query.statuses:
+        pages = [ask(_FIND if query.name is None else _BY_NAME, statuses, before)]
+    else:
+        # Rare among the completed, so each has a place of its own in the index.
+        pages = [ask(_BY_STATUS, status, before) for status in sorted(set(query.statuses))]
+    if span is not None:
+        pages.append(ask(_STRAYS, statuses))
+    # A stray may also lie where it would not be one.
+    return sorted({incarnation for page in pages for incarnation in page}, reverse=True)[:most]
 
 
-def _bindings(query: Query, statuses: str | None, most: int | None) -> tuple[object, ...]:
+def _bindings(
+    query: Query, statuses: str | None, most: int | None, before: int = INCARNATION_MAX
+) -> tuple[object, ...]:
     attributes = None if not query.attributes else str(msgspec.json.encode(query.attributes), "utf-8")
+    behind = INCARNATION_MAX if query.after is None else parse_page_key(query.after)
     return (
-        # No incarnation is the highest number there is.
-        _LAST if query.after is None else parse_page_key(query.after),
+        min(behind, before),
         query.name, query.version, statuses, attributes, most, query.created_from, query.created_before,
         query.updated_from, query.updated_before, query.root, query.roots_only, query.parent,
         encode_rows(query.parents) if query.parents else None,

@@ -1232,21 +1232,21 @@ AND (?9 IS NULL OR i.changed_at >= ?9)
 AND (?10 IS NULL OR i.changed_at < ?10)
 AND (?11 IS NULL OR i.root = ?11)
 AND (?12 = 0 OR NOT EXISTS (SELECT 1 FROM instances AS p WHERE p.incarnation = i.parent_incarnation))
-AND (?5 IS NULL OR NOT EXISTS (
+AND (?5 IS NULL OR i.attributes IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
-        SELECT 1 FROM json_each(CAST(ifnull(i.attributes, '{}') AS TEXT)) AS a
+        SELECT 1 FROM json_each(CAST(i.attributes AS TEXT)) AS a
         WHERE a.key = w.key AND a.value IS w.value
         AND (a.type IN ('true', 'false') OR w.type IN ('true', 'false')) <= (a.type = w.type)
     )
 ));
 
 -- name: find_instances
--- A page of instances before ?1, newest first, as incarnations.
+-- A page of instances before ?1, newest first, down to ?13, as incarnations.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
-    WHERE i.incarnation < ?1
+    WHERE i.incarnation < ?1 AND i.incarnation >= ?13
     AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
     AND {{part_matching}}
     ORDER BY i.incarnation DESC
@@ -1259,8 +1259,53 @@ SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
-    WHERE i.incarnation < ?1
+    WHERE i.incarnation < ?1 AND i.incarnation >= ?13
     AND i.status = ?4 AND i.status <> 'completed'
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
+);
+
+-- name: find_by_name
+-- The same of one orchestration.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM instances AS i INDEXED BY instances_by_name
+    WHERE i.name = ?2 AND i.incarnation < ?1 AND i.incarnation >= ?13
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
+);
+
+-- name: find_strays
+-- The same of those that were begun at another time than their incarnation says.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM instances AS i INDEXED BY instances_strayed
+    WHERE i.incarnation < ?1
+    AND abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT ?6
+);
+
+-- name: find_by_root
+-- The same of what was started under the root ?11.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM instances AS i
+    WHERE i.incarnation IN (
+        SELECT o.incarnation FROM instances AS o WHERE o.id = ?11
+        UNION ALL
+        SELECT b.incarnation FROM instances AS b WHERE b.root = ?11 AND b.root <> b.id
+    )
+    AND i.incarnation < ?1
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
     AND {{part_matching}}
     ORDER BY i.incarnation DESC
     LIMIT ?6

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from perdure._ports import first_drawn_at
 from perdure._types import Status
 from perdure._work import ChildStart, InstanceChange, Query, StartInstance, TaskRetry
 from perdure.errors import UsageError
@@ -191,6 +192,30 @@ class Finding(Topic):
         assert _found(world, updated_from=turned) == ["other", "order-4", "order-3"]
         assert _found(world, updated_before=began + 1) == ["order-0"]
         assert _found(world, updated_from=turned, statuses=(Status.RUNNING,)) == ["order-3"]
+
+    def test_a_span_of_time_has_what_was_begun_in_it_whatever_moments_the_incarnations_say(self) -> None:
+        world = self.world
+        began: list[tuple[int, int, str]] = []
+        for number, late_s in enumerate((0, 59, 61, 4_000, -59, -61, -4_000, 0)):
+            now = world.clock.advance(20 * SECOND)
+            incarnation = first_drawn_at(now - late_s * SECOND) + number
+            world.start(f"late by {late_s} in {number}", incarnation=incarnation, name=NAME if number % 2 else "other")
+            began.append((incarnation, now, f"late by {late_s} in {number}"))
+        began.sort(reverse=True)
+        moments = sorted(now for _, now, _ in began)
+        for begin in (moments[0], moments[3], moments[7], moments[7] + 1):
+            for end in (moments[0], moments[4], moments[7] + 1):
+                wanted = [(number, name) for number, now, name in began if begin <= now < end]
+                for limit in (2, 100):
+                    assert _found(world, created_from=begin, created_before=end, limit=limit) == [
+                        name for _, name in wanted
+                    ]
+                spans: dict[str, Any] = {"created_from": begin, "updated_before": end}
+                assert _found(world, statuses=(Status.PENDING,), **spans) == [name for _, name in wanted]
+                assert _found(world, name="other", **spans) == [name for _, name in wanted if int(name[-1]) % 2 == 0]
+                assert _found(world, name="other", statuses=(Status.PENDING, Status.HELD), **spans) == [
+                    name for _, name in wanted if int(name[-1]) % 2 == 0
+                ]
 
     def test_a_family_is_found_by_its_root_and_children_by_their_parent(self) -> None:
         world = self.world

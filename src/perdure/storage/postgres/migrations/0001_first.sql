@@ -2,6 +2,10 @@
 -- pages. Times are microseconds UTC. Payloads are bytes that PostgreSQL never looks into. There are no foreign keys: the
 -- row of an instance is locked by whoever touches anything that belongs to it.
 
+-- The one character that JSON has and jsonb has not is replaced.
+CREATE FUNCTION perdure.attributes_of(bytea) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT pg_catalog.replace(pg_catalog.convert_from($1, 'UTF8'), '\u0000', '\ufffd')::jsonb $$;
+
 CREATE TABLE perdure.instances (
     incarnation bigint PRIMARY KEY,
     id text COLLATE "C" NOT NULL UNIQUE,
@@ -38,6 +42,12 @@ CREATE INDEX instances_by_status ON perdure.instances (status, incarnation);
 CREATE INDEX instances_by_name ON perdure.instances (name, incarnation);
 CREATE INDEX instances_by_root ON perdure.instances (root, incarnation) WHERE root <> id;
 CREATE INDEX instances_by_parent ON perdure.instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
+CREATE INDEX instances_by_attributes ON perdure.instances USING gin (perdure.attributes_of(attributes) jsonb_path_ops)
+    WHERE attributes IS NOT NULL;
+-- Incarnations tell when instances were begun, and so a span of time is found by them, but for those of which they don't:
+-- more than a minute lies between the moment that the incarnation says (milliseconds since 2020) and the beginning.
+CREATE INDEX instances_strayed ON perdure.instances (incarnation)
+    WHERE pg_catalog.abs(created_at / 1000 - 1577836800000 - (incarnation >> 22)) > 60000;
 CREATE INDEX instances_released ON perdure.instances (released_by, released_until) WHERE released_by IS NOT NULL;
 
 -- One row per turn, append-only.

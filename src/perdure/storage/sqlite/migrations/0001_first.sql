@@ -43,6 +43,12 @@ CREATE TABLE instances (
 ) STRICT;
 -- Completed ones are nearly all of a grown store, and a page of them is found at once in the order of incarnations.
 CREATE INDEX instances_by_status ON instances (status) WHERE status <> 'completed';
+CREATE INDEX instances_by_name ON instances (name);
+CREATE INDEX instances_by_root ON instances (root) WHERE root <> id;
+-- Incarnations tell when instances were begun, and so a span of time is found by them, but for those of which they don't:
+-- more than a minute lies between the moment that the incarnation says (milliseconds since 2020) and the beginning.
+CREATE INDEX instances_strayed ON instances (incarnation)
+    WHERE abs(created_at / 1000 - 1577836800000 - (incarnation >> 22)) > 60000;
 CREATE INDEX instances_by_parent ON instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
 CREATE INDEX instances_released ON instances (released_by, released_until) WHERE released_by IS NOT NULL;
 
