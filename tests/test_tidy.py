@@ -4,6 +4,7 @@ An exception is made in one of the tables below, with its reason; one that nothi
 """
 
 import ast
+import gc
 import io
 import re
 import tokenize
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+import pytest
 
 import perdure
 import perdure.observability.prometheus
@@ -43,7 +46,7 @@ BUILT_SQL_ALLOWED: dict[tuple[str, str], str] = {}
 BLOCKING_SLEEPS_ALLOWED: dict[tuple[str, str], str] = {}
 
 _MARKER = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX")))
-_BANNER = re.compile(r"#[\W_]{3,}$|#\s*([-=#*~_+])\1{2,}")
+_BANNER = re.compile(r"#[\W_]{3,}$|#\s*([-=#*~_+])\1{2,}", re.MULTILINE)
 _IGNORE = re.compile(r"(?P<what>type|pyright):\s*ignore(?P<codes>\[[\w\s,-]+\])?(?P<rest>.*)")
 _NOQA = re.compile(r"(?P<what>noqa):?(?P<codes>\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?(?P<rest>.*)")
 _NO_COVER = re.compile(r"pragma:\s*no\s+(?:cover|branch)(?P<rest>.*)")
@@ -74,9 +77,35 @@ class Source:
         tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
         return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
 
-    @property
-    def functions(self) -> Iterator[Function]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+    def comments_with(self, pattern: re.Pattern[str]) -> list[tuple[int, str, re.Match[str]]]:
+        """Each place in a comment where a pattern is found; a file that has it nowhere is not taken to pieces."""
+        if not pattern.search(self.text):
+            return []
+        return [(line, comment, match) for line, comment in self.comments for match in pattern.finditer(comment)]
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def functions(self) -> list[Function]:
+        return [node for node in self.nodes if isinstance(node, Function)]
+
+    @cached_property
+    def calls(self) -> list[tuple[ast.Call, str, str]]:
+        """Every call with the name it goes to and what stands before its dot."""
+        calls = [node for node in self.nodes if isinstance(node, ast.Call)]
+        methods = [(node, node.func) for node in calls if isinstance(node.func, ast.Attribute)]
+        functions = [(node, node.func) for node in calls if isinstance(node.func, ast.Name)]
+        return [
+            *((node, called.attr, ast.unparse(called.value)) for node, called in methods),
+            *((node, called.id, "") for node, called in functions),
+        ]
+
+    def forget(self) -> None:
+        """Let go of all that was read."""
+        for name in set(vars(self)) - {"path"}:
+            del vars(self)[name]
 
     def owner_of(self, line: int) -> str:
         """The innermost function around a line, or an empty string at the module's level."""
@@ -84,13 +113,19 @@ class Source:
         return max(around, key=lambda f: f.lineno).name if around else ""
 
 
-def _sources(*rooms: str) -> list[Source]:
-    return [Source(path) for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+ALL = [Source(path) for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+SHIPPED = [source for source in ALL if source.path.is_relative_to(ROOT / "src")]
+TESTS = [source for source in ALL if source.path.is_relative_to(ROOT / "tests")]
 
 
-ALL = _sources(*ROOMS)
-SHIPPED = _sources("src")
-TESTS = _sources("tests")
+@pytest.fixture(autouse=True, scope="module")
+def _trees() -> Iterator[None]:
+    """The syntax trees are a million objects: kept for these tests only, and not searched for garbage meanwhile."""
+    gc.disable()
+    yield
+    for source in ALL:
+        source.forget()
+    gc.enable()
 
 
 def _says(found: list[str]) -> str:
@@ -105,33 +140,21 @@ def _lines_without_docstring(function: Function) -> int:
     return lines
 
 
-def _at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those under `if TYPE_CHECKING:`."""
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
-            continue
-        yield child
-        yield from _at_run_time(child)
-
-
-def _imports(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+def _imports(source: Source) -> Iterator[tuple[int, str, str]]:
     """The line, the top-level module and the name, empty for a whole module, of every import that happens."""
-    for node in _at_run_time(tree):
+    only_checked = {
+        id(node)
+        for branch in source.nodes
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+        for node in ast.walk(branch)
+    }
+    for node in source.nodes:
+        if id(node) in only_checked:
+            continue
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name.split(".")[0], "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield from ((node.lineno, node.module.split(".")[0], alias.name) for alias in node.names)
-
-
-def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str, str]]:
-    """Every call with the name it goes to and what stands before its dot."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        if isinstance(node.func, ast.Attribute):
-            yield node, node.func.attr, ast.unparse(node.func.value)
-        elif isinstance(node.func, ast.Name):
-            yield node, node.func.id, ""
 
 
 def _is_built_text(node: ast.expr) -> bool:
@@ -182,7 +205,7 @@ def test_no_marker_of_unfinished_work_is_left() -> None:
 
 
 def test_no_comment_is_a_banner() -> None:
-    found = [f"{s}:{line}: {comment}" for s in ALL for line, comment in s.comments if _BANNER.match(comment)]
+    found = [f"{s}:{line}: {comment}" for s in ALL for line, comment, _ in s.comments_with(_BANNER)]
     assert not found, _says(found)
 
 
@@ -190,8 +213,8 @@ def test_every_silenced_check_names_its_code_and_its_reason() -> None:
     found = [
         f"{source}:{line}: {comment}"
         for source in ALL
-        for line, comment in source.comments
-        for silenced in [*_IGNORE.finditer(comment), *_NOQA.finditer(comment)]
+        for pattern in (_IGNORE, _NOQA)
+        for line, comment, silenced in source.comments_with(pattern)
         if not silenced["codes"] or not _REASON.fullmatch(silenced["rest"])
     ]
     assert not found, _says(found)
@@ -201,8 +224,7 @@ def test_every_line_left_out_of_coverage_has_a_reason() -> None:
     found = [
         f"{source}:{line}: {comment}"
         for source in ALL
-        for line, comment in source.comments
-        for left_out in _NO_COVER.finditer(comment)
+        for line, comment, left_out in source.comments_with(_NO_COVER)
         if not _REASON.fullmatch(left_out["rest"])
     ]
     assert not found, _says(found)
@@ -212,7 +234,7 @@ def test_sql_is_written_not_put_together() -> None:
     found: list[str] = []
     allowed = set(BUILT_SQL_ALLOWED)
     for source in ALL:
-        for call, name, _ in _calls(source.tree):
+        for call, name, _ in source.calls:
             if name not in {"execute", "executemany", "executescript"} or not call.args:
                 continue
             if not _is_built_text(call.args[0]):
@@ -227,11 +249,11 @@ def test_sql_is_written_not_put_together() -> None:
 
 
 def test_nothing_that_runs_foreign_bytes_is_shipped() -> None:
-    imports = [f"{s}:{line}: {name}" for s in SHIPPED for line, name, _ in _imports(s.tree) if name in UNSAFE_MODULES]
+    imports = [f"{s}:{line}: {name}" for s in SHIPPED for line, name, _ in _imports(s) if name in UNSAFE_MODULES]
     calls = [
         f"{s}:{call.lineno}: {name}()"
         for s in SHIPPED
-        for call, name, before in _calls(s.tree)
+        for call, name, before in s.calls
         if name in UNSAFE_CALLS and not before
     ]
     assert not imports + calls, _says(imports + calls)
@@ -241,14 +263,14 @@ def test_only_the_ports_read_clocks_and_draw_randomness() -> None:
     places = {
         (str(s), module)
         for s in SHIPPED
-        for _, module, name in _imports(s.tree)
+        for _, module, name in _imports(s)
         if module in CLOCKS_AND_CHANCE and (module, name) not in HARMLESS_NAMES
     }
     found = [f"{path}: import {name}" for path, name in sorted(places - set(CLOCK_IMPORTS_ALLOWED))]
     found += [
         f"{s}:{call.lineno}: {before or 'a bare'} {name}()"
         for s in SHIPPED
-        for call, name, before in _calls(s.tree)
+        for call, name, before in s.calls
         if (name in READS_THE_CLOCK and before.split(".")[-1] in {"date", "datetime"})
         or (name == "Random" and not call.args)
     ]
@@ -261,7 +283,7 @@ def test_no_test_blocks_its_thread_to_make_time_pass() -> None:
     found: list[str] = []
     allowed = set(BLOCKING_SLEEPS_ALLOWED)
     for source in TESTS:
-        for call, name, before in _calls(source.tree):
+        for call, name, before in source.calls:
             if (before, name) != ("time", "sleep"):
                 continue
             place = (str(source), source.owner_of(call.lineno))
@@ -272,7 +294,7 @@ def test_no_test_blocks_its_thread_to_make_time_pass() -> None:
     found += [
         f"{source}:{node.lineno}: import time, so that a sleep is seen"
         for source in TESTS
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ImportFrom) and node.module == "time" and any(a.name == "sleep" for a in node.names)
     ]
     assert not found, _says(found)
@@ -286,8 +308,8 @@ def _sleeps_of_its_own(test: Function) -> Iterator[int]:
         node = waiting.pop()
         if isinstance(node, Function | ast.Lambda | ast.ClassDef):
             continue
-        text = ast.unparse(node) if isinstance(node, ast.Call) else ""
-        if text.startswith("asyncio.sleep(") and text != "asyncio.sleep(0)":
+        called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if called == "asyncio.sleep" and ast.unparse(node) != "asyncio.sleep(0)":
             yield node.lineno
         waiting.extend(ast.iter_child_nodes(node))
 
