@@ -13,6 +13,8 @@ from perdure._registry import Registry
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# What users import and what they write.
+PUBLIC = [str(ROOT / "src" / "perdure" / "__init__.py"), str(HERE)]
 MISTAKE = re.compile(r"# type: ignore\[[\w, -]+\]  # pyright: ignore\[[\w, ]+\] - a mistake$", re.MULTILINE)
 
 
@@ -23,13 +25,13 @@ def checked(*command: str) -> str:
 
 
 def test_mypy_passes_the_programs_and_sees_the_mistakes() -> None:
-    assert not checked("mypy", "--strict", "--warn-unused-ignores", str(HERE))
+    assert not checked("mypy", "--strict", "--warn-unused-ignores", *PUBLIC)
 
 
 def test_pyright_passes_the_programs_and_sees_the_mistakes(tmp_path: Path) -> None:
     config = tmp_path / "pyrightconfig.json"
     settings = {
-        "include": [str(HERE)],
+        "include": PUBLIC,
         "extraPaths": [str(ROOT), str(ROOT / "src")],
         "typeCheckingMode": "standard",
         # The mistakes have an ignore comment for each checker; this one is to read its own only.
