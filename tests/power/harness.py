@@ -94,27 +94,34 @@ class Verdicts:
         self._recording = recording
         self._folder = folder
         self._sound: set[str] = set()
+        self._found: dict[frozenset[tuple[str, int]], str] = {}
+        """What SQLite has found in files that were left so, by their hashes: at many moments little was under way."""
         self.states = 0
         self.lost = 0
         """States in which something that had been acknowledged is gone."""
 
-    def judge(self, cut: PowerCut) -> Path:
-        """See what a program finds after a power cut; returns the path of the database.
+    def judge(self, cut: PowerCut) -> None:
+        """See what a program finds after a power cut.
 
         The file is sound, and holds what it held after some call. If that was before the last one that had returned,
         something acknowledged is lost, which is counted. The file of the call under way may be there already.
         """
         self.states += 1
-        for left in self._folder.glob(_left_as("*")):
-            left.unlink() if left.is_file() else shutil.rmtree(left)
-        path = self._folder / _left_as("store.db")
-        for name, data in cut.files.items():
-            (self._folder / _left_as(name)).write_bytes(data)
-        known = self._recording.states
         if cut.acknowledged < 0:
             # Whoever comes first must be able to begin; `go_on` sees that.
-            return path
-        raw = apsw.Connection(str(path))
+            return
+        left = frozenset((name, hash(data)) for name, data in cut.files.items())
+        if left not in self._found:
+            self._found[left] = self._open(cut)
+        found, known = self._found[left], self._recording.states
+        assert found in known[: cut.acknowledged + 2], f"no call left the store so: {_shown(cut)}"
+        if found not in known[cut.acknowledged : cut.acknowledged + 2]:
+            assert cut.how != "all", f"the operating system had all of it: {_shown(cut)}"
+            self.lost += 1
+
+    def _open(self, cut: PowerCut) -> str:
+        """What SQLite finds, which has to be sound."""
+        raw = apsw.Connection(str(self._lay_out(cut)))
         try:
             found = contents(raw)
             if found not in self._sound:
@@ -122,11 +129,15 @@ class Verdicts:
                 self._sound.add(found)
         finally:
             raw.close()
-        assert found in known[: cut.acknowledged + 2], f"no call left the store so: {_shown(cut)}"
-        if found not in known[cut.acknowledged : cut.acknowledged + 2]:
-            assert cut.how != "all", f"the operating system had all of it: {_shown(cut)}"
-            self.lost += 1
-        return path
+        return found
+
+    def _lay_out(self, cut: PowerCut) -> Path:
+        """Write the files that a power cut left; returns the path of the database."""
+        for left in self._folder.glob(_left_as("*")):
+            left.unlink() if left.is_file() else shutil.rmtree(left)
+        for name, data in cut.files.items():
+            (self._folder / _left_as(name)).write_bytes(data)
+        return self._folder / _left_as("store.db")
 
     async def go_on(self, cut: PowerCut) -> None:
         """Start the engine on what is left, and see that all ends as it would have.
@@ -134,7 +145,8 @@ class Verdicts:
         Where acknowledged work may be lost, what it did to the world may be done again, by another instance.
         """
         recording, lost = self._recording, self.lost
-        path = self.judge(cut)
+        self.judge(cut)
+        path = self._lay_out(cut)
         clock = ManualClock(recording.now_us)
         clock.advance(LEASE_US + 1)
         storage = SqliteStorage(path, clock=clock)
