@@ -1,10 +1,11 @@
 """A store with many instances: what is finished or parked costs those that run nothing."""
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
 
 import pytest
 from msgspec.structs import replace
+from psycopg import sql
 
 from perdure._ports import first_drawn_at
 from perdure._types import Status
@@ -13,6 +14,7 @@ from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.statements import read_statements
 from perdure.testing import ManualClock
 from tests.storage.postgres.pooler import Pooler
+from tests.storage.postgres.server import TABLES
 from tests.storage.postgres.work import batch, register, start
 
 FILL = (
@@ -40,49 +42,79 @@ ROWS_MAX = 500
 """Rows that a step of a plan may meet: far more than there is to do, far fewer than there are."""
 
 
-@pytest.mark.parametrize("analysed", [False, True], ids=["before statistics", "with statistics"])
-@pytest.mark.parametrize("statement", ["claim_instances", "claim_tasks", "next_due"])
-def test_asking_for_work_reads_only_what_there_is_to_do(server, url, statement, analysed):
-    schema = url.rpartition("=")[2]
-    storage = PostgresStorage(url)
+@contextmanager
+def _own_schema(server, name):
+    """A connection with a schema of its own, as others are used again and would be full of rows that are dead."""
+    drop = sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name))
+    with server.connect() as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", [name])
+        yield connection
+        connection.execute(drop)
+
+
+def _leave_alone(connection):
+    """A server that finds the time would clean the tables, and count their rows for plans, while a test looks."""
+    set_off = "ALTER TABLE {} SET (autovacuum_enabled = false)"
+    for statement in [sql.SQL(set_off).format(sql.Identifier(table)) for table in TABLES]:
+        connection.execute(statement)
+
+
+def _fill(connection):
+    for each in FILL:
+        connection.execute(each)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["before statistics", "with statistics"])
+def explain(request, server):
+    """Explains what a worker asks a grown store in which there is a little to do."""
+    schema = "grown_and_analysed" if request.param else "grown"
+    storage = PostgresStorage(server.url(schema=schema))
     worker = register(storage)
     storage.commit(batch(*(start(f"new-{number}") for number in range(20)), worker=worker))
     now = storage.now()
+    storage.close()
     arguments = {
         "claim_instances": (now, worker, now, 1_000, 1_001, 1 << 26),
         "claim_tasks": (now, worker, 100),
         "next_due": (now, worker, now),
-    }[statement]
-    with server.connect() as connection:
-        connection.execute("SELECT set_config('search_path', %s, false)", [schema])
-        for each in FILL:
-            connection.execute(each)
-        if analysed:
-            connection.execute("ANALYZE instances; ANALYZE timers; ANALYZE messages; ANALYZE tasks")
-        statements = read_statements(schema)
-        # As in a session that commits.
-        connection.execute(statements["plan_by_index"])
+    }
+    statements = read_statements(schema)
+
+    def explain(statement):
         prepare = f"PREPARE asked AS {statements[statement]}"
-        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({', '.join(map(str, arguments))})"
-        connection.execute(prepare)
-        [([plan],)] = connection.execute(explain).fetchall()
-    storage.close()
-    assert max(_rows_met(plan["Plan"])) <= ROWS_MAX
+        asked = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({', '.join(map(str, arguments[statement]))})"
+        with server.connect() as session, session.transaction(force_rollback=True):
+            session.execute("SELECT set_config('search_path', %s, false)", [schema])
+            # As in a session that commits.
+            session.execute(statements["plan_by_index"])
+            session.execute(prepare)
+            [([plan],)] = session.execute(asked).fetchall()
+        return plan["Plan"]
+
+    with _own_schema(server, schema) as connection:
+        _leave_alone(connection)
+        _fill(connection)
+        if request.param:
+            connection.execute("ANALYZE instances; ANALYZE timers; ANALYZE messages; ANALYZE tasks")
+        yield explain
 
 
-def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server, url):
-    schema = url.rpartition("=")[2]
-    storage = PostgresStorage(url)
+@pytest.mark.parametrize("statement", ["claim_instances", "claim_tasks", "next_due"])
+def test_asking_for_work_reads_only_what_there_is_to_do(explain, statement):
+    assert max(_rows_met(explain(statement))) <= ROWS_MAX
+
+
+def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server):
+    storage = PostgresStorage(server.url(schema="timers_of_others"))
     worker = register(storage)
     stranger = storage.register(name="stranger", orchestrations=["another@1.0.0"], activities=[]).worker
-    with server.connect() as connection:
-        connection.execute("SELECT set_config('search_path', %s, false)", [schema])
-        for each in FILL:
-            connection.execute(each)
+    with _own_schema(server, "timers_of_others") as connection:
+        _leave_alone(connection)
+        _fill(connection)
         fire_at = [row[0] for row in connection.execute("SELECT fire_at FROM timers ORDER BY fire_at LIMIT 200")]
 
-    found = [storage.commit(batch(worker=each, claim=True)).work.next_due for each in (worker, stranger)]
-    storage.close()
+        found = [storage.commit(batch(worker=each, claim=True)).work.next_due for each in (worker, stranger)]
+        storage.close()
 
     # Ours is the first; the stranger looks again when the last that it has looked at is due.
     assert found == [fire_at[0], fire_at[99]]
@@ -90,22 +122,20 @@ def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server, u
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["sessions of its own", "a pooler's"])
 def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_rows(server, pooled):
-    # A schema that was used before is full of rows that are dead, which are read, too.
     schema = "never_used"
     clock = ManualClock()
     with ExitStack() as stack:
-        connection = stack.enter_context(server.connect())
+        connection = stack.enter_context(_own_schema(server, schema))
         port = server.port
         if pooled:
             pooler = stack.enter_context(closing(Pooler(server.port, user="perdure", database="postgres")))
             port = pooler.port
         storage = PostgresStorage(server.url(schema=schema, port=port), clock=clock)
-        connection.execute("SELECT set_config('search_path', %s, false)", [schema])
         worker = register(storage)
+        _leave_alone(connection)
         for _ in range(ROUNDS):
             _run_some(storage, worker)
-        for each in FILL:
-            connection.execute(each)
+        _fill(connection)
         clock.advance(REPLANS_AFTER_US)
         for _ in range(ROUNDS):
             _run_some(storage, worker)
@@ -113,7 +143,6 @@ def test_what_runs_reads_only_what_concerns_it_by_plans_that_were_made_for_few_r
         if pooled:
             pooler.close()
         read = _rows_read(connection, schema)
-        connection.execute("DROP SCHEMA never_used CASCADE")
     assert read <= 2 * ROUNDS * AT_ONCE * ROWS_OF_AN_INSTANCE_MAX
 
 
