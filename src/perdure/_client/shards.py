@@ -179,12 +179,23 @@ class ShardedInspector:
         for number, ids in self._by_shard(instance_ids).items():
             found += self._shards[number].images(ids)
         for image in found:
-            home = self._at(image.record.id)
-            if any(self._at(child.id) is not home for child in self._children([image.record], 1)):
-                raise UsageError(
-                    f"instance {image.record.id!r} has children on other shards: it can't be put back, reset or forked"
-                )
+            self._refuse_crossing(image.record)
         return sorted(found, key=lambda image: image.record.incarnation)
+
+    def _refuse_crossing(self, record: work.InstanceRecord) -> None:
+        """What of an instance is on other shards, or on its way there, is in no image of it."""
+        home = self._at(record.id)
+        if any(self._at(child.id) is not home for child in self._children([record], 1)):
+            raise UsageError(
+                f"instance {record.id!r} has children on other shards: it can't be put back, reset or forked"
+            )
+        # A child that has not arrived yet would be asked for once more, and meet itself.
+        others = [number for number, shard in enumerate(self._shards) if shard is not home]
+        if any(home.parcels(number, 1, [record.incarnation]) for number in others):
+            raise UsageError(
+                f"what instance {record.id!r} has sent to another shard has not arrived there yet: until it has "
+                "(`perdure queues` tells), it can't be put back, reset or forked"
+            )
 
     def open_tasks(self, incarnation: int, limit: int, /) -> list[work.OpenTask]:
         """The activities of an instance that have not ended."""

@@ -54,6 +54,11 @@ class Transactions(Opened):
                 "else writes to the store meanwhile"
             )
         lend = getattr(gateway.inspector, "lend", None)
+        if hasattr(gateway, "shards"):
+            raise UsageError(
+                "this store lies on several shards, and a transaction is in one database: write to your own tables in "
+                "an activity, or on PostgreSQL pass a connection to the database of the instance (connection=)"
+            )
         if lend is None:
             raise UsageError(
                 "only a store in a SQLite file lends transactions: on PostgreSQL pass a connection of your own to "

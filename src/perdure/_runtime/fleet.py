@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from perdure._client.shards import ShardedGateway
@@ -13,7 +14,22 @@ from perdure._work import Shard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from perdure._registry import Registry
     from perdure._runtime.inbox import Entry
+
+
+_log = logging.getLogger("perdure.runtime")
+
+
+def tell_of_limits(registry: Registry, count: int) -> None:
+    """Say which limits hold on each shard by itself, for they were declared for all together."""
+    limited = sorted(name for name, each in registry.activities.items() if each.limit is not None)
+    if limited:
+        _log.warning(
+            "on %d shards a limit holds on each: up to %d times as many of %s may run; divide the numbers, or keep "
+            "what shares a limit on one shard",
+            count, count, ", ".join(limited),
+        )  # fmt: skip
 
 
 def sharded(storages: list[Any], clock: Clock, entropy: Entropy) -> tuple[list[Station], ShardedGateway, Courier]:

@@ -200,8 +200,9 @@ class Runtime:
             stations = [Station(storages[0], self._clock, self._entropy)]
             self._gateway: Any = stations[0].gateway
         else:
-            from perdure._runtime.fleet import sharded  # noqa: PLC0415 - few stores have shards
+            from perdure._runtime.fleet import sharded, tell_of_limits  # noqa: PLC0415 - few stores have shards
 
+            tell_of_limits(self._registry, count)
             stations, self._gateway, self._courier = sharded(storages, self._clock, self._entropy)
         self._stations = stations
         self._client = EngineClient(self._gateway)

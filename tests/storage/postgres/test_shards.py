@@ -7,12 +7,19 @@ from msgspec.structs import replace
 
 from perdure import (
     Client,
+    Every,
     InstanceNotFoundError,
     InstanceOpenError,
+    Limit,
+    OrchestrationContext,
     OrchestrationError,
+    Registry,
+    Retention,
     Runtime,
     Status,
     UsageError,
+    activity,
+    orchestration,
 )
 from perdure._client.shards import ShardedInspector
 from perdure._ports import SystemClock, SystemEntropy
@@ -233,6 +240,64 @@ async def test_the_time_of_a_store_is_that_of_the_shard_whose_clock_is_ahead():
     assert inspector.now() == ahead.now_us() == behind.now_us() + 7
 
 
+async def test_schedules_lie_on_both_shards(urls):
+    async with Runtime(urls, registry) as runtime:
+        schedules = runtime.client.schedules
+        for number in (0, 1):
+            await schedules.create(on(number, "daily"), child, "again", when=Every(86_400), paused=True)
+            assert await (await schedules.get(on(number, "daily")).trigger()).result() == "AGAIN"
+        assert {each.schedule_id for each in (await schedules.list()).items} == {on(0, "daily"), on(1, "daily")}
+        await schedules.get(on(1, "daily")).delete()
+        assert [each.schedule_id for each in (await schedules.list()).items] == [on(0, "daily")]
+
+
+async def test_a_fork_may_lie_on_the_other_shard(urls):
+    async with Runtime(urls, registry) as runtime:
+        client = runtime.client
+        await (await client.start_orchestration(child, "x", instance_id=on(0))).result()
+        fork = await client.fork(on(0), on(1, "fork"), from_event=0, run=True)
+        assert await fork.result() == "X"
+        assert [_storages(runtime)[number].get(fork.instance_id) is not None for number in (0, 1)] == [False, True]
+
+
+async def test_retention_removes_parents_and_their_children_on_the_other_shard(urls):
+    async with Runtime(urls, registry) as runtime:
+        for above, below in ((0, 1), (1, 0)):
+            start = runtime.client.start_orchestration
+            await (await start(parent, on(below, "child"), instance_id=on(above, "parent"))).result()
+        await _all_is_delivered(runtime)
+    async with Runtime(urls, registry, retention=Retention(after=0)) as runtime:
+        while (await runtime.client.list_instances()).items:
+            pass
+
+
+async def test_what_is_on_its_way_to_the_other_shard_is_not_put_back(urls):
+    async with Runtime(urls, registry) as runtime:
+        runtime._courier.stop()  # noqa: SLF001 - so that it stays on its way
+        await runtime.client.start_orchestration(waiting_parent, on(1, "child"), instance_id=on(0))
+        while not (await runtime.client.get_queues()).undelivered:
+            pass
+        with pytest.raises(UsageError, match="has sent to another shard has not arrived there yet"):
+            await runtime.client.reset(on(0), to="start")
+
+
+async def test_a_transaction_is_in_one_database(urls):
+    async with Client(urls) as client:
+        with pytest.raises(UsageError, match="lies on several shards, and a transaction is in one database"):
+            await client.transaction().__aenter__()
+
+
+async def test_a_limit_holds_on_each_shard_and_a_worker_says_so(urls, caplog):
+    places = Meeting(2)
+    registry = Registry(*places.code)
+    async with Runtime(urls, registry) as runtime:
+        assert f"on 2 shards a limit holds on each: up to 2 times as many of {places.name} may run" in caplog.text
+        start = runtime.client.start_orchestration
+        # With places for one in all, nobody would ever meet anybody.
+        handles = [await start(places.orchestration, instance_id=on(number)) for number in (0, 1)]
+        assert [await each.result() for each in handles] == [2, 2]
+
+
 async def test_pages_run_over_both_shards_newest_first(urls):
     names = [f"i-{n}" for n in range(25)]
     async with Client(urls) as client:
@@ -342,6 +407,32 @@ def test_a_store_that_was_made_in_part_is_made_whole(urls):
     stores = _open(urls)
     assert [each.stamp().fleet for each in stores] == ["begun", "begun"]
     _close(stores)
+
+
+class Meeting:
+    """An activity of which one may run, and which ends when so many do."""
+
+    name = "meet"
+
+    def __init__(self, wanted):
+        met = 0
+        all_are_here = asyncio.Event()
+
+        @activity(name=self.name, limit=Limit("table", concurrency=1))
+        async def meet() -> int:
+            nonlocal met
+            met += 1
+            if met == wanted:
+                all_are_here.set()
+            await all_are_here.wait()
+            return met
+
+        @orchestration(name="meeting")
+        async def meeting(ctx: OrchestrationContext) -> int:
+            return await ctx.schedule_activity(meet)
+
+        self.orchestration = meeting
+        self.code = (meet, meeting)
 
 
 def _without_settling(batch):
