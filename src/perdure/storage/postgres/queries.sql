@@ -1509,6 +1509,30 @@ SELECT
     EXISTS (SELECT 1 FROM perdure.workers WHERE lease_until <= $2::bigint AND number <> $1::bigint),
     ARRAY(SELECT number FROM perdure.workers);
 
+-- name: snapshot_holders
+-- Who keeps rows that were removed within the last $1 transactions or longer: kind, id, since which transaction, whose, and
+-- since when, as far as this role may see that. What sessions of other databases keep are rows of those.
+SELECT
+    'session', a.pid::text, pg_catalog.concat_ws(' ', a.backend_xmin::text, a.backend_xid::text),
+    pg_catalog.format('%s, user %s', COALESCE(NULLIF(a.application_name, ''), 'no application_name'), a.usename),
+    (EXTRACT(EPOCH FROM a.xact_start) * 1000000)::bigint
+FROM pg_catalog.pg_stat_activity AS a
+-- Whoever vacuums by himself has no user, and keeps nothing.
+WHERE a.usename IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid()
+AND (a.datname = pg_catalog.current_database() OR a.datname IS NULL)
+AND GREATEST(pg_catalog.age(a.backend_xmin), pg_catalog.age(a.backend_xid)) >= $1::bigint
+UNION ALL
+SELECT
+    'replication slot', s.slot_name::text, s.xmin::text,
+    CASE WHEN s.active THEN 'in use' ELSE 'in use by nobody' END, NULL
+FROM pg_catalog.pg_replication_slots AS s WHERE pg_catalog.age(s.xmin) >= $1::bigint
+UNION ALL
+SELECT
+    'prepared transaction', p.gid, p.transaction::text, pg_catalog.format('user %s', p.owner),
+    (EXTRACT(EPOCH FROM p.prepared) * 1000000)::bigint
+FROM pg_catalog.pg_prepared_xacts AS p
+WHERE p.database = pg_catalog.current_database() AND pg_catalog.age(p.transaction) >= $1::bigint;
+
 -- name: lock_dead
 -- The workers whose lease is over, the spared one excepted; who is in the middle of a commit lives.
 SELECT number FROM perdure.workers

@@ -46,6 +46,7 @@ from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
 from perdure.storage.postgres.batches import Batches
 from perdure.storage.postgres.claims import claims, decode, give_places
 from perdure.storage.postgres.guests import join_guest
+from perdure.storage.postgres.horizon import Horizon
 from perdure.storage.postgres.inspector import Readers
 from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
@@ -120,12 +121,11 @@ class PostgresStorage:
         self._server_time = ServerTime(clock)
         self._pid = os.getpid()
         self._clock = clock
-        self._own_changes = 0
+        self._own_changes = self._next_look = 0
         self._workers: set[int] = set()
         self._is_alone = False
         self._wake: Callable[[], None] = lambda: None
         self._listener: Listener | None = None
-        self._next_look = 0
         self._store: Store | None = None
         self.opened_as: ShardStamp | None = None
         store = Store(target.place, target.schema, (), channel_of_all(target.schema), self._moment)
@@ -133,6 +133,7 @@ class PostgresStorage:
         session = partial(Session, place=target.place, schema=target.schema, entropy=self._entropy)
         self._writer, self._heart = session(partial(self._connect, commits=True)), session(self._connect)
         self._readers = Readers(partial(session, self._connect))
+        self._horizon = Horizon(target.place, clock)
         self._acknowledged, self._open_starts = Acknowledged(target.place), OpenStarts(target.schema)
         try:
             self._writer.attempt(partial(self._open, create=create))
@@ -239,6 +240,7 @@ class PostgresStorage:
         """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
         found = seen(self._readers.read(looks(worker, self.now())))
+        self._horizon.look(self._readers.read)
         if found.workers is None:
             return Reaped()
         there = len(found.workers)
