@@ -12,6 +12,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from perdure.testing.simulation.operator import OPERATED
 from tests.mutants.table import PACKAGE, ROOT, SIMULATED, STORED, Mutant
 
 SEEDS = 2_000
@@ -23,7 +24,7 @@ SUITES = {
 HUNT = """
 import sys
 from perdure.testing.simulation.lives import live
-for number in range(int(sys.argv[1])):
+for number in range(*map(int, sys.argv[1:])):
     found = live(number).found
     if found is not None:
         print(f"seed {number}: {found}"[:200])
@@ -36,7 +37,8 @@ def found(mutant: Mutant, seeds: int = SEEDS) -> str | None:
     suites = [suite for room, suite in SUITES.items() if mutant.file.startswith(room)]
     if mutant.suite is not None:
         suites.append(mutant.suite)
-    commands = [] if mutant in STORED or mutant.suite else [[sys.executable, "-c", HUNT, str(seeds)]]
+    worlds = (OPERATED, seeds, 10) if mutant.operated else (0, seeds)
+    commands = [] if mutant in STORED or mutant.suite else [[sys.executable, "-c", HUNT, *map(str, worlds)]]
     commands += [[sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", suite] for suite in suites]
     with tempfile.TemporaryDirectory(prefix="perdure-mutant-") as folder:
         copy = Path(folder) / "perdure"

@@ -17,6 +17,8 @@ class Mutant:
     new: str
     suite: str | None = None
     """The tests that find it, where chance would take too long."""
+    operated: bool = False
+    """Whether only worlds with an operator meet it."""
 
     def applied(self) -> str:
         """The file with the bug.
@@ -51,7 +53,6 @@ _LANES = "storage/memory/lanes.py"
 _SQLITE_LANES = "storage/sqlite/lanes.py"
 _ITEMS_RUN = "_runtime/items.py"
 _REWINDING = "_client/rewinding.py"
-_RESETTING = "_client/resetting.py"
 _IMAGES = "storage/images.py"
 _SUSPENDED_RUN = "tests/runtime/test_cancelled_while_suspended.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
@@ -122,6 +123,14 @@ SIMULATED = (
     # -- what operators do
     Mutant("operators: a cancel has a suspended instance run", _ITEMS_RUN, "    if live.is_suspended:\n        return True\n", "", suite=_SUSPENDED_RUN),
     Mutant("operators: an outcome is lost when a cancel is sent on", _ENGINE, "            self._items += outcomes_among(live, live.pending)\n            self._items.append(work.InstanceRelease", "            self._items.append(work.InstanceRelease", suite=_SUSPENDED_RUN),
+    Mutant("operators: events that an instance was told are not told again", _REWINDING, "            message = self._told(event)\n            if message is not None:", "            message = self._told(event)\n            if message is not None and not isinstance(message, work.Raised):", operated=True),
+    Mutant("operators: what has gone on meanwhile is put back", _IMAGES, "        if present is None or stamp_of(present.record, present.messages, present.tasks) != stamp:", "        if present is None:", operated=True),
+    Mutant("operators: children of dropped turns stay", _REWINDING, "    born = [each for each in tree if _is_born_in(each, image.record, base)]", "    born: list[work.InstanceImage] = []", operated=True),
+    Mutant("operators: a status that was taken back looks unchanged", _REWINDING, "custom_status_version=record.custom_status_version + changed,", "custom_status_version=record.custom_status_version,", operated=True),
+    Mutant("operators: the KV store keeps what was dropped", _REWINDING, "        for event in self._kept:\n            if isinstance(event, ev.ValueSet):", "        for event in (*self._kept, *self._dropped):\n            if isinstance(event, ev.ValueSet):", operated=True),
+    Mutant("operators: timers that have fired since do not fire again", _REWINDING, "            if isinstance(event, ev.TimerCreated):\n                yield", "            if isinstance(event, ev.TimerCreated) and event.fire_at > self._now:\n                yield", operated=True),
+    Mutant("operators: that an activity was about to be called is forgotten", _REWINDING, "            began_at=before.began_at,\n", "", operated=True),
+    Mutant("operators: what is suspended keeps its owner", "storage/memory/aside.py", "    tables.own_instance(row, None)\n    row.record = replace(row.record, status=Status.SUSPENDED", "    row.record = replace(row.record, status=Status.SUSPENDED", operated=True),
     # -- limits, tags and sessions
     Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
     Mutant("limits: a rate that forgets what began", _LANES, "        free = min(free, limit.rate - begun)", "        free = min(free, limit.rate)", suite=_LIMITS_RUN),
