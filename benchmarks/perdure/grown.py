@@ -186,6 +186,8 @@ def _pages(side: _Side) -> dict[str, float]:
         "of_a_root": Query(root="finished"),
         "children": Query(parent="finished"),
         "of_last_hour": Query(created_from=first.created_at),
+        "of_long_ago": Query(created_before=first.created_at - 3_600_000_000),
+        "of_no_attributes": Query(attributes={"customer": "nobody"}),
     }
     return {name: _timed(partial(storage.find, query)) for name, query in queries.items()}
 

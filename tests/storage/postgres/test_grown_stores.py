@@ -181,6 +181,7 @@ def old(server):
     ("query", "found"),
     [
         (Query(), [60_000, 59_999, 59_998]),
+        (Query(roots_only=True), [60_000, 59_999, 59_998]),
         (Query(created_from=BEGAN_AT + 59_999 * APART_US), [60_000, 59_999]),
         (Query(created_from=BEGAN_AT + 60_001 * APART_US), []),
         (Query(created_before=BEGAN_AT + 3 * APART_US), [2, 1]),

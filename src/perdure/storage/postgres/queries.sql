@@ -1675,7 +1675,8 @@ AND (
 AND ($11::text IS NULL OR i.root = $11::text)
 AND (
     NOT $12::boolean
-    OR NOT EXISTS (SELECT 1 FROM perdure.instances AS f WHERE f.incarnation = i.parent_incarnation)
+    -- Not asked by NOT EXISTS, for which a plan may read all instances first.
+    OR (SELECT f.incarnation FROM perdure.instances AS f WHERE f.incarnation = i.parent_incarnation) IS NULL
 )
 AND (
     $5::jsonb IS NULL
