@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import sys
 from itertools import pairwise
 
 import pytest
@@ -52,6 +53,23 @@ async def makers(request):
         loop.set_task_factory(lambda loop, steps, **options: asyncio.Task(steps, loop=loop, **options))
     yield
     loop.set_task_factory(None)
+
+
+async def test_what_is_over_with_its_first_step_is_told_at_once():
+    # given
+    @activity
+    async def quick() -> int:
+        return 1
+
+    worker = Worker(quick)
+    are_begun_at_once = sys.version_info >= (3, 12) and asyncio.get_running_loop().get_task_factory() is None
+
+    # when
+    worker.activities.accept([_task(event, quick) for event in (2, 4)])
+
+    # then
+    assert worker.told.qsize() == (2 if are_begun_at_once else 0)
+    assert await worker.results(2) == [b"1", b"1"]
 
 
 async def test_each_runs_in_a_task_of_its_own_and_may_use_time_limits_in_its_first_step():

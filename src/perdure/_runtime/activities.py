@@ -118,6 +118,8 @@ class Activities:
             return
         self._waiting.join(tasks)
         self._fill()
+        # What is over with its first step need not wait for whatever else this round of the loop has to do.
+        self._flush()
         if self._waiting.length:
             self._watch_the_line(tasks)
 
@@ -456,7 +458,8 @@ class Activities:
 
     def _flush(self) -> None:
         entries, self._outbox = self._outbox, []
-        self._put(entries)
+        if entries:
+            self._put(entries)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -479,8 +482,7 @@ class Activities:
             runner.cancel("the worker shuts down")
         if late:
             await asyncio.wait(late, timeout=1.0)
-        if self._outbox:
-            self._flush()
+        self._flush()
         self._threads.close()
 
     async def _grace(self, runners: "list[asyncio.Task[None]]", seconds: float) -> None:

@@ -16,6 +16,10 @@ _ROW = re.compile(r"\(\s*VALUES \(([?\d, ]+)\)\s*\)")
 _TEXT_MAX = 16_000
 """apsw prepares a longer statement anew at each call."""
 
+_ROWS_MAX = 128
+"""To prepare a row costs four to eight times as much as to bind one, and a short-lived process never gets back what it
+paid for long texts. A step more for so many rows is not noticed."""
+
 
 def parse_statements(text: str) -> Mapping[str, str]:
     """The statements of a file in which "-- name: x" and a line of purpose stand above each.
@@ -60,7 +64,7 @@ class RowStatement:
         self._columns, self._constants = len(numbers), numbers[0] - 1
         self._head, self._tail = text[: row.end(1) + 1], text[row.end(1) + 1 :]
         room = (_TEXT_MAX - len(text)) // len(self._another_row())
-        self._rows_max = 1 << (room.bit_length() - 1)
+        self._rows_max = min(_ROWS_MAX, 1 << (room.bit_length() - 1))
         self._texts: dict[int, str] = {}
 
     def write(self, execute: Callable[..., Any], values: list[Any]) -> None:
