@@ -3,7 +3,7 @@
 from perdure.testing.simulation.lives import lived
 from perdure.testing.simulation.operator import OPERATED
 
-VERBS = {"rewind", "reset", "fork", "retry", "delete", "resume"}
+VERBS = {"rewind", "reset", "fork", "retry", "delete", "prune", "resume"}
 
 
 def test_all_that_an_operator_can_do_is_done_and_no_promise_is_broken():

@@ -154,6 +154,8 @@ class Back:
         return replace(
             image,
             record=self.record(),
+            # Whatever is sent from now on, by whatever clock, falls due behind the start that is told again.
+            ready_at=image.ready_at if last else max(image.ready_at, self._now),
             history=tuple(
                 each for each in image.history if each.execution != image.record.execution or each.row.last <= last
             ),

@@ -343,10 +343,6 @@ class Checks:
         """What the row of an instance says."""
         return self._tables.instances[incarnation].record.status
 
-    def has_failed(self, incarnation: int) -> bool:
-        """Whether this one, which has ended, has failed."""
-        return self.endings[incarnation].status is Status.FAILED
-
     def key_of(self, instance_id: str, event: int) -> str | None:
         """The idempotency key of an activity of the present execution of an instance, if that is open."""
         chronicle = self.chronicles.get(self.by_id.get(instance_id, 0))
@@ -392,6 +388,7 @@ class Checks:
         if facts != books:
             raise Violation(f"the row of {record.id} says {facts}, what was accepted is {books}")
         self._check_rows(chronicle, row)
+        putting.check_histories(chronicle, row)
         _check_shown(chronicle, row)
 
     def _check_gone(self, incarnation: int, row: InstanceRow | None) -> None:
@@ -404,6 +401,7 @@ class Checks:
             raise Violation(f"{closed.instance_id} ({incarnation}), which has ended, was lost")
         if row.messages or row.timers or row.tasks or row.record.owner is not None or not row.closed:
             raise Violation(f"{closed.instance_id} has ended, and has still rows")
+        putting.check_histories(closed, row)
         _check_shown(closed, row)
 
     def _check_rows(self, chronicle: Chronicle, row: InstanceRow) -> None:
@@ -492,5 +490,6 @@ _APPLIED: dict[type, Any] = {
     work.Suspend: putting.suspended,
     work.Resume: putting.resumed,
     work.Put: putting.put,
+    work.Prune: putting.pruned,
     work.TaskDiscard: Checks._decided,
 }

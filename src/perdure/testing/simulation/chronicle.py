@@ -45,6 +45,10 @@ class Chronicle:
         self.ended: Any = None
         self.cancel_requested = False
         self.raised: list[str] = []
+        self.begins = 0
+        """How much of that was raised before the present execution."""
+        self.histories: set[int] = set()
+        """The executions whose events are kept."""
         self.tasks: dict[int, ev.ActivityScheduled] = {}
         self.places: dict[int, ev.LimitAsked] = {}
         """Places of limits that are waited for or held, by the event that asked for them."""
@@ -110,6 +114,7 @@ class Chronicle:
                 raise self._wrong(f"event {event.id} was accepted behind the end")
             self._take(event, now)
         self.last = row.last
+        self.histories.add(execution)
         self._replay(events, stage)
         if isinstance(self.ended, ev.ContinuedAsNew):
             self._continue(stage)
@@ -275,6 +280,7 @@ class Chronicle:
         self.tasks, self.timers, self.children, self.waits = {}, {}, {}, {}
         self.places, self.entered = {}, set()
         self.asked, self.answered, self.given_up = set(), set(), set()
+        self.begins = len(self.raised)
         self._unread, self._given = {}, {}
 
     @property

@@ -18,6 +18,7 @@ from perdure._runtime.dispatcher import Engine
 from perdure._runtime.hands import Settings
 from perdure._runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from perdure._runtime.orchestrations import Orchestrations
+from perdure._runtime.retention import Retirement
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure.errors import StorageError
 from perdure.storage.base import LEASE_US
@@ -180,6 +181,7 @@ class Host:
             inbox=self.inbox,
             hands=_Hands(self),
             # Kills come from outside here, however often: nothing that runs is to blame for them.
+            retirement=None if world.retention is None else Retirement(port, clock, world.retention),
             settings=Settings(slots=self.slots, worker_name=self.name, deliveries_max=10_000, serves=self.serves),
             make_orchestrations=lambda take_slot: self._keep(
                 Orchestrations(

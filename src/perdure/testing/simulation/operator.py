@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._client import EngineClient
 from perdure._client.requests import Request
+from perdure._runtime.retention import Retention
 from perdure._types import Status
 from perdure.errors import (
     ClientError,
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
 OPERATED = 3
 """The last digit of the seeds of worlds that have an operator."""
 
-_WEIGHTS = {"reset": 5, "fork": 3, "delete": 1, "retry": 1}
+_WEIGHTS = {"reset": 5, "fork": 3, "delete": 1, "retry": 1, "prune": 1}
 _PACE_US = 1_500_000
 _GRACE_S = 2
+RETENTION = Retention(after=2, failed_after=12, executions=2)
+"""What workers of such a world remove by themselves, in seconds: so soon that they do."""
 _STRIDE = 0x2545F4914F6CDD1D
 _EXPECTED = (
     StorageUnavailableError,
@@ -91,19 +94,32 @@ class Operator:
             return
         world.timeline.after(1 + self._dice.below(2 * _PACE_US), self.act)
         checks = world.checks
-        failed = [each.instance_id for number, each in checks.closed.items() if checks.has_failed(number)]
+        ended = checks.closed.items()
+        failed = [each.instance_id for number, each in ended if checks.endings[number].status is Status.FAILED]
         known = list(checks.by_id)
         if failed and self._dice.chance(60):
             self._rewind(self._dice.pick(failed))
         elif known:
-            verbs = {"reset": self._reset, "fork": self._fork, "delete": self._delete, "retry": self._retry}
-            verbs[self._dice.weighted(_WEIGHTS)](self._dice.pick(known))
+            self._do(self._dice.weighted(_WEIGHTS), self._dice.pick(known))
 
     def tidy(self) -> None:
         """Bring back what is set aside."""
         for row in list(self._world.rows.instances.values()):
             if row.record.status is Status.SUSPENDED:
                 self._ask(f"resume {row.record.id}", partial(_resume, row.record.id))
+
+    def _do(self, verb: str, instance_id: str) -> None:
+        match verb:
+            case "reset":
+                self._reset(instance_id)
+            case "fork":
+                self._fork(instance_id)
+            case "delete":
+                self._ask(f"delete {instance_id}", partial(_delete, instance_id))
+            case "retry":
+                self._ask(f"retry {instance_id}", lambda client: client.retry(instance_id))
+            case _:
+                self._ask(f"prune {instance_id}", lambda client: client.prune(instance_id, keep=1))
 
     # -- what it asks for ------------------------------------------------------------------------------------------
 
@@ -126,12 +142,6 @@ class Operator:
             f"fork {instance_id} at {event} as {fork}",
             lambda client: client.fork(instance_id, fork, from_event=event, run=run),
         )
-
-    def _delete(self, instance_id: str) -> None:
-        self._ask(f"delete {instance_id}", partial(_delete, instance_id))
-
-    def _retry(self, instance_id: str) -> None:
-        self._ask(f"retry {instance_id}", lambda client: client.retry(instance_id))
 
     def _ends(self, instance_id: str) -> Sequence[int]:
         """The last events of the turns of its present execution."""

@@ -11,6 +11,7 @@ from perdure.testing.simulation.chronicle import Chronicle
 from perdure.testing.simulation.ledger import Violation
 
 if TYPE_CHECKING:
+    from perdure.storage.memory.rows import InstanceRow
     from perdure.testing.simulation.checks import Checks
 
 
@@ -34,6 +35,24 @@ def resumed(checks: Checks, item: work.Resume, _: work.Applied, __: int | None, 
     if item.repeat is not None:
         chronicle = checks.chronicles[incarnation]
         checks.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
+
+
+def pruned(checks: Checks, item: work.Prune, outcome: work.Applied, _: int | None, __: int, touched: set[int]) -> None:
+    """Past executions of an instance have lost their histories."""
+    number = checks.by_id[item.id]
+    chronicle = checks.chronicles.get(number) or checks.closed[number]
+    gone = {each for each in chronicle.histories if each <= chronicle.execution - item.keep}
+    if outcome.count != len(gone):
+        raise Violation(f"{item.id}: {outcome.count} executions were pruned, where {gone} were too many")
+    chronicle.histories -= gone
+    touched.add(number)
+
+
+def check_histories(chronicle: Chronicle, row: InstanceRow) -> None:
+    """No execution has lost its history unasked."""
+    kept = {execution for execution, rows in row.history.items() if rows}
+    if kept != chronicle.histories:
+        raise Violation(f"{chronicle.instance_id} has histories of {kept}, and should have of {chronicle.histories}")
 
 
 def put(checks: Checks, item: work.Put, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
@@ -91,8 +110,8 @@ def _check_back(
     record = image.record
     if (anew.execution, old.first_input) != (old.execution, anew.first_input or old.first_input):
         raise Violation(f"{record.id} went back from execution {old.execution} to {anew.execution}")
-    told = Counter(old.raised)
-    told.subtract(anew.raised)
+    told = Counter(old.raised[old.begins :])
+    told.subtract(anew.raised[anew.begins :])
     wanted = told + Counter({} if old.is_closed else waited)
     if wanted != _mail_of(image):
         raise Violation(f"{record.id} went back and is told {_mail_of(image)}; it had been told {wanted}")

@@ -24,7 +24,7 @@ from perdure.testing.simulation.faults import Faults
 from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
-from perdure.testing.simulation.operator import OPERATED, Operator
+from perdure.testing.simulation.operator import OPERATED, RETENTION, Operator
 from perdure.testing.simulation.programs import TAG, Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.timeline import Timeline
@@ -95,6 +95,7 @@ class World:
         count = 2 + author_dice.below(4)
         self.roots = [Root(self, number, Author(author_dice, count).program()) for number in range(count)]
         self._operator = Operator(self) if seed % 10 == OPERATED else None
+        self.retention = None if self._operator is None else RETENTION
         self._wanted = self.roots if roots is None else [self.roots[number] for number in sorted(roots)]
         self._heal_at = self.dice.pick((4_000_000, 10_000_000, 30_000_000))
 
