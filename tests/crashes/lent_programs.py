@@ -12,6 +12,5 @@ async def book(ctx: ActivityContext, place: int) -> int:
 
 @orchestration
 async def booking(ctx: OrchestrationContext) -> list[int]:
-    first = await ctx.schedule_activity(book, 1)
     paid = await ctx.schedule_wait(MAIL)
-    return [first, paid, await ctx.schedule_activity(book, 2)]
+    return [paid, await ctx.schedule_activity(book, 1)]

@@ -130,6 +130,9 @@ SIMULATED = (
     Mutant("operators: the KV store keeps what was dropped", _REWINDING, "        for event in self._kept:\n            if isinstance(event, ev.ValueSet):", "        for event in (*self._kept, *self._dropped):\n            if isinstance(event, ev.ValueSet):", operated=True),
     Mutant("operators: timers that have fired since do not fire again", _REWINDING, "            if isinstance(event, ev.TimerCreated):\n                yield", "            if isinstance(event, ev.TimerCreated) and event.fire_at > self._now:\n                yield", operated=True),
     Mutant("operators: that an activity was about to be called is forgotten", _REWINDING, "            began_at=before.began_at,\n", "", operated=True),
+    Mutant("operators: an activity whose result is told again runs, too", _REWINDING, "            if isinstance(event, ev.ActivityScheduled) and event.id not in self._ended:", "            if isinstance(event, ev.ActivityScheduled):", operated=True),
+    Mutant("operators: what waited unread is lost", _REWINDING, "        for each, _ in self._waiting:\n", "        for each, _ in ():\n", operated=True),
+    Mutant("operators: a start that is told again may come behind what is sent later", _REWINDING, "ready_at=image.ready_at if last else max(image.ready_at, self._now),", "ready_at=image.ready_at,", suite="tests/runtime/test_reset_to_a_beginning.py"),
     Mutant("operators: what is suspended keeps its owner", "storage/memory/aside.py", "    tables.own_instance(row, None)\n    row.record = replace(row.record, status=Status.SUSPENDED", "    row.record = replace(row.record, status=Status.SUSPENDED", operated=True),
     # -- limits, tags and sessions
     Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
