@@ -147,7 +147,7 @@ SIMULATED = (
     Mutant("sessions: an activity begins on its own worker whoever has its session", _TURNS, "    in_line = event.tag or event.limit or event.session\n", "    in_line = event.tag or event.limit\n", suite=_SESSIONS_RUN),
     Mutant("sessions: a worker takes what is of another's session", _LANES, "is_open = task.new.session is None or task.new.session in sessions", "is_open = True", suite=_SESSIONS_RUN),
     Mutant("sessions: nobody has the session of what was taken", _CLAIMS, "            worker.sessions[task.new.session] = now\n", "            pass\n", suite=_SESSIONS_RUN),
-    Mutant("sessions: a worker has more of them than it may", "storage/memory/sessions.py", "    room = worker.record.serves.sessions - len(_needed(tables, now, worker))\n", "    room = worker.record.serves.sessions\n", suite=_SESSIONS_RUN),
+    Mutant("sessions: a worker has more of them than it may", "storage/memory/sessions.py", "    room = worker.record.serves.sessions - len(_needed(worker, waiting))\n", "    room = worker.record.serves.sessions\n", suite=_SESSIONS_RUN),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 

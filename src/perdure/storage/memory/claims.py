@@ -18,12 +18,15 @@ from perdure.storage.memory.sessions import give_up, open_sessions
 
 def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
     """Give the worker what it may take, up to the limits."""
-    tables.line.advance(now)
+    line = tables.line
+    line.advance(now)
     number = worker.record.worker
-    laned = _take_places(tables, now, admitted(tables, now, worker, open_sessions(tables, now, worker)))
+    laned = _laned(tables, now, worker) if line.laned else []
     rows = list(islice(_claimable_instances(tables, now, worker), claim.instances_max + 1))
-    plain = islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1)
-    tasks = sorted([*plain, *laned, *expired(tables, now)], key=lambda task: task.rank)
+    tasks = laned
+    if line.ready:
+        plain = islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1)
+        tasks = sorted([*plain, *laned], key=lambda task: task.rank)
     more = len(rows) > claim.instances_max or len(tasks) > claim.tasks_max
     instances = []
     for row in rows[: claim.instances_max]:
@@ -37,12 +40,16 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
     return Work(
         now=now,
         instances=tuple(instances),
-        tasks=tuple(_claimed(tables, task) for task in tasks[: claim.tasks_max]),
-        next_due=min(
-            [*_next_row(tables, now, worker), *_next_task(tables, worker), *next_laned(tables, now)], default=None
-        ),
+        tasks=tuple([_claimed(tables, task) for task in tasks[: claim.tasks_max]]),
+        next_due=_next_due(tables, now, worker),
         more=more,
     )
+
+
+def _laned(tables: Tables, now: int, worker: WorkerRow) -> list[TaskRow]:
+    """The laned tasks that the worker may take, in order."""
+    tasks = _take_places(tables, now, admitted(tables, now, worker, open_sessions(tables, now, worker)))
+    return sorted([*tasks, *expired(tables, now)], key=lambda task: task.rank)
 
 
 def _take_places(tables: Tables, now: int, tasks: list[TaskRow]) -> list[TaskRow]:
@@ -76,7 +83,9 @@ def _count_start(tables: Tables, task: TaskRow, now: int) -> None:
 def _claimable_instances(tables: Tables, now: int, worker: WorkerRow) -> Iterator[InstanceRow]:
     """The instances that the worker may take, in order of their earliest due row, then of incarnation."""
     seen = set()
-    for _, incarnation, _, _ in takewhile(lambda entry: entry[0] <= now, tables.agenda):
+    for due, incarnation, _, _ in tables.agenda:
+        if due > now:
+            return
         if incarnation not in seen:
             seen.add(incarnation)
             row = tables.instances[incarnation]
@@ -158,6 +167,18 @@ def _claimed(tables: Tables, task: TaskRow) -> ClaimedTask:
         stopped=task.stopped,
         began=task.began_at is not None,
     )
+
+
+def _next_due(tables: Tables, now: int, worker: WorkerRow) -> int | None:
+    """The earliest moment at which there will be more."""
+    moments: list[int] = []
+    if tables.agenda:
+        moments += _next_row(tables, now, worker)
+    if tables.line.moments:
+        moments += _next_task(tables, worker)
+    if tables.line.laned:
+        moments += next_laned(tables, now)
+    return min(moments, default=None)
 
 
 def _next_row(tables: Tables, now: int, worker: WorkerRow) -> Iterator[int]:

@@ -33,7 +33,8 @@ def expired(tables: Tables, now: int) -> list[TaskRow]:
 
 def is_expired(task: TaskRow, now: int) -> bool:
     """Whether it is too late."""
-    return any(deadline <= now for deadline in task.deadlines)
+    start_by, deadline = task.start_by, task.deadline
+    return (deadline is not None and deadline <= now) or (start_by is not None and start_by <= now)
 
 
 def may_take(tables: Tables, worker: WorkerRow, task: TaskRow) -> bool:

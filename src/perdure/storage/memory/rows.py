@@ -128,6 +128,8 @@ class InstanceRow:
 
     def forget_passing(self, until: int) -> int:
         """Remove the passing entries that were written until then; returns how many."""
+        if not self.entries:
+            return 0
         gone = [key for key, (_, written) in self.entries.items() if written is not None and written <= until]
         for key in gone:
             del self.entries[key]
@@ -212,6 +214,9 @@ class TaskLine:
             self.tasks, self.ready, self.moments, self.horizon = {}, [], [], now
             for task in tasks:
                 self.add(task)
+        self.horizon = now
+        if not self.moments or self.moments[0][0] > now:
+            return
         woken = 0
         while woken < len(self.moments) and self.moments[woken][0] <= now:
             moment, rank = self.moments[woken]
@@ -219,7 +224,6 @@ class TaskLine:
                 insort(self.ready, rank)
             woken += 1
         del self.moments[:woken]
-        self.horizon = now
 
 
 class Tables:
@@ -423,6 +427,8 @@ class Tables:
 
     def forget_starts(self, now: int) -> bool:
         """Forget what counts no more; whether there was any."""
+        if not self.starts:
+            return False
         gone = [(key, at) for key, starts in self.starts.items() for at, (_, until) in starts.items() if until <= now]
         for key, at in gone:
             del self.starts[key][at]

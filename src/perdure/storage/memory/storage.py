@@ -164,9 +164,10 @@ class MemoryStorage:
             freed = look_after(tables, now, tables.workers[worker])
             # The caller counts too: if its lease is over, it proves by calling that it lives.
             held = hold_unknown(self._memory.tables, now)
-            gone = sum(
-                row.forget_passing(now - PASSING_US) for row in self._memory.tables.instances.values() if row.entries
-            )
+            gone = 0
+            for row in tables.instances.values():
+                if row.entries:
+                    gone += row.forget_passing(now - PASSING_US)
             if tables.forget_starts(now) or buried or held or gone or freed:
                 self._count_commit()
             return Reaped(buried=buried, held=held, workers=len(tables.workers), sessions=freed)
@@ -176,13 +177,14 @@ class MemoryStorage:
         with self._memory.lock:
             now, tables = self.now(), self._memory.tables
             worker = None if batch.worker is None else tables.workers.get(batch.worker)
-            outcomes = tuple(apply(tables, now, worker, item) for item in batch.items)
+            outcomes = tuple([apply(tables, now, worker, item) for item in batch.items])
             work = None
             if worker is not None:
                 worker.token = batch.token
                 if batch.claim is not None:
                     work = take(tables, now, worker, batch.claim)
-            if (work and (work.instances or work.tasks)) or any(isinstance(each, Applied) for each in outcomes):
+            took = work is not None and (work.instances or work.tasks)
+            if took or (outcomes and any(isinstance(each, Applied) for each in outcomes)):
                 self._count_commit()
             return Committed(now=now, outcomes=outcomes, work=work)
 

@@ -15,6 +15,8 @@ from perdure.storage.memory.rows import Tables, TaskRow
 def hold_unknown(tables: Tables, now: int) -> tuple[tuple[str, str], ...]:
     """Hold what has waited too long for a worker that has its code: ids and reasons, in order of the ids."""
     reasons = _unknown_activities(tables, now) | _unknown_orchestrations(tables, now)
+    if not reasons:
+        return ()
     for incarnation, reason in reasons.items():
         set_held(tables, now, tables.instances[incarnation], reason, tables.joined)
     return tuple(sorted((tables.instances[incarnation].record.id, reason) for incarnation, reason in reasons.items()))
@@ -22,6 +24,8 @@ def hold_unknown(tables: Tables, now: int) -> tuple[tuple[str, str], ...]:
 
 def _unknown_orchestrations(tables: Tables, now: int) -> dict[int, str]:
     """Why to hold instances that nobody can run, by incarnation."""
+    if not tables.agenda or tables.agenda[0][0] > now - UNKNOWN_GRACE_US:
+        return {}
     workers = tables.workers.values()
     overdue = takewhile(lambda entry: entry[0] <= now - UNKNOWN_GRACE_US, tables.agenda)
     waiting = {incarnation for _, incarnation, _, _ in overdue}
@@ -43,12 +47,14 @@ def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
     """Why to hold instances that wait for an activity that nobody can run, by incarnation."""
     if not tables.line.tasks and not tables.line.laned:
         return {}
-    known = frozenset[str]().union(*(worker.activities for worker in tables.workers.values()))
     line = tables.line
-    waiting = [
-        task for task in [*line.tasks.values(), *line.laned.values()]
-        if task.new.permit is None and task.new.name not in known and _waits(task, now)
-    ]  # fmt: skip
+    overdue = [
+        task for task in [*line.tasks.values(), *line.laned.values()] if task.new.permit is None and _waits(task, now)
+    ]
+    if not overdue:
+        return {}
+    known = frozenset[str]().union(*(worker.activities for worker in tables.workers.values()))
+    waiting = [task for task in overdue if task.new.name not in known]
     unknown: dict[int, str] = {}
     for task in sorted(waiting, key=lambda task: (task.due, task.new.event)):
         if _may_be_held(tables, task.incarnation):
@@ -59,8 +65,9 @@ def _unknown_activities(tables: Tables, now: int) -> dict[int, str]:
 
 def _waits(task: TaskRow, now: int) -> bool:
     """Whether the task is overdue, and neither has a time to start in nor is so late that any worker may take it."""
-    too_late = task.deadline is not None and task.deadline <= now
-    return task.due <= now - UNKNOWN_GRACE_US and task.start_by is None and not too_late
+    if task.due > now - UNKNOWN_GRACE_US or task.start_by is not None:
+        return False
+    return task.deadline is None or task.deadline > now
 
 
 def _may_be_held(tables: Tables, incarnation: int) -> bool:

@@ -32,11 +32,13 @@ class Timeline:
 
     def step(self, until: int) -> bool:
         """Let the next thing happen; when there is none up to `until`, time goes there and the answer is False."""
-        if not self._happenings or self._happenings[0][0] > until:
+        happenings = self._happenings
+        if not happenings or happenings[0][0] > until:
             self.now = max(self.now, until)
             return False
-        when, _, function, argument = heappop(self._happenings)
-        self.now = max(self.now, when)
+        when, _, function, argument = heappop(happenings)
+        if when > self.now:  # noqa: PLR1730 - `max` would be a call for each of them
+            self.now = when
         self.steps += 1
         function(argument)
         return True

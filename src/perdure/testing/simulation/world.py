@@ -132,8 +132,11 @@ class World:
             self._operator.act()
 
     def _live(self, until: int) -> None:
-        timeline = self.timeline
-        while self.failure is None and not self._has_settled():
+        timeline, faults, chronicles = self.timeline, self.faults, self.checks.chronicles
+        while self.failure is None:
+            # Asked at every step, of which few are so late.
+            if faults.healed and not chronicles and self._has_settled():
+                return
             if not timeline.step(until):
                 return
             if timeline.steps > STEPS_MAX:
@@ -283,9 +286,7 @@ class World:
             )
 
     def _has_settled(self) -> bool:
-        if not self.faults.healed or self._nested or self.checks.chronicles:
-            return False
-        return all(host.paused_until <= self.timeline.now for host in self.hosts)
+        return not self._nested and all(host.paused_until <= self.timeline.now for host in self.hosts)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
