@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+_PACKAGE = __file__[: -len("_core/callsite.py")]
+
 # Of asyncio and of this package: who asked stands above their frames.
-_SKIPPED = (asyncio.__file__[: -len("__init__.py")], __file__[: -len("_core/callsite.py")])
+_SKIPPED = (asyncio.__file__[: -len("__init__.py")], _PACKAGE)
+
+# The simulation's programs are orchestrations like any other.
+_PROGRAMS = f"{_PACKAGE}testing/simulation/"
 
 # Callbacks are begun there. Above stands whoever runs the loop, who asks for nothing.
 _BEGINNING = ("perdure._core.loop", "run_ready")
@@ -44,7 +49,8 @@ def _lines_of(frame: FrameType) -> dict[int, str] | None:
     """Where to look up the lines of a frame's module from now on."""
     module = frame.f_globals.get("__name__", "")
     file = frame.f_code.co_filename
-    lines: dict[int, str] | None = None if file.startswith(_SKIPPED) or file.startswith("<frozen") else {}
+    skipped = file.startswith("<frozen") or (file.startswith(_SKIPPED) and not file.startswith(_PROGRAMS))
+    lines: dict[int, str] | None = None if skipped else {}
     return _lines.setdefault(module, lines)
 
 

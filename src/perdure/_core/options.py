@@ -42,9 +42,9 @@ def check_known(verb: str, options: Mapping[str, Any], known: tuple[str, ...], t
     Raises:
         UsageError: There is such an option.
     """
-    usable = known if isinstance(target, str) else tuple(name for name in known if name != "returns")
     for option in options:
-        if option not in usable:
+        if option not in known or (option == "returns" and not isinstance(target, str)):
+            usable = known if isinstance(target, str) else tuple(name for name in known if name != "returns")
             raise UsageError(f"ctx.{verb} has no option {option}= here: {_cure(option, usable, target)}")
 
 

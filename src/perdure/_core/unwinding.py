@@ -78,8 +78,11 @@ def close_unstarted(holder: object) -> None:
     to_visit = [holder]
     while to_visit and len(visited) <= _VISITED_MAX:
         for held in gc.get_referents(to_visit.pop()):
-            if type(held) in _LOOKED_INTO and id(held) not in visited:
-                visited.add(id(held))
+            if type(held) not in _LOOKED_INTO:
+                continue
+            number = id(held)
+            if number not in visited:
+                visited.add(number)
                 if type(held) is CoroutineType and not held.cr_suspended:
                     held.close()
                 else:

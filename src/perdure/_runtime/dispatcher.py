@@ -376,6 +376,28 @@ class Engine:
         self, committed: work.Committed, requests: list[Request], items: list[work.Item], turns: list[Prepared]
     ) -> None:
         """What was committed is so: answer, start activities, take in new work."""
+        tasks: list[work.ClaimedTask] = []
+        if committed.outcomes and not self._hear(committed, requests, items, turns, tasks):
+            return
+        taken = committed.work
+        if taken is not None:
+            self._take_work(taken)
+            if taken.tasks:
+                tasks += self.suspects.sift(taken.tasks, committed.now)
+                self._lookout.took(taken.tasks)
+        if tasks:
+            self.busy += len(tasks)
+            self._hands.start(tasks)
+
+    def _hear(
+        self,
+        committed: work.Committed,
+        requests: list[Request],
+        items: list[work.Item],
+        turns: list[Prepared],
+        tasks: list[work.ClaimedTask],
+    ) -> bool:
+        """What became of each item; adds the tasks that begin. False when another has taken over the work."""
         outcomes = committed.outcomes
         self.tally.landed(len(outcomes), len(turns))
         for request, outcome in zip(requests, outcomes, strict=False):
@@ -385,21 +407,16 @@ class Engine:
             self.tally.refused(requests, items, outcomes)
             if is_fenced(outcomes[len(requests) :]):
                 self._start_over(requests_of(turns))
-                return
-        tasks = self.suspects.settle(items, outcomes[len(requests) :])
-        self._lookout.heard(items, outcomes[len(requests) :], committed.now)
+                return False
+        if items:
+            tasks += self.suspects.settle(items, outcomes[len(requests) :])
+            self._lookout.heard(items, outcomes[len(requests) :], committed.now)
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             if turn.went_on and outcome is work.APPLIED:
                 self._settle_going_on(turn.live, turn.item, committed.now, tasks)
             else:
                 self._settle(turn, outcome, committed.now, tasks)
-        if committed.work is not None:
-            self._take_work(committed.work)
-            tasks += self.suspects.sift(committed.work.tasks, committed.now)
-            self._lookout.took(committed.work.tasks)
-        if tasks:
-            self.busy += len(tasks)
-            self._hands.start(tasks)
+        return True
 
     def _ask_again(self, requests: list[Request]) -> None:
         self._requests += requests

@@ -35,16 +35,18 @@ class Heartbeat:
         self._every_us = lease_us // BEATS_PER_LEASE
         self._next = clock.monotonic_us() + self._every_us
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin."""
+        self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End; returns when the thread has."""
         self._stopped.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(TICK_S):

@@ -60,6 +60,8 @@ class Lookout:
         except StorageError as error:
             _log.warning("could not look whether activities are still wanted: %s", error)
             return
+        if standings.count(Standing.WANTED) == len(keys):
+            return
         gone = [key for key, standing in zip(keys, standings, strict=True) if standing is Standing.GONE]
         stopped = [
             key

@@ -50,12 +50,8 @@ class Suspects:
     @property
     def wait(self) -> bool:
         """Whether there is anything to be tried now."""
-        return self._any and bool(self._next_instances() or self._next_tasks())
-
-    @property
-    def _any(self) -> bool:
         # Asked several times a round, and mostly there are none.
-        return bool(self._instances or self._tasks)
+        return bool((self._instances or self._tasks) and (self._next_instances() or self._next_tasks()))
 
     def clear(self) -> None:
         """Forget all, as after a crash."""
@@ -91,7 +87,7 @@ class Suspects:
     def items(self) -> list[work.Item]:
         """What to commit before the next ones are tried: that they are, or that they are not any more."""
         items: list[work.Item] = []
-        if not self._any:
+        if not (self._instances or self._tasks):
             return items
         for instance in self._next_instances():
             record = instance.record

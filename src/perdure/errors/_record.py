@@ -91,7 +91,7 @@ def _text(exc: BaseException) -> str:
 
 
 def _traceback(exc: BaseException) -> str | None:
-    if exc.__traceback__ is None:
+    if exc.__traceback__ is None or not TRACEBACK_FRAMES_MAX:
         return None
     try:
         # A negative limit keeps the innermost frames, those of user code. Causes may form a cycle: traceback knows.

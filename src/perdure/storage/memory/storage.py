@@ -159,7 +159,7 @@ class MemoryStorage:
         with self._memory.lock:
             if worker not in self._memory.tables.workers:
                 return Reaped()
-            now, tables = self.now(), self._memory.tables
+            now, tables = self._time.now_us(), self._memory.tables
             buried = self._bury(now, spared=worker)
             freed = look_after(tables, now, tables.workers[worker])
             # The caller counts too: if its lease is over, it proves by calling that it lives.
@@ -175,7 +175,7 @@ class MemoryStorage:
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim."""
         with self._memory.lock:
-            now, tables = self.now(), self._memory.tables
+            now, tables = self._time.now_us(), self._memory.tables
             worker = None if batch.worker is None else tables.workers.get(batch.worker)
             outcomes = tuple([apply(tables, now, worker, item) for item in batch.items])
             work = None

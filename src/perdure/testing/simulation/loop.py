@@ -87,9 +87,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._tasks.append(task)
         return task
 
-    def get_debug(self) -> bool:
-        """Never."""
-        return False
+    get_debug = staticmethod(bool)
+    """No, which is what `bool()` says. Every future and every callback asks."""
 
     def is_running(self) -> bool:
         """Whether a round is under way."""
@@ -109,16 +108,17 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def run(self) -> None:
         """One round: what is ready now."""
         self._woken = False
+        ready = self._ready
         outer = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         try:
-            for _ in range(len(self._ready)):
-                handle = self._ready.popleft()
-                if not handle.cancelled():
+            for _ in range(len(ready)):
+                handle: Any = ready.popleft()
+                if not handle._cancelled:
                     handle._run()
         finally:
             asyncio._set_running_loop(outer)
-        if self._ready and not self._woken and not self._dead:
+        if ready and not self._woken and not self._dead:
             self._woken = True
             self._wake()
         if len(self._tasks) > 64:  # noqa: PLR2004 - so that a long run doesn't keep them all
