@@ -150,6 +150,9 @@ def check_name(kind: str, value: str) -> str:
     >>> check_name("event", "approved")
     'approved'
     """
+    # So are nearly all names.
+    if type(value) is str and 0 < len(value) <= NAME_BYTES_MAX and value.isascii() and value.isprintable():
+        return value
     if not isinstance(value, str):
         raise UsageError(f"{kind} must be a string, not {_shown(value)}")
     name = str.__str__(value)

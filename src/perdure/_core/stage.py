@@ -75,16 +75,20 @@ class Stage:
             self._outer_task = asyncio.current_task(self._outer_loop)
             if self._outer_task is not None:
                 asyncio._leave_task(self._outer_loop, self._outer_task)
-        self._hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=_generator_lost)
-        _collector_off()
+        hooks = sys.get_asyncgen_hooks()
+        # Else this one is inside another of the same thread, which sees to both.
+        if hooks.firstiter is not _generator_begun:
+            self._hooks = hooks
+            sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=_generator_lost)
+            _collector_off()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _collector_back()
-        sys.set_asyncgen_hooks(*self._hooks)
+        if self._hooks is not None:
+            _collector_back()
+            sys.set_asyncgen_hooks(*self._hooks)
         asyncio._set_running_loop(self._outer_loop)
         if self._outer_loop is not None and self._outer_task is not None:
             asyncio._enter_task(self._outer_loop, self._outer_task)

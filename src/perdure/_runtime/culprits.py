@@ -89,8 +89,11 @@ class Part(Struct, eq=False, kw_only=True):
     def batch(self, token: bytes, worker: int, claim: work.Claim | None) -> work.Batch:
         """As storage takes it."""
         # What goes back to the store or comes from clients may wake instances: it goes first, turns last.
-        items = (*[each.item for each in self.requests], *self.items, *[turn.item for turn in self.turns])
-        return work.Batch(token=token, worker=worker, items=items, claim=claim)
+        items = [each.item for each in self.requests] if self.requests else []
+        items += self.items
+        if self.turns:
+            items += [turn.item for turn in self.turns]
+        return work.Batch(token=token, worker=worker, items=tuple(items), claim=claim)
 
     def asked(self) -> list[Request]:
         """Who waits for an answer."""

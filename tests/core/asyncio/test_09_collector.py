@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -39,6 +40,20 @@ def test_it_stays_off_when_it_was_off_before() -> None:
         pass
 
     assert not gc.isenabled()
+
+
+def test_a_stage_inside_another_leaves_it_to_that() -> None:
+    before = sys.get_asyncgen_hooks()
+
+    with Stage():
+        outside = sys.get_asyncgen_hooks()
+        with Stage():
+            pass
+        assert not gc.isenabled()
+        assert sys.get_asyncgen_hooks() == outside
+
+    assert gc.isenabled()
+    assert sys.get_asyncgen_hooks() == before
 
 
 @pytest.mark.parametrize("error", [ForbiddenCallError("no"), SystemExit(), KeyboardInterrupt()])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ACTIVITY = (ev.ActivityCompleted, ev.ActivityFailed, ev.ActivityCancelled)
 _TIMER = (ev.TimerFired, ev.TimerCancelled)
 _CHILD = (ev.ChildCompleted, ev.ChildFailed, ev.ChildCancelled)
+_ENDING = (ev.Ended, ev.Terminated)
 _CLOSING = (ev.Completed, ev.Failed, ev.Cancelled, ev.Terminated)
 
 
@@ -146,7 +147,7 @@ class Chronicle:
                 raise self._wrong(f"timer {event.source} fired at {event.at}, due at {fire_at}, stored at {now}")
         elif isinstance(event, _CHILD):
             self._answered(self.children, event)
-        if isinstance(event, ev.Ended | ev.Terminated):
+        if isinstance(event, _ENDING):
             self._end(event)
 
     def _answered(self, asked: dict[int, Any], event: Any) -> Any:

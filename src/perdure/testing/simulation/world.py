@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _work as work
+from perdure._core.stage import Stage
 from perdure._runtime.hands import POLL_FAST_US
 from perdure._types import Status
 from perdure.errors import _record
@@ -103,7 +104,8 @@ class World:
 
     def run(self) -> None:
         """Live through both ages. `failure` is what went wrong, None if all is well."""
-        with _quiet():
+        # In an outer stage those of the engines have less to prepare, each time.
+        with _quiet(), Stage():
             try:
                 self._begin()
                 while self.failure is None and self.timeline.now < self._heal_at + SETTLE_US_MAX:
