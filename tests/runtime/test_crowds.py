@@ -71,7 +71,7 @@ def test_who_comes_later_is_asked_for_soon_however_busy_the_crowd_keeps_itself()
     for number in range(BUSY):
         start(storage, f"i-{number}", "reading", number=number + 1)
     engine = make_engine(Registry(reading), storage, clock, cached_max=2 * BUSY)
-    while engine.orchestrations.queued:
+    while engine.orchestrations.queue:
         run(engine)
     start(storage, "late", "reading", number=BUSY + 1)
     asked_at = clock.now_us()

@@ -173,7 +173,7 @@ class Engine:
         self._hands.flush()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
-        if not self._watches.look_for_fresh():
+        if self._watches.fresh and not self._watches.look_for_fresh():
             self._pause(RETRY_STORAGE_US)
         self.orchestrations.evict()
 
@@ -211,8 +211,8 @@ class Engine:
     def delay(self) -> int:
         """Microseconds in which there is nothing to do unless something comes in."""
         claims = self._claim_wanted and not self.draining
-        waits = self._items or self._requests or claims or self._watches.is_behind or self.suspects.wait
-        if waits or self.orchestrations.queued:
+        waits = claims or self._items or self._requests or self._watches.fresh or self.orchestrations.queue
+        if waits or self.suspects.wait:
             return 0
         now = self._clock.monotonic_us()
         delay = bounds.POLL_FAST_US if now < self._fast_until else bounds.POLL_US
@@ -333,7 +333,7 @@ class Engine:
         if not self._claim_wanted or self.draining:
             return None
         now = self._clock.monotonic_us()
-        if self.orchestrations.queued >= bounds.CROWD and now < self._next_instances:
+        if len(self.orchestrations.queue) >= bounds.CROWD and now < self._next_instances:
             # They would all be handed out once more, with their messages, as long as these wait for their turn.
             return work.Claim(instances_max=0, tasks_max=self._free())
         self._claim_wanted, self._next_instances = False, now + bounds.CROWDED_US
@@ -376,28 +376,6 @@ class Engine:
         self, committed: work.Committed, requests: list[Request], items: list[work.Item], turns: list[Prepared]
     ) -> None:
         """What was committed is so: answer, start activities, take in new work."""
-        tasks: list[work.ClaimedTask] = []
-        if committed.outcomes and not self._hear(committed, requests, items, turns, tasks):
-            return
-        taken = committed.work
-        if taken is not None:
-            self._take_work(taken)
-            if taken.tasks:
-                tasks += self.suspects.sift(taken.tasks, committed.now)
-                self._lookout.took(taken.tasks)
-        if tasks:
-            self.busy += len(tasks)
-            self._hands.start(tasks)
-
-    def _hear(
-        self,
-        committed: work.Committed,
-        requests: list[Request],
-        items: list[work.Item],
-        turns: list[Prepared],
-        tasks: list[work.ClaimedTask],
-    ) -> bool:
-        """What became of each item; adds the tasks that begin. False when another has taken over the work."""
         outcomes = committed.outcomes
         self.tally.landed(len(outcomes), len(turns))
         for request, outcome in zip(requests, outcomes, strict=False):
@@ -407,16 +385,21 @@ class Engine:
             self.tally.refused(requests, items, outcomes)
             if is_fenced(outcomes[len(requests) :]):
                 self._start_over(requests_of(turns))
-                return False
-        if items:
-            tasks += self.suspects.settle(items, outcomes[len(requests) :])
-            self._lookout.heard(items, outcomes[len(requests) :], committed.now)
+                return
+        tasks = self.suspects.settle(items, outcomes[len(requests) :])
+        self._lookout.heard(items, outcomes[len(requests) :], committed.now)
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             if turn.went_on and outcome is work.APPLIED:
                 self._settle_going_on(turn.live, turn.item, committed.now, tasks)
             else:
                 self._settle(turn, outcome, committed.now, tasks)
-        return True
+        if committed.work is not None:
+            self._take_work(committed.work)
+            tasks += self.suspects.sift(committed.work.tasks, committed.now)
+            self._lookout.took(committed.work.tasks)
+        if tasks:
+            self.busy += len(tasks)
+            self._hands.start(tasks)
 
     def _ask_again(self, requests: list[Request]) -> None:
         self._requests += requests

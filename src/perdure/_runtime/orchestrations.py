@@ -75,18 +75,14 @@ class Orchestrations:
         self.loader = Loader(storage, registry, entropy, self._stage, watch)
         self._lives: OrderedDict[int, Live] = OrderedDict()
         self._by_id: dict[str, Live] = {}
-        self._queue: deque[Live] = deque()
+        self.queue: deque[Live] = deque()
+        """Instances that have messages and no turn under way."""
         self.stubborn = 0
 
     # -- what arrives ----------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return len(self._lives)
-
-    @property
-    def queued(self) -> int:
-        """How many instances have messages and no turn under way."""
-        return len(self._queue)
 
     def cached(self, incarnation: int) -> Live | None:
         """The cached instance of this incarnation."""
@@ -124,7 +120,7 @@ class Orchestrations:
         live.pending.append(Arrival(message))
         if not live.queued:
             live.queued = True
-            self._queue.append(live)
+            self.queue.append(live)
         return True
 
     def deliver(self, live: Live, arrival: Arrival) -> None:
@@ -156,7 +152,7 @@ class Orchestrations:
         """It wants a turn."""
         if not live.queued:
             live.queued = True
-            self._queue.append(live)
+            self.queue.append(live)
 
     def _add(self, live: Live) -> None:
         self._lives[live.incarnation] = live
@@ -168,7 +164,7 @@ class Orchestrations:
         """Let instances with messages take a turn each, up to a limit of turns and of time."""
         prepared: list[Prepared] = []
         put_off: list[Live] = []
-        queue = self._queue
+        queue = self.queue
         if not queue:
             return prepared
         clock = self._clock.monotonic_us
@@ -496,5 +492,5 @@ class Orchestrations:
                 self.drop(live)
         self._lives.clear()
         self._by_id.clear()
-        self._queue.clear()
+        self.queue.clear()
         return requests

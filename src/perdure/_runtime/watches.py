@@ -26,7 +26,8 @@ class Watches:
         self._inspector = inspector
         self._live_by_id = live_by_id
         self._watches: dict[str, list[Watch]] = {}
-        self._fresh: set[str] = set()
+        self.fresh: set[str] = set()
+        """Of whom somebody waits for news, and who are to be looked up."""
         self._recent: OrderedDict[str, tuple[int, Ending]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class Watches:
         remember(self._watches, watch)
         live = self._live_by_id(watch.instance_id)
         if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
-            self._fresh.add(watch.instance_id)
+            self.fresh.add(watch.instance_id)
 
     @property
     def watched(self) -> Collection[str]:
@@ -72,18 +73,13 @@ class Watches:
     def look_again(self, instance_id: str) -> None:
         """What memory knew of an instance was not so: look it up."""
         if instance_id in self._watches:
-            self._fresh.add(instance_id)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether somebody is to be looked up."""
-        return bool(self._fresh)
+            self.fresh.add(instance_id)
 
     def look_for_fresh(self) -> bool:
         """Look up those that memory says nothing of; False if the store could not say."""
-        if not self._fresh:
+        if not self.fresh:
             return True
-        fresh, self._fresh = self._fresh, set()
+        fresh, self.fresh = self.fresh, set()
         return self._look(fresh, changed=False)
 
     def look(self, instance_ids: Iterable[str] | None = None) -> None:
@@ -104,7 +100,7 @@ class Watches:
             records = self._inspector.get_many(ids) if ids else {}
         except StorageError as error:
             _log.warning("could not look for news of instances: %s; trying again", error)
-            self._fresh.update(ids)
+            self.fresh.update(ids)
             return False
         for instance_id in ids:
             record = records.get(instance_id)

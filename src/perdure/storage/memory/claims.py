@@ -22,7 +22,9 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
     line.advance(now)
     number = worker.record.worker
     laned = _laned(tables, now, worker) if line.laned else []
-    rows = list(islice(_claimable_instances(tables, now, worker), claim.instances_max + 1))
+    rows: list[InstanceRow] = []
+    if tables.agenda and tables.agenda[0][0] <= now:
+        rows += islice(_claimable_instances(tables, now, worker), claim.instances_max + 1)
     tasks = laned
     if line.ready:
         plain = islice(_claimable_tasks(tables, now, worker), claim.tasks_max + 1)
@@ -36,7 +38,8 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
         instances.append(ClaimedInstance(record=row.record, messages=tuple(messages[:MESSAGES_MAX])))
     for task in tasks[: claim.tasks_max]:
         _own_task(tables, task, now, worker)
-    give_up(tables, now, worker)
+    if worker.sessions:
+        give_up(tables, now, worker)
     return Work(
         now=now,
         instances=tuple(instances),

@@ -73,7 +73,7 @@ class Checks:
             raise Violation(f"worker {worker} has a row and was not allowed to claim")
         for incarnation in touched:
             self._conserved(incarnation)
-        if limits.may_have_grown(answer):
+        if touched and limits.may_have_grown(answer):
             limits.check(self.chronicles.values(), self.ledger, self.placed, self.crowded)
 
     def _judge(self, batch: work.Batch, answer: work.Committed, touched: set[int], *, is_alive: bool) -> None:

@@ -37,7 +37,7 @@ class Timeline:
             self.now = max(self.now, until)
             return False
         when, _, function, argument = heappop(happenings)
-        if when > self.now:  # noqa: PLR1730 - `max` would be a call for each of them
+        if when > self.now:  # noqa: PLR1730 - a call for each of them
             self.now = when
         self.steps += 1
         function(argument)
