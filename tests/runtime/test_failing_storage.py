@@ -233,3 +233,27 @@ async def test_an_unexpected_failure_of_storage_is_no_hang_and_no_loss(database)
         for number, handle in enumerate(handles):
             await insist(partial(handle.raise_event, MAIL, number, dedup_key="once"))
         assert [await handle.result() for handle in handles] == [0, 1, 2, 3]
+
+
+async def test_an_unexpected_failure_while_it_starts_over_is_no_hang_either(database):
+    # given: somebody waits for an instance
+    @orchestration(name="wait")
+    async def wait(ctx: OrchestrationContext) -> int:
+        return await ctx.schedule_wait(MAIL)
+
+    class Unlucky(FaultyRuntime):
+        plan: Plan = {}  # noqa: RUF012 - one plan for this test
+
+    async with Unlucky(database, Registry(wait)) as runtime:
+        handle = await runtime.client.start_orchestration(wait)
+        waiting = asyncio.create_task(handle.result())
+        await handle.status()
+
+        # when: the answer of a commit is lost, and the looks from the new place at who waits fail as none should
+        calls = runtime.faulty.calls
+        runtime.plan["commit", calls["commit"] + 1] = LOST_AFTER
+        runtime.plan.update({("get_many", calls.get("get_many", 0) + number): BROKEN for number in (1, 2, 3)})
+        await insist(partial(handle.raise_event, MAIL, 7, dedup_key="once"))
+
+        # then
+        assert await asyncio.wait_for(waiting, 30) == 7

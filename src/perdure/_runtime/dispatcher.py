@@ -423,13 +423,13 @@ class Engine:
             try:
                 self._storage.unregister(self._worker)
                 self.register()
+                # Instances may have ended in the commit whose answer never came.
+                self._watches.look()
             except Exception as error:  # noqa: BLE001 - whatever it is, without a place there is nothing else to do
                 _log.warning("the store is unavailable (%s); trying again", error)
                 self._pause(pause)
                 pause = min(2 * pause, RETRY_STORAGE_US_MAX)
             else:
-                # Instances may have ended in the commit whose answer never came.
-                self._watches.look()
                 return
 
     # -- after the commit ------------------------------------------------------------------------------------------
