@@ -155,6 +155,8 @@ class Process(Environment):
             # It has died elsewhere than in a commit of its engine.
             pump.cancel()
             await asyncio.wait([pump])
+        if not pump.cancelled() and not isinstance(pump.exception(), Crash):
+            pump.result()
         self._pump = None
         for attempt in list(self._activities._running.values()):  # noqa: SLF001 - the crash ends them too
             if attempt.runner is not None:

@@ -87,7 +87,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._tasks.append(task)
         return task
 
-    get_debug = staticmethod(bool)
+    get_debug = staticmethod(bool)  # pyright: ignore[reportAssignmentType] - called on instances, which it does not get
     """No, which is what `bool()` says. Every future and every callback asks."""
 
     def is_running(self) -> bool:
