@@ -1240,6 +1240,13 @@ AND (?5 IS NULL OR i.attributes IS NOT NULL AND NOT EXISTS (
     )
 ));
 
+-- name: part_page
+-- The same with one of the statuses ?4, the newest ?6 of them.
+(?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+AND {{part_matching}}
+ORDER BY i.incarnation DESC
+LIMIT ?6;
+
 -- name: find_instances
 -- A page of instances before ?1, newest first, down to ?13, as incarnations.
 SELECT json_group_array(incarnation)
@@ -1247,10 +1254,7 @@ FROM (
     SELECT i.incarnation
     FROM instances AS i
     WHERE i.incarnation < ?1 AND i.incarnation >= ?13
-    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND {{part_page}}
 );
 
 -- name: find_by_status
@@ -1273,10 +1277,7 @@ FROM (
     SELECT i.incarnation
     FROM instances AS i INDEXED BY instances_by_name
     WHERE i.name = ?2 AND i.incarnation < ?1 AND i.incarnation >= ?13
-    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND {{part_page}}
 );
 
 -- name: find_strays
@@ -1287,10 +1288,7 @@ FROM (
     FROM instances AS i INDEXED BY instances_strayed
     WHERE i.incarnation < ?1
     AND abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
-    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND {{part_page}}
 );
 
 -- name: find_by_root
@@ -1305,10 +1303,7 @@ FROM (
         SELECT b.incarnation FROM instances AS b WHERE b.root = ?11 AND b.root <> b.id
     )
     AND i.incarnation < ?1
-    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND {{part_page}}
 );
 
 -- name: find_children
@@ -1319,10 +1314,7 @@ FROM (
     FROM instances AS i
     WHERE i.incarnation < ?1
     AND i.parent_incarnation = (SELECT f.incarnation FROM instances AS f WHERE f.id = ?13)
-    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND {{part_page}}
 );
 
 -- name: find_children_of
@@ -1333,10 +1325,7 @@ FROM (
     FROM instances AS i
     WHERE i.incarnation < ?1
     AND i.parent_incarnation IN (SELECT value FROM json_each(?13))
-    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND {{part_page}}
 );
 
 -- name: count_instances
