@@ -9,8 +9,8 @@ import os
 import random
 import signal
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,6 @@ class Visitor:
                 await self.client.get_handle(on(here, f"{name}-errand")).result()
                 with suppress(OrchestrationCancelledError):
                     await self.client.get_handle(on(here, f"{name}-guardian")).result()
-            while (await self.client.count_instances(status=["pending", "running"])) != []:
-                await asyncio.sleep(0.02)
 
     def _places(self) -> list[tuple[str, int]]:
         return [(name, _place(name)) for name in sorted(self.families)]
@@ -137,66 +135,70 @@ async def _all(client: Client) -> dict[str, Any]:
     return found
 
 
-async def _nothing_is_on_its_way(urls: Sequence[str]) -> None:
-    """Wait until the workers have emptied the outboxes."""
+async def _everything_is_over(client: Client, urls: Sequence[str]) -> None:
+    """Wait until nothing is in an outbox and no instance is open, twice: what arrives between may begin anew."""
     storages = open_storages(urls, clock=SystemClock(), entropy=SystemEntropy())
     try:
         async with asyncio.timeout(HEAL_S):
-            while any(storage.parcels(None, 1) for storage in storages):
+            quiet = 0
+            while quiet < 2:
                 await asyncio.sleep(0.02)
+                is_sent = any(storage.parcels(None, 1) for storage in storages)
+                is_open = await client.count_instances(status=["pending", "running"]) != []
+                quiet = 0 if is_sent or is_open else quiet + 1
     finally:
         for storage in storages:
             storage.close()
 
 
-async def die_at(point: str, urls: Sequence[str], folder: Path, *, times: int) -> Totals:
-    """A worker after the other dies at a point, each one crossing later; the last one lives and ends everything."""
-    totals, ledger = Totals(), folder / "ledger"
+@asynccontextmanager
+async def _visit(urls: Sequence[str], folder: Path, totals: Totals) -> AsyncIterator[tuple[Visitor, Nursery]]:
+    """A client and a nursery; after the block, all that was asked for is waited for and judged."""
+    ledger = folder / "ledger"
     async with Client(urls) as client:
         visitor = Visitor(client)
         nursery = await Nursery.open(",".join(urls), ledger, "tests.chaos.shard_worker")
         try:
-            for number in range(1, times + 1):
-                await visitor.family(f"family-{number}")
-                worker = await nursery.bear(f"{point} {number}")
-                async with asyncio.timeout(DEATH_S):
-                    assert await nursery.end(worker) == -signal.SIGKILL
-                totals.kills += 1
-                totals.deaths += 1
-            await nursery.bear()
+            yield visitor, nursery
             await visitor.heal()
-            await _nothing_is_on_its_way(urls)
+            await _everything_is_over(client, urls)
             await visitor.judge(ledger, totals)
         finally:
             await nursery.close()
+
+
+async def die_at(point: str, urls: Sequence[str], folder: Path, *, times: int) -> Totals:
+    """A worker after the other dies at a point, each one crossing later; the last one lives and ends everything."""
+    totals = Totals()
+    async with _visit(urls, folder, totals) as (visitor, nursery):
+        for number in range(1, times + 1):
+            await visitor.family(f"family-{number}")
+            worker = await nursery.bear(f"{point} {number}")
+            async with asyncio.timeout(DEATH_S):
+                assert await nursery.end(worker) == -signal.SIGKILL
+            totals.kills += 1
+            totals.deaths += 1
+        await nursery.bear()
     return totals
 
 
 async def run(urls: Sequence[str], folder: Path, *, seed: int, kills: int) -> Totals:
     """Some workers under load, so many of them killed, half of them by themselves between two databases."""
-    totals, ledger = Totals(), folder / "ledger"
+    totals = Totals()
     dice = random.Random(seed)  # noqa: S311 - the same plan for the same seed
-    async with Client(urls) as client:
-        visitor = Visitor(client)
-        nursery = await Nursery.open(",".join(urls), ledger, "tests.chaos.shard_worker")
-        try:
-            alive = [await nursery.bear() for _ in range(WORKERS)]
-            for number in range(kills):
-                await visitor.family(f"family-{number}")
-                await asyncio.sleep(dice.uniform(0.03, 0.2))
-                victim = alive.pop(dice.randrange(len(alive)))
-                totals.deaths += nursery.is_over(victim)
-                with suppress(ProcessLookupError):
-                    os.kill(victim, signal.SIGKILL)
-                assert await nursery.end(victim) == -signal.SIGKILL
-                totals.kills += 1
-                word = "go" if dice.random() < 0.5 else f"{dice.choice(POINTS)} {dice.randint(1, 8)}"
-                alive.append(await nursery.bear(word))
-            for _ in range(WORKERS):
-                await nursery.bear()
-            await visitor.heal()
-            await _nothing_is_on_its_way(urls)
-            await visitor.judge(ledger, totals)
-        finally:
-            await nursery.close()
+    async with _visit(urls, folder, totals) as (visitor, nursery):
+        alive = [await nursery.bear() for _ in range(WORKERS)]
+        for number in range(kills):
+            await visitor.family(f"family-{number}")
+            await asyncio.sleep(dice.uniform(0.03, 0.2))
+            victim = alive.pop(dice.randrange(len(alive)))
+            totals.deaths += nursery.is_over(victim)
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+            assert await nursery.end(victim) == -signal.SIGKILL
+            totals.kills += 1
+            word = "go" if dice.random() < 0.5 else f"{dice.choice(POINTS)} {dice.randint(1, 8)}"
+            alive.append(await nursery.bear(word))
+        for _ in range(WORKERS):
+            await nursery.bear()
     return totals

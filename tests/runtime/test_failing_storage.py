@@ -35,6 +35,11 @@ from tests.runtime.faulty import (
 MAIL = ExternalEvent[int]("mail")
 
 
+@orchestration(name="wait")
+async def wait(ctx: OrchestrationContext) -> int:
+    return await ctx.schedule_wait(MAIL)
+
+
 class Ledger:
     """Remembers effects by their idempotency keys, as the outside world should."""
 
@@ -193,10 +198,6 @@ async def test_a_real_file_survives_it_too(database, fault):
 
 
 async def test_a_runtime_closes_although_storage_is_gone(database):
-    @orchestration(name="wait")
-    async def wait(ctx: OrchestrationContext) -> int:
-        return await ctx.schedule_wait(MAIL)
-
     class Unlucky(FaultyRuntime):
         plan: Plan = {}  # noqa: RUF012 - one plan for this test
 
@@ -215,10 +216,6 @@ async def test_a_runtime_closes_although_storage_is_gone(database):
 
 
 async def test_an_unexpected_failure_of_storage_is_no_hang_and_no_loss(database):
-    @orchestration(name="wait")
-    async def wait(ctx: OrchestrationContext) -> int:
-        return await ctx.schedule_wait(MAIL)
-
     class Unlucky(FaultyRuntime):
         plan = {("commit", number): BROKEN for number in (3, 4)}  # noqa: RUF012 - one plan for this test
 
@@ -237,10 +234,6 @@ async def test_an_unexpected_failure_of_storage_is_no_hang_and_no_loss(database)
 
 async def test_an_unexpected_failure_while_it_starts_over_is_no_hang_either(database):
     # given: somebody waits for an instance
-    @orchestration(name="wait")
-    async def wait(ctx: OrchestrationContext) -> int:
-        return await ctx.schedule_wait(MAIL)
-
     class Unlucky(FaultyRuntime):
         plan: Plan = {}  # noqa: RUF012 - one plan for this test
 
