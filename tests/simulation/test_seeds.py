@@ -27,6 +27,7 @@ KNOWN = (
     19753103940,  # an outcome was given to what a worker remembered of an instance that had gone on elsewhere, and lost
     124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
     54465703793045,  # two attempts of one activity that must not run twice gave back what the other had, for ever
+    140204446777503,  # a child ended while its failed parent was being rewound, which then waited for it for ever
 )
 
 

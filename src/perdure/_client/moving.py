@@ -56,13 +56,16 @@ async def put(
     images: Sequence[work.InstanceImage],
     on_conflict: work.Replacing,
     instead_of: Sequence[work.Stamp] = (),
+    while_open: Sequence[int] = (),
 ) -> work.Outcome:
     """Write instances; whether they are there after an answer was lost is found out.
 
     Raises:
         StorageUnavailableError: Nobody can say.
     """
-    item = work.Put(images=tuple(images), on_conflict=on_conflict, instead_of=tuple(instead_of))
+    item = work.Put(
+        images=tuple(images), on_conflict=on_conflict, instead_of=tuple(instead_of), while_open=tuple(while_open)
+    )
     first = images[0].record
     for _ in range(_UNKNOWN_RETRIES_MAX):
         try:

@@ -213,7 +213,7 @@ class Repair(Opened):
                 raise InstanceNotFoundError(instance_id)
             now = await gateway.read(gateway.inspector.now)
             item = rewound(instance_id, tree, now)
-            outcome = await put(gateway, item.images, item.on_conflict, item.instead_of)
+            outcome = await put(gateway, item.images, item.on_conflict, item.instead_of, item.while_open)
             if isinstance(outcome, work.Applied):
                 return
             if outcome.reason is work.Refusal.RUNNING:

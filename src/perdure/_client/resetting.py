@@ -145,7 +145,7 @@ class Reset:
         if not await self._is_still(image, gone, cut, all_tasks=all_tasks):
             return None
         item = put_back(image, events, cut, tree, await gateway.read(gateway.inspector.now))
-        outcome = await put(gateway, item.images, item.on_conflict, item.instead_of)
+        outcome = await put(gateway, item.images, item.on_conflict, item.instead_of, item.while_open)
         if isinstance(outcome, work.Refused):
             return None
         return _dropped_of(image, events[cut:], cut, gone)

@@ -71,7 +71,8 @@ def put_back(
     """
     gone = born_behind(image, base, tree)
     family = {each.record.id: each.record for each in tree if each not in gone}
-    put = Back(image, events[:base], events[base:], family, now).image()
+    back = Back(image, events[:base], events[base:], family, now)
+    put = back.image()
     forks = events[0].forks
     if base and forks and forks[-1].event > base:
         # It goes its own way from here on, which is before the event at which it was forked.
@@ -79,7 +80,7 @@ def put_back(
         here = ev.ForkedAt(base, first.instance_id, first.incarnation, first.root, forks[-1].secret)
         earlier = tuple(each for each in forks if each.event <= base)
         put = replace(put, history=begun_otherwise(put.history, replace(events[0], forks=(*earlier, here))))
-    return work.Put(images=(put,), instead_of=(image.stamp, *(each.stamp for each in gone)))
+    return work.Put(images=(put,), instead_of=(image.stamp, *(each.stamp for each in gone)), while_open=back.awaited())
 
 
 def begun_otherwise(history: tuple[work.HistoryImage, ...], started: ev.Started) -> tuple[work.HistoryImage, ...]:
@@ -296,6 +297,13 @@ class Back:
                     raise RewindError(self._image.record.id, f"its child {event.instance_id!r} is no more")
                 if child.status.is_closed:
                     yield work.MessageImage(due_at=self._now, body=work.encode_message(self._outcome(event.id, child)))
+
+    def awaited(self) -> tuple[int, ...]:
+        """The incarnations of the children that it waits for: one that ends before it is back would tell nobody."""
+        asked = {event.instance_id for event in self._open.values() if isinstance(event, ev.ChildScheduled)}
+        return tuple(
+            child.incarnation for name, child in self._family.items() if name in asked and not child.status.is_closed
+        )
 
     def _still_waiting(self) -> Iterable[tuple[work.MessageImage, Any]]:
         """The messages that nobody has read, except those that belong to what was dropped or begins again."""

@@ -133,10 +133,13 @@ class Put(Struct, frozen=True, gc=False, kw_only=True):
     They have no owner, nor have their tasks, and held ones were held before any worker registered.
 
     `instead_of` are instances that go, with all their rows, for these: each must stand so still (stale), and no worker
-    may run a task of any (running). Of an id that another instance has besides: "fail" refuses (exists), "skip" writes
-    nothing and applies as a no-op with `existing`, "replace" removes an instance that has ended, or a suspended one of
-    the same incarnation, and refuses any other (exists); "again" is the same for the same incarnation only. One of the
-    same incarnation that has moved away is replaced by any of them. Refused too: incarnation, when another id has it.
+    may run a task of any (running). `while_open` are others that the images wait for: each must still be there and open
+    (stale), as it tells its end to whoever waits at that moment.
+
+    Of an id that another instance has besides: "fail" refuses (exists), "skip" writes nothing and applies as a no-op
+    with `existing`, "replace" removes an instance that has ended, or a suspended one of the same incarnation, and
+    refuses any other (exists); "again" is the same for the same incarnation only. One of the same incarnation that
+    has moved away is replaced by any of them. Refused too: incarnation, when another id has it.
 
     Who comes for one of the same incarnation has one `resets` more than either had; and who comes `instead_of` one has
     `updated_at` now.
@@ -145,6 +148,7 @@ class Put(Struct, frozen=True, gc=False, kw_only=True):
     images: tuple[InstanceImage, ...]
     on_conflict: Replacing = "fail"
     instead_of: tuple[Stamp, ...] = ()
+    while_open: tuple[int, ...] = ()
 
 
 class MoveOut(Struct, frozen=True, gc=False, kw_only=True):

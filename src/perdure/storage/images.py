@@ -34,11 +34,13 @@ def going(item: Put, found: Mapping[int, Present]) -> Outcome | dict[int, Instan
 
     Args:
         item: What is to be written.
-        found: By incarnation, all that have an id or an incarnation of the item's images, or are in its stamps.
+        found: By incarnation, all that have an id or an incarnation of the item's images, or are named by it.
     """
     refused = moved_on(item.instead_of, found)
     if refused is not None:
         return refused
+    if any(each not in found or found[each].record.status.is_closed for each in item.while_open):
+        return Refused(reason=Refusal.STALE)
     by_id = {present.record.id: present.record for present in found.values()}
     gone = {stamp.incarnation: found[stamp.incarnation].record for stamp in item.instead_of}
     for image in item.images:

@@ -100,6 +100,7 @@ def _task_image(task: TaskRow) -> TaskImage:
 def put(tables: Tables, now: int, item: Put) -> Outcome:
     """Write instances as they are, if nothing is in their way."""
     incarnations = {image.record.incarnation for image in item.images} | {each.incarnation for each in item.instead_of}
+    incarnations.update(item.while_open)
     holders = {tables.by_id[image.record.id].record.incarnation for image in item.images
                if image.record.id in tables.by_id}  # fmt: skip
     gone = going(item, _found(tables, incarnations | holders))

@@ -126,6 +126,7 @@ class Plan:
         if isinstance(item, Put):
             self._ids.update(image.record.id for image in item.images)
             self._incarnations.update(image.record.incarnation for image in item.images)
+            self._incarnations.update(item.while_open)
         stamps = item.instead_of if isinstance(item, Put) else item.stamps
         self._incarnations.update(stamp.incarnation for stamp in stamps)
 

@@ -113,6 +113,7 @@ def put(transaction: Transaction, item: Put) -> Outcome:
     """Write instances as they are, if nothing is in their way."""
     ids = [image.record.id for image in item.images]
     incarnations = {image.record.incarnation for image in item.images} | {each.incarnation for each in item.instead_of}
+    incarnations.update(item.while_open)
     holders: dict[str, int] = transaction.ask(STATEMENTS["incarnations"], encode_rows(ids))
     gone = going(item, _found(transaction, incarnations.union(holders.values())))
     if not isinstance(gone, dict):

@@ -205,6 +205,21 @@ class Images(Topic):
         [image] = world.storage.images(["order"])
         assert refused(_one(world, Put(images=(image,), instead_of=(image.stamp,)))) is Refusal.RUNNING
 
+    def test_a_child_that_it_is_to_wait_for_must_not_have_ended(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", starts=(_start(world, world.record("order")),))
+        [order, child] = world.storage.images(["order"])
+        put = Put(images=(order,), instead_of=(order.stamp,), while_open=(child.record.incarnation,))
+        assert refused(_one(world, replace(put, while_open=(999,)))) is Refusal.STALE
+        assert _one(world, put) == APPLIED
+        world.clock.advance(1)
+        worker.take("child")
+        worker.run("child", change=InstanceChange(status=Status.COMPLETED))
+        [order] = [each for each in world.storage.images(["order"]) if each.record.id == "order"]
+        assert refused(_one(world, replace(put, instead_of=(order.stamp,)))) is Refusal.STALE
+
     def test_what_it_is_put_instead_of_may_be_more_than_comes(self) -> None:
         world = self.world
         worker = world.worker()
