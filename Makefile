@@ -18,7 +18,7 @@ CORE_TESTS := $(wildcard tests/core tests/codec tests/definitions tests/retry)
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo toygres test check bench chaos simulate mutants core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
+.PHONY: help setup demo toygres test check bench chaos simulate mutants rewritten core model interpreters lint types public contracts $(OTHER_PYTHONS:%=python-%)
 
 help:
 	@echo 'make setup         the virtual environment .venv with everything that the other targets need'
@@ -38,8 +38,7 @@ setup: .venv/.stamp
 
 .venv/.stamp: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Perdure needs Python 3.11 or newer: make setup PYTHON=python3.12")'
-	@test -x $(PY) || $(PYTHON) -m venv .venv
-	@$(PY) -m pip install -qq --disable-pip-version-check -e '.[dev]'
+	@$(PYTHON) -m tools.environments
 	@$(PY) -m compileall -q src/perdure
 	@touch $@
 
@@ -77,7 +76,12 @@ public: setup
 contracts: setup
 	@$(TIMED) contracts .venv/bin/lint-imports --no-logo
 
-# pytest rewrites every test's assertions, a quarter of this; written down, that is work for once.
+# pytest rewrites every test's assertions, which takes longer than all else until the first test. Written down, that is
+# work for once, and no longer for each of the suite's processes.
+rewritten: export PYTHONDONTWRITEBYTECODE :=
+rewritten: setup
+	@$(TIMED) rewritten $(PY) tools/rewritten.py
+
 core: export PYTHONDONTWRITEBYTECODE :=
 core: setup
 	@$(TIMED) core sh -c '$(PY) -m coverage run -m pytest -q -p no:cacheprovider $(CORE_TESTS) && $(PY) -m coverage report'
@@ -88,14 +92,14 @@ model: setup
 interpreters: $(OTHER_PYTHONS:%=python-%)
 
 $(OTHER_PYTHONS:%=python-%): python-%: setup
-	@$(TIMED) $@ $(PY) tools/interpreters.py $*
+	@$(TIMED) $@ $(PY) -m tools.interpreters $*
 
-# First what is over at once, then the longest first, so that no core is idle at the end.
+# First what is over at once and what others build on, then the longest first, so that no core is idle at the end.
 # The suite comes last and alone, so that its closing line is the last thing to read; of the core `core` has had it all.
 # Each process begins with a part of it, so that most servers are started in one only, and takes from others at the end.
 # It has one process more than there are cores, as tests that wait for servers and workers need none.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: setup
-	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint contracts core model interpreters public types
+	@$(MAKE) --no-print-directory --keep-going -j $(JOBS) $(TOGETHER) lint contracts rewritten model interpreters core public types
 	@$(MAKE) --no-print-directory simulate SEEDS=$(SEEDS_OF_A_PUSH) FIRST=1
 	@$(PY) -m pytest -q -rs -n $(shell expr $(JOBS) + 1) --dist worksteal $(CORE_TESTS:%=--ignore=%)

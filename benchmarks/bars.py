@@ -66,6 +66,7 @@ BARS = (
     Bar("W8", "new_db_s", ">=", round(1 / 1.3, 3), peer="satay"),
     Bar("W8", "import_over_asyncio", "<=", 1.5),
     Bar("grown", "worst_over_empty", "<=", 1.3, size=1_000_000),
+    Bar("grown", "slowest_page_ms", "<", 100, size=1_000_000),
     Bar("replay", "replay_s", "<", 0.3, size=10_000),
     Bar("W2", "orch_per_s", ">=", 40, peer="duroxide", size=1000, store="postgresql"),
     Bar("W2", "orch_per_s", ">=", 15, peer="dbos", size=1000, store="postgresql"),

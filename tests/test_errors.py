@@ -172,6 +172,10 @@ def test_errors_can_be_caught_by_their_builtins(error, builtin):
             ),
         ),
         (errors.InstanceClosedError("o", "failed"), "instance 'o' has ended (failed) and takes no more messages"),
+        (
+            errors.InstanceClosedError("o", "moved"),
+            "instance 'o' has moved to another store, which its held_because names: ask there",
+        ),
         (errors.ResultTimeoutError("o", 2.0), "instance 'o' did not end within 2 s; it goes on, ask again"),
     ],
 )

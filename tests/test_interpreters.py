@@ -6,27 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.scripts import script
 from tools import interpreters
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _script(path: Path, body: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-    path.chmod(0o755)
-    return path
-
-
 @pytest.fixture
 def shim(tmp_path: Path) -> Path:
     """What pyenv leaves on the PATH for a version that is installed but not selected."""
-    return _script(tmp_path / "shims" / f"python{HERE}", f"echo 'python{HERE}: command not found' >&2; exit 127")
+    return script(tmp_path / "shims" / f"python{HERE}", f"echo 'python{HERE}: command not found' >&2; exit 127")
 
 
 @pytest.fixture
 def pyenv(tmp_path: Path) -> Path:
-    return _script(
+    return script(
         tmp_path / "home" / ".pyenv" / "versions" / f"{HERE}.0" / "bin" / "python", f'exec {sys.executable} "$@"'
     )
 
@@ -38,14 +32,14 @@ def test_an_interpreter_behind_a_broken_shim_is_found_among_pyenvs_versions(shim
 
 
 def test_an_interpreter_on_the_path_comes_first(tmp_path: Path, pyenv: Path) -> None:
-    on_path = _script(tmp_path / "bin" / f"python{HERE}", f'exec {sys.executable} "$@"')
+    on_path = script(tmp_path / "bin" / f"python{HERE}", f'exec {sys.executable} "$@"')
     environment = {"PATH": str(on_path.parent), "HOME": str(pyenv.parents[4])}
 
     assert interpreters.find(HERE, environment) == on_path
 
 
 def test_an_interpreter_of_another_version_does_not_count(tmp_path: Path) -> None:
-    impostor = _script(tmp_path / "bin" / "python3.99", f'exec {sys.executable} "$@"')
+    impostor = script(tmp_path / "bin" / "python3.99", f'exec {sys.executable} "$@"')
 
     assert interpreters.find("3.99", {"PATH": str(impostor.parent), "HOME": str(tmp_path)}) is None
 
@@ -58,10 +52,10 @@ def test_an_interpreter_of_another_version_does_not_count(tmp_path: Path) -> Non
     ],
 )
 def test_a_missing_interpreter_is(tmp_path: Path, ci: str, status: int, words: str) -> None:
-    tool = Path(interpreters.__file__)
+    command = [sys.executable, "-m", "tools.interpreters", "3.99"]
     environment = {"PATH": str(tmp_path), "HOME": str(tmp_path), "CI": ci}
 
-    ended = subprocess.run([sys.executable, tool, "3.99"], env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, cwd=interpreters.ROOT, env=environment, capture_output=True, text=True, check=False)
 
     assert ended.returncode == status
     assert "python3.99 is missing" in ended.stdout
@@ -71,16 +65,18 @@ def test_a_missing_interpreter_is(tmp_path: Path, ci: str, status: int, words: s
 def test_an_environment_that_was_broken_off_while_it_was_made_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given: an environment that has a Python and nothing else, as a kill between venv and pip leaves it
+    # given: an environment that has a Python and half of a package, as a kill while it was filled leaves it
     monkeypatch.setattr(interpreters, "ROOT", tmp_path)
+    monkeypatch.setattr(interpreters.environments, "HOME", tmp_path / ".venv")
     (tmp_path / "pyproject.toml").touch()
-    _script(tmp_path / f".venv-{HERE}" / "bin" / "python", f'[ "$2" = pip ] && exit 1; exec {sys.executable} "$@"')
-    # An interpreter whose `venv --clear` gives an environment with a pip that works.
-    venv = 'rm -r "$4"; mkdir -p "$4/bin"; printf "#!/bin/sh\\nexit 0\\n" > "$4/bin/python"; chmod 755 "$4/bin/python"'
-    python = _script(tmp_path / "bin" / "python", venv)
+    script(tmp_path / ".venv" / "bin" / "uv", "")
+    half = script(tmp_path / f".venv-{HERE}" / "lib" / "half.py", "")
+    script(tmp_path / f".venv-{HERE}" / "bin" / "python", f'exec {sys.executable} "$@"')
 
     # when
-    inside = interpreters.prepared(HERE, python)
+    inside = interpreters.prepared(HERE, Path(sys.executable))
 
     # then
+    assert interpreters.works(inside, HERE)
+    assert not half.exists()
     assert (inside.parents[1] / ".stamp").exists()

@@ -188,6 +188,13 @@ def _pages(side: _Side) -> dict[str, float]:
         "of_last_hour": Query(created_from=first.created_at),
         "of_long_ago": Query(created_before=first.created_at - 3_600_000_000),
         "of_no_attributes": Query(attributes={"customer": "nobody"}),
+        "of_no_version": Query(version="9.9.9"),
+        "of_no_version_running": Query(version="9.9.9", statuses=(Status.RUNNING,)),
+        "of_no_version_of_a_name": Query(version="9.9.9", name=first.name),
+        "running_of_a_name": Query(name=first.name, statuses=(Status.RUNNING,)),
+        "updated_in_future": Query(updated_from=2 * first.updated_at),
+        "updated_in_future_running": Query(updated_from=2 * first.updated_at, statuses=(Status.RUNNING,)),
+        "updated_long_ago_running": Query(updated_before=first.created_at, statuses=(Status.RUNNING,)),
     }
     return {name: _timed(partial(storage.find, query)) for name, query in queries.items()}
 

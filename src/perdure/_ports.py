@@ -119,5 +119,6 @@ class Incarnations:
         chance = int.from_bytes(self._entropy.token()[:8], "big") & _CHANCE_MASK
         ms = self._ms + _EPOCH_2020_MS
         # From the left: 48 bits of time, version 7, the sequence, variant 2, chance.
-        digits = f"{ms << 80 | 7 << 76 | (self._sequence & 0xFFF) << 64 | 2 << 62 | chance:032x}"
+        number = ms << 80 | 7 << 76 | (self._sequence & 0xFFF) << 64 | 2 << 62 | chance
+        digits = number.to_bytes(16, "big").hex()
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

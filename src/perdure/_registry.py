@@ -68,6 +68,11 @@ class Registry:
             raise RegistrationError(
                 f"lifespan is {lifespan!r}: pass the function that @asynccontextmanager decorates, without calling it"
             )
+        if inspect.isasyncgenfunction(lifespan) or (hasattr(lifespan, "__aenter__") and not isinstance(lifespan, type)):
+            raise RegistrationError(
+                f"lifespan is {lifespan!r}, which can't be entered by each worker anew: decorate a function with "
+                "@asynccontextmanager, and pass it without calling it"
+            )
         self._scope = None if lifespan is None else LifespanScope(lifespan)
         self._scopes: list[LifespanScope] = []
         self._activities: dict[str, Activity[..., Any]] = {}
@@ -144,14 +149,6 @@ class Registry:
         activity = self.activity(activity_name)
         return None if activity is None else self._activity_scopes.get(activity.name)
 
-    def near_activities(self, name: str) -> tuple[str, ...]:
-        """Up to three registered names that resemble one that is not, the nearest first; for error messages."""
-        return _near(name, [*self._activities, *self._activity_aliases])
-
-    def near_orchestrations(self, name: str) -> tuple[str, ...]:
-        """Up to three registered names that resemble one that is not, the nearest first; for error messages."""
-        return _near(name, [*self._orchestrations, *self._orchestration_aliases])
-
     def __repr__(self) -> str:
         versions = sum(len(each) for each in self._orchestrations.values())
         return f"<Registry of {len(self._activities)} activities and {versions} orchestrations>"
@@ -170,6 +167,12 @@ class Registry:
                 raise RegistrationError(
                     f"{item.__qualname__} is a class, and its activities need an instance: "
                     f"register {item.__qualname__}(...)"
+                )
+            case list() | tuple() | set() | frozenset():
+                raise RegistrationError(f"a {type(item).__name__} was given as one item: write Registry(*items)")
+            case _ if (hidden := _hidden_in(item)) is not None:
+                raise RegistrationError(
+                    f"{item!r} is what a decorator made of {hidden!r}: write @activity or @orchestration above it"
                 )
             case _ if inspect.isroutine(item):
                 raise RegistrationError(f"{item!r} is a bare function: decorate it with @activity or @orchestration")
@@ -226,19 +229,28 @@ class Registry:
         for name, version in self._policy.items():
             versions = self._orchestrations.get(name)
             if versions is None:
-                raise RegistrationError(
-                    f"version_policy pins {name!r}, which is not registered{_or_near(self.near_orchestrations(name))}"
-                )
+                near = _or_near(name, [*self._orchestrations, *self._orchestration_aliases])
+                raise RegistrationError(f"version_policy pins {name!r}, which is not registered{near}")
             if version != LATEST and version not in versions:
                 raise RegistrationError(
                     f"version_policy pins {name!r} to {version!r}; registered are {', '.join(versions)}, or 'latest'"
                 )
 
 
-def _defined_in(module: ModuleType) -> Iterator[object]:
-    for value in vars(module).values():
-        if isinstance(value, Activity | Orchestration) and value.fn.__module__ == module.__name__:
-            yield value
+def _defined_in(module: ModuleType) -> list[object]:
+    values = list(vars(module).values())
+    found: dict[Any, object] = {each: each for each in values if isinstance(each, Activity | Orchestration)}
+    for each in values:
+        # A wrapper beside a definition that has a name of its own in the module is no mistake.
+        if (hidden := _hidden_in(each)) is not None:
+            found.setdefault(hidden, each)
+    return [each for definition, each in found.items() if definition.fn.__module__ == module.__name__]
+
+
+def _hidden_in(value: object) -> Activity[..., Any] | Orchestration[..., Any] | None:
+    """The definition that a decorator above ours has wrapped by `functools.wraps`."""
+    hidden = vars(value).get("__wrapped__") if inspect.isfunction(value) else None
+    return hidden if isinstance(hidden, Activity | Orchestration) else None
 
 
 def _methods_of(instance: object) -> Iterator[object]:
@@ -267,14 +279,11 @@ def _clash(what: str, *definitions: Activity[..., Any] | Orchestration[..., Any]
     return f"{what}: {places}. Rename a function, pass name= to one decorator, or give it another version"
 
 
-def _near(name: str, names: Iterable[str]) -> tuple[str, ...]:
+def _or_near(name: str, names: Iterable[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only errors need it
 
-    return tuple(get_close_matches(name, names, _SUGGESTIONS_MAX))
-
-
-def _or_near(names: tuple[str, ...]) -> str:
-    return f"; did you mean {' or '.join(repr(name) for name in names)}?" if names else ""
+    near = get_close_matches(name, names, _SUGGESTIONS_MAX)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def runnable(registry: Registry) -> list[str]:

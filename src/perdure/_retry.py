@@ -251,11 +251,6 @@ class RetryPolicy:
         object.__setattr__(self, "wire", wire)
         object.__setattr__(self, "wire_json", _encoder.encode(wire))
 
-    def to_wire(self) -> dict[str, Any]:
-        """The policy as JSON-able values: times in microseconds, types by qualified name, defaults left out."""
-        wire: dict[str, Any] = msgspec.to_builtins(self.wire)
-        return wire
-
     def _to_struct(self) -> WirePolicy:
         backoff = self.backoff
         values: dict[str, Any] = {
@@ -291,7 +286,7 @@ def polling(policy: RetryPolicy | None, every: Duration, timeout: Duration | Non
     return _encoder.encode(wire)
 
 
-def from_wire(stored: dict[str, Any] | bytes | None) -> WirePolicy:
+def from_wire(stored: bytes | None) -> WirePolicy:
     """The policy that was stored; one attempt where none was.
 
     Raises:
@@ -300,7 +295,7 @@ def from_wire(stored: dict[str, Any] | bytes | None) -> WirePolicy:
     if stored is None:
         return ONE_ATTEMPT
     try:
-        return _decoder.decode(stored) if isinstance(stored, bytes) else msgspec.convert(stored, WirePolicy)
+        return _decoder.decode(stored)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HistoryCorruptError(f"the stored retry policy {stored!r} can't be read: {error}") from error
 

@@ -23,8 +23,10 @@ OnConflict: TypeAlias = Literal["fail", "use_existing", "restart_if_closed", "te
 """What a start does when the instance id is taken."""
 
 ClosePolicy: TypeAlias = Literal["cancel", "terminate", "abandon"]
-CancelPolicy: TypeAlias = Literal["leave", "wait"]
 """What becomes of a child when its parent ends."""
+
+CancelPolicy: TypeAlias = Literal["leave", "wait"]
+"""What a cancellation does to an activity that runs."""
 
 NAME_BYTES_MAX: Final = 256
 PAYLOAD_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -38,6 +40,9 @@ CUSTOM_STATUS_BYTES_MAX: Final = 256 * 1024
 INSTANT_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 DURATION_US_MAX: Final = INSTANT_US_MAX
 SLOTS: Final = 1024
+
+OWN_NAMES: Final = "perdure::"
+"""How the names begin of what every worker brings along."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROOT_BYTES_MAX = 200
@@ -63,6 +68,9 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
     MOVED = "moved"
+
+    # That of an enumeration is worked out by Python code, each time.
+    __hash__ = str.__hash__
 
     @property
     def is_closed(self) -> bool:

@@ -72,6 +72,28 @@ async def test_what_is_over_with_its_first_step_is_told_at_once():
     assert await worker.results(2) == [b"1", b"1"]
 
 
+async def test_what_is_over_with_its_first_step_leaves_the_loop_nothing_to_do():
+    # given
+    @activity
+    async def quick() -> int:
+        return 1
+
+    worker, loop, rounds = Worker(quick), asyncio.get_running_loop(), []
+    are_begun_at_once = sys.version_info >= (3, 12) and loop.get_task_factory() is None
+    call_soon, loop.call_soon = (
+        loop.call_soon,
+        lambda *call, **context: rounds.append(call) or call_soon(*call, **context),
+    )
+    # when
+    try:
+        worker.activities.accept([_task(2, quick)])
+    finally:
+        del loop.call_soon
+    # then
+    assert bool(rounds) is not are_begun_at_once
+    assert await worker.results(1) == [b"1"]
+
+
 async def test_each_runs_in_a_task_of_its_own_and_may_use_time_limits_in_its_first_step():
     # given
     tasks = []

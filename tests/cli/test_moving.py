@@ -47,6 +47,21 @@ def test_instances_move_and_everything_only_when_that_is_meant(perdure, worker, 
     assert perdure("list", "--url", "there.db", "--json").json["items"][0]["status"] == "running"
 
 
+def test_what_has_moved_is_shown_with_where_it_goes_on(perdure, worker, folder):
+    perdure("start", "approval", "--id", "a")
+    until("a", lambda status: status.version is not None)
+    _make("there.db")
+    perdure("move", "there.db", "a")
+    there = str(folder / "there.db")
+
+    assert perdure("list").out.split("\t")[2::2] == ["moved", f"{there}\n"]
+    assert perdure("count").out.split("\t")[1:] == ["moved", "1\n"]
+    assert "\tmoved\t" in perdure("tree", "a").out
+    assert f"  moved to       {there}\n" in perdure("show", "a").out
+    waited = perdure("wait", "a")
+    assert (waited.status, waited.err) == (4, f"'a' has moved to {there}, and goes on there\n")
+
+
 def _make(path):
     import asyncio  # noqa: PLC0415 - the commands bring their own loop
 

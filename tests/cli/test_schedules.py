@@ -115,3 +115,11 @@ def test_what_can_not_be_meant_is_refused(perdure, worker):
         assert (said.status, said.out) == (2, "")
         assert words in said.err
     assert "say what to change" in perdure("schedule", "update", "a").err
+
+
+def test_the_group_alone_shows_its_commands(perdure):
+    said = perdure("schedule")
+
+    assert said.status == 0
+    assert "Start orchestrations by the calendar" in said.out
+    assert "create" in said.out

@@ -149,6 +149,15 @@ def test_a_name_that_no_worker_has_is_not_started(perdure, worker):
     assert perdure("list", "--json").json["items"] == []
 
 
+def test_a_version_that_no_worker_has_is_not_started(perdure, worker):
+    said = perdure("start", "approval", "--version", "2.0.0")
+
+    assert said.status == 1
+    assert "no living worker has version 2.0.0 of 'shop::orchestration::approval' (they have 1.2.0)" in said.err
+    assert perdure("list", "--json").json["items"] == []
+    assert perdure("start", "approval", "--version", "2.0.0", "--unchecked", "--id", "a").out == "a\n"
+
+
 def test_unchecked_starts_what_no_worker_has(perdure, worker):
     assert perdure("start", "elsewhere", "--unchecked", "--id", "a").out == "a\n"
     assert perdure("show", "a", "--json").json["instance"]["name"] == "elsewhere"

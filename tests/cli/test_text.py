@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from perdure import Status
+from perdure.cli.output import STYLES
 from perdure.cli.text import ago, as_json, cut, moment, plain, safe, safe_lines, shown, span, zone
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -93,3 +95,7 @@ def test_moments_are_told_in_the_local_zone(monkeypatch):
     time.tzset()
 
     assert (moment(NOON), zone(NOON)) == ("2026-03-01 21:00:00", "JST")
+
+
+def test_every_status_has_its_look():
+    assert STYLES.keys() == {status.value for status in Status}

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from perdure import OrchestrationContext, Registry, SyncClient, orchestration
+from perdure import OrchestrationContext, Registry, SyncClient, UsageError, orchestration
 from perdure.testing import Environment
 
 
@@ -21,6 +21,13 @@ async def test_an_attribute_of_the_result_is_not_one_of_the_handle():
         ):
             _ = handle.cents  # type: ignore[attr-defined]  # the mistake
         assert repr(copy.copy(handle)) == "<OrchestrationHandle 'i'>"
+
+
+@pytest.mark.parametrize("other", ["total", total.fn, Registry(total)])
+async def test_the_type_of_a_result_is_said_by_a_definition(other):
+    async with Environment(Registry(total)) as env:
+        with pytest.raises(UsageError, match="get_handle takes a definition made with @orchestration, or none, not "):
+            env.client.get_handle("i", other)
 
 
 def test_nor_is_it_one_of_a_synchronous_handle(database):

@@ -112,7 +112,9 @@ async def test_a_page_that_is_exactly_full_has_no_empty_one_behind_it(url):
     ("filters", "words"),
     [
         ({"limit": 0}, "limit"),
-        ({"limit": 1001}, "1000"),
+        ({"limit": 1001}, "limit is 1001: use a whole number from 1 to 1,000"),
+        ({"limit": 2.5}, "limit is 2.5"),
+        ({"limit": "5"}, "limit is '5'"),
         ({"after": "yesterday"}, "page"),
         ({"status": "done"}, "done"),
         ({"attributes": {"a": object()}}, "attribute"),

@@ -19,6 +19,7 @@ from perdure import (
     Key,
     OrchestrationContext,
     Registry,
+    RewindError,
     Runtime,
     Status,
     SyncClient,
@@ -290,6 +291,25 @@ async def test_moved_instances_run_there_and_no_more_here(url, other):
         assert await here.client.delete("order") == 1
 
 
+async def test_what_has_moved_goes_back_and_is_forked_only_where_it_went(url, other):
+    async with Runtime(url, REGISTRY) as here, Runtime(other, REGISTRY) as there:
+        client = here.client
+        await client.start_orchestration(parent, instance_id="parent")
+        while "ChildScheduled" not in [event.kind async for event in client.history("parent")]:
+            await asyncio.sleep(0)
+        await client.move_instances(there.client)
+
+        for ask in (
+            client.fork("parent", "fork", run=True),
+            client.reset("parent", to="start"),
+            client.rewind("parent"),
+        ):
+            with pytest.raises(RewindError, match=r"can't (be forked|go back): it has moved to .*: ask for it there"):
+                await ask
+        with pytest.raises(InstanceNotFoundError):
+            await client.get_status("fork")
+
+
 async def test_an_activity_that_runs_may_end_before_the_instance_moves(database, other):
     async with Runtime(database, REGISTRY) as here, Runtime(other, REGISTRY) as there:
         await here.client.start_orchestration(wait, "slow", instance_id="order")
@@ -368,6 +388,21 @@ async def test_an_instance_comes_home_again(database, other):
         await there.raise_event("order", GO, "abroad")
         await there.move_instances(here.client)
         assert await here.client.get_handle("order").result() == "charged order, then abroad"
+
+
+async def test_what_has_moved_is_in_no_export_of_what_stays(database, other, tmp_path):
+    async with Runtime(database, REGISTRY) as runtime, Client(other) as there:
+        for name in ("goes", "stays"):
+            handle = await runtime.client.start_orchestration(wait, name, instance_id=name)
+            await handle.wait_for_kv(NOTE)
+        await runtime.client.move_instances(there, instance_ids=["goes"])
+        written = await runtime.client.export_instances(tmp_path / "all.jsonl")
+        assert (written.trees, written.skipped) == (1, 1)
+        with pytest.raises(InstanceMovedError, match="instance 'goes' has moved to .*: ask for it there"):
+            await runtime.client.export_instances(tmp_path / "one.jsonl", instance_ids=["goes"])
+        assert not (tmp_path / "one.jsonl").exists()
+        taken = await there.import_instances(tmp_path / "all.jsonl")
+        assert taken.trees == 1
 
 
 async def test_nothing_moves_to_where_it_is(database):

@@ -121,3 +121,13 @@ def test_a_stored_result_of_another_orchestration_is_no_result_of_this_one(datab
     run(three, 1, 2, 3, url=database, instance_id="i")
     with pytest.raises(InstanceExistsError, match=three.name):
         run(talk, "hello", url=database, instance_id="i")
+
+
+def test_activities_that_wait_for_a_worker_with_their_tag_are_told_of(caplog):
+    @activity(name="render", tag="gpu")
+    async def render() -> None: ...
+
+    assert run(quiet, registry=Registry(quiet, render)) is None
+
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("run() takes no activities with a tag, and there are some of 'gpu': they wait until")

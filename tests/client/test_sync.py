@@ -64,6 +64,12 @@ def worker(database):
     thread.join()
 
 
+def test_many_are_started_at_once(worker):
+    with SyncClient(worker) as client:
+        handles = client.start_many(echo, [("a", "tea"), ("b", "milk")])
+        assert [(each.instance_id, each.result(timeout=10)) for each in handles] == [("a", "tea"), ("b", "milk")]
+
+
 def test_every_verb(worker):
     with SyncClient(worker) as client:
         assert client.start_orchestration(echo, "hello").result() == "hello"

@@ -204,7 +204,7 @@ def test_what_is_missing_takes_its_default_and_what_is_new_is_ignored(annotation
         (Dict, "{}", "the key 'payment' of Dict is missing"),
         (Dict, '{"payment":{"$type":"Cash"}}', "no member 'Cash', at ['payment'].$type"),
         (tuple[Payment, int], f"[{CARD_JSON}]", "expected an array of 2 items, not of 1"),
-        (list[Payment], f"[{CARD_JSON},1]", "it is none of Card, Transfer, at [1]"),
+        (list[Payment], f"[{CARD_JSON},1]", "it is none of Card, Transfer, but a number, at [1]"),
     ],
 )
 def test_what_can_not_be_read_is_said_in_words(annotation, json, words):

@@ -32,6 +32,7 @@ class Text(str):
         (Line("a", 1), b'{"sku":"a","count":1,"price":1.0}'),
         ([Point(1), Cat(9)], b'[[1,0],{"type":"Cat","lives":9}]'),
         ({Card("1").number: Transfer("x", {"s": {1}})}, b'{"1":{"iban":"x","details":{"s":[1]}}}'),
+        ({"half": 0.5, "whole": 1}, b'{"half":0.5,"whole":1}'),
         ([float("1e300"), {"x": [1, 2.5, {3}]}], b'[1e300,{"x":[1,2.5,[3]]}]'),
     ],
 )

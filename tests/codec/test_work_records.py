@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from perdure import Status
-from perdure._work import InstanceImage, InstanceRecord, MessageImage, Serves
+from perdure._work import HistoryRow, InstanceChange, InstanceImage, InstanceRecord, MessageImage, Serves, Turn
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,21 @@ def test_the_stamp_of_an_instance_changes_with_whatever_may_happen_to_it():
     ]
     assert image.stamp == replace(image).stamp
     assert image.stamp not in {each.stamp for each in changed}
+
+
+@pytest.mark.parametrize(
+    ("history", "status", "runs"),
+    [
+        (True, None, True),
+        (True, Status.COMPLETED, True),
+        (True, Status.TERMINATED, False),
+        (False, Status.SUSPENDED, False),
+    ],
+)
+def test_a_turn_says_whether_the_program_has_gone_on_in_it(history, status, runs):
+    row = HistoryRow(first=1, last=1, at=0, data=b"[]", crc=0)
+    change = None if status is None else InstanceChange(status=status)
+
+    turn = Turn(incarnation=7, execution=1, base=0, history=row if history else None, change=change)
+
+    assert turn.runs is runs

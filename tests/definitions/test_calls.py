@@ -35,8 +35,8 @@ class OrchestrationLoop(asyncio.SelectorEventLoop):
 
     __perdure_orchestration_loop__ = True
 
-    def offend(self, error):
-        raise error
+    def refuse(self, what):
+        raise ForbiddenCallError(what)
 
 
 def in_an_orchestration(coroutine):

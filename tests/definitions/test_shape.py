@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 import perdure._context as contexts
-from perdure._context import ActivityContext, OrchestrationContext
+from perdure._context import ActivityContext, Limit, OrchestrationContext
 from perdure._context import ActivityContext as Ctx
 from perdure._definitions import activity, orchestration
 from perdure._retry import RetryPolicy
@@ -51,6 +51,9 @@ def test_options_are_kept():
     ("options", "complaint"),
     [
         ({"retry": 5}, "retry is 5: use a RetryPolicy, such as"),
+        ({"retries": 5}, r"charge .*: @activity has no option retries=: did you mean retry=\?"),
+        ({"timeout": 5}, r"has no option timeout=: write retry=RetryPolicy\(attempt_timeout=...\)"),
+        ({"queue": "a"}, "has no option queue=: its options are name, aliases, retry, on_unknown, probe, "),
         ({"on_unknown": "skip"}, "on_unknown is 'skip': use 'repeat' or 'hold'"),
         ({"heartbeat_timeout": 10}, "heartbeat_timeout and takes no ctx"),
         ({"heartbeat_timeout": 0}, "heartbeat_timeout is 0: leave it out for no limit"),
@@ -58,6 +61,10 @@ def test_options_are_kept():
         ({"probe": lambda _: None}, "it has a probe and on_unknown='repeat', which repeats without asking anybody"),
         ({"on_unknown": "hold", "probe": lambda: None}, r"use a function of \(ctx\), which returns a Verdict"),
         ({"on_unknown": "hold", "probe": "find"}, "its probe is 'find'"),
+        (
+            {"limit": Limit(lambda order: order, 5)},
+            r"the key of its limit is .*: use a function of \(\), which returns a",
+        ),
         ({"cancel_grace": -1}, "cancel_grace"),
         ({"on_unknown": "hold", "transactional": True}, "leave on_unknown out"),
     ],

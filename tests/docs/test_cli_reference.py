@@ -29,6 +29,14 @@ SECTION = re.compile(r"^### (?P<heading>[^\n]+)\n(?P<text>.*?)(?=^##|\Z)", re.MU
 SECTIONS = {match["heading"]: match["text"] for match in SECTION.finditer(PAGE.text)}
 
 
+FILTERS = PAGE.text.partition("\n## Filters\n")[2].partition("\n## ")[0]
+
+
+def options_in(text: str) -> set[str]:
+    """Those that a table describes."""
+    return set(re.findall(r"^\| `(--[\w-]+)` \|", text, re.MULTILINE))
+
+
 def all_commands(names=COMMANDS) -> dict[str, click.Command]:
     """Those of groups too, by their full names."""
     found = {}
@@ -56,7 +64,8 @@ def test_every_command_has_a_section_and_there_are_no_others():
 
 @pytest.mark.parametrize("name", list(ALL))
 def test_every_option_of_a_command_is_described_and_no_other(name):
-    described = set(re.findall(r"^\| `(--[\w-]+)` \|", SECTIONS[f"`perdure {name}`"], re.MULTILINE))
+    section = SECTIONS[f"`perdure {name}`"]
+    described = options_in(section) | (options_in(FILTERS) if "[filters](#filters)" in section else set())
 
     assert described - OF_ALL == options_of(ALL[name]) - OF_ALL
 

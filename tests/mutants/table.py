@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from perdure.testing.simulation.operator import OPERATED
+from perdure.testing.simulation.schedules import PLANNED
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "src" / "perdure"
 
@@ -17,8 +20,8 @@ class Mutant:
     new: str
     suite: str | None = None
     """The tests that find it, where chance would take too long."""
-    operated: bool = False
-    """Whether only worlds with an operator meet it."""
+    worlds: int | None = None
+    """The last digit of the seeds of the only worlds that meet it; None if all do."""
 
     def applied(self) -> str:
         """The file with the bug.
@@ -42,8 +45,10 @@ _ENGINE = "_runtime/dispatcher.py"
 _SENDING = "_runtime/sending.py"
 _TURNS = "_runtime/turns.py"
 _ORCHESTRATIONS = "_runtime/orchestrations.py"
-_ACTIVITIES = "_runtime/activities.py"
+_AHEAD = "_runtime/ahead.py"
+_AHEAD_RUN = "tests/runtime/test_ahead.py"
 _ATTEMPTS = "_runtime/attempts.py"
+_ENDINGS = "_runtime/endings.py"
 _EFFECTS = "_runtime/effects.py"
 _IN_MEMORY = "tests/runtime/test_what_only_memory_has.py"
 _ADMISSION = "_core/admission.py"
@@ -51,10 +56,14 @@ _MAILBOXES = "_core/mailboxes.py"
 _EXECUTION = "_core/execution.py"
 _LANES = "storage/memory/lanes.py"
 _SQLITE_LANES = "storage/sqlite/lanes.py"
-_ITEMS_RUN = "_runtime/items.py"
 _REWINDING = "_client/rewinding.py"
+_PAGES = "storage/pages.py"
+_PAGES_RUN = "tests/storage/test_pages.py"
 _IMAGES = "storage/images.py"
+_IMAGES_SUITE = "tests/storage/test_conformance.py"
 _SUSPENDED_RUN = "tests/runtime/test_cancelled_while_suspended.py"
+_SCHEDULES = "_schedules/program.py"
+_TRANSACTIONAL = "_runtime/transactional.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
 _SESSIONS_RUN = "tests/runtime/test_sessions.py"
 _TAGS_RUN = "tests/runtime/test_tags.py"
@@ -75,7 +84,7 @@ SIMULATED = (
     # -- what waits
     Mutant("a message is lost on its way in", _ITEMS, "    tables.add_message(row, item.body, now, control=item.control)\n", "    if now % 10:\n        tables.add_message(row, item.body, now, control=item.control)\n"),
     Mutant("a dedup key is forgotten", _ITEMS, "        row.dedup_keys.add(item.dedup_key)", "        pass"),
-    Mutant("messages stay that were consumed", _ITEMS, "        tables.remove_message(row, seq)\n", "        pass\n"),
+    Mutant("messages stay that were consumed", _ITEMS, "    for seq in turn.consumed:\n        tables.remove_message(row, seq)\n", ""),
     Mutant("the outcomes of children are lost", _PARCELS, "return tables.instances.get(message.to_incarnation or 0)", "return None"),
     Mutant("children never start", _ITEMS, "            tables.add_message(born, child.new.start, born.ready_at)", "            pass"),
     Mutant("a turn that begins elsewhere is taken", _ITEMS, "return follows and (turn.execution, turn.base) == (execution, last_event)", "return follows"),
@@ -93,20 +102,25 @@ SIMULATED = (
     Mutant("an answer before the commit", _ENGINE, "        requests, items, turns = part.requests, part.items, part.turns\n", "        requests, items, turns = part.requests, part.items, part.turns\n        for request in requests:\n            request.resolve(work.APPLIED)\n"),
     Mutant("what landed unnoticed is sent again", _SENDING, "return self._storage.applied(worker, token)", "return not self._storage.applied(worker, token)"),
     Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))\n", "", suite=_IN_MEMORY),
-    Mutant("a slot is never free again", _ENGINE, "                self.busy -= 1\n                if entry.item is not None:", "                if entry.item is not None:"),
+    Mutant("a slot is never free again", _ENGINE, "            self.busy -= 1\n            if entry.item is not None:", "            if entry.item is not None:"),
     Mutant("nobody looks for the dead", _ENGINE, "            reaped = self._storage.reap(self._worker)", "            reaped = work.Reaped(workers=1)"),
     Mutant("others' work is never looked for", _ENGINE, "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining:", "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining or self.commits > 3:"),
     Mutant("a store that is away holds an instance", _ORCHESTRATIONS, "        except StorageUnavailableError:\n            # Infra", "        except ZeroDivisionError:\n            # Infra"),
     Mutant("messages come twice", "_runtime/live.py", "        return self.seqs is not None and key in self.seqs", "        return False", suite=_IN_MEMORY),
-    Mutant("the cache drops what has messages", _ORCHESTRATIONS, "                if not live.pending and live.create is None:", "                if live.create is None:", suite=_IN_MEMORY),
+    Mutant("the cache drops what has messages", _ORCHESTRATIONS, "                if not live.pending and not live.queued and live.create is None:", "                if live.create is None:", suite=_IN_MEMORY),
+    Mutant("the cache drops what has a turn ahead", _ORCHESTRATIONS, "                if not live.pending and not live.queued and live.create is None:", "                if not live.pending and live.create is None:", suite=_AHEAD_RUN),
+    Mutant("an instance takes a turn beside one of its own", _AHEAD, "        for turn in turns:\n            turn.live.queued = True\n\n    def arrived", "\n    def arrived", suite=_AHEAD_RUN),
+    Mutant("an event passes one that is on its way", _AHEAD, "if not self._kept and isinstance(entry, Request) and isinstance(entry.item, work.StartInstance):", "if isinstance(entry, Request):", suite=_AHEAD_RUN),
+    Mutant("turns ahead outlive the worker's place", _ENGINE, "[*requests, *self.ahead.lost(), *self.orchestrations.drop_all()]", "[*requests, *self.orchestrations.drop_all()]", suite=_AHEAD_RUN),
+    Mutant("a turn ahead of what was claimed anew is sent", _ENGINE, "        for turn in self.ahead.replaced() if taken.instances else ():", "        for turn in ():", suite=_AHEAD_RUN),
     Mutant("a cancelled activity stays", _TURNS, "        self.tasks_gone.append(event.source)\n        self.activities_cancelled", "        self.activities_cancelled"),
     Mutant("an ended activity stays", _TURNS, "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        self.tasks_gone.append(event.source)", "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        del event"),
     Mutant("a fired timer stays", _TURNS, "        self.timers_gone.append(event.source)\n", "        del event\n"),
     Mutant("a timer is forgotten", _TURNS, "        self.timers.append((event.id, event.fire_at))", "        del event"),
     Mutant("children are not told that they are given up", _TURNS, "        child = self.children[event.source]\n        self._tell(", "        child = self.children[event.source]\n        (lambda *_: None)("),
     Mutant("a parent does not hear of its child's end", _TURNS, "        parent = self.owner.parent\n        if parent is not None:", "        parent = self.owner.parent\n        if parent is not None and self.owner.execution > 1:"),
-    Mutant("an attempt is not counted", _ACTIVITIES, "                    attempt=task.attempt + 1,", "                    attempt=task.attempt,"),
-    Mutant("activities are given up too early", _ACTIVITIES, "            attempt=task.attempt,\n            elapsed_us", "            attempt=task.attempt + 1,\n            elapsed_us"),
+    Mutant("an attempt is not counted", _ENDINGS, "        attempt=task.attempt + 1,", "        attempt=task.attempt,"),
+    Mutant("activities are given up too early", _ENDINGS, "        attempt=task.attempt,\n        elapsed_us", "        attempt=task.attempt + 1,\n        elapsed_us"),
     Mutant("a cancel before the first step loses the slot", _ATTEMPTS, "if self.runner is not None and self.has_begun:", "if self.runner is not None:"),
     Mutant("what must not be run twice is called before that is durable", _EFFECTS, "        began_at = await self._announce(attempt)\n        while", "        began_at = asked_at\n        while"),
     Mutant("what may have happened is run again unasked", _EFFECTS, "        if plan is None or task.began:", "        if plan is None:"),
@@ -121,19 +135,22 @@ SIMULATED = (
     Mutant("children are forgotten at a continue-as-new", _EXECUTION, "        self.run_ready()\n        self._warn()\n        self._give_up_everything()\n        values, status", "        self.run_ready()\n        self._warn()\n        values, status"),
     Mutant("the KV store does not go along", _EXECUTION, "values=values, status=status)", "status=status)"),
     # -- what operators do
-    Mutant("operators: a cancel has a suspended instance run", _ITEMS_RUN, "    if live.is_suspended:\n        return True\n", "", suite=_SUSPENDED_RUN),
+    Mutant("operators: a cancel has a suspended instance run", _ORCHESTRATIONS, "            if live.for_control:\n", "            if live.for_control and self._registry.orchestration(live.name, live.version) is None:\n", suite=_SUSPENDED_RUN),
+    Mutant("operators: a control message brings along what waits before it", _CLAIMS, "        messages = _due_messages(row, now) if runs else _due_control(row, now)\n", "        messages = _due_messages(row, now)\n", suite=_SUSPENDED_RUN),
     Mutant("operators: an outcome is lost when a cancel is sent on", _ENGINE, "            self._items += outcomes_among(live, live.pending)\n            self._items.append(work.InstanceRelease", "            self._items.append(work.InstanceRelease", suite=_SUSPENDED_RUN),
-    Mutant("operators: events that an instance was told are not told again", _REWINDING, "            message = self._told(event)\n            if message is not None:", "            message = self._told(event)\n            if message is not None and not isinstance(message, work.Raised):", operated=True),
-    Mutant("operators: what has gone on meanwhile is put back", _IMAGES, "        if present is None or stamp_of(present.record, present.messages, present.tasks) != stamp:", "        if present is None:", operated=True),
-    Mutant("operators: children of dropped turns stay", _REWINDING, "    born = [each for each in tree if _is_born_in(each, image.record, base)]", "    born: list[work.InstanceImage] = []", operated=True),
-    Mutant("operators: a status that was taken back looks unchanged", _REWINDING, "custom_status_version=record.custom_status_version + changed,", "custom_status_version=record.custom_status_version,", operated=True),
-    Mutant("operators: the KV store keeps what was dropped", _REWINDING, "        for event in self._kept:\n            if isinstance(event, ev.ValueSet):", "        for event in (*self._kept, *self._dropped):\n            if isinstance(event, ev.ValueSet):", operated=True),
-    Mutant("operators: timers that have fired since do not fire again", _REWINDING, "            if isinstance(event, ev.TimerCreated):\n                yield", "            if isinstance(event, ev.TimerCreated) and event.fire_at > self._now:\n                yield", operated=True),
-    Mutant("operators: that an activity was about to be called is forgotten", _REWINDING, "            began_at=before.began_at,\n", "", operated=True),
-    Mutant("operators: an activity whose result is told again runs, too", _REWINDING, "            if isinstance(event, ev.ActivityScheduled) and event.id not in self._ended:", "            if isinstance(event, ev.ActivityScheduled):", operated=True),
-    Mutant("operators: what waited unread is lost", _REWINDING, "        for each, _ in self._waiting:\n", "        for each, _ in ():\n", operated=True),
+    Mutant("operators: events that an instance was told are not told again", _REWINDING, "            message = self._told(event)\n            if message is not None:", "            message = self._told(event)\n            if message is not None and not isinstance(message, work.Raised):", worlds=OPERATED),
+    Mutant("operators: what has gone on meanwhile is put back", _IMAGES, "        if present is None or stamp_of(present.record, present.messages, present.tasks) != stamp:", "        if present is None:", worlds=OPERATED),
+    Mutant("operators: children of dropped turns stay", _REWINDING, "    born = [each for each in tree if _is_born_in(each, image.record, base)]", "    born: list[work.InstanceImage] = []", worlds=OPERATED),
+    Mutant("operators: a status that was taken back looks unchanged", _REWINDING, "custom_status_version=record.custom_status_version + changed,", "custom_status_version=record.custom_status_version,", worlds=OPERATED),
+    Mutant("operators: the KV store keeps what was dropped", _REWINDING, "        for event in self._kept:\n            if isinstance(event, ev.ValueSet):", "        for event in (*self._kept, *self._dropped):\n            if isinstance(event, ev.ValueSet):", worlds=OPERATED),
+    Mutant("operators: timers that have fired since do not fire again", _REWINDING, "            if isinstance(event, ev.TimerCreated):\n                yield", "            if isinstance(event, ev.TimerCreated) and event.fire_at > self._now:\n                yield", worlds=OPERATED),
+    Mutant("operators: that an activity was about to be called is forgotten", _REWINDING, "            began_at=before.began_at,\n", "", worlds=OPERATED),
+    Mutant("operators: an activity whose result is told again runs, too", _REWINDING, "            if isinstance(event, ev.ActivityScheduled) and event.id not in self._ended:", "            if isinstance(event, ev.ActivityScheduled):", worlds=OPERATED),
+    Mutant("operators: what waited unread is lost", _REWINDING, "        for each, _ in self._waiting:\n", "        for each, _ in ():\n", worlds=OPERATED),
     Mutant("operators: a start that is told again may come behind what is sent later", _REWINDING, "ready_at=image.ready_at if last else max(image.ready_at, self._now),", "ready_at=image.ready_at,", suite="tests/runtime/test_reset_to_a_beginning.py"),
-    Mutant("operators: what is suspended keeps its owner", "storage/memory/aside.py", "    tables.own_instance(row, None)\n    row.record = replace(row.record, status=Status.SUSPENDED", "    row.record = replace(row.record, status=Status.SUSPENDED", operated=True),
+    Mutant("a start that a turn on its way has taken is missed", "_runtime/live.py", "if any(message.timer is None and message.seq not in waiting for message in claimed.messages):", "if not waiting:", suite="tests/runtime/test_beginnings.py"),
+    Mutant("operators: a turn from before it was suspended lands", "storage/memory/items.py", "if record.status is Status.SUSPENDED and turn.runs:", "if False:", suite=_IMAGES_SUITE),
+    Mutant("operators: what is suspended keeps its owner", "storage/memory/aside.py", "    tables.own_instance(row, None)\n    row.record = replace(row.record, status=Status.SUSPENDED", "    row.record = replace(row.record, status=Status.SUSPENDED", worlds=OPERATED),
     # -- limits, tags and sessions
     Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
     Mutant("limits: a rate that forgets what began", _LANES, "        free = min(free, limit.rate - begun)", "        free = min(free, limit.rate)", suite=_LIMITS_RUN),
@@ -148,14 +165,51 @@ SIMULATED = (
     Mutant("sessions: a worker takes what is of another's session", _LANES, "is_open = task.new.session is None or task.new.session in sessions", "is_open = True", suite=_SESSIONS_RUN),
     Mutant("sessions: nobody has the session of what was taken", _CLAIMS, "            worker.sessions[task.new.session] = now\n", "            pass\n", suite=_SESSIONS_RUN),
     Mutant("sessions: a worker has more of them than it may", "storage/memory/sessions.py", "    room = worker.record.serves.sessions - len(_needed(worker, waiting))\n", "    room = worker.record.serves.sessions\n", suite=_SESSIONS_RUN),
+    # -- schedules
+    Mutant("schedules: what was handled is forgotten", _SCHEDULES, "        state.handled_us = seen.handled_us\n", "", worlds=PLANNED),
+    Mutant("schedules: a run beside one that is open", _SCHEDULES, "elif not state.open and not state.buffered:", "elif not state.buffered:", worlds=PLANNED),
+    Mutant("schedules: a pause that pauses nothing", _SCHEDULES, "        if not state.paused:\n", "        if not state.paused or state.started % 2:\n", worlds=PLANNED),
+    Mutant("schedules: the next execution forgets what waits and what is open", _SCHEDULES, "ctx.continue_as_new(keeper.spec, keeper.state)", "ctx.continue_as_new(keeper.spec, State(keeper.state.handled_us))", worlds=PLANNED),
+    Mutant("schedules: a slot that is late is not counted", _SCHEDULES, "        state.skipped += seen.skipped\n", "", worlds=PLANNED),
+    Mutant("schedules: a slot that is waited for too long", _SCHEDULES, "waiting.append(ctx.schedule_timer(from_us(starts_at)))", "waiting.append(ctx.schedule_timer(from_us(starts_at + 700_000_000)))", worlds=PLANNED),
+    # -- what has a transaction of its own, and what is given up
+    Mutant("transactions: a store that can't be reached is a failure", _TRANSACTIONAL, "        except StorageUnavailableError as error:\n            return _again(task, error)\n", "        except StorageUnavailableError as error:\n            return failed(task, error, timed_out=False)\n", worlds=PLANNED),
+    Mutant("transactions: an outcome that nobody knows is a failure", _TRANSACTIONAL, "    except OutcomeUnknownError as error:\n        return _again(task, error)\n", "    except OutcomeUnknownError:\n        raise\n", worlds=PLANNED),
+    Mutant("transactions: what is written is not committed with the outcome", _TRANSACTIONAL, "                return await _land(attempt, loan, entry, worker)\n", "                return entry\n", worlds=PLANNED),
+    Mutant("discard: an activity that is given up fails as any other", "_client/repair.py", "                PoisonedError(reason or", "                RuntimeError(reason or", worlds=PLANNED),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 
 _SQL = "storage/sqlite/queries.sql"
 
 STORED = (
+    Mutant("what waits for an ended child is put back", _IMAGES, "    if any(each not in found or found[each].record.status.is_closed for each in item.while_open):", "    if any(each not in found for each in item.while_open):", suite=_IMAGES_SUITE),
+    Mutant("a running task is not refused at put-back", _IMAGES, "    if any(found[stamp.incarnation].running for stamp in stamps):", "    if not stamps:", suite=_IMAGES_SUITE),
+    Mutant("an empty page is taken for the end", _PAGES, "str(end) if end else None", "str(end) if end and page else None", suite=_PAGES_RUN),
+    Mutant("a page goes on where one of its places was left off", _PAGES, "(each for each in found if each >= end)", "found", suite=_PAGES_RUN),
+    Mutant("SQLite: a page passes over what it has not looked at", "storage/sqlite/finding.py", "        behind = end\n    return", "        behind = end - 1\n    return"),
+    Mutant("what has ended is told to be open", "storage/memory/inspector.py", "for id_, each in self.get_many(instance_ids).items() if not each.status.is_closed}", "for id_, each in self.get_many(instance_ids).items()}"),
+    Mutant("who waits for one that was replaced is not told", "_client/requests.py", "if not watch.until_closed or (watch.incarnation is not None and watch.incarnation != incarnation):", "if not watch.until_closed:", suite="tests/runtime/test_watched_instances.py"),
+    Mutant("that an instance was put back is not counted", _IMAGES, "resets=1 + max(record.resets, before.resets)", "resets=record.resets", suite=_IMAGES_SUITE),
+    Mutant("SQLite: what an instance waits for is not looked up", "storage/sqlite/images.py", "    incarnations.update(item.while_open)\n", "", suite="tests/storage/test_tape.py"),
     Mutant("who waits in vain for an activity with a limit is left alone", "storage/memory/unknown.py", "if not tables.line.tasks and not tables.line.laned:", "if not tables.line.tasks:"),
-    Mutant("SQLite: the last commit is not remembered", "storage/sqlite/storage.py", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, batch.token))\n", "                writer.execute(_REMEMBER_TOKEN, (batch.worker, bytes(16)))\n"),
+    Mutant("a control message that nobody can read comes again and again", "_runtime/items.py", "        consumed=live.torn,\n", "", suite="tests/runtime/test_torn_control_messages.py"),
+    Mutant("what is to reach the held reaches what goes on", _ITEMS, "    if item.if_held is not None and row.record.status is not Status.HELD:\n        return Refused(reason=Refusal.NOT_HELD)\n", ""),
+    Mutant("what was held once more is given up for what it was", "storage/memory/aside.py", " or item.held_at not in (None, task.held_at)", ""),
+    Mutant("SQLite: what is to reach the held reaches what goes on", "storage/sqlite/judgement.py", "            elif not as_wanted:\n                self.settled[place] = _NOT_HELD\n", ""),
+    Mutant("what a hold takes in stays", _ITEMS, "    for seq in hold.consumed:\n        tables.remove_message(row, seq)\n", ""),
+    Mutant("an instance changed last before its last event", _ITEMS, "updated_at=max(now, record.updated_at, 0 if turn.history is None else turn.history.at)", "updated_at=max(now, record.updated_at)"),
+    Mutant("who is behind sets back when an instance changed last", _ITEMS, "updated_at=max(now, record.updated_at, 0 if turn.history is None else turn.history.at)", "updated_at=now if turn.history is None else max(now, turn.history.at)"),
+    Mutant("SQLite: an instance changed last before its last event", "storage/sqlite/changes.py", '"change_instances", "catch_up",', '"change_instances",'),
+    Mutant("SQLite: a step of who is behind sets back when an instance changed last", _SQL, "    changed_at = max(instances.changed_at, excluded.changed_at),\n    deliveries = 1,", "    changed_at = excluded.changed_at,\n    deliveries = 1,"),
+    Mutant("what was deleted begins once more when its start is sent again", _ITEMS, "    if item.again and new.incarnation <= tables.highest_gone:\n        return Refused(reason=Refusal.GONE)\n", ""),
+    Mutant("a worker sends starts again as if they were new", "_runtime/after.py", "again.append(replace(request, item=replace(request.item, again=True)))", "again.append(request)", suite="tests/runtime/test_a_start_sent_again.py"),
+    Mutant("SQLite: what was deleted is not remembered", "storage/sqlite/migrations/0001_first.sql", "    UPDATE gone SET incarnation = OLD.incarnation WHERE incarnation < OLD.incarnation;\n", ""),
+    Mutant("SQLite: one turn that broke off is sent again where its instance was deleted", _SQL, "        ?4 AND ?1 <= (SELECT incarnation FROM gone)\n", "        ?4 AND ?1 <= 0\n", suite="tests/storage/sqlite/test_last_commits.py"),
+    Mutant("SQLite: the last commit is not remembered", "storage/sqlite/storage.py", "            writer.execute(_REMEMBER_TOKEN, (worker, batch.token))\n", "            writer.execute(_REMEMBER_TOKEN, (worker, bytes(16)))\n"),
+    Mutant("SQLite: one turn leaves the token of the commit before", "storage/sqlite/storage.py", "marked=wrote and alone is None", "marked=wrote"),
+    Mutant("SQLite: one turn that broke off is looked for by the token that it does not write", "storage/sqlite/tokens.py", "seen = (_IS_LAST, (worker, doubt.token)) if doubt.turn is None else (_HAS_TURN, doubt.turn)", "seen = (_IS_LAST, (worker, doubt.token))", suite="tests/storage/sqlite/test_last_commits.py"),
+    Mutant("SQLite: a buried worker begins an instance", _SQL, "(SELECT 'running' FROM workers WHERE number = ?5)", "'running'"),
     Mutant("SQLite: workers are buried alive", "storage/sqlite/workers.py", "(lease_until <= transaction.now or number in dead)", "(lease_until <= transaction.now + 5_000_000 or number in dead)"),
     Mutant("SQLite: a dead worker keeps its tasks", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_tasks"], (rows, died, transaction.now))\n', ""),
     Mutant("SQLite: a dead worker keeps its instances", "storage/sqlite/workers.py", '    transaction.execute(STATEMENTS["disown_instances"], (rows, died))\n', ""),
@@ -167,6 +221,11 @@ STORED = (
     Mutant("SQLite limits: what is too late has a place", _SQL, "p.owner IS NOT NULL AND p.late = 0", "p.owner IS NOT NULL"),
     Mutant("SQLite tags: a worker takes what it does not serve", _SQLITE_LANES, "for name, lane in lanes if lane.places or self._serves.takes(lane.tag)]", "for name, lane in lanes]"),
     Mutant("SQLite sessions: a worker has more of them than it may", "storage/sqlite/sessions.py", "self._serves.sessions - sum(is_needed for _, _, is_needed in had)", "self._serves.sessions"),
+    Mutant("SQLite: a control message brings along what waits before it", "storage/sqlite/claims.py", "    for_control = _not_to_run(transaction, incarnations) if waiting.control else frozenset[int]()\n", "    for_control = frozenset[int]()\n"),
+    Mutant("SQLite: a step of what is gone makes it anew", "storage/sqlite/steps.py", "connection.last_insert_rowid() != 0 or ", ""),
+    Mutant("SQLite: some steps of a batch are lost", "storage/sqlite/steps.py", " or connection.total_changes() - before != turns", ""),
+    Mutant("SQLite: another worker's instance goes on", _SQL, "excluded.local_input\nWHERE instances.status = 'running' AND instances.owner = excluded.owner AND", "excluded.local_input\nWHERE instances.status = 'running' AND"),
+    Mutant("SQLite: a stale instance completes", _SQL, "local_input = NULL\nWHERE instances.status = 'running' AND instances.owner = excluded.owner AND instances.execution = excluded.execution\nAND instances.last_event = excluded.created_at AND", "local_input = NULL\nWHERE instances.status = 'running' AND instances.owner = excluded.owner AND instances.execution = excluded.execution\nAND"),
     Mutant("SQLite: an ended instance keeps its owner", _SQL, "    owner = CASE WHEN c.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved') THEN NULL ELSE instances.owner END,\n", ""),
 )  # fmt: skip
 """Found by the storage suite."""

@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Callable
+from functools import wraps
 
 import pytest
 
@@ -81,6 +82,14 @@ def test_a_module_gives_what_is_defined_in_it_and_not_what_it_imports():
     assert not registry.orchestrations
 
 
+def test_a_module_with_a_decorator_above_ours_is_refused():
+    own = defined_in("shop.activities", name="own")
+    hiding = wraps(own)(lambda: None)
+    with pytest.raises(RegistrationError, match="made of <activity own>: write @activity or @orchestration above it"):
+        Registry(a_module("shop.activities", own=hiding))
+    assert list(Registry(a_module("shop.activities", also=hiding, own=own)).activities) == ["own"]
+
+
 def test_a_module_that_defines_nothing_is_refused():
     with pytest.raises(RegistrationError, match="no activity or orchestration in module shop. What it only imports"):
         Registry(a_module("shop", charge=charge))
@@ -140,15 +149,22 @@ def test_two_of_one_name_are_refused_with_both_places(items, complaint):
 async def bare() -> None: ...
 
 
+@wraps(charge)
+async def timed(order: str) -> str:
+    return await charge(order)
+
+
 @pytest.mark.parametrize(
     ("item", "complaint"),
     [
         (bare, "is a bare function: decorate it with @activity or @orchestration"),
         (lambda: 1, "is a bare function"),
         (print, "is a bare function"),
+        (timed, "is what a decorator made of <activity charge>: write @activity or @orchestration above it"),
         (Payments, r"Payments is a class, .* register Payments\(...\)"),
         (Payments.refund, "activity refund is a method that was taken from its class: register an instance"),
-        ([charge], "no activity or orchestration in an instance of list. Register .* each by itself"),
+        ([charge], r"a list was given as one item: write Registry\(\*items\)"),
+        ({"charge": charge}, "no activity or orchestration in an instance of dict. Register .* each by itself"),
         ("charge", "in an instance of str"),
         (None, "in an instance of NoneType"),
     ],

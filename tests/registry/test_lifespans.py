@@ -86,3 +86,20 @@ def test_an_activity_under_two_lifespans_is_refused():
 def test_a_lifespan_that_was_called_already_is_refused():
     with pytest.raises(RegistrationError, match="pass the function that @asynccontextmanager decorates"):
         Registry(charge, lifespan="pool")
+
+
+@asynccontextmanager
+async def called():
+    yield
+
+
+async def undecorated():
+    yield
+
+
+@pytest.mark.parametrize("lifespan", [called(), undecorated])
+def test_one_that_a_worker_could_not_enter_anew_is_refused(lifespan):
+    with pytest.raises(
+        RegistrationError, match="decorate a function with @asynccontextmanager, and pass it without call"
+    ):
+        Registry(charge, lifespan=lifespan)

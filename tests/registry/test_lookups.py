@@ -94,11 +94,3 @@ def test_versions_may_share_a_former_name():
 def test_a_former_name_that_is_taken_is_refused(items):
     with pytest.raises(RegistrationError, match=r"is an alias of \w+ '\w', and belongs to '\w' too: remove one"):
         Registry(*items)
-
-
-def test_near_names_are_suggested():
-    registry = Registry(charge("shop::charge", ("pay",)), charge("shop::change"), checkout("1.0.0", "shop::checkout"))
-    assert registry.near_activities("shop::chrage") == ("shop::charge", "shop::change")
-    assert registry.near_activities("payy") == ("pay",)
-    assert registry.near_orchestrations("shop::check-out") == ("shop::checkout",)
-    assert registry.near_orchestrations("wash") == ()

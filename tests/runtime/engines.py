@@ -5,10 +5,9 @@ from msgspec.json import encode
 
 from perdure import Registry
 from perdure._client.requests import Inbox, Request
-from perdure._ports import Incarnations
+from perdure._runtime.assembly import make_engine as assemble
 from perdure._runtime.dispatcher import Engine
 from perdure._runtime.hands import Hands, Settings
-from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.watchdog import TurnWatch
 from perdure._work import Batch, Deliver, NewInstance, Raised, Start, StartInstance, encode_message
 from perdure.storage.memory import MemoryStorage
@@ -62,27 +61,19 @@ def make_engine(
     inbox: Inbox | None = None,
     hands: Hands | None = None,
     cached_max: int = 10,
+    slots: int = 1,
 ) -> Engine:
     """A worker that has registered and looked for work; its client is `ClientOf`, its activities are the hands'."""
-    entropy = SeededEntropy(seed)
-    engine = Engine(
+    engine = assemble(
         storage=storage,
         registry=registry,
         clock=clock,
-        entropy=entropy,
+        entropy=SeededEntropy(seed),
         inbox=inbox or _Inbox(),
         hands=hands or NoHands(),
-        settings=Settings(slots=1, worker_name="test"),
-        make_orchestrations=lambda take_slot: Orchestrations(
-            storage=storage,
-            registry=registry,
-            clock=clock,
-            entropy=entropy,
-            incarnations=Incarnations(clock, entropy),
-            cached_max=cached_max,
-            watch=TurnWatch(clock, None),
-            take_slot=take_slot,
-        ),
+        settings=Settings(slots=slots, worker_name="test"),
+        turns=TurnWatch(clock, None),
+        cached_max=cached_max,
     )
     engine.register()
     run(engine)
@@ -114,6 +105,12 @@ def start(storage: MemoryStorage, instance_id: str, name: str, start_at: int | N
     message = encode_message(Start(input=Raw(b"[]")))
     new = NewInstance(id=instance_id, incarnation=number, name=name, start=message, start_at=start_at)
     _commit(storage, StartInstance(new=new))
+
+
+def replace(storage: MemoryStorage, instance_id: str, name: str, number: int, cancel: bytes) -> None:
+    """A client starts another instance, whose incarnation is this number, in the place of an open one."""
+    new = NewInstance(id=instance_id, incarnation=number, name=name, start=encode_message(Start(input=Raw(b"[]"))))
+    _commit(storage, StartInstance(new=new, on_conflict="terminate_and_restart", cancel=cancel))
 
 
 def deliver(storage: MemoryStorage, instance_id: str, message, *, control: bool = False) -> None:

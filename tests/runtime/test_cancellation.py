@@ -12,6 +12,7 @@ from perdure import (
     OrchestrationCancelledError,
     OrchestrationContext,
     OrchestrationError,
+    PayloadError,
     Registry,
     Runtime,
     Status,
@@ -347,3 +348,17 @@ async def test_it_survives_a_restart_between_the_request_and_the_end(database):
         with pytest.raises(OrchestrationCancelledError, match="enough"):
             await handle.result()
     assert ledger.entries == ["refund"]
+
+
+@pytest.mark.parametrize("verb", ["cancel", "terminate", "suspend", "discard"])
+@pytest.mark.parametrize("reason", [5, None, "not a \0 text"])
+async def test_a_reason_that_is_no_text_is_refused_where_it_is_given(url, verb, reason):
+    @orchestration(name="patient")
+    async def patient(ctx: OrchestrationContext) -> None:
+        await asyncio.sleep(3600)
+
+    async with Runtime(url, Registry(patient)) as runtime:
+        await runtime.client.start_orchestration(patient, instance_id="a")
+        with pytest.raises(PayloadError, match="reason does not fit str"):
+            await getattr(runtime.client, verb)("a", reason=reason)
+        assert not (await runtime.client.get_status("a")).is_closed

@@ -9,7 +9,8 @@ from perdure import ExternalEvent, OrchestrationContext, Registry, Status, activ
 from perdure._runtime.hands import SAFETY_CLAIM_US
 from perdure._runtime.inbox import Ended
 from perdure._types import INSTANT_US_MAX
-from perdure._work import ActivityOutcome, Batch, Cancel, Raised, Resume, Suspend
+from perdure._work import ActivityOutcome, Batch, Cancel, Raised, Resume, Suspend, Terminate
+from perdure.storage.base import MESSAGES_MAX
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
 from tests.runtime.engines import NoHands, deliver, make_engine, run, start
@@ -50,7 +51,18 @@ async def rounds(ctx: OrchestrationContext) -> None:
     await ctx.schedule_wait(GO)
 
 
-REGISTRY = Registry(order, packed, rounds, pack)
+@orchestration(name="many")
+async def many(ctx: OrchestrationContext) -> None:
+    while True:
+        await ctx.schedule_wait(GO)
+
+
+@orchestration(name="order")
+async def changed(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_timer(60)
+
+
+REGISTRY = Registry(order, packed, rounds, many, pack)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +126,8 @@ def test_when_it_has_begun_it_hears_of_it_as_soon_as_it_is_resumed(storage, cloc
 
 
 @ORDERS
-def test_between_two_executions_it_has_begun(storage, clock, steps):
+@pytest.mark.parametrize("code", [REGISTRY, Registry(pack)], ids=["code", "no code"])
+def test_between_two_executions_it_has_begun(storage, clock, steps, code):
     # given an instance whose second execution has not begun
     start(storage, "a", "rounds")
     faulty = FaultyStorage(storage, {})
@@ -127,10 +140,56 @@ def test_between_two_executions_it_has_begun(storage, clock, steps):
     # when it is suspended and cancelled
     for step in steps:
         step(storage)
-    run(make_engine(REGISTRY, storage, clock, seed=2))
+    run(make_engine(code, storage, clock, seed=2))
     # then it waits until it is resumed
     assert storage.get("a").status is Status.SUSPENDED
     say(storage, Resume(id="a"))
+    run(make_engine(REGISTRY, storage, clock, seed=3))
+    assert storage.get("a").status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("code", [REGISTRY, Registry(pack)], ids=["code", "no code"])
+@pytest.mark.parametrize("end", [CANCEL, Terminate()], ids=["cancel", "terminate"])
+def test_it_takes_no_turn_for_what_waits_before_the_end(storage, clock, code, end):
+    # given a suspended instance with more messages than a claim brings, and a cancel behind them
+    start(storage, "a", "many")
+    make_engine(REGISTRY, storage, clock, seed=1).finish()
+    set_aside(storage)
+    for _ in range(MESSAGES_MAX + 1):
+        deliver(storage, "a", Raised(name="go", data=Raw(b'""')))
+    deliver(storage, "a", end, control=True)
+    before = storage.get("a").last_event
+    # when a worker comes
+    run(make_engine(code, storage, clock, seed=2))
+    # then it takes no turn, until it is resumed if it may clear up
+    record = storage.get("a")
+    if end is not CANCEL:
+        assert (record.status, record.last_event) == (Status.TERMINATED, before + 1)
+        return
+    assert (record.status, record.held_because, record.last_event) == (Status.SUSPENDED, "audit", before)
+    assert len(storage.rows.by_id["a"].messages) == MESSAGES_MAX + 2
+    say(storage, Resume(id="a"))
+    run(make_engine(REGISTRY, storage, clock, seed=3))
+    assert storage.get("a").status is Status.CANCELLED
+
+
+def test_one_that_is_held_meanwhile_is_tried_once_more_and_then_left_alone(storage, clock):
+    # given an instance that has begun, with a cancel from the time when it was suspended
+    start(storage, "a", "order")
+    make_engine(REGISTRY, storage, clock, seed=1).finish()
+    set_aside(storage)
+    cancel(storage)
+    say(storage, Resume(id="a"))
+    # when a worker holds it, whose code is another
+    engine = make_engine(Registry(changed), storage, clock, seed=2)
+    run(engine)
+    run(engine)
+    assert storage.get("a").status is Status.HELD
+    # then that worker has nothing more to do with it
+    commits = engine.commits
+    run(engine)
+    assert engine.commits == commits
+    # and the cancel waits for one with the right code
     run(make_engine(REGISTRY, storage, clock, seed=3))
     assert storage.get("a").status is Status.CANCELLED
 

@@ -37,3 +37,34 @@ def test_terminated_by_a_worker_whose_clock_is_behind():
     record = storage.get("order-1")
     assert record.status is Status.TERMINATED
     check(read_rows(storage.history(record.incarnation, 1)), 1)
+
+
+@orchestration(name="endless")
+async def endless(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_wait("go on")
+    ctx.continue_as_new()
+
+
+def test_begun_anew_by_a_worker_whose_clock_is_behind():
+    # given an instance that one worker began whose clock is an hour ahead of the others'
+    ahead, behind = ManualClock(), ManualClock()
+    ahead.advance(HOUR_US)
+    registry, storage = Registry(endless), MemoryStorage(ahead)
+    start(storage.connect(behind), "order-1", "endless")
+    make_engine(registry, storage, ahead).finish()
+    # and another one that ends its first execution, and no more
+    second = storage.connect(behind)
+    deliver(second, "order-1", Raised(name="go on", data=Raw(b"1")))
+    engine = make_engine(registry, second, behind, seed=2)
+    while storage.get("order-1").execution == 1:
+        behind.advance(100_000)
+        engine.run_once()
+    assert storage.get("order-1").last_event == 0
+    second.unregister(engine.worker)
+    # when a third one begins the next
+    run(make_engine(registry, storage.connect(behind), behind, seed=3))
+    # then it begins no earlier than the first has ended
+    record = storage.get("order-1")
+    first, next_ = (storage.history(record.incarnation, number) for number in (1, 2))
+    [started, *_] = read_rows(next_)
+    assert started.at == first[-1].at > behind.now_us()

@@ -130,6 +130,8 @@ async def test_waiting_for_a_change_has_a_limit_and_needs_an_instance(url):
             await handle.wait_for_status_change(1, timeout=0.01)
         with pytest.raises(UsageError, match="timeout"):
             await handle.wait_for_status_change(1, timeout=-1)
+        with pytest.raises(UsageError, match="after is nan: use the custom_status_version"):
+            await handle.wait_for_status_change(float("nan"))
         with pytest.raises(InstanceNotFoundError):
             await runtime.client.get_handle("nobody").wait_for_status_change()
 

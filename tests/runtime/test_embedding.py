@@ -213,11 +213,16 @@ async def test_a_client_is_used_from_two_loops(database):
     [
         {"max_activities": 0},
         {"max_activities": 1.5},
+        {"max_activities": True},
         {"activity_threads": -1},
         {"max_cached_instances": 0},
         {"grace": -1},
         {"durability": "none"},
         {"turn_limit": -1},
+        {"turn_limit": float("nan")},
+        {"worker_name": float("nan")},
+        {"worker_name": "a\tb"},
+        {"retention": 5},
     ],
 )
 def test_options_that_mean_nothing_are_refused_at_once(options):

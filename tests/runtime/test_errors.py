@@ -1,5 +1,7 @@
 """Errors across every boundary: typed, with message, attempts and the remote traceback, and asked for their cause."""
 
+import logging
+
 import pytest
 
 from perdure import (
@@ -267,3 +269,14 @@ async def test_a_non_retryable_error_says_what_it_wraps():
 
     async with Environment(Registry(give_up, look)) as env:
         assert await env.run(look) == [True, True, False]
+
+
+async def test_a_failed_instance_is_in_the_log_of_its_worker_with_its_error(caplog):
+    with caplog.at_level(logging.INFO, logger="perdure.runtime"):
+        async with Environment(Registry(charge, pay)) as env:
+            handle = await env.client.start_orchestration(pay, "stolen", instance_id="a")
+            with pytest.raises(OrchestrationError):
+                await handle.result()
+    [message] = [record.getMessage() for record in caplog.records if "(pay) failed" in record.message]
+    assert message.startswith("a (pay) failed: perdure.errors.ActivityError: ")
+    assert message.endswith("CardStolen: this card was stolen")

@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import logging
 import threading
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from perdure import (
     Client,
     OrchestrationContext,
+    OutcomeUnknownError,
     Registry,
     ResultTimeoutError,
     Runtime,
@@ -18,6 +22,7 @@ from perdure import (
     orchestration,
 )
 from perdure.testing import Environment
+from tests.runtime.faulty import LOST_AFTER, FaultyEnvironment
 
 
 @activity(name="note")
@@ -43,16 +48,20 @@ async def never(ctx: OrchestrationContext) -> None:
 REGISTRY = Registry(note, thread_note, both, never)
 
 
-def open_files(folder) -> list[str]:
+def what_is_open() -> list[str]:
     found = []
     for each in list(Path("/proc/self/fd").iterdir()):
-        try:
-            target = str(each.readlink())
-        except OSError:
-            continue
-        if target.startswith(str(folder)):
-            found.append(target)
+        with suppress(OSError):
+            found.append(str(each.readlink()))
     return found
+
+
+def open_files(folder) -> list[str]:
+    return [each for each in what_is_open() if each.startswith(str(folder))]
+
+
+def open_sockets() -> set[str]:
+    return {each for each in what_is_open() if each.startswith("socket:")}
 
 
 class Before:
@@ -62,12 +71,13 @@ class Before:
         self.folder = folder
         self.threads = set(threading.enumerate())
         self.tasks = asyncio.all_tasks()
+        self.sockets = open_sockets()
 
     async def left(self) -> list[str]:
         gc.collect()
         threads = [thread.name for thread in threading.enumerate() if thread not in self.threads and _is_ours(thread)]
         tasks = [task.get_name() for task in asyncio.all_tasks() - self.tasks]
-        return [*threads, *tasks, *open_files(self.folder)]
+        return [*threads, *tasks, *open_files(self.folder), *(open_sockets() - self.sockets)]
 
 
 def _is_ours(thread: threading.Thread) -> bool:
@@ -185,3 +195,20 @@ async def test_an_abandoned_watch_leaves_nothing(url, tmp_path):
         following.cancel()
         await asyncio.wait([following])
     assert await before.left() == []
+
+
+async def test_an_error_that_a_client_was_told_is_let_go_of(caplog):
+    # What is logged would be kept by the tests' own handler.
+    caplog.set_level(logging.CRITICAL, "perdure.runtime")
+    async with FaultyEnvironment(REGISTRY, {("commit", number): LOST_AFTER for number in range(1, 20)}) as env:
+
+        async def try_to_start() -> weakref.ref[BaseException]:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await env.client.start_orchestration(never)
+            return weakref.ref(caught.value)
+
+        first = await try_to_start()
+        # The latest one may still be in somebody's hands.
+        await try_to_start()
+        gc.collect()
+        assert first() is None

@@ -19,6 +19,7 @@ from perdure import (
     activity,
     orchestration,
 )
+from perdure.testing import Environment
 from tests.runtime import limit_program
 from tests.runtime.limit_program import PLACES, guest
 
@@ -193,6 +194,26 @@ async def test_a_rate_is_kept_without_a_worker_that_looks_for_work_meanwhile(url
     async with Runtime(url, Registry(rated)) as runtime:
         handle = await runtime.client.start_orchestration(rated)
         assert await handle.result() >= 0.2
+
+
+async def test_the_key_of_a_limit_is_of_all_inputs_also_of_those_that_take_their_default():
+    keys = []
+
+    def key(tenant: str, cents: int) -> str:
+        keys.append((tenant, cents))
+        return tenant
+
+    @activity(name="charge", limit=Limit(key, 1))
+    async def charge(tenant: str, cents: int = 7) -> int:
+        return cents
+
+    @orchestration(name="bill")
+    async def bill(ctx: OrchestrationContext) -> list[int]:
+        return [await ctx.schedule_activity(charge, "a"), await ctx.schedule_activity(charge, "b", 8)]
+
+    async with Environment(Registry(charge, bill)) as env:
+        assert await env.run(bill) == [7, 8]
+    assert keys == [("a", 7), ("b", 8)]
 
 
 def test_a_mistaken_limit_is_refused():

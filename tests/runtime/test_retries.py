@@ -110,6 +110,59 @@ async def test_an_attempt_that_is_made_again_is_logged_with_why_and_when(caplog)
     assert message.endswith("Unreachable: no line")
 
 
+async def test_the_last_attempt_is_logged_with_why_though_the_orchestration_goes_on(caplog):
+    flaky = Flaky(Unreachable("no line"), Declined("no money"))
+
+    @orchestration(name="work-it")
+    async def go_on_without(ctx: OrchestrationContext) -> str:
+        try:
+            return await ctx.schedule_activity(Flaky.work, retry=RetryPolicy(2, backoff=QUICK))
+        except ActivityError:
+            return "without"
+
+    with caplog.at_level(logging.INFO, logger="perdure.runtime"):
+        async with Environment(Registry(flaky, go_on_without)) as env:
+            handle = await env.client.start_orchestration("work-it", instance_id="a")
+            assert await handle.result() == "without"
+
+    last = caplog.records[-1]
+    assert last.levelno == logging.INFO
+    assert last.message.startswith(f"a: attempt 2 of {Flaky.work.name} failed, the last one: ")
+    assert last.message.endswith("Declined: no money")
+
+
+async def test_an_activity_that_is_ended_because_its_orchestration_asked_for_that_is_no_failure_to_log(caplog):
+    begun = asyncio.Event()
+
+    @activity
+    async def endless() -> None: ...
+
+    async def wait_for_ever() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    @orchestration(name="work-it")
+    async def stop_it(ctx: OrchestrationContext) -> str:
+        working = ctx.schedule_activity(endless, on_cancel="wait")
+        await ctx.schedule_timer(1)
+        working.cancel()
+        try:
+            await working
+        except asyncio.CancelledError:
+            return "stopped"
+        return "not stopped"
+
+    with caplog.at_level(logging.INFO, logger="perdure.runtime"):
+        async with Environment(Registry(endless, stop_it)) as env:
+            env.fake(endless, wait_for_ever)
+            handle = await env.client.start_orchestration("work-it")
+            await begun.wait()
+            await env.advance(1)
+            assert await handle.result() == "stopped"
+
+    assert [record.message for record in caplog.records if "failed" in record.message] == []
+
+
 async def test_the_idempotency_key_is_the_same_on_all_attempts():
     flaky = Flaky(RuntimeError("one"), RuntimeError("two"))
     await attempt_all(flaky, RetryPolicy(3))

@@ -19,7 +19,7 @@ from perdure import (
     activity,
     orchestration,
 )
-from tests.runtime.worker_program import GO, chain, gate, hanging, stone
+from tests.runtime.worker_program import GO, blocking, chain, gate, hanging, stone
 
 NEWS = ExternalEvent[str]("news")
 
@@ -283,6 +283,34 @@ async def test_serving_that_is_cancelled_closes_what_it_opened(database):
 async def test_serving_elsewhere_than_in_the_main_thread_is_refused(database):
     with pytest.raises(UsageError, match="main thread"):
         await asyncio.to_thread(asyncio.run, Runtime(database, Registry(patient, Slow())).serve())
+
+
+async def test_a_second_signal_leaves_though_an_activity_blocks_the_event_loop_for_ever(database, spawn):
+    async with Client(database) as client:
+        worker = await spawn(database)
+        await client.start_orchestration(blocking)
+        await worker.hear("blocked")
+
+        worker.send(signal.SIGTERM)
+        worker.send(signal.SIGINT)
+
+        assert await worker.end() == 1
+
+
+async def test_what_caught_signals_before_catches_them_after_serving(database):
+    caught = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: caught.append(number))
+    try:
+        async with Runtime(database, Registry(patient, Slow())) as runtime:
+            serving = asyncio.create_task(runtime.serve())
+            while signal.getsignal(signal.SIGTERM).__module__ == __name__:
+                await asyncio.sleep(0)
+            signal.raise_signal(signal.SIGTERM)
+            await serving
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught == [signal.SIGTERM]
 
 
 async def test_a_second_signal_leaves_at_once(database, spawn):

@@ -47,7 +47,7 @@ async def _end(clock, **options):
 
 async def test_one_that_is_too_late_to_begin_again_tells_its_last_error():
     last = error_info_from_exception(DeclinedError("no money"))
-    retry = sealed(msgspec.json.encode(RetryPolicy(9, total_timeout=60).to_wire()))
+    retry = sealed(RetryPolicy(9, total_timeout=60).wire_json)
     options = {"retry": retry, "deadline": 60_000_000}
     told = await _end(ManualClock(now_us=60_000_000), **options, last_error=sealed(msgspec.json.encode(last)))
     total = "it did not end within its total timeout of 60 s"
@@ -59,7 +59,7 @@ async def test_one_that_is_too_late_to_begin_again_tells_its_last_error():
 async def test_a_changed_byte_of_the_last_error_is_told_with_its_place():
     stored = bytearray(sealed(msgspec.json.encode(error_info_from_exception(DeclinedError("no money")))))
     stored[stored.index(b"money")] ^= 1
-    retry = sealed(msgspec.json.encode(RetryPolicy(9, total_timeout=60).to_wire()))
+    retry = sealed(RetryPolicy(9, total_timeout=60).wire_json)
     told = await _end(ManualClock(now_us=60_000_000), retry=retry, deadline=60_000_000, last_error=bytes(stored))
     assert told.error.type.endswith("HistoryCorruptError")
     assert "the stored last error of activity 'charge' of instance 'order' (event 2)" in told.error.message

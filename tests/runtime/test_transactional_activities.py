@@ -17,6 +17,7 @@ from perdure import (
     Backoff,
     InstanceNotFoundError,
     OrchestrationContext,
+    OrchestrationError,
     RegistrationError,
     Registry,
     RetryPolicy,
@@ -212,6 +213,29 @@ async def test_in_an_environment_it_is_faked():
     async with Environment(REGISTRY) as environment:
         environment.fake(book, lambda place: place + 1)
         assert await environment.run(one, "book", 1) == 2
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback", "close"])
+async def test_its_end_is_not_for_the_activity_to_make(path, end):
+    @activity(name="end-it", transactional=True)
+    async def end_it(ctx: ActivityContext) -> None:
+        ctx.connection.execute("INSERT INTO bookings VALUES (1)")
+        getattr(ctx.connection, end)()
+
+    @orchestration(name="try-it")
+    async def try_it(ctx: OrchestrationContext) -> None:
+        await ctx.schedule_activity(end_it, retry=RetryPolicy(2, backoff=Backoff.none()))
+
+    async with Runtime(path, Registry(end_it, try_it)) as runtime:
+        async with runtime.client.transaction() as tx:
+            tx.execute("CREATE TABLE bookings (place INTEGER)")
+        handle = await runtime.client.start_orchestration(try_it)
+        with pytest.raises(OrchestrationError, match=f"has no '{end}': it is committed with the activity's result"):
+            await handle.result()
+        async with runtime.client.transaction() as tx:
+            assert tx.execute("SELECT place FROM bookings") == []
+            with pytest.raises(AttributeError, match="has no 'cursor': it has execute, which returns all rows"):
+                tx.cursor()
 
 
 async def test_a_unit_test_brings_its_own_connection(tmp_path):

@@ -9,12 +9,14 @@ from perdure import (
     Registry,
     Status,
     StorageUnavailableError,
+    UsageError,
     activity,
     orchestration,
 )
+from perdure._client.requests import Request
 from perdure._events import EventRaised, decode_events
 from perdure._runtime.inbox import Ended
-from perdure._work import APPLIED, ActivityOutcome, Raised, decode_message
+from perdure._work import APPLIED, ActivityOutcome, Deliver, Raised, decode_message, sealed
 from perdure.storage.base import UNKNOWN_GRACE_US
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
@@ -83,6 +85,24 @@ def raised(storage: MemoryStorage, instance_id: str) -> list[bytes]:
 @pytest.fixture
 def clock():
     return ManualClock()
+
+
+def test_a_message_that_can_t_be_read_is_told_to_who_sent_it_and_stops_nobody(clock):
+    client = ClientOf()
+    storage = MemoryStorage(clock)
+    start(storage, "order", "order")
+    engine = make_engine(Registry(order), storage, clock, inbox=client.inbox)
+    answers = []
+    body = sealed(b'{"m":"cancel","reason":5}')
+    client.inbox.put([Request(Deliver(to_id="order", body=body), answers.append)])
+
+    run(engine)
+    client.raise_event("order", "go", "on")
+    run(engine)
+
+    [answer] = answers
+    assert isinstance(answer, UsageError)
+    assert raised(storage, "order") == [b'"on"']
 
 
 @pytest.fixture

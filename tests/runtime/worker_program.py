@@ -39,6 +39,17 @@ async def stone(ctx: OrchestrationContext) -> None:
     await ctx.schedule_activity(turn_to_stone)
 
 
+@activity(name="block-the-loop")
+async def block_the_loop() -> None:
+    say("blocked")
+    threading.Event().wait()
+
+
+@orchestration(name="blocking")
+async def blocking(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_activity(block_the_loop)
+
+
 @orchestration(name="chain")
 async def chain(ctx: OrchestrationContext, length: int) -> int:
     total = 0
@@ -73,7 +84,7 @@ async def nap(ctx: OrchestrationContext, seconds: float) -> str:
     return "rested"
 
 
-registry = Registry(tally, hang_once, turn_to_stone, stone, chain, hanging, gate, parent, nap)
+registry = Registry(tally, hang_once, turn_to_stone, block_the_loop, stone, blocking, chain, hanging, gate, parent, nap)
 
 
 async def main(url: str, grace: float) -> None:

@@ -296,6 +296,16 @@ async def test_inputs_are_checked_at_the_call_and_the_slot_is_an_instant():
             await env.client.schedules.create("s", report, SLOT, SLOT, when=Every(60))
 
 
+@pytest.mark.parametrize(
+    ("options", "words"), [({"note": 5}, r"str, not int, at \.note"), ({"paused": "yes"}, "at .paused")]
+)
+async def test_a_beginning_that_cannot_be_stored_is_refused_at_the_call(options, words):
+    async with Environment(Registry(report)) as env:
+        with pytest.raises(PayloadError, match=words):
+            await env.client.schedules.create("s", report, SLOT, "x", when=Every(60), **options)
+        assert not (await env.client.schedules.list()).items
+
+
 async def test_an_id_that_leaves_no_room_for_those_of_its_runs_is_refused():
     async with Environment(REGISTRY) as env:
         with pytest.raises(UsageError, match="schedule id '.*' has 201 bytes"):

@@ -26,7 +26,13 @@ KNOWN = (
     247684324279574,  # an activity elsewhere outlived its orchestration, which the judge took for a lost slot
     19753103940,  # an outcome was given to what a worker remembered of an instance that had gone on elsewhere, and lost
     124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
+    900002187,  # a turn was taken on from before a suspend, as its worker had the instance back for a terminate
+    900004813,  # an instance was resumed and deleted in one commit: the simulator looked for its row
+    930010673,  # one that was terminated was reset, and the judge wanted to be asked for what was open at its end
+    940000129,  # a message came while the first turn after a continue-as-new was on its way: held for lack of a start
     54465703793045,  # two attempts of one activity that must not run twice gave back what the other had, for ever
+    500294,  # an execution began before the one that it came from had ended, where the clocks of workers differ
+    810053688,  # a start whose answer was lost began once more what had been deleted since
     140204446777503,  # a child ended while its failed parent was being rewound, which then waited for it for ever
 )
 

@@ -20,6 +20,12 @@ def test_it_names_what_is_near_and_nothing_else():
     assert unknown_activity_reason("shop::chrage", known) == f"no live worker has activity 'shop::chrage'{near}{CURE}"
 
 
+def test_what_every_worker_brings_along_is_not_near():
+    known = ["perdure::activity::charge", "perdure::orchestration::order@1.0.0"]
+    assert unknown_activity_reason("shop::activity::charge", known).endswith(f"'shop::activity::charge'{CURE}")
+    assert "near" not in unknown_reason("shop::orchestration::order", None, known)
+
+
 def test_it_names_three_at_most_whatever_their_order():
     known = [f"charge-{number}" for number in range(9)]
     reason = unknown_activity_reason("charge", known)

@@ -2,12 +2,14 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from examples.toygres.resources import Site
+from tests.folders import memory
 from tests.toygres.planes import RESULT_S, Plane, processes_of
 
 
@@ -37,13 +39,15 @@ def plane(site):
 
 def _site():
     # Not pytest's own folder, which other users can't pass through, and PostgreSQL runs as one where these run as root.
-    folder = Path(tempfile.mkdtemp(prefix="toygres-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="toygres-", dir=memory())).resolve()
     folder.chmod(0o755)
     try:
         yield Site(folder, durable=False)
     finally:
-        left = [psutil.Process(pid) for pid in processes_of(folder)]
+        left = processes_of(folder)
         for process in left:
-            process.kill()
+            # One may end by itself meanwhile, as those of a server do when it does.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         psutil.wait_procs(left)
         shutil.rmtree(folder)

@@ -119,7 +119,7 @@ class Plane:
 
     def leftovers(self) -> list[str]:
         """Every process, port, folder and name that there is."""
-        running = [each for each in processes_of(self.site.folder) if each != self._pid]
+        running = [each.pid for each in processes_of(self.site.folder) if each.pid != self._pid]
         return [*self.holdings(), *(f"process {each}" for each in running)]
 
     def holdings(self) -> list[str]:
@@ -135,10 +135,10 @@ class Plane:
         return None if self._process is None else self._process.pid
 
 
-def processes_of(folder: Path) -> list[int]:
+def processes_of(folder: Path) -> list[psutil.Process]:
     """What runs in a folder, or was told about it."""
     return [
-        process.pid
+        process
         for process in psutil.process_iter(["cmdline", "cwd"])
         if process.pid != os.getpid()
         and (

@@ -4,7 +4,6 @@ import fcntl
 import os
 import socket
 
-import psutil
 import pytest
 
 from examples.toygres.activity_types import JobState, ServerState
@@ -202,8 +201,8 @@ def test_root_is_told_what_stands_in_the_way(tmp_path):
         LocalCluster(tmp_path / "cluster", user_when_root="nobody-at-all")
 
 
-def _is_postmaster(pid):
-    return "-D" in psutil.Process(pid).cmdline()
+def _is_postmaster(process):
+    return "-D" in process.info["cmdline"]
 
 
 def _wait_until_idle(site, server_id):

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_type
+from typing import Any, assert_type
 
 from perdure import (
     DurableFuture,
@@ -74,8 +74,17 @@ async def shop(handle: OrchestrationHandle[int]) -> None:
 
 
 def blocking(client: SyncClient) -> None:
-    handle = client.start_orchestration(cart, "a")
+    handle = client.start_orchestration(cart, "a", instance_id="cart-a", connection=None)
     assert_type(handle.kv(COUNT), int | None)
+    assert_type(handle.result(), int)
+    assert_type(handle.query(TOTAL), int)
+    assert_type(handle.query(HAS, "tea"), bool)
+    assert_type(handle.update(ADD, Item("tea", 450), dedup_key="click"), int)
+    assert_type(handle.update(CLOSE), str)
+    assert_type(handle.update("close"), Any)
+    assert_type(client.get_handle("cart-a", cart).result(), int)
+    assert_type(client.start_orchestration("cart", "b", connection=None).result(), Any)
+    assert_type(client.start_many(cart, [("cart-c", "c")])[0].result(), int)
 
 
 async def main() -> None:

@@ -46,6 +46,10 @@ async def fetch(ctx: ActivityContext, page: int) -> bytes:
 
 
 @activity
+async def store(content: bytes) -> None: ...
+
+
+@activity
 async def look(_name: str) -> str | None:
     return None
 
@@ -91,14 +95,16 @@ async def call_them_in_a_unit_test() -> None:
 
 
 async def run_it_on_test_time() -> None:
-    async def fake_fetch(page: int) -> bytes:
-        return b"x" * page
+    async def fake_fetch(number: int) -> bytes:
+        return b"x" * number
 
+    stored: list[bytes] = []
     async with Environment(registry) as environment:
         environment.fake(fetch, fake_fetch)
         environment.fake(Crawler.estimate, lambda: [1])
+        environment.fake(store, stored.append)
         assert_type(await environment.run(crawl_all, 5), int)
         await environment.advance(60)
 
 
-registry = Registry(Crawler(Pool("https://example.com")), Registry(fetch, look, lifespan=connections), crawl_all)
+registry = Registry(Crawler(Pool("https://example.com")), Registry(fetch, store, look, lifespan=connections), crawl_all)

@@ -1,14 +1,31 @@
 """What a start may say beside its inputs: attributes to find it by, and an exact version."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from perdure._types import check_name, instant_us
 from perdure.codec import encode_any
 from perdure.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping  # noqa: TC004 - the annotations of the options are never evaluated
+
+    from perdure._types import OnConflict  # noqa: TC004 - the same
+
 Attribute: TypeAlias = str | int | float | bool | datetime
+
+
+class StartOptions(TypedDict, total=False):
+    """The options of `start_orchestration`; see there."""
+
+    instance_id: str | None
+    version: str | None
+    on_conflict: OnConflict
+    attributes: Mapping[str, Attribute] | None
+    start_at: datetime | None
+    connection: Any
 
 
 def checked_version(version: str | None) -> str | None:

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from perdure import _work as work
 from perdure._client.handle import InstanceStatus, OrchestrationHandle
 from perdure._client.management import Management
+from perdure._client.opened import check_reason
 from perdure._client.repair import Repair
-from perdure._client.starts import new_instance, pairs_of, refuse_another
+from perdure._client.starts import new_instance, pairs_of, refuse_another, refused_start
 from perdure._client.transactions import Transactions, check_conflict, joining
 from perdure._client.transfer import Transfers
 from perdure._context import ExternalEvent, event_name
@@ -22,10 +23,8 @@ from perdure._types import OnConflict, Status, check_name
 from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
-    InstanceExistsError,
     InstanceNotFoundError,
     OutcomeUnknownError,
-    StorageBusyError,
     StorageUnavailableError,
     UsageError,
 )
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
+    from typing import Unpack
 
-    from perdure._client.attributes import Attribute
+    from perdure._client.attributes import Attribute, StartOptions
     from perdure._client.history import Event
     from perdure._client.requests import Gateway
     from perdure._client.schedules import Schedules
@@ -122,87 +122,27 @@ class Client(Management, Repair, Transactions, Transfers):
 
     @overload
     async def start_orchestration(
-        self,
-        orchestration: Orchestration0[R],
-        /,
-        *,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: OnConflict = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
-        connection: Any = None,
+        self, orchestration: Orchestration0[R], /, **options: Unpack[StartOptions]
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
-        self,
-        orchestration: Orchestration1[A, R],
-        a: A,
-        /,
-        *,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: OnConflict = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
-        connection: Any = None,
+        self, orchestration: Orchestration1[A, R], a: A, /, **options: Unpack[StartOptions]
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
-        self,
-        orchestration: Orchestration2[A, B, R],
-        a: A,
-        b: B,
-        /,
-        *,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: OnConflict = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
-        connection: Any = None,
+        self, orchestration: Orchestration2[A, B, R], a: A, b: B, /, **options: Unpack[StartOptions]
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
-        self,
-        orchestration: Orchestration3[A, B, C, R],
-        a: A,
-        b: B,
-        c: C,
-        /,
-        *,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: OnConflict = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
-        connection: Any = None,
+        self, orchestration: Orchestration3[A, B, C, R], a: A, b: B, c: C, /, **options: Unpack[StartOptions]
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
-        self,
-        orchestration: str,
-        /,
-        *inputs: object,
-        returns: type[R],
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: OnConflict = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
-        connection: Any = None,
+        self, orchestration: str, /, *inputs: object, returns: type[R], **options: Unpack[StartOptions]
     ) -> OrchestrationHandle[R]: ...
     @overload
     async def start_orchestration(
-        self,
-        orchestration: str,
-        /,
-        *inputs: object,
-        instance_id: str | None = None,
-        version: str | None = None,
-        on_conflict: OnConflict = "fail",
-        attributes: Mapping[str, Attribute] | None = None,
-        start_at: datetime | None = None,
+        self, orchestration: str, /, *inputs: object, **options: Unpack[StartOptions]
     ) -> OrchestrationHandle[Any]: ...
     async def start_orchestration(
         self,
@@ -240,6 +180,7 @@ class Client(Management, Repair, Transactions, Transfers):
             PayloadError: An input does not fit its annotation.
             UsageError: An option is wrong, or the connection can't be used for this.
             StorageUnavailableError: Nothing was started; try again.
+            OutcomeUnknownError: It was started or not, and even asking again has not told: look before you start it.
         """
         gateway = self._opened()
         new = new_instance(
@@ -302,33 +243,28 @@ class Client(Management, Repair, Transactions, Transfers):
         self, gateway: Gateway, new: work.NewInstance, on_conflict: OnConflict, orchestration: Any, submit: Submit
     ) -> tuple[work.NewInstance, work.Applied]:
         item = work.StartInstance(new=new, on_conflict=on_conflict, cancel=_CANCEL_REPLACED)
-        for attempt in range(1, _UNKNOWN_RETRIES_MAX + 1):
+        unknown: OutcomeUnknownError | None = None
+        for _ in range(_UNKNOWN_RETRIES_MAX):
             try:
                 outcome = await submit(item)
-            except OutcomeUnknownError:
-                # The incarnation names this very start, so sending it again is harmless.
-                if attempt == _UNKNOWN_RETRIES_MAX:
-                    raise
+            except OutcomeUnknownError as error:
+                # The incarnation names this very start: what it has begun, sent again it does not begin once more.
+                unknown, item = error, replace(item, again=True)
                 continue
+            except StorageUnavailableError as error:
+                if unknown is None:
+                    raise
+                raise unknown from error
             if isinstance(outcome, work.Applied):
                 if outcome.existing is not None:
                     refuse_another(orchestration, outcome.existing)
                 return item.new, outcome
-            if outcome.reason is work.Refusal.INCARNATION:
-                item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation(new.id)))
-                continue
-            if outcome.reason is work.Refusal.BUSY:
-                raise StorageBusyError(
-                    f"a transaction that is still open is about to start {new.id!r}: nothing was done, try again when "
-                    "it has ended"
-                )
-            if outcome.reason is work.Refusal.NOT_ROOT:
-                raise UsageError(
-                    f"instance {new.id!r} is the child of an open orchestration, which would wait for it for ever: "
-                    "terminate it, or restart the parent"
-                )
-            raise InstanceExistsError(new.id)
-        raise StorageUnavailableError(f"no free incarnation was found for {new.id!r}: try again")
+            if outcome.reason is not work.Refusal.INCARNATION:
+                raise unknown if outcome.reason is work.Refusal.BUSY and unknown else refused_start(new.id, outcome)
+            # Whoever has it shows that this start has not landed.
+            unknown = None
+            item = replace(item, new=replace(item.new, incarnation=gateway.draw_incarnation(new.id)), again=False)
+        raise unknown or StorageUnavailableError(f"no free incarnation was found for {new.id!r}: try again")
 
     def _started(
         self, gateway: Gateway, orchestration: Any, returns: Any, new: work.NewInstance, outcome: work.Applied
@@ -344,6 +280,8 @@ class Client(Management, Repair, Transactions, Transfers):
     def get_handle(self, instance_id: str, orchestration: Any = None, /) -> OrchestrationHandle[Any]:
         """A handle for an instance, which need not exist yet; with its definition the result is typed."""
         check_name("instance id", instance_id)
+        if not isinstance(orchestration, Orchestration | None):
+            raise UsageError(f"get_handle takes a definition made with @orchestration, or none, not {orchestration!r}")
         codec = orchestration.result_codec if orchestration is not None else codec_for(Any)
         return OrchestrationHandle(self, self._opened(), instance_id, codec, None)
 
@@ -413,9 +351,10 @@ class Client(Management, Repair, Transactions, Transfers):
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
+        message = work.Cancel(reason=check_reason(reason))
         # What has not begun gets no other messages before that; a control message does not wait.
         waits = (await self.get_status(instance_id)).status in (Status.PENDING, Status.SUSPENDED)
-        await self._deliver(instance_id, work.Cancel(reason=reason), control=waits)
+        await self._deliver(instance_id, message, control=waits)
 
     async def terminate(self, instance_id: str, /, reason: str = "") -> None:
         """End an instance at once, without running its code; its children are terminated too.
@@ -424,7 +363,7 @@ class Client(Management, Repair, Transactions, Transfers):
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
-        await self._deliver(instance_id, work.Terminate(reason=reason), control=True)
+        await self._deliver(instance_id, work.Terminate(reason=check_reason(reason)), control=True)
 
     async def _deliver(
         self,
@@ -463,9 +402,7 @@ class Client(Management, Repair, Transactions, Transfers):
         from perdure._client.history import read_events  # noqa: PLC0415 - loaded when it is asked for
 
         gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
+        record = await self._record(instance_id)
         execution = record.execution if execution_id is None else execution_id
         rows = await gateway.read(gateway.inspector.read_history, record.incarnation, execution)
         for event in read_events(rows):

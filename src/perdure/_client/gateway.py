@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure._client.requests import Call, DeskGateway, Ending, Request, ThreadInbox, Watch, news_for, remember
+from perdure._client.requests import Call, DeskGateway, Request, ThreadInbox, Watch, remember, standings, tell
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._work import Batch
 from perdure.errors import ClientError, OutcomeUnknownError, StorageError, StorageUnavailableError
@@ -51,6 +51,7 @@ class ThreadGateway(DeskGateway):
         self._desk.close()
         self._inbox.put([Call(self._stop)])
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._desk.hang_up()
         await asyncio.get_running_loop().run_in_executor(None, self._storage.close)
 
     def _stop(self) -> None:
@@ -114,16 +115,7 @@ class ThreadGateway(DeskGateway):
             request.resolve(outcome)
 
     def _look(self, ids: set[str], *, changed: bool) -> None:
-        records = self._inspector.get_many(sorted(ids)) if ids else {}
+        found = standings(self._inspector, sorted(ids))
         for instance_id in ids:
-            record = records.get(instance_id)
-            incarnation, ending = (None, None) if record is None else (record.incarnation, Ending.of(record))
-            kept: list[Watch] = []
-            for watch in self._watches.pop(instance_id, ()):
-                news = news_for(watch, incarnation, ending, changed=changed)
-                if news is watch:
-                    kept.append(watch)
-                else:
-                    watch.resolve(news)
-            if kept:
-                self._watches[instance_id] = kept
+            incarnation, ending = found.get(instance_id, (None, None))
+            tell(self._watches, instance_id, incarnation, ending, changed=changed)

@@ -15,6 +15,7 @@ from msgspec import Raw
 from perdure import _work as work
 from perdure._client.answers import Asked, asked_with, read_answer
 from perdure._client.late import too_late
+from perdure._client.opened import check_seen
 from perdure._client.stored import read_custom_status, read_error, read_output
 from perdure._context import Query, Update
 from perdure._context.state import name_of
@@ -93,7 +94,7 @@ class InstanceStatus(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list; `next` goes into `after=` for the page behind it, None at the end."""
+    """One page of a list, perhaps an empty one; `next` goes into `after=` for the page behind it, None at the end."""
 
     items: Sequence[T]
     next: str | None
@@ -230,6 +231,7 @@ class OrchestrationHandle(Generic[R_co]):
             while not status.is_closed:
                 status = await handle.wait_for_status_change(status.custom_status_version)
         """
+        check_seen(after)
 
         async def change() -> InstanceStatus[Any]:
             async with aclosing(self._news()) as statuses:
@@ -290,10 +292,11 @@ class OrchestrationHandle(Generic[R_co]):
         where = "the stored value of key %r of instance %r"
         return {key: unsealed(stored, where, key, self._instance_id) for key, stored in entries.items()}
 
-    async def _within(self, timeout: Duration | None, wait: Callable[[], Awaitable[T]], what: str) -> T:
+    def _within(self, timeout: Duration | None, wait: Callable[[], Awaitable[T]], what: str) -> Awaitable[T]:
         """What comes of waiting for the instance to do something."""
-        if timeout is None:
-            return await wait()
+        return wait() if timeout is None else self._in_time(timeout, wait, what)
+
+    async def _in_time(self, timeout: Duration, wait: Callable[[], Awaitable[T]], what: str) -> T:
         seconds = duration_us(timeout, what="timeout") / 1e6
         try:
             async with asyncio.timeout(seconds):

@@ -10,13 +10,13 @@ import msgspec
 from perdure import _work as work
 from perdure._client.filters import query_of
 from perdure._client.handle import InstanceStatus, Page, status_of
-from perdure._client.opened import Opened
+from perdure._client.opened import PAGE_MAX, Opened, check_limit, pages
 from perdure._types import Status, check_name, instant_us
 from perdure.codec import codec_for
 from perdure.errors import InstanceNotFoundError, InstanceOpenError, LimitError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import Unpack
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from perdure._client.filters import InstanceFilter
     from perdure._client.workers import WorkerStatus
 
-PAGE_MAX = 1_000
 FAMILY_MAX = 100_000
 ITEMS_AT_ONCE_MAX = 100
 """How many deletes or prunes of a bulk request are under way."""
@@ -50,6 +49,9 @@ class Management(Opened):
     ) -> Page[InstanceStatus[Any]]:
         """One page of instances, the newest first; every given filter must match.
 
+        A page looks at 10,000 instances at most, so that none takes long: where few of many match, it may have fewer
+        than `limit`, even none, and a `next`. Go on while `next` is not None.
+
         Args:
             limit: How many, 1 to 1,000.
             after: The `next` of the page before.
@@ -59,8 +61,7 @@ class Management(Opened):
         Raises:
             UsageError: `limit` is not within 1 to 1,000, `after` is no page key, or a filter means nothing.
         """
-        if not 1 <= limit <= PAGE_MAX:
-            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}, and `after=page.next` for the next page")
+        check_limit(limit, ", and `after=page.next` for the next page")
         query = query_of(filters, limit=limit, after=after)
         gateway = self._opened()
         try:
@@ -115,9 +116,7 @@ class Management(Opened):
         from perdure._client.figures import executions_of  # noqa: PLC0415 - loaded when it is asked for
 
         gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
+        record = await self._record(instance_id)
         return executions_of(record, await gateway.read(gateway.inspector.executions, record.incarnation))
 
     async def get_sizes(self, instance_id: str, /) -> InstanceSizes:
@@ -131,9 +130,7 @@ class Management(Opened):
         from perdure._client.figures import sizes_of  # noqa: PLC0415 - loaded when it is asked for
 
         gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
+        record = await self._record(instance_id)
         stored = await gateway.read(gateway.inspector.executions, record.incarnation)
         values = await gateway.read(gateway.inspector.entries, record.incarnation, work.VALUES)
         return sizes_of(record, stored, values)
@@ -157,12 +154,9 @@ class Management(Opened):
         """
         from perdure._client.figures import open_of  # noqa: PLC0415 - loaded when it is asked for
 
-        if not 1 <= limit <= PAGE_MAX:
-            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}")
+        check_limit(limit)
         gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
+        record = await self._record(instance_id)
         tasks = await gateway.read(gateway.inspector.open_tasks, record.incarnation, limit)
         workers = await gateway.read(gateway.inspector.workers) if tasks else []
         return open_of(instance_id, tasks, workers)
@@ -197,8 +191,7 @@ class Management(Opened):
         """
         from perdure._client.figures import limit_users_of  # noqa: PLC0415 - loaded when it is asked for
 
-        if not 1 <= limit <= PAGE_MAX:
-            raise UsageError(f"limit is {limit}: use 1 to {PAGE_MAX}")
+        check_limit(limit)
         gateway = self._opened()
         name = check_name("limit key", key)
         return limit_users_of(await gateway.read(gateway.inspector.limit_users, name, limit))
@@ -232,9 +225,7 @@ class Management(Opened):
             raise InstanceNotFoundError(instance_id)
         if outcome.reason is work.Refusal.NOT_ROOT:
             raise UsageError(f"instance {instance_id!r} is a child: delete the root instance that it belongs to")
-        record = await gateway.read(gateway.inspector.get, instance_id)
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
+        record = await self._record(instance_id)
         raise InstanceOpenError(instance_id, "a descendant is open" if record.status.is_closed else record.status)
 
     async def delete_instances(self, *, force: bool = False, **filters: Unpack[InstanceFilter]) -> Deletion:
@@ -261,7 +252,7 @@ class Management(Opened):
             closed = tuple(status for status in query.statuses or Status if status.is_closed)
             query = msgspec.structs.replace(query, statuses=closed)
         roots = instances = skipped = 0
-        async for records in self._pages(query if force or query.statuses else None):
+        async for records in pages(self._opened(), query if force or query.statuses else None):
             items = [work.Delete(id=each.id, force=bool(force), incarnation=each.incarnation) for each in records]
             for outcome in await self._submit_all(items):
                 if isinstance(outcome, work.Applied):
@@ -303,7 +294,7 @@ class Management(Opened):
         """
         kept, until = _pruned(keep, before)
         count = 0
-        async for records in self._pages(query_of(filters, limit=PAGE_MAX)):
+        async for records in pages(self._opened(), query_of(filters, limit=PAGE_MAX)):
             items = [
                 work.Prune(id=each.id, keep=kept, before=until, incarnation=each.incarnation)
                 for each in records
@@ -312,14 +303,6 @@ class Management(Opened):
             outcomes = await self._submit_all(items)
             count += sum(outcome.count for outcome in outcomes if isinstance(outcome, work.Applied))
         return count
-
-    async def _pages(self, query: work.Query | None) -> AsyncGenerator[list[work.InstanceRecord], None]:
-        """All pages of a query; none for no query."""
-        gateway = self._opened()
-        while query is not None:
-            records, key = await gateway.read(gateway.inspector.find, query)
-            yield records
-            query = None if key is None else msgspec.structs.replace(query, after=key)
 
     async def _submit_all(self, items: Sequence[work.Item]) -> list[work.Outcome]:
         """Have items committed, a bounded number at a time."""

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from perdure import _work as work
 from perdure._client.export_file import trees_of
-from perdure._types import Status
+from perdure._types import Status, duration_us
 from perdure.errors import ClientError, OutcomeUnknownError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perdure._client.requests import Gateway
+    from perdure._types import Duration
 
 MOVING = "moving to another store"
 LOOK_S = 0.05
@@ -32,7 +33,7 @@ _UNKNOWN_RETRIES_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What an export, an import or a move has taken along; `skipped` trees were there already."""
+    """What an export, an import or a move has taken along; `skipped` trees were there already, or have moved away."""
 
     trees: int
     instances: int
@@ -46,6 +47,11 @@ def total_of(left: Transfer, right: Transfer) -> Transfer:
     )
 
 
+def rounds_in(grace: Duration) -> int:
+    """How often is looked whether activities have ended, while they may go on."""
+    return max(1, round(duration_us(grace, "grace") / (LOOK_S * 1e6)))
+
+
 async def read(gateway: Gateway, ids: Sequence[str]) -> list[list[work.InstanceImage]]:
     """The trees of these roots, all as they are at one moment."""
     return trees_of(await gateway.read(gateway.inspector.images, list(ids)))
@@ -57,26 +63,42 @@ async def put(
     on_conflict: work.Replacing,
     instead_of: Sequence[work.Stamp] = (),
     while_open: Sequence[int] = (),
+    *,
+    is_new: bool = False,
 ) -> work.Outcome:
     """Write instances; whether they are there after an answer was lost is found out.
 
+    Those that are new (`is_new`) are not written again where they are not there: they may have been, and be deleted.
+
     Raises:
-        StorageUnavailableError: Nobody can say.
+        StorageUnavailableError: They were not written.
+        OutcomeUnknownError: Nobody can say.
     """
     item = work.Put(
         images=tuple(images), on_conflict=on_conflict, instead_of=tuple(instead_of), while_open=tuple(while_open)
     )
     first = images[0].record
+    stale = {stamp.incarnation: stamp for stamp in instead_of}.get(first.incarnation)
+    unknown: OutcomeUnknownError | None = None
     for _ in range(_UNKNOWN_RETRIES_MAX):
         try:
-            return await gateway.submit(item)
-        except OutcomeUnknownError:
-            found = await gateway.read(gateway.inspector.get, first.id)
-            if found is not None and found.incarnation == first.incarnation:
-                stale = {stamp.incarnation: stamp for stamp in instead_of}.get(first.incarnation)
-                if stale is None or found.resets > stale.resets:
+            if unknown is not None:
+                found = await gateway.read(gateway.inspector.get, first.id)
+                is_it = found is not None and found.incarnation == first.incarnation
+                if found is not None and is_it and (stale is None or found.resets > stale.resets):
                     return work.APPLIED
-    raise StorageUnavailableError(f"it is unknown whether {first.id!r} was written: try again")
+                if is_new:
+                    break
+            return await gateway.submit(item)
+        except OutcomeUnknownError as error:
+            unknown = error
+        except StorageUnavailableError:
+            if unknown is None:
+                raise
+            break
+    raise OutcomeUnknownError(
+        f"the store broke off while {first.id!r} was written, and nobody knows whether it was: look before trying again"
+    ) from unknown
 
 
 class Move:
@@ -119,11 +141,12 @@ class Move:
         raise ClientError(f"{min(waiting)!r} was sent something whenever it was copied: move it when that has ended")
 
     def _is_still(self, tree: Sequence[work.InstanceImage]) -> bool:
-        return not any(_seals(image, all_tasks=True) for image in tree)
+        return not any(to_set_aside(image, MOVING, all_tasks=True) for image in tree)
 
     async def _seal(self, trees: Sequence[Sequence[work.InstanceImage]], *, all_tasks: bool) -> bool:
         """Suspend what is open, with its tasks; False if there is nothing to do but to wait."""
-        items = [item for tree in trees for image in tree for item in _seals(image, all_tasks=all_tasks)]
+        images = [image for tree in trees for image in tree]
+        items = [item for image in images for item in to_set_aside(image, MOVING, all_tasks=all_tasks)]
         await asyncio.gather(*map(self._here.submit, items))
         return bool(items)
 
@@ -166,18 +189,18 @@ class Move:
         await asyncio.gather(*map(gateway.submit, items))
 
 
-def _seals(image: work.InstanceImage, *, all_tasks: bool) -> list[work.Suspend]:
-    """What has yet to be set aside of an instance before it can be copied."""
+def to_set_aside(image: work.InstanceImage, reason: str, *, all_tasks: bool) -> list[work.Suspend]:
+    """What has yet to be set aside of an instance until nothing of it moves, or nothing but activities that run."""
     record = image.record
-    if record.status.is_closed:
-        return []
     is_suspended = record.status is Status.SUSPENDED
-    # A place of a limit is no task of a worker: it goes along as it is.
-    tasks = [each for each in image.tasks if each.permit is None]
-    if is_suspended and all(each.held_because is not None or (each.running and not all_tasks) for each in tasks):
+    # A place of a limit is no task of a worker: it stays as it is.
+    moves = any(
+        task.permit is None and task.held_because is None and (all_tasks or not task.running) for task in image.tasks
+    )
+    if record.status.is_closed or (is_suspended and not moves):
         return []
-    # Who was suspended by a person stays so there, for the reason that was given.
-    reason = (record.held_because or "") if is_suspended else MOVING
+    # Who was suspended by a person stays so, for the reason that was given.
+    why = (record.held_because or "") if is_suspended else reason
     return [
-        work.Suspend(id=record.id, incarnation=record.incarnation, reason=reason, tasks="all" if all_tasks else "wait")
+        work.Suspend(id=record.id, incarnation=record.incarnation, reason=why, tasks="all" if all_tasks else "wait")
     ]

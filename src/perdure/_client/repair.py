@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Raw
 
 from perdure import _work as work
-from perdure._client.opened import Opened
+from perdure._client.opened import PAGE_MAX, Opened, check_limit, check_reason
 from perdure._context import DidNotHappen, Failed, Happened
-from perdure._types import Status, check_instance_id, check_name, duration_us
+from perdure._types import Status, check_instance_id, check_name
 from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from perdure._context import Decision
     from perdure._types import Duration
 
-HELD_LISTED_MAX = 1_000
 _EVENTS_SHOWN = 10
 
 REWIND_ATTEMPTS_MAX = 10
@@ -49,7 +48,8 @@ class Repair(Opened):
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
-        await self._apply(work.Suspend(id=check_name("instance id", instance_id), reason=reason), instance_id)
+        item = work.Suspend(id=check_name("instance id", instance_id), reason=check_reason(reason))
+        await self._apply(item, instance_id)
 
     async def resume(self, instance_id: str, /) -> None:
         """Let a suspended or held instance go on with all that has come meanwhile; harmless for one that runs.
@@ -89,6 +89,7 @@ class Repair(Opened):
             InstanceNotFoundError: There is no such instance.
             NotHeldError: It is not held.
         """
+        check_reason(reason)
         if event_id is not None:
             held = await self._held_activity(instance_id, event_id)
             error = error_info_from_exception(
@@ -99,14 +100,12 @@ class Repair(Opened):
                 work.ActivityOutcome(execution=held.execution, source=event_id, error=error, attempts=held.attempt),
             )
             return
-        gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
+        record = await self._record(instance_id)
         if record.status is not Status.HELD:
             raise NotHeldError(instance_id)
         body = work.encode_message(work.Terminate(reason=reason or f"discarded: {record.held_because}"))
-        await self._apply(work.Deliver(to_id=instance_id, body=body, control=True), instance_id)
+        item = work.Deliver(to_id=instance_id, body=body, control=True, if_held=record.incarnation)
+        await self._apply(item, instance_id)
 
     async def resolve(
         self, held: HeldActivity | str, decision: Decision[Any], /, *, event_id: int | None = None
@@ -163,10 +162,8 @@ class Repair(Opened):
 
     async def _held_activity(self, instance_id: str, event_id: int | None) -> work.HeldTask:
         gateway = self._opened()
-        record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-        if record is None:
-            raise InstanceNotFoundError(instance_id)
-        listed = await gateway.read(gateway.inspector.held_tasks, HELD_LISTED_MAX, record.incarnation)
+        record = await self._record(instance_id)
+        listed = await gateway.read(gateway.inspector.held_tasks, PAGE_MAX, record.incarnation)
         meant = [each for each in listed if event_id in (None, each.event)]
         if not meant:
             raise NotHeldError(instance_id)
@@ -181,6 +178,7 @@ class Repair(Opened):
             execution=held.execution,
             event=held.event,
             body=work.encode_message(outcome),
+            held_at=held.held_at,
         )
         if isinstance(await self._opened().submit(item), work.Refused):
             raise NotHeldError(held.instance_id)
@@ -255,10 +253,10 @@ class Repair(Opened):
                 was changed.
             UsageError: It is not said where to, or twice.
         """
-        from perdure._client.moving import LOOK_S  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.moving import rounds_in  # noqa: PLC0415 - hardly ever needed
         from perdure._client.resetting import Reset  # noqa: PLC0415 - the same
 
-        rounds = max(1, round(duration_us(grace, "grace") / (LOOK_S * 1e6)))
+        rounds = rounds_in(grace)
         return await Reset(self._opened(), check_name("instance id", instance_id), to_event, to).run(rounds)
 
     async def fork(
@@ -283,6 +281,7 @@ class Repair(Opened):
             InstanceNotFoundError: There is no such instance.
             InstanceExistsError: The new id is taken.
             RewindError: It can't be forked there; the nearest events at which it can are named.
+            OutcomeUnknownError: The store broke off: the fork is there, or not, or was and is deleted.
         """
         from perdure._client.handle import OrchestrationHandle  # noqa: PLC0415 - made of clients
         from perdure._client.moving import put  # noqa: PLC0415 - hardly ever needed
@@ -296,7 +295,7 @@ class Repair(Opened):
             raise InstanceNotFoundError(instance_id)
         now = await gateway.read(gateway.inspector.now)
         fork = Fork(fork_id, gateway.draw_incarnation(fork_id), run)
-        outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail")
+        outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail", is_new=True)
         if isinstance(outcome, work.Refused):
             raise InstanceExistsError(fork_id)
         client: Any = self
@@ -315,15 +314,9 @@ class Repair(Opened):
         """
         from perdure._client.figures import held_of  # noqa: PLC0415 - loaded when it is asked for
 
-        if not 1 <= limit <= HELD_LISTED_MAX:
-            raise UsageError(f"limit is {limit}: use 1 to {HELD_LISTED_MAX}")
+        check_limit(limit)
         gateway = self._opened()
-        incarnation = None
-        if instance_id is not None:
-            record = await gateway.read(gateway.inspector.get, check_name("instance id", instance_id))
-            if record is None:
-                raise InstanceNotFoundError(instance_id)
-            incarnation = record.incarnation
+        incarnation = None if instance_id is None else (await self._record(instance_id)).incarnation
         return held_of(await gateway.read(gateway.inspector.held_tasks, limit, incarnation))
 
     async def _apply(self, item: work.ClientItem, instance_id: str) -> None:
@@ -331,6 +324,8 @@ class Repair(Opened):
         outcome = await gateway.submit(item)
         if isinstance(outcome, work.Applied):
             return
+        if outcome.reason is work.Refusal.NOT_HELD:
+            raise NotHeldError(instance_id)
         record = await gateway.read(gateway.inspector.get, instance_id)
         if record is not None and outcome.reason is work.Refusal.CLOSED:
             raise InstanceClosedError(instance_id, record.status)

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
+from perdure._client.bell import Bell
 from perdure._ports import Incarnations
 from perdure._types import Status
 from perdure._work import InstanceRecord, Item, Outcome
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 _WATCHES_LOOKED_THROUGH_MIN = 8
 _ENTRIES_HELD_BACK_MAX = 256
+_FEW = 3
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -35,14 +37,15 @@ class Ending(Struct, frozen=True, gc=False):
         return cls(record.status, record.output, record.error) if record.status.is_closed else None
 
 
-class Request(Struct, frozen=True, eq=False, gc=False):
+# What calls back can be held by whom it calls, as by the frames of an error that it tells: the collector must see it.
+class Request(Struct, frozen=True, eq=False):
     """An item, and whom to tell what became of it; `resolve` is called on the thread that talks to storage."""
 
     item: Item
     resolve: Callable[[Outcome | BaseException], None]
 
 
-class Watch(Struct, frozen=True, eq=False, gc=False):
+class Watch(Struct, frozen=True, eq=False):
     """Somebody wants to hear of an instance: of its end (an `Ending`), or that it may have changed (None).
 
     `resolve` gets an exception when there is no such instance. `wanted` says, on any thread, whether anybody still
@@ -64,15 +67,58 @@ def remember(watches: dict[str, list[Watch]], watch: Watch) -> None:
         known[:] = [each for each in known if each.wanted()]
 
 
-def news_for(watch: Watch, incarnation: int | None, ending: Ending | None, *, changed: bool) -> Any:
-    """What a watch is to be told; the watch itself if it goes on waiting.
+def standings(inspector: Inspector, instance_ids: Sequence[str]) -> dict[str, tuple[int, Ending | None]]:
+    """Which incarnation has each of these ids, and how it ended, None while it is open; nothing of what is not there.
+
+    Of many most are open, and only the records of the others are read.
+    """
+    still_open = inspector.still_open(instance_ids) if len(instance_ids) > _FEW else {}
+    found: dict[str, tuple[int, Ending | None]] = {each: (still_open[each], None) for each in still_open}
+    if others := [each for each in instance_ids if each not in still_open]:
+        found |= {
+            instance_id: (record.incarnation, Ending.of(record))
+            for instance_id, record in inspector.get_many(others).items()
+        }
+    return found
+
+
+def tell(
+    watches: dict[str, list[Watch]], instance_id: str, incarnation: int | None, ending: Ending | None, *, changed: bool
+) -> bool:
+    """Tell those who watch an instance what is news to them; whether anybody goes on waiting.
 
     Args:
-        watch: Who waits.
-        incarnation: The instance that has the id now; None if there is none.
+        watches: All watches; those who go on waiting stay there.
+        instance_id: The instance.
+        incarnation: The one that has the id now; None if there is none.
         ending: How that ended; None while it is open.
         changed: Whether it may have changed.
     """
+    watching = watches.get(instance_id, [])
+    if ending is None and incarnation is not None and _all_go_on(watching, incarnation):
+        return bool(watching)
+    kept: list[Watch] = []
+    for watch in watches.pop(instance_id, ()):
+        news = _news_for(watch, incarnation, ending, changed=changed)
+        if news is watch:
+            kept.append(watch)
+        else:
+            watch.resolve(news)
+    if kept:
+        watches[instance_id] = kept
+    return bool(kept)
+
+
+def _all_go_on(watching: Iterable[Watch], incarnation: int) -> bool:
+    """Whether nothing is news to those who watch this open instance: asked of thousands again and again."""
+    for watch in watching:
+        if not watch.until_closed or (watch.incarnation is not None and watch.incarnation != incarnation):
+            return False
+    return True
+
+
+def _news_for(watch: Watch, incarnation: int | None, ending: Ending | None, *, changed: bool) -> Any:
+    """What a watch is to be told; the watch itself if it goes on waiting."""
     if incarnation is None or watch.incarnation not in {None, incarnation}:
         error = InstanceNotFoundError(watch.instance_id)
         if incarnation is not None:
@@ -83,7 +129,7 @@ def news_for(watch: Watch, incarnation: int | None, ending: Ending | None, *, ch
     return None if changed else watch
 
 
-class Call(Struct, frozen=True, eq=False, gc=False):
+class Call(Struct, frozen=True, eq=False):
     """Run this on the thread that talks to storage."""
 
     function: Callable[[], None]
@@ -139,9 +185,33 @@ class Bridge:
         self._inbox = inbox
         self._entries: list[Any] = []
         self._calls: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._calls_due: deque[tuple[Callable[[Any], None], Any]] = deque()
+        """Those of rounds that are over."""
+        self._bell = Bell(loop, self._run)
+        self._asked = 0
+        """How often something was asked since the other side has called back."""
+        self._is_alone = False
+        """Whether that was once, before it did: whoever asks next is answered soonest if it is not held back."""
+        self.has_answered = False
+        """Whether somebody was answered in the present round of the loop, who may ask for more in the next."""
 
     def send(self, *entries: Any) -> None:
         """Add entries to the inbox, once what is ready on the loop has run."""
+        self._asked += 1
+        if self._is_alone and not self._entries:
+            self._is_alone = False
+            self._inbox.put([*entries])
+        else:
+            self._hold(entries)
+
+    def bring(self, entries: list[Any]) -> None:
+        """Add what was not asked for at once; but one by itself goes with what somebody who was answered asks next."""
+        if self.has_answered and len(entries) == 1:
+            self._hold(entries)
+        else:
+            self._inbox.put(entries)
+
+    def _hold(self, entries: Iterable[Any]) -> None:
         if not self._entries:
             self.loop.call_soon(self.deliver)
         self._entries += entries
@@ -162,14 +232,32 @@ class Bridge:
 
     def wake(self) -> None:
         """Wake the loop; what was posted is dropped when the loop has closed."""
-        calls, self._calls = self._calls, deque()
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._run, calls)
+        self._calls_due += self._calls
+        self._calls.clear()
+        self._bell.ring()
 
-    def _run(self, calls: deque[tuple[Callable[[Any], None], Any]]) -> None:
-        while calls:
-            function, argument = calls.popleft()
-            function(argument)
+    def close(self) -> None:
+        """Nobody will wake the loop any more. Called on a loop, this one or another."""
+        if self.loop is asyncio.get_running_loop():
+            self._bell.close()
+            return
+        try:
+            self.loop.call_soon_threadsafe(self._bell.close)
+        except RuntimeError:
+            # It has closed: there is nothing to be taken back from it.
+            self._bell.close()
+
+    def _run(self) -> None:
+        calls = self._calls_due
+        if not calls:
+            return
+        self._is_alone, self._asked = self._asked == 1, 0
+        try:
+            while calls:
+                function, argument = calls.popleft()
+                function(argument)
+        finally:
+            self.has_answered = False
 
 
 class Ask:
@@ -193,6 +281,7 @@ class Ask:
     def _settle(self, answer: Any) -> None:
         if self.future.done():
             return
+        self._bridge.has_answered = True
         if isinstance(answer, BaseException):
             self.future.set_exception(answer)
         else:
@@ -238,6 +327,7 @@ class Desk:
     def __init__(self, inbox: Inbox[Any]) -> None:
         self._inbox = inbox
         self._bridges: dict[asyncio.AbstractEventLoop, Bridge] = {}
+        self._building = Lock()
         self._waiting: list[Bridge] = []
         self.closed = False
 
@@ -251,6 +341,12 @@ class Desk:
         self.closed = True
         self.bridge().deliver()
 
+    def hang_up(self) -> None:
+        """The thread that answers has ended. Called on a loop."""
+        with self._building:
+            for bridge in self._bridges.values():
+                bridge.close()
+
     def flush(self) -> None:
         """Wake the loops for which something was posted; called on the thread that posts, at the end of its round."""
         while self._waiting:
@@ -261,8 +357,10 @@ class Desk:
         loop = asyncio.get_running_loop()
         bridge = self._bridges.get(loop)
         if bridge is None:
-            self._bridges = {known: b for known, b in self._bridges.items() if not known.is_closed()}
-            bridge = self._bridges[loop] = Bridge(loop, self._waiting, self._inbox)
+            with self._building:
+                for known in [known for known in self._bridges if known.is_closed()]:
+                    self._bridges.pop(known).close()
+                bridge = self._bridges[loop] = Bridge(loop, self._waiting, self._inbox)
         return bridge
 
     def submit(self, item: Item) -> "asyncio.Future[Outcome]":
@@ -299,12 +397,22 @@ class Desk:
 
 
 class DeskGateway:
-    """What every gateway does alike: it asks at its desk, and leaves reading off the event loop to its kind."""
+    """What every gateway does alike: it asks at its desk, and leaves reading off the event loop to its kind.
+
+    Attributes:
+        draw_id: Draws a fresh instance id.
+        submit: Has an item committed.
+        ending: Waits for an instance's end.
+    """
 
     def __init__(self, inbox: Inbox[Any], inspector: Inspector, incarnations: Incarnations) -> None:
-        self._desk = Desk(inbox)
+        self._desk = desk = Desk(inbox)
         self._inspector = inspector
         self._incarnations = incarnations
+        # What every start and every wait for an end needs is bound here: one call less for each.
+        self.draw_id = incarnations.draw_id
+        self.submit = desk.submit
+        self.ending = desk.ending
 
     @property
     def inspector(self) -> Inspector:
@@ -314,18 +422,6 @@ class DeskGateway:
     def draw_incarnation(self, instance_id: str) -> int:  # noqa: ARG002 - the same whatever it is
         """A fresh incarnation for a start."""
         return self._incarnations.draw()
-
-    def draw_id(self) -> str:
-        """A fresh instance id: a UUID of version 7."""
-        return self._incarnations.draw_id()
-
-    def submit(self, item: Item) -> "asyncio.Future[Outcome]":
-        """Have an item committed."""
-        return self._desk.submit(item)
-
-    def ending(self, instance_id: str, incarnation: int | None = None) -> "asyncio.Future[Ending]":
-        """Wait for an instance's end."""
-        return self._desk.ending(instance_id, incarnation)
 
     async def news(self, instance_id: str) -> "asyncio.Future[None]":
         """A future that is done when the instance may have changed after this returned."""

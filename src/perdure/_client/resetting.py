@@ -15,14 +15,14 @@ from msgspec.structs import replace
 
 from perdure import _events as ev
 from perdure import _work as work
-from perdure._client.moving import LOOK_S, put
-from perdure._client.rewinding import RESETTING, Back, begun_otherwise, born_behind, events_of, put_back
+from perdure._client.moving import LOOK_S, put, to_set_aside
+from perdure._client.rewinding import RESETTING, Back, begun_otherwise, born_behind, events_of, put_back, refuse_moved
 from perdure._client.transferring import parked
 from perdure._types import Status
 from perdure.errors import InstanceNotFoundError, RewindError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from perdure._client.requests import Gateway
 
@@ -70,8 +70,7 @@ def cut_of(image: work.InstanceImage, ends: Sequence[int], to_event: int | None,
     record = image.record
     if (to_event is None) == (to is None) or to not in (None, *_PLACES):
         raise UsageError(f'pass to_event=, or to="start" or to="last", not {to_event=} and {to=}')
-    if record.status is Status.MOVED:
-        raise RewindError(record.id, f"it has moved to {record.held_because}: ask for it there")
+    refuse_moved(record)
     if not ends:
         raise RewindError(record.id, "it has no event yet")
     cuts = [0, *ends[:-1]]
@@ -162,7 +161,8 @@ class Reset:
                 f"a worker still runs {dropped[0].name}, which event {dropped[0].event} has asked for: let it end, or "
                 "stop that worker, and try again",
             )
-        items = _stills(image, all_tasks=all_tasks) + [item for each in gone for item in _stills(each, all_tasks=True)]
+        items = to_set_aside(image, RESETTING, all_tasks=all_tasks)
+        items += [item for each in gone for item in to_set_aside(each, RESETTING, all_tasks=True)]
         for item in items:
             if item.reason == RESETTING and item.incarnation is not None:
                 self._set_aside[item.incarnation] = item.id
@@ -175,23 +175,6 @@ class Reset:
         """Undo what was set aside for this."""
         items = [work.Resume(id=name, incarnation=number, reason=RESETTING) for number, name in self._set_aside.items()]
         await asyncio.gather(*map(self._gateway.submit, items), return_exceptions=True)
-
-
-def _stills(image: work.InstanceImage, *, all_tasks: bool) -> list[work.Suspend]:
-    """What has yet to be set aside of an instance before it can be put back."""
-    record = image.record
-    if record.status.is_closed:
-        return []
-    suspended = record.status is Status.SUSPENDED
-    moving = any(
-        task.permit is None and task.held_because is None and (all_tasks or not task.running) for task in image.tasks
-    )
-    if suspended and not moving:
-        return []
-    reason = (record.held_because or "") if suspended else RESETTING
-    return [
-        work.Suspend(id=record.id, incarnation=record.incarnation, reason=reason, tasks="all" if all_tasks else "wait")
-    ]
 
 
 def _dropped_of(
@@ -237,16 +220,18 @@ def forked(
         RewindError: It can't be forked there.
     """
     image = next(each for each in tree if each.record.id == instance_id)
+    refuse_moved(image.record, _FORK)
     if not image.record.last_event:
         raise RewindError(instance_id, "it has no event yet", _FORK)
     events, ends = events_of(image)
-    cuts = _fork_cuts(events, ends, {each.record.id: each.record for each in tree})
+    family = {each.record.id: each.record for each in tree}
+    cuts = _fork_cuts(events, ends, family)
     cut = cuts[-1] if from_event is None else _known_event(from_event, "from_event")
     if cut not in cuts:
         is_end = cut == ends[-1] and isinstance(events[-1], ev.Ended | ev.Terminated)
         why_not = "it ended with it" if is_end else "a child that was open then is open still, or gone"
         raise RewindError(instance_id, _nearest(cut, ends, cuts, f"event {cut} is no beginning, as {why_not}"), _FORK)
-    back = _BackAnew(_alone(image, fork, now), events[:cut], events[: 0 if cut else 1], _ended_of(tree), now)
+    back = _BackAnew(_alone(image, fork, now), events[:cut], events[: 0 if cut else 1], family, now)
     anew = back.image()
     if cut:
         anew = replace(
@@ -271,10 +256,6 @@ def _fork_cuts(events: Sequence[Any], ends: Sequence[int], family: dict[str, wor
         if not waits and not isinstance(events[end - 1], ev.Ended | ev.Terminated):
             cuts.append(end)
     return cuts
-
-
-def _ended_of(tree: Iterable[work.InstanceImage]) -> dict[str, work.InstanceRecord]:
-    return {each.record.id: each.record for each in tree}
 
 
 def _alone(image: work.InstanceImage, fork: Fork, now: int) -> work.InstanceImage:

@@ -40,10 +40,21 @@ def rewound(instance_id: str, tree: Sequence[work.InstanceImage], now: int) -> w
     """
     image = next(each for each in tree if each.record.id == instance_id)
     record = image.record
+    refuse_moved(record)
     if record.status is not Status.FAILED:
         raise RewindError(instance_id, f"it is {record.status}, and only what has failed goes back")
     events, ends = events_of(image)
     return put_back(image, events, 0 if len(ends) == 1 else ends[-2], tree, now)
+
+
+def refuse_moved(record: work.InstanceRecord, *verb: str) -> None:
+    """Refuse one that goes on elsewhere: what is left here ends at its move, and of its children too.
+
+    Raises:
+        RewindError: It has moved.
+    """
+    if record.status is Status.MOVED:
+        raise RewindError(record.id, f"it has moved to {record.held_because}: ask for it there", *verb)
 
 
 def events_of(image: work.InstanceImage) -> tuple[list[Any], list[int]]:

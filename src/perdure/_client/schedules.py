@@ -29,7 +29,7 @@ from perdure._schedules.spec import (
 )
 from perdure._types import Duration, Status, check_instance_id, check_name, duration_us, from_us
 from perdure.codec import codec_for, decode_any, encode_any
-from perdure.errors import InstanceExistsError, InstanceNotFoundError, LimitError, UsageError
+from perdure.errors import InstanceClosedError, InstanceExistsError, InstanceNotFoundError, LimitError, UsageError
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -49,6 +49,7 @@ _SPEC = "perdure.schedule"
 _UUID7_TIME_BITS = 80  # below the milliseconds since 1970
 _KEEP: Any = object()
 _spec_codec = codec_for(Spec)
+_state_codec = codec_for(State)
 _view_codec = codec_for(View)
 
 
@@ -332,24 +333,45 @@ class Schedules:
             ),
         )
         stored = _spec_codec.encode(spec, what=f"schedule {schedule_id!r}")
+        begin = State(0, paused=paused, note=note)
+        # What does not fit would fail the schedule when it begins.
+        _state_codec.encode(begin, what=f"schedule {schedule_id!r}")
         handle = ScheduleHandle(self._client, self._gateway, schedule_id)
+        state = msgspec.to_builtins(begin)
+        while not await self._made(schedule_id, spec, stored.decode(), state, on_conflict):
+            # There was one, and somebody deleted it before it could be told.
+            pass
+        return handle
+
+    async def _made(
+        self, schedule_id: str, spec: Spec, stored: str, state: object, on_conflict: OnScheduleConflict
+    ) -> bool:
+        """Whether there is such a schedule now."""
         try:
             await self._client.start_orchestration(
                 SCHEDULE,
                 msgspec.to_builtins(spec),
-                msgspec.to_builtins(State(0, paused=paused, note=note)),
+                state,
                 returns=object,
                 instance_id=schedule_id,
                 on_conflict="fail" if on_conflict == "fail" else "restart_if_closed",
-                attributes={_SPEC: stored.decode()},
+                attributes={_SPEC: stored},
             )
         except InstanceExistsError:
-            record = await self._gateway.read(self._gateway.inspector.get, schedule_id)
-            if on_conflict == "fail" or record is None or record.name != SCHEDULE:
+            if on_conflict == "fail":
                 raise
+            record = await self._gateway.read(self._gateway.inspector.get, schedule_id)
+            if record is not None and record.name != SCHEDULE:
+                raise
+            if record is None or record.status.is_closed:
+                return False
             if _view_of(record).spec != spec:
-                await self._client.raise_event(schedule_id, ORDERS, Order("update", changes=msgspec.to_builtins(spec)))
-        return handle
+                changes = msgspec.to_builtins(spec)
+                try:
+                    await self._client.raise_event(schedule_id, ORDERS, Order("update", changes=changes))
+                except (InstanceNotFoundError, InstanceClosedError):
+                    return False
+        return True
 
     def get(self, schedule_id: str, /) -> ScheduleHandle:
         """A handle for a schedule, which need not exist yet."""

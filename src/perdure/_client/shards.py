@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._types import slot_of
-from perdure.errors import UsageError
-from perdure.storage.base import page_key
+from perdure.errors import OutcomeUnknownError, StorageError, UsageError
+from perdure.storage.pages import put_together
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -63,6 +63,13 @@ class ShardedInspector:
             found |= self._shards[number].get_many(ids)
         return found
 
+    def still_open(self, instance_ids: Sequence[str], /) -> dict[str, int]:
+        """The incarnations of those of the instances that are open."""
+        found: dict[str, int] = {}
+        for number, ids in self._by_shard(instance_ids).items():
+            found |= self._shards[number].still_open(ids)
+        return found
+
     def _by_shard(self, instance_ids: Iterable[str]) -> dict[int, list[str]]:
         by_shard: dict[int, list[str]] = defaultdict(list)
         for instance_id in instance_ids:
@@ -74,13 +81,11 @@ class ShardedInspector:
         query = self._with_parents(query)
         if query.parents == (0,):
             return [], None
-        pages = [shard.find(query) for shard in self._shards]
-        records = sorted(
-            chain.from_iterable(page for page, _ in pages), key=lambda record: record.incarnation, reverse=True
-        )
-        is_more = len(records) > query.limit or any(key is not None for _, key in pages)
-        page = records[: max(query.limit, 0)]
-        key = page_key(page[-1]) if page and is_more else None
+        pages: list[tuple[list[work.InstanceRecord], str | None]] = [shard.find(query) for shard in self._shards]
+        records = {record.incarnation: record for page, _ in pages for record in page}
+        places = [([each.incarnation for each in page], int(key or 0)) for page, key in pages]
+        incarnations, key = put_together(places, max(query.limit, 0))
+        page = [records[each] for each in incarnations]
         return self._without_far_children(page) if query.roots_only else page, key
 
     def _with_parents(self, query: work.Query) -> work.Query:
@@ -121,7 +126,7 @@ class ShardedInspector:
         for begin in range(0, len(incarnations), _PARENTS_AT_ONCE):
             query = work.Query(parents=tuple(incarnations[begin : begin + _PARENTS_AT_ONCE]), limit=limit)
             for shard in self._shards:
-                found += shard.find(query)[0]
+                found += _newest(shard, query)
         return sorted(found, key=lambda record: record.incarnation)
 
     def executions(self, incarnation: int, /) -> list[work.ExecutionRecord]:
@@ -235,6 +240,17 @@ class ShardedInspector:
             )
             raise
         return outcome
+
+
+def _newest(inspector: Any, query: work.Query) -> list[work.InstanceRecord]:
+    """As many as the query wants, on however many pages they are."""
+    found: list[work.InstanceRecord] = []
+    after = None
+    while True:
+        page, after = inspector.find(replace(query, after=after, limit=query.limit - len(found)))
+        found += page
+        if after is None or len(found) >= query.limit:
+            return found
 
 
 def _first(moments: Iterable[int | None]) -> int | None:
@@ -376,12 +392,21 @@ class ShardedGateway:
     async def _restart(self, item: work.StartInstance) -> work.Outcome:
         """Replace an instance; its children on other shards hear of it after."""
         before = await self.read(self._inspector.get, item.new.id)
-        is_open = before is not None and not before.status.is_closed
+        # Sent again, it may meet itself: then its own children go on.
+        is_itself = before is not None and before.incarnation == item.new.incarnation
+        is_open = before is not None and not before.status.is_closed and not is_itself
         if before is not None and is_open:
             parent = await self._far_parent(before)
             if parent is not None and not parent.status.is_closed:
                 return work.Refused(reason=work.Refusal.NOT_ROOT)
-        outcome: work.Outcome = await self._at(item.new.id).submit(item)
+        outcome: work.Outcome
+        try:
+            outcome = await self._at(item.new.id).submit(item)
+        except OutcomeUnknownError:
+            # Sent again, nobody would know any more whom it has replaced.
+            if not await self._is_there(item.new):
+                raise
+            outcome = work.APPLIED
         replaced = isinstance(outcome, work.Applied) and outcome.existing is None
         if before is not None and is_open and replaced and item.cancel is not None:
             for child in await self._far_children(before):
@@ -389,7 +414,15 @@ class ShardedGateway:
                     await self._at(child.id).submit(work.Deliver(to_id=child.id, body=item.cancel))
         return outcome
 
+    async def _is_there(self, new: work.NewInstance) -> bool:
+        """Whether a start is known to have landed."""
+        try:
+            found = await self.read(self._inspector.get, new.id)
+        except StorageError:
+            return False
+        return found is not None and found.incarnation == new.incarnation
+
     async def _far_children(self, record: work.InstanceRecord) -> list[work.InstanceRecord]:
         query = work.Query(parents=(record.incarnation,), limit=TREE_MAX)
-        found, _ = await self.read(self._inspector.find, query)
+        found = await self.read(_newest, self._inspector, query)
         return [each for each in found if self._at(each.id) is not self._at(record.id)]

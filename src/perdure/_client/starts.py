@@ -11,7 +11,7 @@ from perdure._client.attributes import checked_version, encode_attributes
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, check_instance_id, check_name, instant_us, slot_of
 from perdure.codec import encode_any
-from perdure.errors import InstanceExistsError, UsageError
+from perdure.errors import InstanceExistsError, OutcomeUnknownError, StorageBusyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,6 +81,28 @@ def pairs_of(inputs: Iterable[Any]) -> Iterator[tuple[str, Any]]:
                 "go into one dataclass, or to start_orchestration"
             )
         yield pair[0], pair[1]
+
+
+def refused_start(instance_id: str, refused: work.Refused) -> Exception:
+    """The error of a start that was refused."""
+    match refused.reason:
+        case work.Refusal.BUSY:
+            return StorageBusyError(
+                f"a transaction that is still open is about to start {instance_id!r}: nothing was done, try again when "
+                "it has ended"
+            )
+        case work.Refusal.NOT_ROOT:
+            return UsageError(
+                f"instance {instance_id!r} is the child of an open orchestration, which would wait for it for ever: "
+                "terminate it, or restart the parent"
+            )
+        case work.Refusal.GONE:
+            return OutcomeUnknownError(
+                f"the store broke off while {instance_id!r} was started, and has deleted or replaced instances since: "
+                "perhaps it was one of them, so it was not started again. Look whether it has run before you do"
+            )
+        case _:
+            return InstanceExistsError(instance_id)
 
 
 def refuse_another(orchestration: Any, existing: work.InstanceRecord) -> None:

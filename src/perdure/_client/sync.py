@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 from perdure._client.client import Client
 from perdure.errors import UsageError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Literal, Unpack
 
+    from perdure._client.attributes import StartOptions
     from perdure._client.figures import (
         Deletion,
         ExecutionStatus,
@@ -37,12 +38,18 @@ if TYPE_CHECKING:
     from perdure._client.sync_schedules import SyncSchedules
     from perdure._client.workers import WorkerStatus
     from perdure._context import Decision
+    from perdure._context.asking import AnyQuery, AnyUpdate
+    from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
     from perdure._context.state import ReadableKey
     from perdure._context.transaction import Transaction
-    from perdure._types import Duration
+    from perdure._definitions import Orchestration
+    from perdure._types import Duration, OnConflict
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 class SyncHandle(Generic[R]):
@@ -89,10 +96,28 @@ class SyncHandle(Generic[R]):
         """The value under a key of the instance's KV store, once there is one."""
         return self._portal.call(self._handle.wait_for_kv(key, timeout=timeout))
 
+    @overload
+    def query(self, query: AnyQuery[None, T], /, *, timeout: Duration | None = 30.0) -> T: ...
+    @overload
+    def query(self, query: AnyQuery[A, T], value: A, /, *, timeout: Duration | None = 30.0) -> T: ...
+    @overload
+    def query(self, query: str, value: object = None, /, *, timeout: Duration | None = 30.0) -> Any: ...
     def query(self, query: Any, value: Any = None, /, *, timeout: Duration | None = 30.0) -> Any:
         """Ask the running orchestration a question."""
         return self._portal.call(self._handle.query(query, value, timeout=timeout))
 
+    @overload
+    def update(
+        self, update: AnyUpdate[None, T], /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
+    ) -> T: ...
+    @overload
+    def update(
+        self, update: AnyUpdate[A, T], value: A, /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
+    ) -> T: ...
+    @overload
+    def update(
+        self, update: str, value: object = None, /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
+    ) -> Any: ...
     def update(
         self, update: Any, value: Any = None, /, *, dedup_key: str | None = None, timeout: Duration | None = 30.0
     ) -> Any:
@@ -187,11 +212,51 @@ class SyncClient:
             future.cancel()
             raise
 
+    @overload
+    def start_orchestration(
+        self, orchestration: Orchestration0[R], /, **options: Unpack[StartOptions]
+    ) -> SyncHandle[R]: ...
+    @overload
+    def start_orchestration(
+        self, orchestration: Orchestration1[A, R], a: A, /, **options: Unpack[StartOptions]
+    ) -> SyncHandle[R]: ...
+    @overload
+    def start_orchestration(
+        self, orchestration: Orchestration2[A, B, R], a: A, b: B, /, **options: Unpack[StartOptions]
+    ) -> SyncHandle[R]: ...
+    @overload
+    def start_orchestration(
+        self, orchestration: Orchestration3[A, B, C, R], a: A, b: B, c: C, /, **options: Unpack[StartOptions]
+    ) -> SyncHandle[R]: ...
+    @overload
+    def start_orchestration(
+        self, orchestration: str, /, *inputs: object, returns: type[R], **options: Unpack[StartOptions]
+    ) -> SyncHandle[R]: ...
+    @overload
+    def start_orchestration(
+        self, orchestration: str, /, *inputs: object, **options: Unpack[StartOptions]
+    ) -> SyncHandle[Any]: ...
     def start_orchestration(self, orchestration: Any, /, *inputs: Any, **options: Any) -> SyncHandle[Any]:
         """Start an orchestration; see `Client.start_orchestration`. A `connection` must be a synchronous one."""
         _refuse_asynchronous(options.get("connection"))
         return SyncHandle(self, self.call(self._client.start_orchestration(orchestration, *inputs, **options)))
 
+    def start_many(
+        self,
+        orchestration: Orchestration1[A, R],
+        inputs: Iterable[tuple[str, A]],
+        /,
+        *,
+        on_conflict: OnConflict = "fail",
+    ) -> list[SyncHandle[R]]:
+        """Start one orchestration for each `(instance_id, input)`."""
+        started = self.call(self._client.start_many(orchestration, inputs, on_conflict=on_conflict))
+        return [SyncHandle(self, each) for each in started]
+
+    @overload
+    def get_handle(self, instance_id: str, /) -> SyncHandle[Any]: ...
+    @overload
+    def get_handle(self, instance_id: str, orchestration: Orchestration[..., R], /) -> SyncHandle[R]: ...
     def get_handle(self, instance_id: str, orchestration: Any = None, /) -> SyncHandle[Any]:
         """A handle for an instance."""
         return SyncHandle(self, self._client.get_handle(instance_id, orchestration))
@@ -344,7 +409,7 @@ class SyncClient:
     def list_instances(
         self, *, limit: int = 100, after: str | None = None, **filters: Unpack[InstanceFilter]
     ) -> Page[InstanceStatus[Any]]:
-        """One page of instances."""
+        """One page of instances; it may be short, even empty, and have a `next`."""
         return self.call(self._client.list_instances(limit=limit, after=after, **filters))
 
     def count_instances(self, **filters: Unpack[InstanceFilter]) -> list[InstanceCount]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure._client.opened import Opened
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from perdure._client.requests import Gateway
     from perdure._context.transaction import Transaction
     from perdure._types import Duration, OnConflict
+    from perdure.storage.lending import Joins
 
     Submit: TypeAlias = Callable[[work.ClientItem], Awaitable[work.Outcome]]
 
@@ -67,7 +69,7 @@ class Transactions(Opened):
         lent = lend(limit_us)
         try:
             await lent.open()
-            yield lent
+            yield lent.theirs
         except BaseException:
             await uninterrupted(asyncio.to_thread(lent.roll_back))
             raise
@@ -80,15 +82,11 @@ def joining(gateway: Gateway, connection: Any) -> Submit:
     Raises:
         UsageError: No connection can be used with this store.
     """
-    join = getattr(gateway.inspector, "join", None)
-    if join is None:
+    store: Any = gateway.inspector
+    if not hasattr(store, "join"):
         raise UsageError("connection= needs a store in PostgreSQL or in a SQLite file: one in memory has none")
-
-    async def submit(item: work.ClientItem) -> work.Outcome:
-        outcome: work.Outcome = await join(connection, item)
-        return outcome
-
-    return submit
+    joins: Joins = store
+    return partial(joins.join, connection)
 
 
 def check_conflict(on_conflict: OnConflict) -> None:

@@ -41,6 +41,7 @@ class Transfers(Opened):
 
         Raises:
             InstanceNotFoundError: There is no such instance.
+            InstanceMovedError: One of the ids is that of an instance which has moved; others that have are left out.
             UsageError: One of the ids is that of a child, which goes with its root; or a filter means nothing.
             FileExistsError: There is a file of this name.
 

@@ -14,13 +14,10 @@ from msgspec.structs import replace
 from perdure import _work as work
 from perdure._client import export_file
 from perdure._client.filters import query_of
-from perdure._client.moving import LOOK_S, MOVING, Move, Transfer, put, read, total_of
-from perdure._types import INSTANT_US_MAX, Status, check_name, duration_us
-from perdure.errors import (
-    InstanceExistsError,
-    InstanceNotFoundError,
-    UsageError,
-)
+from perdure._client.moving import MOVING, Move, Transfer, put, read, rounds_in, total_of
+from perdure._client.opened import pages
+from perdure._types import INSTANT_US_MAX, Status, check_name
+from perdure.errors import InstanceExistsError, InstanceMovedError, InstanceNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -53,16 +50,22 @@ async def export_trees(
 ) -> Transfer:
     """See `Client.export_instances`."""
     _refuse_shards(gateway)
-    trees = instances = 0
+    trees = instances = skipped = 0
     async with _written(gateway, file) as write:
         await write(export_file.head())
         async for roots in _roots(gateway, instance_ids, filters):
             for tree in await read(gateway, [each.id for each in roots]):
+                root = tree[0].record
+                if root.status is Status.MOVED:
+                    if instance_ids is not None:
+                        raise InstanceMovedError(root.id, root.held_because)
+                    skipped += 1
+                    continue
                 await write(export_file.tree_lines(tree))
                 trees += 1
                 instances += len(tree)
         await write(export_file.end(trees, instances))
-    return Transfer(trees=trees, instances=instances)
+    return Transfer(trees=trees, instances=instances, skipped=skipped)
 
 
 async def import_trees(
@@ -102,7 +105,7 @@ async def move_trees(
     _refuse_shards(there)
     if _is_one(gateway, there):
         raise UsageError("the target is the store that the instances are in: open a client on the other one")
-    rounds = max(1, round(duration_us(grace, "grace") / (LOOK_S * 1e6)))
+    rounds = rounds_in(grace)
     total, refused = Transfer(trees=0, instances=0), list[str]()
     async for roots in _roots(gateway, instance_ids, filters):
         move = Move(gateway, there, _place_of(there), run=run)
@@ -118,11 +121,8 @@ async def _roots(
 ) -> AsyncGenerator[list[work.InstanceRecord], None]:
     """The roots that are meant, a page at a time."""
     if instance_ids is None:
-        query: work.Query | None = replace(query_of(filters, limit=ROOTS_AT_ONCE_MAX), roots_only=True)
-        while query is not None:
-            records, key = await gateway.read(gateway.inspector.find, query)
-            yield records
-            query = None if key is None else replace(query, after=key)
+        async for page in pages(gateway, replace(query_of(filters, limit=ROOTS_AT_ONCE_MAX), roots_only=True)):
+            yield page
         return
     if filters:
         raise UsageError("pass instance_ids or filters, not both: ids say already which instances are meant")

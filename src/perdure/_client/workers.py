@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from perdure._client.tags import Tags, tags_of
-from perdure._types import from_us
+from perdure._types import OWN_NAMES, from_us
 from perdure._work import WorkerRecord
 
 
@@ -42,4 +42,4 @@ def worker_status_of(record: WorkerRecord) -> WorkerStatus:
 
 def _own(names: tuple[str, ...]) -> tuple[str, ...]:
     # What every worker has, such as the orchestration that keeps schedules, tells nobody anything.
-    return tuple(name for name in names if not name.startswith("perdure::"))
+    return tuple(name for name in names if not name.startswith(OWN_NAMES))

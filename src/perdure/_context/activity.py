@@ -99,6 +99,8 @@ class ActivityContext(Traces):
         "session",
     )
 
+    _is_of_activities = True
+
     def __init__(
         self,
         *,

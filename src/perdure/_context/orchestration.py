@@ -214,8 +214,8 @@ class OrchestrationContext(Limiting, Traces, ABC):
     def schedule_activity(self, activity: Any, /, *inputs: Any, **options: Any) -> DurableFuture[Any]:
         """Run an activity, by its definition or by name; it starts once this turn is durable.
 
-        Options: `retry`, `tag`, `session`, `priority`, `schedule_to_start`; by name also `returns`, the
-        result's type, and `retry` alone decides: the definition may be known to another worker only.
+        Options: `retry`, `tag`, `session`, `limit`, `priority`, `schedule_to_start`; by name also `returns`, the
+        result's type, and `retry` and `limit` alone decide: the definition may be known to another worker only.
         `on_cancel="wait"`: when it is cancelled while it runs, the cancellation is raised here only when the activity
         has ended; if it had an outcome all the same, the future then has it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -37,9 +37,20 @@ class ContextLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 class Traces:
-    """The four verbs `trace_debug`, `trace_info`, `trace_warn` and `trace_error` over a context's `logger`."""
+    """What both contexts have: four verbs over their `logger`, and an error with a cure for what they have not."""
 
     __slots__ = ()
+    _is_of_activities: ClassVar[bool] = False
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_") or hasattr(type(self), name):
+                # Such as a slot that is empty, or a property that has failed.
+                raise AttributeError(name)
+            from perdure._context.mistaken import no_attribute  # noqa: PLC0415 - only mistakes need it
+
+            raise no_attribute(self, name, is_activity=self._is_of_activities)
 
     if TYPE_CHECKING:
 

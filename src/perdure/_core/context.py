@@ -276,8 +276,10 @@ class Context(OrchestrationContext):
 
     def map(self, activity: Any, items: Iterable[Any], /, **options: Any) -> Coroutine[Any, Any, Any]:
         check_known("map", options, MAP_OPTIONS, activity)
+        if not isinstance(activity, Activity):
+            _named(activity, "activity", "map")
         most, policy = options.pop("max_concurrency", None), options.pop("policy", None)
-        check_map(most, policy)
+        check_map(most, policy, items)
 
         def schedule(item: Any) -> DurableFuture[Any]:
             return self.schedule_activity(activity, item, **options)
@@ -336,7 +338,7 @@ class Context(OrchestrationContext):
         if not execution.admits("ctx.schedule_timer"):
             return execution.refused(DurableFuture)
         if isinstance(until, datetime):
-            fire_at = instant_us(until)
+            fire_at = instant_us(until, what="timer")
         else:
             fire_at = execution.now_us + duration_us(until, what="timer")
         future: TimerFuture = _new(TimerFuture, execution)

@@ -41,9 +41,7 @@ from perdure._core.patches import take_markers
 from perdure._core.state import State
 from perdure._core.unwinding import Unwind
 from perdure._core.waiting import Waiting
-from perdure.errors import (
-    ForbiddenCallError,
-)
+from perdure.errors import ForbiddenCallError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,7 +180,9 @@ class Execution(OrchestrationLoop):
             admission = ADMISSIONS.get(type(message))
             if admission is None:
                 return False
-            event = admission(self, message, self.last_event + 1, max(self.now_us, now))
+            at = self.now_us
+            at = now if now > at else at  # noqa: FURB136 - max() is a call, for every message
+            event = admission(self, message, self.last_event + 1, at)
             if event is None:
                 return False
         self.replaying = False
@@ -196,7 +196,7 @@ class Execution(OrchestrationLoop):
             last += 1
             events.append(ask.write(last))
             if not ask.is_settled():
-                self.open[last] = ask
+                self.open.add(ask)
         self.last_event = last
         if self.ending is not None:
             self.ending = events[-1]
@@ -293,7 +293,7 @@ class Execution(OrchestrationLoop):
             self.state = State.of(started)
         self.variables = ContextVariables()
         self._start = (context_of(self, secret, started.forks), started.input)
-        self.create_task(self._main(), name="root", context=self.variables)
+        self.begin_root(self._main())
 
     async def _main(self) -> None:
         # It has few variables: very many of these wait. The outcome is taken here and not from the task, since a task

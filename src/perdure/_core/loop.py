@@ -20,6 +20,7 @@ from types import CoroutineType, FrameType
 from typing import Any, ClassVar, NoReturn, TypeVar, TypeVarTuple, cast
 from weakref import ref
 
+from perdure._core.callsite import where_asked
 from perdure._core.forbidden import BY_HAND, CURES, OUTSIDE, QUIET, REFUSED, UNORDERED
 from perdure._core.tasks import FIRST_STEP, Future, RefusedTask, Task, adopt, bare_as_completed, hashed, silenced
 from perdure._core.unwinding import Unwind, end, end_within
@@ -153,6 +154,11 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
             self.offence = error
         raise error
 
+    def refuse(self, what: str) -> NoReturn:
+        """Refuse what the program does here, and say where that is."""
+        where = where_asked()
+        self.offend(ForbiddenCallError(what if where is None else f"{what} It is at {where}."))
+
     def gate(self, verb: str) -> None:
         """Let a verb pass only inside a turn of this very execution, and while that is not over."""
         if not self.admits(verb):
@@ -215,13 +221,13 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
         task = first_step.__self__
         if type(task) is not Task and isinstance(task, asyncio.Task):
             end(silenced(task).get_coro())
-            self.offend(ForbiddenCallError(BY_HAND))
+            self.refuse(BY_HAND)
 
     def call_soon_threadsafe(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Refused: only another thread would need it."""
-        self.offend(ForbiddenCallError(f"call_soon_threadsafe was called in an orchestration. {CURES['executor']}"))
+        self.refuse(f"call_soon_threadsafe was called in an orchestration. {CURES['executor']}")
 
     def call_later(
         self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
@@ -277,13 +283,21 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
             coro = adopt(coro)
         elif (frame := bare_as_completed()) is not None:
             self._refuse_unordered(frame, coro)
-        number = self.next_number()
-        task: Task[T] = Task.__new__(Task)
-        task._hash = hashed(self.salt, number)
-        label = f"Task-{number}" if name is None else str(name)
+        task: Task[T] = self._new_task()
+        label = f"Task-{self._sequence}" if name is None else str(name)
         task.__init__(coro, loop=self, name=label, context=context, **options)  # type: ignore[misc]  # has its hash now
-        asyncio._unregister_task(task)
         self._hold(task)
+        return task
+
+    def begin_root(self, coro: Coroutine[Any, Any, None]) -> None:
+        """The first task, of a coroutine of our own, about which nothing is to be checked."""
+        task: Task[None] = self._new_task()
+        task.__init__(coro, loop=self, name="root", context=self.variables)  # type: ignore[misc]  # as above
+        self._hold(task)
+
+    def _new_task(self) -> Any:
+        task = Task.__new__(Task)
+        task._hash = hashed(self.salt, self.next_number())
         return task
 
     def _refuse_unordered(self, frame: FrameType, coro: Any) -> NoReturn:
@@ -294,10 +308,11 @@ class OrchestrationLoop(asyncio.AbstractEventLoop):
             for each in given:
                 if asyncio.iscoroutine(each):
                     each.close()
-        self.offend(ForbiddenCallError(UNORDERED))
+        self.refuse(UNORDERED)
 
     def _hold(self, task: Task[Any]) -> None:
         """Keep a task until it is done: asyncio itself would let one go that nobody else refers to."""
+        asyncio._unregister_task(task)
         if self._root is None:
             self._root = task
             alive.add(self)
@@ -443,7 +458,7 @@ def _endless(tasks: list[Task[Any]]) -> str:
 
 def _refuse(name: str, cure: str) -> Callable[..., NoReturn]:
     def refused(self: OrchestrationLoop, *_args: object, **_options: object) -> NoReturn:
-        self.offend(ForbiddenCallError(f"loop.{name}() was called in an orchestration. {cure}"))
+        self.refuse(f"loop.{name}() was called in an orchestration. {cure}")
 
     refused.__name__ = name
     refused.__doc__ = "Refused, with the cure in the error."

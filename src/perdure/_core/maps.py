@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from perdure._context import MapPolicy, MapResult
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 _SKIPPED: Any = object()
 
 
-def check_map(max_concurrency: object, policy: object) -> None:
+def check_map(max_concurrency: object, policy: object, items: object) -> None:
     """Refuse what no map can be made of.
 
     Raises:
-        UsageError: An option has a value that can't be used.
+        UsageError: An option has a value that can't be used, or there are no items.
     """
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise UsageError(f"ctx.map takes an iterable of inputs, one for each activity, not {items!r:.80}")
     if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
         raise UsageError(f"max_concurrency is {max_concurrency!r}: use a whole number, 1 or more; or leave it out")
     if policy is not None and not isinstance(policy, MapPolicy):

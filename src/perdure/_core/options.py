@@ -31,10 +31,6 @@ DETACHED_OPTIONS = ("instance_id", "version")
 CHILD_OPTIONS = (*DETACHED_OPTIONS, "on_close", "returns")
 NEXT_OPTIONS = ("version",)
 
-_PARTS_OF_A_POLICY = {
-    part: part for part in ("max_attempts", "backoff", "attempt_timeout", "total_timeout", "retry_on", "never_retry")
-} | {"timeout": "attempt_timeout", "max_retries": "max_attempts"}
-
 
 def check_known(verb: str, options: Mapping[str, Any], known: tuple[str, ...], target: object) -> None:
     """Refuse an option that the verb does not have for this target, and say what was probably meant.
@@ -53,14 +49,17 @@ def _cure(option: str, usable: tuple[str, ...], target: object) -> str:
         return f"it is for calls by name, and {target!r} says itself what it returns"
     if isinstance(target, Activity | Orchestration) and option in target.input_names:
         return f"{option} is an input of {target!r}, and inputs are positional"
-    if "retry" in usable and (part := _PARTS_OF_A_POLICY.get(option)):
-        return f"write retry=RetryPolicy({part}=...)"
-    from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+    from perdure._definitions.mistakes import cure_of  # noqa: PLC0415 - only mistakes need it
 
-    near = get_close_matches(option, usable, n=2)
-    if not near:
-        return f"its options are {', '.join(usable)}"
-    return f"did you mean {' or '.join(f'{name}=' for name in near)}?"
+    return cure_of(option, usable)
+
+
+def _with_defaults(activity: object, inputs: Sequence[Any]) -> Sequence[Any]:
+    """All that the activity will be called with: inputs that the call leaves out take their defaults."""
+    if not isinstance(activity, Activity):
+        return inputs
+    missing = len(activity.input_names) - len(inputs)
+    return (*inputs, *activity.defaults[-missing:]) if missing > 0 else inputs
 
 
 def scheduling(options: Mapping[str, Any], activity: object, inputs: Sequence[Any]) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def scheduling(options: Mapping[str, Any], activity: object, inputs: Sequence[An
         "session": None if session is None else check_name("session", session),
         "priority": priority,
         "schedule_to_start_us": None if patience is None else duration_us(patience, what="schedule_to_start"),
-        "limit": None if limit is None else recorded(limit, inputs),
+        "limit": None if limit is None else recorded(limit, _with_defaults(activity, inputs)),
     }
 
 

@@ -56,6 +56,17 @@ def _generator_lost(generator: Any) -> None:
         loop.generator_lost(generator)
 
 
+@contextmanager
+def own_thread() -> Iterator[None]:
+    """Leave async generators to stages for as long as a thread takes turns: Python audits every change of that."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=_generator_lost)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
 class Stage:
     """Prepares one thread for turns. Not reentrant; one per thread."""
 
@@ -76,18 +87,18 @@ class Stage:
             if self._outer_task is not None:
                 asyncio._leave_task(self._outer_loop, self._outer_task)
         hooks = sys.get_asyncgen_hooks()
-        # Else this one is inside another of the same thread, which sees to both.
+        # Else whatever this one is inside of sees to them.
         if hooks.firstiter is not _generator_begun:
             self._hooks = hooks
             sys.set_asyncgen_hooks(firstiter=_generator_begun, finalizer=_generator_lost)
-            _collector_off()
+        _collector_off()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        _collector_back()
         if self._hooks is not None:
-            _collector_back()
             sys.set_asyncgen_hooks(*self._hooks)
         asyncio._set_running_loop(self._outer_loop)
         if self._outer_loop is not None and self._outer_task is not None:

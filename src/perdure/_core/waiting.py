@@ -43,6 +43,13 @@ class Waiting(MutableMapping[int, Any]):
             self._many = {self.one.event_id: self.one, event_id: ask}
             self.one = None
 
+    def add(self, ask: Ask) -> None:
+        """Wait for what was written down under its id: as an item is set, which costs a call of Python's own more."""
+        if self.one is None and self._many is None:
+            self.one = ask
+        else:
+            self[ask.event_id] = ask
+
     def __delitem__(self, event_id: int) -> None:
         self.pop(event_id)
 

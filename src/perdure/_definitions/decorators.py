@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from perdure._definitions.definition import CANCEL_GRACE_S, Activity, Orchestration
+from perdure._definitions.definition import Activity, Orchestration
 from perdure._definitions.shape import Shape
 from perdure.errors import RegistrationError
 
@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from types import FrameType
 
-    from perdure._context import ActivityContext, Limit, OrchestrationContext
-    from perdure._definitions.definition import OnUnknown, Probe
-    from perdure._retry import RetryPolicy
-    from perdure._types import Duration
+    from perdure._context import ActivityContext, OrchestrationContext
+    from perdure._definitions.definition import ActivityDeclaration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,34 +50,8 @@ def activity(fn: Callable[P, Coroutine[Any, Any, R]], /) -> Activity[P, R]: ...
 @overload
 def activity(fn: Callable[P, R], /) -> Activity[P, R]: ...
 @overload
-def activity(
-    *,
-    name: str | None = None,
-    aliases: Iterable[str] = (),
-    retry: RetryPolicy | None = None,
-    on_unknown: OnUnknown = "repeat",
-    probe: Probe | None = None,
-    heartbeat_timeout: Duration | None = None,
-    cancel_grace: Duration | None = CANCEL_GRACE_S,
-    tag: str | None = None,
-    transactional: bool = False,
-    limit: Limit | None = None,
-) -> ActivityDecorator: ...
-def activity(
-    fn: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    aliases: Iterable[str] = (),
-    retry: RetryPolicy | None = None,
-    on_unknown: OnUnknown = "repeat",
-    probe: Probe | None = None,
-    heartbeat_timeout: Duration | None = None,
-    cancel_grace: Duration | None = CANCEL_GRACE_S,
-    tag: str | None = None,
-    transactional: bool = False,
-    limit: Limit | None = None,
-) -> Any:
+def activity(*, name: str | None = None, **options: Unpack[ActivityDeclaration]) -> ActivityDecorator: ...
+def activity(fn: Any = None, /, *, name: str | None = None, **options: Unpack[ActivityDeclaration]) -> Any:
     """Make an activity of a function: work in the world, that a worker runs and whose outcome history keeps.
 
     The function takes up to three positional inputs, and before them, if it wants, `ctx: ActivityContext`. An
@@ -115,18 +87,7 @@ def activity(
     """
 
     def decorate(function: Any) -> Activity[Any, Any]:
-        return Activity(
-            _shape_of(function, "activity", name),
-            aliases=aliases,
-            retry=retry,
-            on_unknown=on_unknown,
-            probe=probe,
-            cancel_grace=cancel_grace,
-            heartbeat_timeout=heartbeat_timeout,
-            tag=tag,
-            transactional=transactional,
-            limit=limit,
-        )
+        return Activity(_shape_of(function, "activity", name), **options)
 
     return decorate if fn is None else decorate(fn)
 

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import inspect
 import types
+from collections.abc import Iterable
+from copy import copy
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -16,22 +18,23 @@ from typing import (
     NoReturn,
     ParamSpec,
     TypeAlias,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
 )
 
 from perdure._context import ActivityContext, Limit, activity_context, running_activity_context
 from perdure._definitions.naming import version_key
 from perdure._retry import RetryPolicy
-from perdure._types import duration_us
-from perdure.errors import ForbiddenCallError, RegistrationError, UsageError
+from perdure._types import Duration, duration_us
+from perdure.errors import RegistrationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from perdure._context import Verdict
     from perdure._definitions.shape import Shape
-    from perdure._types import Duration
     from perdure.codec import InputsCodec, TypeCodec
 
 P = ParamSpec("P")
@@ -105,16 +108,37 @@ class _Definition:
         self._shape.resolve()
 
 
+class ActivityDeclaration(TypedDict, total=False):
+    """The options of `@activity` but for the name; what each means, and its default, is told there."""
+
+    aliases: Iterable[str]
+    retry: RetryPolicy | None
+    on_unknown: OnUnknown
+    probe: Probe | None
+    heartbeat_timeout: Duration | None
+    cancel_grace: Duration | None
+    tag: str | None
+    transactional: bool
+    limit: Limit | None
+
+
+def _check_known(shape: Shape, options: Iterable[str]) -> None:
+    known = ("name", *ActivityDeclaration.__annotations__)
+    for option in options:
+        if option not in known:
+            from perdure._definitions.mistakes import cure_of  # noqa: PLC0415 - only mistakes need it
+
+            raise RegistrationError(f"{shape.where}: @activity has no option {option}=: {cure_of(option, known)}")
+
+
 def _refuse_to_orchestrations(activity: Activity[..., Any]) -> None:
     # Not asyncio.get_running_loop(): other event loops than asyncio's may run this, and that is no error.
-    offend = getattr(asyncio._get_running_loop(), "offend", None)
-    if offend is not None:
+    refuse = getattr(asyncio._get_running_loop(), "refuse", None)
+    if refuse is not None:
         # Remembered by the execution, too: whoever swallows the error changes nothing.
-        offend(
-            ForbiddenCallError(
-                f"{activity.name} was called directly in an orchestration, where it would run again on every replay: "
-                f"write `await ctx.schedule_activity({activity.fn.__name__}, ...)`"
-            )
+        refuse(
+            f"{activity.name} was called directly in an orchestration, where it would run again on every replay: "
+            f"write `await ctx.schedule_activity({activity.fn.__name__}, ...)`."
         )
 
 
@@ -158,32 +182,19 @@ class Activity(_Definition, Generic[P, R_co]):
         limit: The limit by key where the call gives none.
     """
 
-    def __init__(
-        self,
-        shape: Shape,
-        *,
-        aliases: Iterable[str] = (),
-        retry: RetryPolicy | None = None,
-        on_unknown: OnUnknown = "repeat",
-        probe: Probe | None = None,
-        heartbeat_timeout: Duration | None = None,
-        cancel_grace: Duration | None = CANCEL_GRACE_S,
-        tag: str | None = None,
-        transactional: bool = False,
-        limit: Limit | None = None,
-        receiver: object = None,
-    ) -> None:
-        super().__init__(shape, aliases)
-        self.fn: Final[Callable[..., Any]] = shape.fn if receiver is None else types.MethodType(shape.fn, receiver)
-        self.retry: Final = retry
-        self.on_unknown: Final = on_unknown
-        self.probe: Final = probe
-        self.cancel_grace: Final = cancel_grace
-        self.heartbeat_timeout: Final = heartbeat_timeout
-        self.tag: Final = tag
-        self.transactional: Final = transactional
-        self.limit: Final = limit
-        self._receiver: Final = receiver
+    def __init__(self, shape: Shape, **options: Unpack[ActivityDeclaration]) -> None:
+        _check_known(shape, options)
+        super().__init__(shape, options.get("aliases", ()))
+        self.fn: Final[Callable[..., Any]] = shape.fn
+        self.retry: Final = options.get("retry")
+        self.on_unknown: Final[OnUnknown] = options.get("on_unknown", "repeat")
+        self.probe: Final = options.get("probe")
+        self.cancel_grace: Final = options.get("cancel_grace", CANCEL_GRACE_S)
+        self.heartbeat_timeout: Final = options.get("heartbeat_timeout")
+        self.tag: Final = options.get("tag")
+        self.transactional: Final = options.get("transactional", False)
+        self.limit: Final = options.get("limit")
+        self._receiver: Final[object] = None
         self._check_options()
 
     @property
@@ -257,19 +268,9 @@ class Activity(_Definition, Generic[P, R_co]):
         activity: Activity[Any, R] = self
         if obj is None or not self._shape.is_method:
             return activity
-        return Activity(
-            self._shape,
-            aliases=self.aliases,
-            retry=self.retry,
-            on_unknown=self.on_unknown,
-            probe=self.probe,
-            cancel_grace=self.cancel_grace,
-            heartbeat_timeout=self.heartbeat_timeout,
-            tag=self.tag,
-            transactional=self.transactional,
-            limit=self.limit,
-            receiver=obj,
-        )
+        bound = copy(activity)
+        vars(bound).update(fn=types.MethodType(self._shape.fn, obj), _receiver=obj)
+        return bound
 
     def __repr__(self) -> str:
         return f"<activity {self.name}>"
@@ -298,10 +299,14 @@ class Activity(_Definition, Generic[P, R_co]):
     def _check_routing(self) -> None:
         if self.tag is not None:
             self._shape.checked_name("tag", self.tag)
-        if self.limit is not None and not isinstance(self.limit, Limit):
+        if self.limit is None:
+            return
+        if not isinstance(self.limit, Limit):
             raise RegistrationError(
                 f"{self._shape.where}: limit is {self.limit!r}: use a Limit, as in Limit('smtp', 5)"
             )
+        if callable(self.limit.key):
+            self._check_called_with(self.limit.key, self.input_names, "the key of its limit", "a name")
 
     def _check_hold(self) -> None:
         where = self._shape.where
@@ -315,16 +320,18 @@ class Activity(_Definition, Generic[P, R_co]):
                 f"{where}: it is transactional, so what it does is done together with its end: leave on_unknown out"
             )
         if self.probe is not None:
-            self._check_probe(self.probe)
+            self._check_called_with(self.probe, ("ctx", *self.input_names), "its probe", "a Verdict")
 
-    def _check_probe(self, probe: Probe) -> None:
-        wanted = ("ctx", *self.input_names)
+    def _check_called_with(self, function: object, wanted: Sequence[str], what: str, result: str) -> None:
         try:
-            inspect.signature(probe).bind(*wanted)
+            inspect.signature(cast("Any", function)).bind(*wanted)
+        except ValueError:
+            # Some of what is written in C tells no signature.
+            return
         except TypeError:
             raise RegistrationError(
-                f"{self._shape.where}: its probe is {probe!r}: use a function of ({', '.join(wanted)}), which returns "
-                "a Verdict"
+                f"{self._shape.where}: {what} is {function!r}: use a function of ({', '.join(wanted)}), which returns "
+                f"{result}"
             ) from None
 
     def _check_silence(self, silence: Duration) -> None:

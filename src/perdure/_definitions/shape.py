@@ -15,7 +15,7 @@ from perdure._definitions.fingerprint import fingerprint_of
 from perdure._definitions.naming import default_name
 from perdure._types import INPUTS_MAX, check_name
 from perdure.codec import InputsCodec, TypeCodec, codec_for
-from perdure.errors import RegistrationError, UsageError
+from perdure.errors import PayloadError, RegistrationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +86,9 @@ class Shape:
     def inputs_codec(self) -> InputsCodec:
         """The codec of the inputs, which are stored as one JSON array."""
         for each, type_ in zip(self._inputs, self.input_types, strict=True):
-            self._codec(each.name, type_)
+            codec = self._codec(each.name, type_)
+            if each.default is not Parameter.empty and type_ is not Any:
+                self._check_default(each, codec)
         return InputsCodec(self.input_types, self.defaults, what=f"{self.kind} {self.name}")
 
     @cached_property
@@ -121,6 +123,16 @@ class Shape:
             return codec_for(type_)
         except RegistrationError as error:
             raise RegistrationError(f"{self.where}: {_parameter(name)}: {error}") from error
+
+    def _check_default(self, parameter: Parameter, codec: TypeCodec) -> None:
+        try:
+            codec.encode(parameter.default, f"the default of {_parameter(parameter.name)}")
+        except PayloadError as error:
+            optional = f"; for an input that may be left out, write `{parameter.name}: {codec.name} | None = None`"
+            raise RegistrationError(
+                f"{self.where}: {error}. It would come in without a check where the input is missing: give a default "
+                f"that fits, or widen the annotation{optional if parameter.default is None else ''}"
+            ) from None
 
     def _check_flavour(self) -> None:
         if inspect.isgeneratorfunction(self.fn) or inspect.isasyncgenfunction(self.fn):

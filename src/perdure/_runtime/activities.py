@@ -8,49 +8,51 @@ import asyncio
 import contextvars
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from perdure._context import ActivityServices
 from perdure._ports import Clock, Entropy
 from perdure._registry import Registry
 from perdure._retry import WirePolicy
-from perdure._runtime.attempts import Attempt, Plan, TaskKey, call_plainly, key_of
+from perdure._runtime.attempts import Attempt, Plan, TaskKey, call_plainly, is_limited, key_of
 from perdure._runtime.effects import UNKNOWN_DELAY_US, Effects
 from perdure._runtime.endings import (
     ROW,
+    limit_of,
     overlong,
     policy_of,
     polled,
     release,
+    retry_delay,
     stopped,
     too_late,
+    tried_again,
     with_last_words,
 )
 from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
 from perdure._runtime.line import Line
+from perdure._runtime.outbox import Outbox
 from perdure._runtime.tallies import ActivityTally
 from perdure._runtime.threads import Threads, makes_plain_tasks
 from perdure._runtime.transactional import InTransaction
-from perdure._types import duration_us
-from perdure._work import ActivityOutcome, ClaimedTask, TaskBeat, TaskRetry, sealed, unsealed
-from perdure.errors import ErrorInfo, HistoryCorruptError, RetryAfter, error_info_from_exception
+from perdure._work import SEAL_BYTES, ActivityOutcome, ClaimedTask, TaskBeat, unsealed
+from perdure.errors import HistoryCorruptError, error_info_from_exception
 from perdure.observability.counting import OTHERS, count
 
 _log = logging.getLogger("perdure.runtime")
 
 LINE_WATCH_S = 0.05
 """How much later than its limit, at most, the end of an activity that waits for a slot is noticed, in seconds."""
-_encode = msgspec.json.Encoder().encode
 _AGAIN = "%s: attempt %d of %s failed, the next is in %g s: %s"
+_LAST = "%s: attempt %d of %s failed, the last one: %s"
 
 _task: Any = asyncio.Task
-_begun_at_once = partial(_task, eager_start=True) if sys.version_info >= (3, 12) else None
-"""A task that takes its first step while it is made; one that is over by then is never scheduled."""
+_HAS_EAGER_TASKS = sys.version_info >= (3, 12)
+"""Whether a task can take its first step while it is made; one that is over by then is never scheduled."""
 
 
 class Activities:
@@ -72,13 +74,11 @@ class Activities:
         self._clock = clock
         self._entropy = entropy
         self._slots = slots
-        self._put = put
         self._services = services
         self._in_transaction = in_transaction
         self._waiting = Line()
         self._line_watch: asyncio.TimerHandle | None = None
         self._running: dict[TaskKey, Attempt] = {}
-        self._outbox: list[Entry] = []
         self._plans: dict[str, Plan] = {}
         self.tallies: dict[str, ActivityTally] = {}
         self._unwanted: set[TaskKey] = set()
@@ -87,6 +87,8 @@ class Activities:
         self._filling = False
         self._given_up: set[asyncio.Task[None]] = set()
         self.loop = self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(self._loop, put)
+        self.report = self._outbox.add
         # Each attempt gets a copy of its own: a slot that is passed on must not hand on what the last one has set.
         self._variables = contextvars.copy_context()
         self._threads = Threads(threads, "perdure-activity", self._loop)
@@ -117,9 +119,12 @@ class Activities:
                 self.report(GoesBack(task, release(task)))
             return
         self._waiting.join(tasks)
-        self._fill()
         # What is over with its first step need not wait for whatever else this round of the loop has to do.
-        self._flush()
+        self._outbox.hold()
+        try:
+            self._fill()
+        finally:
+            self._outbox.flush()
         if self._waiting.length:
             self._watch_the_line(tasks)
 
@@ -156,11 +161,11 @@ class Activities:
             return
         self._filling = True
         try:
-            self._begin_waiting(_begun_at_once if makes_plain_tasks(self._loop) else None)
+            self._begin_waiting(at_once=_HAS_EAGER_TASKS and makes_plain_tasks(self._loop))
         finally:
             self._filling = False
 
-    def _begin_waiting(self, begun_at_once: Any) -> None:
+    def _begin_waiting(self, *, at_once: bool) -> None:
         begun = 0
         while self._waiting.length and len(self._running) < self._slots:
             if begun == self._slots:
@@ -169,7 +174,7 @@ class Activities:
                 return
             begun += 1
             task = self._waiting.next()
-            key = key_of(task)
+            key = (task.incarnation, task.execution, task.event)
             if self._unwanted and key in self._unwanted:
                 self._unwanted.discard(key)
                 self.report(GoesBack(task, release(task)))
@@ -179,10 +184,10 @@ class Activities:
                 self._stopped.discard(key)
                 attempt.stopped = True
             steps, variables = self._run(attempt), self._variables.copy()
-            if begun_at_once is None:
-                attempt.runner = self._loop.create_task(steps, name=task.name, context=variables)
+            if at_once:
+                _task(steps, loop=self._loop, name=task.name, context=variables, eager_start=True)
             else:
-                begun_at_once(steps, loop=self._loop, name=task.name, context=variables)
+                attempt.runner = self._loop.create_task(steps, name=task.name, context=variables)
 
     def cancel(self, keys: list[TaskKey]) -> None:
         """The outcomes of these are no longer wanted."""
@@ -248,18 +253,27 @@ class Activities:
 
     async def _run(self, attempt: Attempt) -> None:
         task = attempt.task
-        attempt.begin(self.now())
+        attempt.since_us, attempt.has_begun = self.now(), True
+        if attempt.runner is None:
+            # It takes its first step while its task is made, before anybody could say which one that is.
+            attempt.runner = asyncio.current_task()
         entry: Entry
         try:
             plan = self._plans.get(task.name) or self.find_plan(task.name)
-            if task.began or (plan is not None and plan.holds):
-                entry = await self.effects.run(attempt, plan)
-            elif plan is None or attempt.cancelled or attempt.stopped or task.stopped:
-                entry = self._not_called(attempt)
-            elif task.retry is None and task.deadline is None and task.start_by is None and not plan.is_special:
-                entry = await self._attempt(attempt, plan)
-            else:
+            if plan is None or not plan.is_plain or attempt.cancelled or attempt.stopped or task.stopped or task.began:
+                entry = await self._carefully(attempt, plan)
+            elif task.retry is not None or task.deadline is not None or task.start_by is not None:
                 entry = await self.limited(attempt, plan)
+            else:
+                # As in `_attempt`: nearly all are called here, and are spared a coroutine.
+                try:
+                    value = await plan.invoke(self._called_with(attempt, plan))
+                except asyncio.CancelledError:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as there
+                    entry = self.failed(task, error, timed_out=False)
+                else:
+                    entry = self._returned(task, plan, value)
         except asyncio.CancelledError as error:
             entry = self.cancelled(attempt, error)
         except BaseException as error:  # noqa: BLE001 - the engine must hear of every end
@@ -268,6 +282,17 @@ class Activities:
             entry = self.failed(task, error, timed_out=False, final=isinstance(error, HistoryCorruptError))
         if not attempt.given_up:
             self._end(attempt, entry)
+
+    async def _carefully(self, attempt: Attempt, plan: "Plan | None") -> Entry:
+        """An attempt of which there is more to think of than to await it."""
+        task = attempt.task
+        if task.began or (plan is not None and plan.holds):
+            return await self.effects.run(attempt, plan)
+        if plan is None or attempt.cancelled or attempt.stopped or task.stopped:
+            return self._not_called(attempt)
+        if plan.is_special or is_limited(task):
+            return await self.limited(attempt, plan)
+        return await self._attempt(attempt, plan)
 
     def _end(self, attempt: Attempt, entry: Entry) -> None:
         self._running.pop(attempt.key, None)
@@ -278,11 +303,10 @@ class Activities:
         if attempt.pulse is not None:
             entry = with_last_words(entry, attempt.unsaid())
             attempt.pulse.end()
-        plan = self._plans.get(attempt.task.name)
-        tally = self._tally(attempt.task) if plan is None else plan.tally
+        tally = self._tally(attempt.task) if attempt.plan is None else attempt.plan.tally
         tally.ended(attempt, entry, self.now() - attempt.since_us, closed=self.closed)
         self.report(entry)
-        if self._waiting.length:
+        if self._waiting.length and not self._filling:
             self._fill()
 
     def cancelled(self, attempt: Attempt, error: BaseException) -> Entry:
@@ -362,10 +386,7 @@ class Activities:
     async def _attempt(self, attempt: Attempt, plan: "Plan") -> Entry:
         task = attempt.task
         try:
-            arguments = plan.decode(unsealed(task.input, ROW, "input", task.name, task.instance_id, task.event))
-            attempt.follow(plan)
-            if plan.takes_ctx:
-                arguments = (attempt.context(), *arguments)
+            arguments = self._called_with(attempt, plan)
             if plan.is_async:
                 value = await plan.invoke(arguments)
             else:
@@ -380,6 +401,17 @@ class Activities:
             return self.failed(task, error, timed_out=False)
         except BaseException as error:  # noqa: BLE001 - SystemExit too is a failure of this attempt and of nothing else
             return self.failed(task, error, timed_out=False)
+        return self._returned(task, plan, value)
+
+    def _called_with(self, attempt: Attempt, plan: "Plan") -> tuple[Any, ...]:
+        """What it is called with, now that it is called."""
+        task = attempt.task
+        # What nobody has stored, nobody can have damaged.
+        arguments = plan.decode(task.input[:-SEAL_BYTES]) if task.is_own else self.arguments(task, plan)
+        attempt.follow(plan)
+        return (attempt.context(), *arguments) if plan.takes_ctx else arguments
+
+    def _returned(self, task: ClaimedTask, plan: "Plan", value: object) -> Entry:
         try:
             result = plan.encode(value, what=plan.what)
         except Exception as error:  # noqa: BLE001 - a result that doesn't fit is a failure, in words
@@ -389,9 +421,8 @@ class Activities:
             ActivityOutcome(execution=task.execution, source=task.event, result=Raw(result), attempts=task.attempt),
         )
 
-    def arguments(self, attempt: Attempt, plan: "Plan") -> Sequence[Any]:
-        """The inputs of an activity."""
-        task = attempt.task
+    def arguments(self, task: ClaimedTask, plan: "Plan") -> tuple[Any, ...]:
+        """Its inputs."""
         return plan.decode(unsealed(task.input, ROW, "input", task.name, task.instance_id, task.event))
 
     async def in_thread(self, call: Callable[[], Any]) -> Any:
@@ -404,62 +435,25 @@ class Activities:
 
     def _limit(self, task: ClaimedTask, policy: WirePolicy) -> tuple[int | None, str | None]:
         """How long this attempt may take, and why it may not even begin."""
-        if task.deadline is None and task.start_by is None and policy.attempt_timeout_us is None:
+        if policy.attempt_timeout_us is None and not is_limited(task):
             return None, None
-        now = self._clock.now_us()
-        if task.start_by is not None and now >= task.start_by:
-            return None, "it did not start within schedule_to_start: no worker with it was free in time"
-        if task.deadline is not None and now >= task.deadline:
-            return None, too_late(task, policy)
-        limits = [limit for limit in (policy.attempt_timeout_us, task.deadline and task.deadline - now) if limit]
-        return min(limits, default=None), None
+        return limit_of(task, policy, self._clock.now_us())
 
     # -- how it ended ----------------------------------------------------------------------------------------------
 
     def failed(self, task: ClaimedTask, error: BaseException, *, timed_out: bool, final: bool = False) -> Entry:
         info = error_info_from_exception(error, attempts=task.attempt)
         count(self._tally(task).errors, info.type)
-        delay = None if final else self._retry_delay(task, error, info)
+        delay = None if final else retry_delay(task, error, info, self._clock.now_us(), self._entropy.fraction())
         if delay is not None:
             _log.info(_AGAIN, task.instance_id, task.attempt, task.name, delay / 1e6, info.summary)
-            return GoesBack(
-                task,
-                TaskRetry(
-                    incarnation=task.incarnation,
-                    execution=task.execution,
-                    event=task.event,
-                    attempt=task.attempt + 1,
-                    delay_us=delay,
-                    last_error=sealed(_encode(info)),
-                ),
-            )
+            return tried_again(task, delay, info)
+        # Its orchestration may catch it, and then nothing else would tell.
+        _log.info(_LAST, task.instance_id, task.attempt, task.name, info.summary)
         outcome = ActivityOutcome(
             execution=task.execution, source=task.event, error=info, attempts=task.attempt, timed_out=timed_out
         )
         return Ended(task, outcome)
-
-    def _retry_delay(self, task: ClaimedTask, error: BaseException, info: ErrorInfo) -> int | None:
-        policy = policy_of(task)
-        after = duration_us(error.delay, "RetryAfter") if isinstance(error, RetryAfter) else None
-        return policy.decide(
-            info.types or (info.type,),
-            attempt=task.attempt,
-            elapsed_us=self._clock.now_us() - task.scheduled_at,
-            random_fraction=self._entropy.fraction(),
-            retry_after_us=after,
-            retryable=info.retryable,
-        )
-
-    def report(self, entry: Entry) -> None:
-        """Tell the engine, together with whatever else ends in this round of the loop."""
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
-        self._outbox.append(entry)
-
-    def _flush(self) -> None:
-        entries, self._outbox = self._outbox, []
-        if entries:
-            self._put(entries)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -482,7 +476,7 @@ class Activities:
             runner.cancel("the worker shuts down")
         if late:
             await asyncio.wait(late, timeout=1.0)
-        self._flush()
+        self._outbox.flush()
         self._threads.close()
 
     async def _grace(self, runners: "list[asyncio.Task[None]]", seconds: float) -> None:

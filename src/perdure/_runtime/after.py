@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Iterable, Sequence
 
+from msgspec.structs import replace
+
 from perdure import _work as work
 from perdure._client.requests import Ending, Request
+from perdure._client.stored import read_error
 from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._types import Status
 from perdure.errors import OutcomeUnknownError, StorageError
@@ -16,16 +19,17 @@ _log = logging.getLogger("perdure.runtime")
 def outcomes_among(live: Live, arrivals: Iterable[Arrival]) -> list[work.TaskDone]:
     """What activities have brought an instance, and only this worker's memory has, for whoever owns it now."""
     outcomes = [arrival.message for arrival in arrivals if arrival.seq == 0]
-    return [
-        work.TaskDone(
-            incarnation=live.incarnation,
-            execution=outcome.execution,
-            event=outcome.source,
-            body=work.encode_message(outcome),
-        )
-        for outcome in outcomes
-        if isinstance(outcome, work.ActivityOutcome)
-    ]
+    return [done(live.incarnation, outcome) for outcome in outcomes if isinstance(outcome, work.ActivityOutcome)]
+
+
+def done(incarnation: int, outcome: work.ActivityOutcome) -> work.TaskDone:
+    """What an activity has brought, for the store."""
+    return work.TaskDone(
+        incarnation=incarnation,
+        execution=outcome.execution,
+        event=outcome.source,
+        body=work.encode_message(outcome),
+    )
 
 
 def is_work(batch: work.Batch, committed: work.Committed) -> bool:
@@ -45,15 +49,18 @@ def has_changed(storage: Storage) -> bool:
 
 def starts_or_told(requests: list[Request]) -> list[Request]:
     """Of requests that may have landed: the starts, which may be sent again; whoever sent the others is told."""
+    again: list[Request] = []
     for request in requests:
-        if not isinstance(request.item, work.StartInstance):
+        if isinstance(request.item, work.StartInstance):
+            again.append(replace(request, item=replace(request.item, again=True)))
+        else:
             request.resolve(
                 OutcomeUnknownError(
                     "the store broke off during the commit that carried this request; it probably landed: "
                     "look before you send it again, or use a dedup_key"
                 )
             )
-    return [request for request in requests if isinstance(request.item, work.StartInstance)]
+    return again
 
 
 def asked_otherwise(turn: Prepared, outcome: work.Refused, requests: list[Request]) -> list[Request]:
@@ -88,7 +95,7 @@ def requests_of(turns: list[Prepared]) -> list[Request]:
 
 
 def claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.ClaimedTask:
-    """The activity as the worker gets it that has asked for it."""
+    """The activity as the worker gets it that has asked for it and runs it at once: it has no tag, limit or session."""
     total, start = task.total_timeout_us, task.schedule_to_start_us
     return work.ClaimedTask(
         incarnation=turn.incarnation,
@@ -101,27 +108,29 @@ def claimed(live: Live, turn: work.Turn, task: work.NewTask, now: int) -> work.C
         input=task.input,
         scheduled_at=now,
         retry=task.retry,
-        tag=task.tag,
-        session=task.session,
         priority=task.priority,
         deadline=None if total is None else now + total,
         start_by=None if start is None else now + start,
+        is_own=True,
     )
 
 
 def ending(turn: Prepared) -> Ending | None:
     """How the turn ended its instance, if it did."""
     change = turn.item.change if isinstance(turn.item, work.Turn) else None
-    if change is None or change.status is None or not Status(change.status).is_closed:
+    if change is None or change.status is None or not change.status.is_closed:
         return None
     return Ending(change.status, change.output, change.error)
 
 
-def log_warnings(turn: Prepared, outcome: work.Applied) -> None:
-    """What the program and the store have to say of a turn that has landed."""
+def log_warnings(turn: Prepared, outcome: work.Applied, end: Ending | None) -> None:
+    """What the program and the store have to say of a turn that has landed, and perhaps ended its instance."""
     live = turn.live
     for warning in turn.warnings:
         _log.warning("%s (%s): %s", live.instance_id, live.name, warning)
+    if end is not None and end.status is Status.FAILED and end.error is not None:
+        # No warning: for all that a worker knows, whoever waits for the instance has reckoned with it.
+        _log.info("%s (%s) failed: %s", live.instance_id, live.name, read_error(end.error, live.instance_id).summary)
     for skipped in outcome.skipped:
         # A parent or a child that has ended meanwhile is no news; what the program addressed by name is.
         if turn.draft is not None and skipped in turn.draft.addressed:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from perdure._context import ActivityContext, ActivityServices, Progress, current_activity_context
 from perdure._runtime.pulse import Desk, Pulse, read_details
 from perdure._runtime.tallies import ActivityTally
@@ -22,12 +24,17 @@ def key_of(task: ClaimedTask) -> TaskKey:
     return (task.incarnation, task.execution, task.event)
 
 
+def is_limited(task: ClaimedTask) -> bool:
+    """Whether there are limits to its attempts, or a policy."""
+    return not (task.retry is None and task.deadline is None and task.start_by is None)
+
+
 class Plan:
     """What is known of an activity before it is called: looked up once, not at every call."""
 
     __slots__ = (
-        "decode", "encode", "grace_s", "holds", "invoke", "is_async", "is_special", "name", "probe", "services",
-        "silence_s", "takes_ctx", "tally", "transactional", "what",
+        "decode", "encode", "grace_s", "holds", "invoke", "is_async", "is_plain", "is_special", "name", "probe",
+        "services", "silence_s", "takes_ctx", "tally", "transactional", "what",
     )  # fmt: skip
 
     invoke: Callable[[Sequence[Any]], Any]
@@ -53,6 +60,8 @@ class Plan:
         self.silence_s = None if silence is None else duration_us(silence, "heartbeat_timeout") / 1e6
         self.is_special = silence is not None or activity.transactional
         """Whether there is more to an attempt than to call it."""
+        self.is_plain = activity.is_async and not (self.is_special or self.holds)
+        """Whether there is no more to it than to await it."""
 
 
 def _directly(activity: "Activity[..., Any]") -> Callable[[Sequence[Any]], Any]:
@@ -61,65 +70,43 @@ def _directly(activity: "Activity[..., Any]") -> Callable[[Sequence[Any]], Any]:
     return lambda arguments: fn(*arguments)
 
 
-class Attempt(Progress):
+class Attempt(Struct, Progress, eq=False):
     """An activity that runs now."""
 
-    __slots__ = (
-        "_context",
-        "_desk",
-        "_plan",
-        "cancelled",
-        "deadline_us",
-        "given_up",
-        "has_begun",
-        "in_thread",
-        "key",
-        "landed",
-        "limit",
-        "loan",
-        "lost",
-        "patience",
-        "probed",
-        "pulse",
-        "runner",
-        "silent",
-        "since_us",
-        "stopped",
-        "task",
-    )  # fmt: skip
-
-    def __init__(self, task: ClaimedTask, key: TaskKey, desk: Desk) -> None:
-        self.task = task
-        self.key = key
-        self.runner: asyncio.Task[None] | None = None
-        self.has_begun = False
-        self.cancelled = False
-        """Its outcome is no longer wanted."""
-        self.stopped = False
-        """It shall end, and its outcome is wanted."""
-        self.silent: str | None = None
-        """In words, that it has said nothing for longer than it may."""
-        self.lost = False
-        """Whether the worker has lost its place in the store since it was handed this."""
-        self.in_thread = False
-        """Whether it runs in a thread, which hears of a cancellation when it asks."""
-        self.patience: asyncio.TimerHandle | None = None
-        """When one that was told to end is given up."""
-        self.given_up = False
-        self.probed = False
-        """Whether its probe runs, and not the activity."""
-        self.limit: asyncio.Timeout | None = None
-        self.deadline_us: int | None = None
-        self.pulse: Pulse | None = None
-        self.loan: Loan | None = None
-        """The transaction that it runs in."""
-        self.landed: bool | None = None
-        """Whether that was committed; None while nobody has tried."""
-        self.since_us = 0
-        """When it began, by a clock of which only differences mean something."""
-        self._desk = desk
-        self._context: ActivityContext | None = None
-        self._plan: Any = None
+    # A struct, because one is made for every call: a constructor in Python takes three times as long.
+    task: ClaimedTask
+    key: TaskKey
+    desk: Desk
+    runner: "asyncio.Task[None] | None" = None
+    has_begun: bool = False
+    cancelled: bool = False
+    """Its outcome is no longer wanted."""
+    stopped: bool = False
+    """It shall end, and its outcome is wanted."""
+    silent: str | None = None
+    """In words, that it has said nothing for longer than it may."""
+    lost: bool = False
+    """Whether the worker has lost its place in the store since it was handed this."""
+    in_thread: bool = False
+    """Whether it runs in a thread, which hears of a cancellation when it asks."""
+    patience: asyncio.TimerHandle | None = None
+    """When one that was told to end is given up."""
+    given_up: bool = False
+    probed: bool = False
+    """Whether its probe runs, and not the activity."""
+    limit: asyncio.Timeout | None = None
+    deadline_us: int | None = None
+    pulse: Pulse | None = None
+    loan: "Loan | None" = None
+    """The transaction that it runs in."""
+    landed: bool | None = None
+    """Whether that was committed; None while nobody has tried."""
+    since_us: int = 0
+    """When it began, by a clock of which only differences mean something."""
+    plan: Any = None
+    """What it is called by; None before that."""
+    made: ActivityContext | None = None
+    """What `context` has made."""
 
     def is_to_end(self, closing: bool) -> bool:  # noqa: FBT001 - the worker's state
         """Whether a cancellation came from us or from a time limit; one of the activity's own making is a failure."""
@@ -129,13 +116,6 @@ class Attempt(Progress):
     def was_cut_off(self) -> bool:
         """Whether a time limit has ended it."""
         return self.silent is not None or (self.limit is not None and self.limit.expired())
-
-    def begin(self, now_us: int) -> None:
-        """Its first step begins; it may do so while its task is made, before anybody could say which one that is."""
-        self.since_us = now_us
-        self.has_begun = True
-        if self.runner is None:
-            self.runner = asyncio.current_task()
 
     def interrupt(self, why: str) -> None:
         """Cancel what runs. A task that is cancelled before its first step never runs: it sees for itself, then."""
@@ -152,7 +132,7 @@ class Attempt(Progress):
     def stop(self) -> None:
         """Let it hear that it shall end, and wait until it has: in a thread it hears when it asks."""
         self.stopped = True
-        plan = self._plan
+        plan = self.plan
         if self.has_begun and plan is not None and plan.is_async and not self.probed:
             self.interrupt("the orchestration wants this activity to end")
 
@@ -183,7 +163,7 @@ class Attempt(Progress):
     def measured(self) -> Pulse:
         """Its pulse, made when it is first felt."""
         if self.pulse is None:
-            self.pulse = Pulse(self.task, self._desk)
+            self.pulse = Pulse(self.task, self.desk)
         return self.pulse
 
     def unsaid(self) -> bytes | None:
@@ -194,14 +174,14 @@ class Attempt(Progress):
 
     def follow(self, plan: Plan) -> None:
         """Make `context` the context of what is called from here on."""
-        self._plan = plan
+        self.plan = plan
         current_activity_context.set(self.context)
 
     def context(self) -> ActivityContext:
         """What the activity is told; made when it is first asked for."""
-        if self._context is None:
-            task, plan = self.task, self._plan
-            self._context = ActivityContext(
+        if self.made is None:
+            task, plan = self.task, self.plan
+            self.made = ActivityContext(
                 instance_id=task.instance_id,
                 execution_id=task.execution,
                 orchestration_name=task.orchestration_name,
@@ -218,7 +198,7 @@ class Attempt(Progress):
                 connection=None if self.loan is None else self._connection,
                 session=task.session,
             )
-        return self._context
+        return self.made
 
     def _connection(self) -> Any:
         return None if self.loan is None else self.loan.connection

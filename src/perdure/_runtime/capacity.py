@@ -4,6 +4,7 @@ Law kept here: what a worker keeps waiting it expects to begin within a moment; 
 has a slot first. Handing an activity over costs several times as much as running one that does nothing.
 """
 
+from perdure._registry import Registry
 from perdure._runtime.hands import Hands
 
 BACKLOG_ALONE_MAX = 10_000
@@ -55,3 +56,31 @@ class Capacity:
         was_alone, self.is_alone = self.is_alone, workers <= 1
         if not self.is_alone and busy - self.slots > 2 * self.ahead:
             hands.keep(0 if was_alone else self.ahead)
+
+
+class Slots:
+    """The slots that the turns of a round take for what they ask for and this worker can run at once.
+
+    Attributes:
+        left: How many more they may take.
+        taken: How many are taken, and not yet those of activities that have begun.
+        refused: Whether something could get none, and is for whoever claims it.
+    """
+
+    __slots__ = ("_names", "left", "refused", "taken")
+
+    def __init__(self, registry: Registry, *, untagged: bool) -> None:
+        # Asked for every activity: one that serves tags alone has none to give.
+        self._names = frozenset((*registry.activities, *registry.activity_aliases) if untagged else ())
+        self.left = 0
+        self.taken = 0
+        self.refused = False
+
+    def take(self, activity_name: str) -> bool:
+        """Take a slot for an activity of this name."""
+        if self.left <= 0 or activity_name not in self._names:
+            self.refused = True
+            return False
+        self.left -= 1
+        self.taken += 1
+        return True

@@ -20,6 +20,7 @@ from perdure._runtime import hands as bounds
 from perdure._runtime.after import (
     asked_otherwise,
     claimed,
+    done,
     ending,
     has_changed,
     is_fenced,
@@ -29,11 +30,12 @@ from perdure._runtime.after import (
     requests_of,
     starts_or_told,
 )
-from perdure._runtime.capacity import Capacity
+from perdure._runtime.ahead import Ahead
+from perdure._runtime.capacity import Capacity, Slots
 from perdure._runtime.culprits import ChokedError, Culprits, Part, unknown
 from perdure._runtime.hands import Hands, Settings
-from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
-from perdure._runtime.live import Arrival, Live, Prepared
+from perdure._runtime.inbox import Ended, Entry, GoesBack, Says, hand_over
+from perdure._runtime.live import Live, Prepared, bring
 from perdure._runtime.lookout import Lookout
 from perdure._runtime.orchestrations import Orchestrations
 from perdure._runtime.retention import Retirement
@@ -66,15 +68,17 @@ class Engine:
         self._registry = registry
         self._clock = clock
         self._entropy = entropy
-        self._inbox = inbox
         self._hands = hands
         self._settings = settings
         self._retirement = retirement
-        self.orchestrations = make_orchestrations(self._take_slot)
+        self._slots = Slots(registry, untagged=settings.serves.untagged)
+        self.orchestrations = make_orchestrations(self._slots.take)
+        self.ahead = Ahead(
+            inbox=inbox, orchestrations=self.orchestrations, clock=clock, take_turns=self._take_turns,
+            ended=self._ended, begin=self._request, is_busy=lambda: self.busy > 0,
+        )  # fmt: skip
         self.suspects = Suspects(self.orchestrations, settings.deliveries_max, clock)
-        self._worker = 0
-        self.busy = 0
-        self._reserved = 0
+        self._worker = self.busy = self.commits = 0
         self._capacity = Capacity(settings.slots)
         self._requests: list[Request] = []
         self._items: list[work.Item] = []
@@ -92,13 +96,8 @@ class Engine:
         self._claim_wanted = True
         self.next_due: int | None = None
         self.next_look = 0
-        self._next_safety = self._next_instances = 0
-        self._next_maintenance = 0
-        self._fast_until = 0
-        self.draining = False
-        self.leaving = False
-        self.stopped = False
-        self.commits = 0
+        self._next_safety = self._next_instances = self._next_maintenance = self._fast_until = 0
+        self.draining = self.leaving = self.stopped = False
         self.tally = EngineTally()
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -149,7 +148,7 @@ class Engine:
 
     def run_once(self) -> None:
         """One round of all duties; waits for work at its beginning."""
-        self._sort(self._inbox.take(self.delay()))
+        self._sort(self.ahead.entries(self.delay()))
         self._round()
         self._hands.flush()
 
@@ -158,16 +157,16 @@ class Engine:
 
         During a commit the interpreter is free: what would otherwise fight with turns for it runs beside SQLite.
         """
-        entries = self._inbox.take(0)
-        if not entries and self.delay():
+        entries = self.ahead.entries(0)
+        if not entries and (delay := self.delay()):
             self._hands.flush()
-            entries = self._inbox.take(self.delay())
+            entries = self.ahead.entries(delay)
         self._sort(entries)
         self._round()
 
     def _round(self) -> None:
         self._poll()
-        turns = self.orchestrations.turns(self._storage.now(), bounds.TURNS_PER_COMMIT_MAX)
+        turns = self.ahead.next_turns()
         claim = self._claim()
         self._items += self.suspects.items()
         self._hands.flush()
@@ -176,6 +175,15 @@ class Engine:
         if self._watches.fresh and not self._watches.look_for_fresh():
             self._pause(RETRY_STORAGE_US)
         self.orchestrations.evict()
+
+    def _take_turns(self, turns_max: int, us: int) -> list[Prepared]:
+        slots = self._slots
+        slots.left = self._free()
+        turns = self.orchestrations.turns(self._storage.now(), turns_max, us)
+        if slots.refused:
+            slots.refused = False
+            self._claim_wanted = True
+        return turns
 
     def leave(self) -> None:
         """Let the present round end, however it ends, and make it the last but one."""
@@ -191,8 +199,8 @@ class Engine:
             _log.warning("the worker could not release its work: %s; others take it over when its lease ends", failure)
         finally:
             error = ClientError("the runtime was closed while somebody waited")
-            self._sort(self._inbox.take(0))
-            for request in [*self._requests, *self.orchestrations.drop_all()]:
+            self._sort(self.ahead.entries(0))
+            for request in [*self._requests, *self.ahead.lost(), *self.orchestrations.drop_all()]:
                 request.resolve(error)
             self._watches.close(error)
             self.stopped = True
@@ -200,8 +208,8 @@ class Engine:
 
     def _commit_the_rest(self) -> None:
         for _ in range(1_000):
-            self._sort(self._inbox.take(0))
-            turns = self.orchestrations.turns(self._storage.now(), bounds.TURNS_PER_COMMIT_MAX)
+            self._sort(self.ahead.entries(0))
+            turns = self.ahead.next_turns()
             if not (turns or self._items or self._requests):
                 break
             self._commit(turns, None)
@@ -212,7 +220,7 @@ class Engine:
         """Microseconds in which there is nothing to do unless something comes in."""
         claims = self._claim_wanted and not self.draining
         waits = claims or self._items or self._requests or self._watches.fresh or self.orchestrations.queue
-        if waits or self.suspects.wait:
+        if waits or self.ahead.has_some or self.suspects.wait:
             return 0
         now = self._clock.monotonic_us()
         delay = bounds.POLL_FAST_US if now < self._fast_until else bounds.POLL_US
@@ -222,53 +230,50 @@ class Engine:
         return delay
 
     def _sort(self, entries: list[Entry]) -> None:
-        for entry in entries:
-            if type(entry) is Ended:
-                self._ended(entry)
-            elif isinstance(entry, GoesBack):
-                self.busy -= 1
-                if entry.item is not None:
-                    self._items.append(entry.item)
-                self._lookout.left(entry.task)
-                self.suspects.over(entry.task)
-                self._claim_wanted = True
-            elif isinstance(entry, Says):
-                self._items.append(entry.item)
-            elif isinstance(entry, Request):
-                self._request(entry)
-            elif isinstance(entry, Watch):
-                self._watches.add(entry)
-            elif isinstance(entry, Call):
-                entry.function()
+        hand_over(entries, self._ended, self._take_in)
 
-    def _ended(self, entry: Ended) -> None:
-        self.busy -= 1
-        self._capacity.ended += 1
-        task = entry.task
-        if self._lookout.tasks:
-            self._lookout.left(task)
-        if self.suspects.tried:
-            self.suspects.over(task)
-        self._claim_wanted = self._claim_wanted or task.is_limited or task.session is not None
-        if self.orchestrations.deliver_to(task.incarnation, entry.outcome):
-            return
-        body = work.encode_message(entry.outcome)
-        self._items.append(
-            work.TaskDone(incarnation=task.incarnation, execution=task.execution, event=task.event, body=body)
-        )
-        self._claim_wanted = True
+    def _take_in(self, entry: Entry) -> None:
+        if isinstance(entry, GoesBack):
+            self.busy -= 1
+            if entry.item is not None:
+                self._items.append(entry.item)
+            self._lookout.left(entry.task)
+            self.suspects.over(entry.task)
+            self._claim_wanted = True
+        elif isinstance(entry, Says):
+            self._items.append(entry.item)
+        elif isinstance(entry, Request):
+            self._request(entry)
+        elif isinstance(entry, Watch):
+            self._watches.add(entry)
+        elif isinstance(entry, Call):
+            entry.function()
+
+    def _ended(self, entries: list[Ended]) -> None:
+        self.busy -= len(entries)
+        self._capacity.ended += len(entries)
+        for entry in entries:
+            task = entry.task
+            if self._lookout.tasks:
+                self._lookout.left(task)
+            if self.suspects.tried:
+                self.suspects.over(task)
+            self._claim_wanted |= task.is_limited or task.session is not None
+        for entry in self.orchestrations.deliver_outcomes(entries):
+            self._items.append(done(entry.task.incarnation, entry.outcome))
+            self._claim_wanted = True
 
     def _request(self, request: Request) -> None:
         """A client's request: into this process's memory where that saves a commit, to the store otherwise."""
         item = request.item
         if isinstance(item, work.StartInstance):
             here = item.on_conflict in {"fail", "use_existing"} and item.new.start_at is None and not self.draining
-            if here and self.orchestrations.begin(request, item.new):
+            if here and not item.again and self.orchestrations.begin(request, item.new):
                 return
         elif isinstance(item, work.Deliver) and not item.control and item.dedup_key is None:
             live = self.orchestrations.by_id(item.to_id)
             if live is not None and not self._claim_wanted:
-                self.orchestrations.deliver(live, Arrival(work.decode_message(item.body), 0, request))
+                bring(request, item, live, self.orchestrations.deliver)
                 return
         self._requests.append(request)
         self._claim_wanted = True
@@ -286,7 +291,7 @@ class Engine:
                 if self._watches:
                     self._fast_until = now + bounds.FAST_FOR_US
         if now >= self._next_safety:
-            self._watches.look()
+            self._watches.look_without_reason()
         if now >= self._next_safety or (self.next_due is not None and self._storage.now() >= self.next_due):
             self._next_safety = now + bounds.SAFETY_CLAIM_US
             self._claim_wanted = True
@@ -318,16 +323,7 @@ class Engine:
     # -- slots -----------------------------------------------------------------------------------------------------
 
     def _free(self) -> int:
-        return 0 if self.draining else max(0, self._capacity.total - self.busy - self._reserved)
-
-    def _take_slot(self, activity_name: str) -> bool:
-        """Reserve a slot for an activity that the turn being prepared asks for."""
-        free = self._settings.serves.untagged and self._free() > 0
-        if not free or self._registry.activity(activity_name) is None:
-            self._claim_wanted = True
-            return False
-        self._reserved += 1
-        return True
+        return 0 if self.draining else max(0, self._capacity.total - self.busy - self._slots.taken)
 
     def _claim(self) -> work.Claim | None:
         if not self._claim_wanted or self.draining:
@@ -344,23 +340,27 @@ class Engine:
     def _commit(self, turns: list[Prepared], claim: work.Claim | None) -> None:
         part = Part(requests=self._requests, items=self._items, turns=turns)
         self._requests, self._items = [], []
+        self.ahead.set_out(turns)
         try:
             self._commit_part(part, claim)
         except ChokedError as choked:
             # A claim that chokes alone comes again when it is time to look: meanwhile all else goes on.
             self._claim_wanted = bool(part)
             self._culprits.find(part, choked)
+        finally:
+            self.ahead.arrived(turns)
 
     def _commit_part(self, part: Part, claim: work.Claim | None = None) -> None:
         requests, items, turns = part.requests, part.items, part.turns
         batch = part.batch(self._entropy.token(), self._worker, claim)
+        taken = self._slots.taken
         try:
             committed = self._sender.send(self._worker, batch, requests)
         except BaseException as error:
             if not isinstance(error, ChokedError):
                 part.tell(unknown(error))
             raise
-        self._reserved = 0
+        self._slots.taken -= taken
         if committed is None:
             self._start_over(starts_or_told(requests_of(turns)))
         else:
@@ -386,8 +386,9 @@ class Engine:
             if is_fenced(outcomes[len(requests) :]):
                 self._start_over(requests_of(turns))
                 return
-        tasks = self.suspects.settle(items, outcomes[len(requests) :])
-        self._lookout.heard(items, outcomes[len(requests) :], committed.now)
+        tasks = self.suspects.settle(items, outcomes[len(requests) :]) if items else []
+        if items:
+            self._lookout.heard(items, outcomes[len(requests) :], committed.now)
         for turn, outcome in zip(turns, outcomes[len(requests) + len(items) :], strict=True):
             if turn.went_on and outcome is work.APPLIED:
                 self._settle_going_on(turn.live, turn.item, committed.now, tasks)
@@ -406,18 +407,17 @@ class Engine:
 
     def _pause(self, us: int) -> None:
         self._hands.flush()
-        self._sort(self._inbox.take(us))
+        self._sort(self.ahead.entries(us))
 
     def _start_over(self, requests: list[Request]) -> None:
         """Forget all that is in memory and enter the store as a new worker, as a restarted process would."""
         _log.warning("worker %s lost its place in the store and starts over", self._settings.worker_name)
         self.tally.places_lost += 1
-        self._requests += requests
-        self._requests += self.orchestrations.drop_all()
+        self._requests += [*requests, *self.ahead.lost(), *self.orchestrations.drop_all()]
         self._items.clear()
         self.suspects.clear()
         self._lookout.clear()
-        self._reserved = 0
+        self._slots.taken = 0
         pause = RETRY_STORAGE_US
         while not self.leaving:
             try:
@@ -441,7 +441,7 @@ class Engine:
             return
         self.tally.settled(turn, now)
         self._requests += self.orchestrations.settle(turn)
-        log_warnings(turn, outcome)
+        log_warnings(turn, outcome, end := ending(turn))
         if turn.goes_back:
             self._items += outcomes_among(live, live.pending)
             self._items.append(work.InstanceRelease(incarnation=live.incarnation))
@@ -452,7 +452,7 @@ class Engine:
             self._claim_wanted = True
         if isinstance(turn.item, work.Turn):
             self._publish(turn.item, turn, now, tasks)
-        self._watches.turned(turn.live, ending(turn))
+        self._watches.turned(live, end)
 
     def _settle_going_on(self, live: Live, item: Any, now: int, tasks: list[work.ClaimedTask]) -> None:
         """The same for nearly all turns, which take an outcome and ask for one activity."""
@@ -462,7 +462,7 @@ class Engine:
             tasks.append(claimed(live, item, task, now))
         else:
             self._claim_wanted = True
-        if live.instance_id in self._watches.watched:
+        if live.instance_id in self._watches.eager:
             self._watches.turned(live, None)
 
     def _publish(self, item: work.Turn, turn: Prepared, now: int, tasks: list[work.ClaimedTask]) -> None:
@@ -495,4 +495,6 @@ class Engine:
         self.next_due = taken.next_due
         for instance in taken.instances:
             self.suspects.admit(instance)
+        for turn in self.ahead.replaced() if taken.instances else ():
+            self._refused(turn, work.Refused(reason=work.Refusal.NOT_OWNER))
         self._claim_wanted = self._claim_wanted or (taken.more and bool(taken.instances or self._free() > 0))

@@ -67,7 +67,7 @@ class Runner(Protocol):
         """Call the activity, within its limits."""
         ...
 
-    def arguments(self, attempt: Attempt, plan: Plan) -> Sequence[Any]:
+    def arguments(self, task: ClaimedTask, plan: Plan) -> tuple[Any, ...]:
         """Its inputs."""
         ...
 
@@ -216,7 +216,7 @@ class Effects:
         attempt.follow(plan)
         attempt.probed = True
         try:
-            arguments = (attempt.context(), *self._runner.arguments(attempt, plan))
+            arguments = (attempt.context(), *self._runner.arguments(attempt.task, plan))
             async with asyncio.timeout(PROBE_S):
                 if asyncio.iscoroutinefunction(probe):
                     verdict = await probe(*arguments)

@@ -5,11 +5,13 @@ from msgspec.structs import replace
 
 from perdure._retry import WirePolicy, from_wire
 from perdure._runtime.inbox import Ended, Entry, GoesBack
-from perdure._work import ActivityOutcome, ClaimedTask, TaskHold, TaskRelease, TaskRetry, unsealed
-from perdure.errors import ErrorInfo, error_info_from_exception
+from perdure._types import duration_us
+from perdure._work import ActivityOutcome, ClaimedTask, TaskHold, TaskRelease, TaskRetry, sealed, unsealed
+from perdure.errors import ErrorInfo, RetryAfter, error_info_from_exception
 
 ROW = "the stored %s of activity %r of instance %r (event %d)"
 _ONE_ATTEMPT = WirePolicy()
+_encode = msgspec.json.Encoder().encode
 
 
 def release(task: ClaimedTask, delay_us: int = 0) -> TaskRelease:
@@ -50,6 +52,42 @@ def policy_of(task: ClaimedTask) -> WirePolicy:
     if task.retry is None:
         return _ONE_ATTEMPT
     return from_wire(unsealed(task.retry, ROW, "retry policy", task.name, task.instance_id, task.event))
+
+
+def tried_again(task: ClaimedTask, delay_us: int, info: ErrorInfo) -> Entry:
+    """One that has failed and has attempts left."""
+    again = TaskRetry(
+        incarnation=task.incarnation,
+        execution=task.execution,
+        event=task.event,
+        attempt=task.attempt + 1,
+        delay_us=delay_us,
+        last_error=sealed(_encode(info)),
+    )
+    return GoesBack(task, again)
+
+
+def retry_delay(task: ClaimedTask, error: BaseException, info: ErrorInfo, now: int, fraction: float) -> int | None:
+    """After how many microseconds the next attempt may begin; None if there is none."""
+    after = duration_us(error.delay, "RetryAfter") if isinstance(error, RetryAfter) else None
+    return policy_of(task).decide(
+        info.types or (info.type,),
+        attempt=task.attempt,
+        elapsed_us=now - task.scheduled_at,
+        random_fraction=fraction,
+        retry_after_us=after,
+        retryable=info.retryable,
+    )
+
+
+def limit_of(task: ClaimedTask, policy: WirePolicy, now: int) -> tuple[int | None, str | None]:
+    """How long an attempt may take that begins now, and why it may not even begin."""
+    if task.start_by is not None and now >= task.start_by:
+        return None, "it did not start within schedule_to_start: no worker with it was free in time"
+    if task.deadline is not None and now >= task.deadline:
+        return None, too_late(task, policy)
+    limits = [limit for limit in (policy.attempt_timeout_us, task.deadline and task.deadline - now) if limit]
+    return min(limits, default=None), None
 
 
 def overlong(limit_us: int) -> str:

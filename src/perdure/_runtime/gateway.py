@@ -39,6 +39,10 @@ class EngineGateway(DeskGateway):
         """Take no more requests."""
         self._desk.close()
 
+    def hang_up(self) -> None:
+        """The engine has ended: nobody is answered any more."""
+        self._desk.hang_up()
+
     def end_readers(self) -> None:
         """Wait for the reads under way; after `close`."""
         self._readers.shutdown()

@@ -1,11 +1,18 @@
 """The engine's port to whatever runs activities, and its bounds."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from perdure import _work as work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from perdure._runtime.activities import Activities
+    from perdure._runtime.attempts import TaskKey
 
 DELIVERIES_MAX = 5
 """How many workers may die with an instance's turn, or with an activity, before it is set aside."""
@@ -33,7 +40,7 @@ class Hands(Protocol):
         """Run these."""
         ...
 
-    def cancel(self, keys: list[tuple[int, int, int]]) -> None:
+    def cancel(self, keys: list[TaskKey]) -> None:
         """These are no longer wanted."""
         ...
 
@@ -41,15 +48,15 @@ class Hands(Protocol):
         """Give back what waits for a slot, but for so many."""
         ...
 
-    def stop(self, keys: list[tuple[int, int, int]]) -> None:
+    def stop(self, keys: list[TaskKey]) -> None:
         """These shall end, and their outcomes are wanted."""
         ...
 
-    def begin(self, begun: dict[tuple[int, int, int], int]) -> None:
+    def begin(self, begun: dict[TaskKey, int]) -> None:
         """That these are about to be called is durable, since these moments of the store: they may be."""
         ...
 
-    def renounce(self, keys: Sequence[tuple[int, int, int]]) -> None:
+    def renounce(self, keys: Sequence[TaskKey]) -> None:
         """These may not be called."""
         ...
 
@@ -60,6 +67,44 @@ class Hands(Protocol):
     def flush(self) -> None:
         """The round is over: carry over what was said in it, to whoever waits for an answer too."""
         ...
+
+
+class ActivityHands:
+    """Carries the engine's orders to the activities of its worker.
+
+    Args:
+        activities: These.
+        post: Has a function called with an argument where the activities are: at once, or on their event loop.
+        flush: What is done at the end of a round.
+    """
+
+    def __init__(
+        self, activities: Activities, post: Callable[[Callable[[Any], None], Any], None], flush: Callable[[], None]
+    ) -> None:
+        self._activities = activities
+        self._post = post
+        self.flush = flush
+
+    def start(self, tasks: list[work.ClaimedTask]) -> None:
+        self._post(self._activities.accept, tasks)
+
+    def cancel(self, keys: list[TaskKey]) -> None:
+        self._post(self._activities.cancel, keys)
+
+    def stop(self, keys: list[TaskKey]) -> None:
+        self._post(self._activities.stop, keys)
+
+    def keep(self, waiting_max: int) -> None:
+        self._post(self._activities.keep, waiting_max)
+
+    def begin(self, begun: dict[TaskKey, int]) -> None:
+        self._post(self._activities.begin, begun)
+
+    def renounce(self, keys: Sequence[TaskKey]) -> None:
+        self._post(self._activities.renounce, keys)
+
+    def lose(self) -> None:
+        self._post(lambda _: self._activities.lose(), None)
 
 
 class Settings(Struct, frozen=True, kw_only=True):

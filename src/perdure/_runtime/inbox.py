@@ -1,6 +1,8 @@
 """What comes to the engine from the activities, beside what clients ask."""
 
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -33,3 +35,14 @@ class Says(Struct, frozen=True, eq=False, gc=False):
 
 
 Entry: TypeAlias = Request | Watch | Call | Ended | GoesBack | Says
+
+
+def hand_over(entries: Iterable[Entry], ended: Callable[[list[Ended]], None], other: Callable[[Entry], None]) -> None:
+    """Hand over what has come, in order: one by one, but ends of activities that follow each other together."""
+    group: Any
+    for kind, group in groupby(entries, type):
+        if kind is Ended:
+            ended([*group])
+        else:
+            for entry in group:
+                other(entry)

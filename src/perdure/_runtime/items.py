@@ -6,7 +6,7 @@ from typing import Any
 from perdure import _work as work
 from perdure._events import ActivityCompleted, ActivityScheduled, Completed, Started, checksum, encode_events
 from perdure._registry import Registry
-from perdure._runtime.live import Arrival, Live, Prepared
+from perdure._runtime.live import TORN, Arrival, Live, Prepared
 from perdure._runtime.turns import new_task
 from perdure._types import Status
 
@@ -76,19 +76,12 @@ def cancel_unstarted(live: Live, arrivals: Sequence[Arrival], registry: Registry
     cancels = [arrival for arrival in arrivals if type(arrival.message) is work.Cancel]
     if not cancels:
         return None
-    if live.is_suspended:
-        # What has run in an earlier execution may have to clear up, once it is resumed.
+    if live.for_control:
+        # What has run in an earlier execution may have to clear up, where it can go on.
         return cancels[0] if live.execution_id == 1 else None
     start = arrivals[0].message
     runs = type(start) is work.Start and registry.orchestration(live.name, start.version) is not None
     return None if runs else cancels[0]
-
-
-def goes_on_elsewhere(live: Live, registry: Registry) -> bool:
-    """Whether it takes no turns here: nobody's until it is resumed, or those of a worker that has its code."""
-    if live.is_suspended:
-        return True
-    return bool(live.base) and live.execution is None and registry.orchestration(live.name, live.version) is None
 
 
 def passed_on(live: Live, arrivals: Sequence[Arrival]) -> Prepared | None:
@@ -96,10 +89,10 @@ def passed_on(live: Live, arrivals: Sequence[Arrival]) -> Prepared | None:
 
     A cancel that was sent before the beginning, or to what is suspended, may end it without its code, so it goes to
     anybody. Where the instance has begun, it becomes an ordinary message: for whoever has the code, or until it is
-    resumed. None when there is no cancel.
+    resumed. One that is held is tried once more for it. What nobody can read goes, too. None when there is neither.
     """
     cancels = [arrival for arrival in arrivals if arrival.seq and type(arrival.message) is work.Cancel]
-    if not cancels:
+    if not cancels and not live.torn:
         return None
     # What only this worker's memory has is told when it has gone back.
     live.pending.extend(arrival for arrival in arrivals if not arrival.seq)
@@ -107,13 +100,13 @@ def passed_on(live: Live, arrivals: Sequence[Arrival]) -> Prepared | None:
         incarnation=live.incarnation,
         execution=live.execution_id,
         base=live.base,
-        consumed=tuple(arrival.seq for arrival in cancels),
+        consumed=(*live.torn, *(arrival.seq for arrival in cancels)),
         messages=tuple(
             work.OutMessage(body=work.encode_message(arrival.message), to_incarnation=live.incarnation)
             for arrival in cancels
         ),
     )
-    return Prepared(live=live, item=turn, arrivals=cancels, goes_back=True)
+    return Prepared(live=live, item=turn, arrivals=cancels, goes_back=True, warnings=[TORN] * bool(live.torn))
 
 
 def _row(base: int, events: list[Any], at: int) -> work.HistoryRow:
@@ -160,4 +153,5 @@ def hold_of(live: Live, arrivals: list[Arrival], reason: str) -> work.Hold:
         messages=bodies,
         execution=live.execution_id,
         tasks_gone=tuple(message.source for message in kept if isinstance(message, work.ActivityOutcome)),
+        consumed=live.torn,
     )

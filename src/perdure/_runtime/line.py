@@ -24,11 +24,11 @@ class Line:
     def join(self, tasks: Sequence[ClaimedTask]) -> None:
         """These wait too, behind those of their priority."""
         known = self._by_priority
-        for task in tasks:
-            priority = task.priority
+        priorities = {task.priority for task in tasks}
+        for priority in priorities:
             if priority not in known:
                 known[priority] = deque()
-            known[priority].append(task)
+            known[priority] += tasks if len(priorities) == 1 else [task for task in tasks if task.priority == priority]
         self.length += len(tasks)
         self._look()
 

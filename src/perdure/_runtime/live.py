@@ -1,7 +1,7 @@
 """An instance in the worker's memory, and the turns that are on their way to storage."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from perdure._work import (
     ActivityOutcome,
     AnyMessage,
     ClaimedInstance,
+    Deliver,
     InstanceRecord,
     Item,
     NewInstance,
@@ -21,13 +22,16 @@ from perdure._work import (
     TimerDue,
     decode_message,
 )
-from perdure.errors import HeldError, HistoryCorruptError
+from perdure.errors import HeldError, HistoryCorruptError, UsageError
 
 if TYPE_CHECKING:
     from perdure._core.execution import Execution
 
 
-class Arrival(Struct, frozen=True, eq=False, gc=False):
+TORN = "a stored control message (a cancel or a terminate) could not be read, and is gone: send it again"
+
+
+class Arrival(Struct, frozen=True, eq=False):
     """A message and where it came from: a row (`seq`), a timer's row, or this process's memory (seq 0)."""
 
     message: AnyMessage
@@ -45,9 +49,9 @@ class Live:
         "damage",
         "execution",
         "execution_id",
+        "for_control",
         "incarnation",
         "instance_id",
-        "is_suspended",
         "last_at",
         "name",
         "owner",
@@ -57,6 +61,7 @@ class Live:
         "resets",
         "root",
         "seqs",
+        "torn",
         "version",
     )
 
@@ -89,12 +94,14 @@ class Live:
         self.pending: deque[Arrival] = deque()
         self.queued = False
         """Whether it stands in the line for a turn."""
-        self.is_suspended = False
+        self.for_control = False
         """Whether it is here for the sake of a control message only, and takes no turn."""
         self.seqs: set[Any] | None = None
         self.children: dict[int, str] | None = None
         self.owner: Owner | None = None
         self.damage: Exception | None = None
+        self.torn: tuple[int, ...] = ()
+        """Control messages that nobody can read: left where they are, they would come to some worker at once."""
 
     @classmethod
     def of_record(cls, record: InstanceRecord) -> "Live":
@@ -132,7 +139,7 @@ class Live:
 
     def take_in(self, claimed: ClaimedInstance) -> None:
         """The messages that it has not taken in before."""
-        self.is_suspended = claimed.record.status is Status.SUSPENDED
+        self.for_control = claimed.for_control
         for message in claimed.messages:
             timer = message.timer
             key = message.seq if timer is None else (timer.execution, timer.source)
@@ -144,11 +151,21 @@ class Live:
             try:
                 self.arrive(Arrival(decode_message(message.body), message.seq), key)
             except Exception as error:  # noqa: BLE001 - any damage to a stored message holds its instance
-                self.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
+                if not claimed.for_control:
+                    self.damage = HeldError(f"the stored message {message.seq} can't be read: {error}")
+                    continue
+                self.torn += (message.seq,)
+                if claimed.record.status is not Status.SUSPENDED:
+                    self.damage = HeldError(f"{TORN} ({error})")
 
-    def check_beginning(self, record: InstanceRecord) -> None:
+    def check_beginning(self, claimed: ClaimedInstance) -> None:
         """See that what runs has begun: with no event and no start it would wait in silence for ever."""
-        if self.base or self.damage is not None or record.status is not Status.RUNNING:
+        record = claimed.record
+        if self.base or self.damage is not None or self.for_control or record.status is not Status.RUNNING:
+            return
+        waiting = {arrival.seq for arrival in self.pending}
+        if any(message.timer is None and message.seq not in waiting for message in claimed.messages):
+            # A turn that is on its way has taken it, and begins with the start.
             return
         if not any(isinstance(arrival.message, Start) for arrival in self.pending):
             self.damage = HistoryCorruptError(
@@ -179,7 +196,7 @@ class Live:
         self.seqs = seqs or None
 
 
-class Prepared(Struct, eq=False, kw_only=True, gc=False):
+class Prepared(Struct, eq=False, kw_only=True):
     """A turn that waits for its commit."""
 
     live: Live
@@ -199,3 +216,13 @@ class Prepared(Struct, eq=False, kw_only=True, gc=False):
     held: str | None = None
     held_by: str = ""
     """The class of what it is held for."""
+
+
+def bring(request: Request, item: Deliver, live: Live, deliver: Callable[[Live, Arrival], None]) -> None:
+    """Deliver what a client sends; a message that can't be read is its own trouble, and not the engine's."""
+    try:
+        message = decode_message(item.body)
+    except Exception as error:  # noqa: BLE001 - whatever a client has put into it
+        request.resolve(UsageError(f"what was sent to {item.to_id!r} is no message: {error}"))
+        return
+    deliver(live, Arrival(message, 0, request))

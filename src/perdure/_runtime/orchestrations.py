@@ -6,7 +6,7 @@ execution is never trusted, so dropping any of them changes nothing but time.
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,12 +20,12 @@ from perdure._core.stage import Stage
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._registry import Registry
 from perdure._runtime.dropping import drop
+from perdure._runtime.inbox import Ended
 from perdure._runtime.items import (
     answered_here,
     beginning,
     cancel_unstarted,
     entries_of,
-    goes_on_elsewhere,
     going_on,
     hold_of,
     passed_on,
@@ -111,17 +111,21 @@ class Orchestrations:
         self.deliver(live, Arrival(work.decode_message(new.start), 0, request))
         return True
 
-    def deliver_to(self, incarnation: int, message: work.ActivityOutcome) -> bool:
-        """Give the cached instance of this incarnation an outcome; False if there is none that has asked for it."""
-        live = self._lives.get(incarnation)
-        # Where others have gone on with it unheard, what is kept here would pass over an outcome that it doesn't know.
-        if live is None or live.execution_id != message.execution or live.base < message.source:
-            return False
-        live.pending.append(Arrival(message))
-        if not live.queued:
-            live.queued = True
-            self.queue.append(live)
-        return True
+    def deliver_outcomes(self, ended: Iterable[Ended]) -> list[Ended]:
+        """Give cached instances what activities have brought; returns what none of them has asked for."""
+        lives, queue, unclaimed = self._lives, self.queue, list[Ended]()
+        for entry in ended:
+            message = entry.outcome
+            live = lives.get(entry.task.incarnation)
+            # Where others have gone on with it unheard, what is here would pass over an outcome that it doesn't know.
+            if live is None or live.execution_id != message.execution or live.base < message.source:
+                unclaimed.append(entry)
+                continue
+            live.pending.append(Arrival(message))
+            if not live.queued:
+                live.queued = True
+                queue.append(live)
+        return unclaimed
 
     def deliver(self, live: Live, arrival: Arrival) -> None:
         """Give a cached instance a message from this process's memory."""
@@ -144,8 +148,8 @@ class Orchestrations:
             live.pending.extend(asked)
             self._add(live)
         live.take_in(claimed)
-        live.check_beginning(record)
-        if live.pending or live.damage is not None:
+        live.check_beginning(claimed)
+        if live.pending or live.torn or live.damage is not None:
             self._enqueue(live)
 
     def _enqueue(self, live: Live) -> None:
@@ -160,7 +164,7 @@ class Orchestrations:
 
     # -- turns -----------------------------------------------------------------------------------------------------
 
-    def turns(self, now: int, turns_max: int) -> list[Prepared]:
+    def turns(self, now: int, turns_max: int, us: int = TURNS_US_MAX) -> list[Prepared]:
         """Let instances with messages take a turn each, up to a limit of turns and of time."""
         prepared: list[Prepared] = []
         put_off: list[Live] = []
@@ -168,7 +172,7 @@ class Orchestrations:
         if not queue:
             return prepared
         clock = self._clock.monotonic_us
-        end = clock() + TURNS_US_MAX
+        end = clock() + us
         self._watch.here()
         with self._stage:
             while queue and len(prepared) < turns_max:
@@ -203,7 +207,7 @@ class Orchestrations:
             arrivals = [arrival]
         else:
             arrivals = self._take(live)
-        if arrivals or live.damage is not None:
+        if arrivals or live.torn or live.damage is not None:
             return self._turn(live, arrivals, now)
         return None
 
@@ -264,7 +268,7 @@ class Orchestrations:
                 cancel = cancel_unstarted(live, arrivals, self._registry)
                 if cancel is not None:
                     return self._end(live, arrivals, cancel, now)
-            if goes_on_elsewhere(live, self._registry):
+            if live.for_control:
                 turn = passed_on(live, arrivals)
                 if turn is not None:
                     return turn
@@ -427,7 +431,6 @@ class Orchestrations:
     def settle(self, turn: Prepared) -> list[Request]:
         """The commit is durable: what the turn said is now so. Returns the requests that came after the end."""
         live = turn.live
-        late: list[Request] = []
         live.create = None
         if turn.held is not None or turn.goes_back:
             self.forget(live)
@@ -440,12 +443,12 @@ class Orchestrations:
                 self.forget(live)
             elif turn.draft is not None and turn.draft.ended is not None:
                 self._settle_end(live, turn.draft)
-        if live.incarnation not in self._lives:
-            late = [arrival.request for arrival in live.pending if arrival.request is not None]
-        elif live.pending:
-            self._enqueue(live)
         tell(turn.arrivals, turn.answers)
-        return late
+        if live.incarnation not in self._lives:
+            return [arrival.request for arrival in live.pending if arrival.request is not None]
+        if live.pending:
+            self._enqueue(live)
+        return []
 
     def _settle_end(self, live: Live, draft: Draft) -> None:
         if draft.next_start is None:
@@ -468,7 +471,8 @@ class Orchestrations:
 
     def forget(self, live: Live) -> None:
         """The instance is no longer this worker's to keep."""
-        self._lives.pop(live.incarnation, None)
+        if self._lives.get(live.incarnation) is live:
+            del self._lives[live.incarnation]
         if self._by_id.get(live.instance_id) is live:
             del self._by_id[live.instance_id]
         live.queued = False
@@ -479,7 +483,7 @@ class Orchestrations:
             return
         with self._stage:
             for live in list(self._lives.values())[: len(self._lives) - self._cached_max]:
-                if not live.pending and live.create is None:
+                if not live.pending and not live.queued and live.create is None:
                     self.drop(live)
                     self.forget(live)
 

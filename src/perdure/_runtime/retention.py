@@ -62,8 +62,19 @@ class Retention(Struct, frozen=True):
             if value is not None:
                 duration_us(value, name)
         executions: object = self.executions
-        if executions is not None and (not isinstance(executions, int) or executions < 1):
+        if executions is not None and (type(executions) is not int or executions < 1):
             raise UsageError(f"executions is {self.executions!r}: use a whole number, 1 or more")
+
+
+def checked_retention(retention: object) -> Retention | None:
+    """What a worker is asked to remove, as it is.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if retention is not None and not isinstance(retention, Retention):
+        raise UsageError(f"retention is {retention!r}: use Retention(after=..., executions=...)")
+    return retention
 
 
 class Retirement:

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from msgspec.structs import replace
@@ -16,19 +16,20 @@ from msgspec.structs import replace
 from perdure._client import Client, EngineClient
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._runtime.built_in import with_built_ins
+from perdure._runtime.collector import collector
 from perdure._runtime.hands import DELIVERIES_MAX, Settings
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
-from perdure._runtime.retention import Retention
+from perdure._runtime.retention import Retention, checked_retention
 from perdure._runtime.station import Station
-from perdure._types import Duration, duration_us
+from perdure._types import Duration, check_name, duration_us
 from perdure.errors import UsageError
 from perdure.observability.counting import InstrumentedStorage
 from perdure.storage import open_storages
 from perdure.storage.base import SERVES, SUSPECT_DELIVERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType, TracebackType
 
     from perdure._client.tags import Tags
     from perdure._registry import Registry
@@ -61,6 +62,8 @@ class Runtime:
         max_sessions: How many sessions it has at once; the next waits until one is not in use.
         session_idle: How long it has a session that nothing uses, in seconds or as a timedelta; 2 seconds or more.
         retention: What this worker removes from the store when its time is over: see `Retention`. Nothing by default.
+
+    While it is open, Python searches for garbage less often (`gc.set_threshold`), unless the program has set how often.
 
     Example:
         async with Runtime("sqlite:///shop.db", Registry(charge, checkout)) as runtime:
@@ -96,7 +99,7 @@ class Runtime:
             "max_deliveries": max_deliveries,
         }
         for name, value in counts.items():
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
         if max_deliveries <= SUSPECT_DELIVERIES:
             raise UsageError(
@@ -105,14 +108,12 @@ class Runtime:
             )
         if durability not in {"full", "normal"}:
             raise UsageError(f"durability is {durability!r}: use 'full' or 'normal'")
-        if retention is not None and not isinstance(retention, Retention):
-            raise UsageError(f"retention is {retention!r}: use Retention(after=..., executions=...)")
-        self._retention = retention
+        self._retention = checked_retention(retention)
         self._url = url
         self._registry = registry
         self._settings = Settings(
             slots=max_activities,
-            worker_name=worker_name or f"{socket.gethostname()}:{os.getpid()}",
+            worker_name=check_name("worker_name", worker_name or f"{socket.gethostname()}:{os.getpid()}"),
             deliveries_max=max_deliveries,
             serves=_serves_of(tags, max_sessions, session_idle),
         )
@@ -205,10 +206,13 @@ class Runtime:
             tell_of_limits(self._registry, count)
             stations, self._gateway, self._courier = sharded(storages, self._clock, self._entropy)
         self._stations = stations
+        for station in stations:
+            self._exits.callback(station.gateway.hang_up)
         self._client = EngineClient(self._gateway)
         registry = with_built_ins(self._registry)
         services = await enter_lifespans(registry, self._client, self._exits)
         guard_orchestrations(self._registry, self._exits)
+        self._exits.enter_context(collector.spared())
         for station in stations:
             station.furnish(
                 registry=registry,
@@ -296,26 +300,39 @@ class Runtime:
         asked = asyncio.Event()
 
         def ask() -> None:
-            if asked.is_set():
-                os._exit(1)
             _log.info(
                 "asked to stop: activities may go on for %g s; another signal leaves at once", self._grace_us / 1e6
             )
             asked.set()
 
-        signals = (signal.SIGINT, signal.SIGTERM)
-        for each in signals:
-            loop.add_signal_handler(each, ask)
-        try:
+        with _signals_caught(lambda: loop.call_soon_threadsafe(ask)):
             if not self._open:
                 async with self:
                     await asked.wait()
             else:
                 await asked.wait()
                 await self._close(self._grace_us)
-        finally:
-            for each in signals:
-                loop.remove_signal_handler(each)
+
+
+@contextmanager
+def _signals_caught(first: Callable[[], object]) -> Iterator[None]:
+    """Call this at the first signal that asks the process to stop; it ends at the second."""
+    seen = False
+
+    def caught(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        # Not by the event loop: one that an activity blocks would hear of neither.
+        if seen:
+            os._exit(1)
+        seen = True
+        first()
+
+    before = {each: signal.signal(each, caught) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 def _serves_of(tags: Tags | None, max_sessions: int, session_idle: Duration) -> Serves:

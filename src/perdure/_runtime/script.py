@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
+
+_log = logging.getLogger("perdure.runtime")
 
 R = TypeVar("R")
 A = TypeVar("A")
@@ -97,6 +100,13 @@ def run(
     if not isinstance(orchestration, Orchestration):
         raise UsageError(f"run() takes a definition made with @orchestration, not {orchestration!r}")
     known = registry or Registry(orchestration, *_definitions_in(sys.modules[orchestration.fn.__module__]))
+    tags = sorted({each.tag for each in known.activities.values() if each.tag is not None})
+    if tags:
+        _log.warning(
+            "run() takes no activities with a tag, and there are some of %s: they wait until a worker serves it; "
+            "open a Runtime(..., tags=Tags(...)) to run them here",
+            ", ".join(map(repr, tags)),
+        )
 
     async def main() -> Any:
         async with Runtime(url, known) as runtime:

@@ -6,56 +6,27 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from perdure._client.requests import Call, ThreadInbox
+from perdure._core.stage import own_thread
 from perdure._ports import Clock, Entropy, Incarnations
 from perdure._runtime.activities import Activities
-from perdure._runtime.dispatcher import Engine
+from perdure._runtime.assembly import make_engine
 from perdure._runtime.gateway import EngineGateway
+from perdure._runtime.hands import ActivityHands
 from perdure._runtime.heartbeat import Heartbeat
-from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.retention import Retention, Retirement
 from perdure._runtime.transactional import InTransaction
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from perdure._context import ActivityServices
     from perdure._registry import Registry
-    from perdure._runtime.attempts import TaskKey
     from perdure._runtime.hands import Settings
     from perdure._runtime.inbox import Entry
-    from perdure._work import ClaimedTask, Shard
-
-
-class _LoopHands:
-    """Carries the engine's orders to the activities on the user's event loop."""
-
-    def __init__(self, gateway: EngineGateway, activities: Activities) -> None:
-        self._bridge = gateway.bridge
-        self.flush = gateway.flush
-        self._activities = activities
-
-    def start(self, tasks: list[ClaimedTask]) -> None:
-        self._bridge.post(self._activities.accept, tasks)
-
-    def cancel(self, keys: list[TaskKey]) -> None:
-        self._bridge.post(self._activities.cancel, keys)
-
-    def stop(self, keys: list[TaskKey]) -> None:
-        self._bridge.post(self._activities.stop, keys)
-
-    def keep(self, waiting_max: int) -> None:
-        self._bridge.post(self._activities.keep, waiting_max)
-
-    def begin(self, begun: dict[TaskKey, int]) -> None:
-        self._bridge.post(self._activities.begin, begun)
-
-    def renounce(self, keys: Sequence[TaskKey]) -> None:
-        self._bridge.post(self._activities.renounce, keys)
-
-    def lose(self) -> None:
-        self._bridge.post(lambda _: self._activities.lose(), None)
+    from perdure._runtime.retention import Retention
+    from perdure._work import Shard
+    from perdure.storage.base import Wakes
 
 
 class Station:
@@ -95,35 +66,24 @@ class Station:
             entropy=entropy,
             slots=settings.slots,
             threads=threads,
-            put=self.inbox.put,
+            put=self.gateway.bridge.bring,
             services=services,
             in_transaction=InTransaction(storage, lambda: self.engine.worker) if hasattr(storage, "loan") else None,
         )
         turns = self._turns = TurnWatch(clock, turn_limit_us)
 
-        def make_orchestrations(take_slot: Callable[[str], bool]) -> Orchestrations:
-            return Orchestrations(
-                storage=storage,
-                registry=registry,
-                clock=clock,
-                entropy=entropy,
-                incarnations=Incarnations(clock, entropy),
-                cached_max=cached_max,
-                watch=turns,
-                take_slot=take_slot,
-                shard=self._shard,
-            )
-
-        self.engine = Engine(
+        self.engine = make_engine(
             storage=storage,
             registry=registry,
             clock=clock,
             entropy=entropy,
             inbox=self.inbox,
-            hands=_LoopHands(self.gateway, self.activities),
+            hands=ActivityHands(self.activities, self.gateway.bridge.post, self.gateway.flush),
             settings=settings,
-            make_orchestrations=make_orchestrations,
-            retirement=None if retention is None else Retirement(storage, clock, retention),
+            turns=turns,
+            cached_max=cached_max,
+            retention=retention,
+            shard=self._shard,
         )
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -131,8 +91,10 @@ class Station:
         storage, inbox = self.storage, self.inbox
         if hasattr(storage, "wake_by"):
             # Where others can say that they have left something, nobody has to look for it all the time.
-            storage.wake_by(lambda: inbox.put([Call(self._look)]))
-        self._thread = threading.Thread(target=self.engine.run, name="perdure-engine", daemon=True)
+            wakes: Wakes = storage
+            wakes.wake_by(lambda: inbox.put([Call(self._look)]))
+        self.engine.ahead.use(storage)
+        self._thread = threading.Thread(target=self._run, name="perdure-engine", daemon=True)
         self._thread.start()
         self._heartbeat = Heartbeat(
             storage=storage,
@@ -142,6 +104,10 @@ class Station:
             loop=LoopWatch(loop, self._clock),
         )
         self._heartbeat.start()
+
+    def _run(self) -> None:
+        with own_thread():
+            self.engine.run()
 
     def drain(self) -> None:
         """Take no more work."""

@@ -177,7 +177,9 @@ def _reason(deliveries: int, what: str) -> str:
 
 
 def _needs_no_code(instance: work.ClaimedInstance) -> bool:
-    """Whether somebody ends it, for which nothing of it is run."""
+    """Whether it comes for no more than a control message, or somebody ends it: for neither anything of it is run."""
+    if instance.for_control:
+        return True
     for message in instance.messages:
         if message.timer is None:
             # What can't be read holds its instance when that is tried; here it must not stop the others.

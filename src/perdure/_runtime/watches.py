@@ -2,9 +2,10 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice
 
-from perdure._client.requests import Ending, Watch, news_for, remember
+from perdure._client.requests import Ending, Watch, remember, standings, tell
 from perdure._runtime.live import Live
 from perdure._types import Status
 from perdure._work import Delete, Item, MoveOut, Put, StartInstance
@@ -14,6 +15,8 @@ from perdure.storage.base import Inspector
 RECENT_MAX = 10_000
 """Endings kept in memory for those who ask a little late."""
 RECENT_OUTPUT_BYTES_MAX = 16_384
+WATCHED_LOOKED_AT_MAX = 100
+"""Instances in memory that are looked up without a reason in one round, should anything of them have been missed."""
 REPLACING = ("restart_if_closed", "terminate_and_restart")
 
 _log = logging.getLogger("perdure.runtime")
@@ -28,6 +31,8 @@ class Watches:
         self._watches: dict[str, list[Watch]] = {}
         self.fresh: set[str] = set()
         """Of whom somebody waits for news, and who are to be looked up."""
+        self.eager: set[str] = set()
+        """Of whom somebody wants to hear after any turn, and not only of the end."""
         self._recent: OrderedDict[str, tuple[int, Ending]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -45,14 +50,11 @@ class Watches:
             watch.resolve(recent[1])
             return
         remember(self._watches, watch)
+        if not watch.until_closed:
+            self.eager.add(watch.instance_id)
         live = self._live_by_id(watch.instance_id)
         if live is None or (watch.incarnation is not None and watch.incarnation != live.incarnation):
             self.fresh.add(watch.instance_id)
-
-    @property
-    def watched(self) -> Collection[str]:
-        """The instances of which somebody waits for news."""
-        return self._watches
 
     def turned(self, live: Live, ending: Ending | None) -> None:
         """A turn of this instance is durable, by which it may have ended."""
@@ -82,6 +84,17 @@ class Watches:
         fresh, self.fresh = self.fresh, set()
         return self._look(fresh, changed=False)
 
+    def look_without_reason(self) -> None:
+        """Look up those that are not in this worker's memory, and a few of the others, of which it has heard anyway."""
+        watches = self._watches
+        chosen = set(islice(watches, WATCHED_LOOKED_AT_MAX))
+        for instance_id in chosen:
+            # To the end of the line: next time others are looked up.
+            watches[instance_id] = watches.pop(instance_id)
+        chosen.update(instance_id for instance_id in watches if self._live_by_id(instance_id) is None)
+        if chosen:
+            self._look(chosen, changed=True)
+
     def look(self, instance_ids: Iterable[str] | None = None) -> None:
         """Others have written: look these up, or all that anybody waits for."""
         if self._watches:
@@ -97,30 +110,25 @@ class Watches:
     def _look(self, instance_ids: Iterable[str], *, changed: bool) -> bool:
         ids = sorted(instance_ids)
         try:
-            records = self._inspector.get_many(ids) if ids else {}
+            found = standings(self._inspector, ids)
         except StorageError as error:
             _log.warning("could not look for news of instances: %s; trying again", error)
             self.fresh.update(ids)
             return False
         for instance_id in ids:
-            record = records.get(instance_id)
+            if instance_id in found:
+                self._tell(instance_id, *found[instance_id], changed=changed)
+                continue
             live = self._live_by_id(instance_id)
-            if record is not None:
-                self._tell(instance_id, record.incarnation, Ending.of(record), changed=changed)
-            elif live is None or live.create is None:
+            if live is None or live.create is None:
                 self._tell(instance_id, None, None, changed=True)
         return True
 
     def _tell(self, instance_id: str, incarnation: int | None, ending: Ending | None, *, changed: bool) -> None:
-        kept: list[Watch] = []
-        for watch in self._watches.pop(instance_id, ()):
-            news = news_for(watch, incarnation, ending, changed=changed)
-            if news is watch:
-                kept.append(watch)
-            else:
-                watch.resolve(news)
-        if kept:
-            self._watches[instance_id] = kept
+        waits = tell(self._watches, instance_id, incarnation, ending, changed=changed)
+        if changed or not waits:
+            # They have been told.
+            self.eager.discard(instance_id)
 
     def give_up(self, instance_id: str, error: BaseException) -> None:
         """The instance will not end: tell those who wait for that."""
@@ -138,3 +146,4 @@ class Watches:
             for watch in watches:
                 watch.resolve(error)
         self._watches.clear()
+        self.eager.clear()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from perdure._types import INSTANT_US_MAX, Duration, duration_us, from_us
@@ -44,18 +44,6 @@ _HOUR_US = 3_600_000_000
 _DAY = timedelta(days=1)
 # Two leap days are at most eight years apart, as around 2100.
 _DAYS_LOOKED_THROUGH_MAX = 8 * 366 + 1
-
-
-class Timing(Protocol):
-    """When a schedule is due."""
-
-    def slots(self, after_us: int, until_us: int) -> Sequence[int]:
-        """The slots behind one instant, up to and with another, in order."""
-        ...
-
-    def next_slot(self, after_us: int) -> int | None:
-        """The first slot behind an instant; None if there is none before the year 9999."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

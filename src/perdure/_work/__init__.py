@@ -83,6 +83,7 @@ from perdure._work.messages import decode_answer as decode_answer
 from perdure._work.messages import decode_message as decode_message
 from perdure._work.messages import encode_answer as encode_answer
 from perdure._work.messages import encode_message as encode_message
+from perdure._work.overview import PAGE_ROWS_MAX as PAGE_ROWS_MAX
 from perdure._work.overview import Depths as Depths
 from perdure._work.overview import ExecutionRecord as ExecutionRecord
 from perdure._work.overview import HeldTask as HeldTask
@@ -94,6 +95,7 @@ from perdure._work.overview import OpenTask as OpenTask
 from perdure._work.overview import Query as Query
 from perdure._work.overview import Scan as Scan
 from perdure._work.overview import TaskDepth as TaskDepth
+from perdure._work.seals import SEAL_BYTES as SEAL_BYTES
 from perdure._work.seals import sealed as sealed
 from perdure._work.seals import unsealed as unsealed
 from perdure._work.shards import Parcel as Parcel

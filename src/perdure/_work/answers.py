@@ -27,8 +27,11 @@ class Refusal(StrEnum):
     CLOSED = "closed"
     NOT_CLOSED = "not_closed"
     NOT_ROOT = "not_root"
+    NOT_HELD = "not_held"
     RUNNING = "running"
     """A worker runs an activity of it."""
+    GONE = "gone"
+    """A start that was sent again may have been applied the first time, and be deleted or replaced: nobody knows."""
     BUSY = "busy"
     """A transaction of somebody's own, which is still open, is about to take the id. An instance whose turn would have
     taken it has no owner now and rests."""
@@ -96,10 +99,14 @@ class ClaimedMessage(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ClaimedInstance(Struct, frozen=True, gc=False, kw_only=True):
-    """An instance that this worker now owns, with its due messages in order."""
+    """An instance that this worker now owns, with its due messages in order.
+
+    `for_control`: for the sake of its control messages, which come alone, as this worker may not run it.
+    """
 
     record: InstanceRecord
     messages: tuple[ClaimedMessage, ...]
+    for_control: bool = False
 
 
 class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
@@ -138,6 +145,8 @@ class ClaimedTask(Struct, frozen=True, gc=False, kw_only=True):
     """Whether a turn has stopped it: it shall not run, and its outcome is still wanted."""
     began: bool = False
     """Whether it has been called, perhaps, and nobody knows what came of it (`TaskBeat.began`)."""
+    is_own: bool = False
+    """Whether it was never read from a store: the worker that runs it has itself asked for it."""
 
 
 class Standing(StrEnum):

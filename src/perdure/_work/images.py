@@ -142,7 +142,7 @@ class Put(Struct, frozen=True, gc=False, kw_only=True):
     has moved away is replaced by any of them. Refused too: incarnation, when another id has it.
 
     Who comes for one of the same incarnation has one `resets` more than either had; and who comes `instead_of` one has
-    `updated_at` now.
+    `updated_at` now, if its own is not later.
     """
 
     images: tuple[InstanceImage, ...]

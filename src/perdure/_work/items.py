@@ -137,7 +137,8 @@ class Turn(Struct, frozen=True, gc=False, kw_only=True):
     Applied only if the worker is alive, owns the instance (or creates it here), `execution` is the instance's, and
     `base` is the id of the last event stored for it (0: none) with which `history.first` is continuous. `create` makes
     the instance owned by the worker and its `start` no message: this turn has consumed it. Refused, in this order:
-    fenced; exists (`create` finds its id taken) or not_owner; incarnation (of `create` or of a child); stale.
+    fenced; exists (`create` finds its id taken) or not_owner; incarnation (of `create` or of a child); stale, as is one
+    that `runs` where the instance is suspended: its owner may have lost it and have it back, for its control messages.
 
     A pending or held instance becomes running unless `change` says otherwise, and is held for no reason any more.
     `consumed` are messages of the instance, those that are gone are passed over. `tasks_gone` and `timers_gone` (fired
@@ -171,13 +172,19 @@ class Turn(Struct, frozen=True, gc=False, kw_only=True):
     next_start: bytes | None = None
     entries: tuple[Entry, ...] = ()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the instance's program has gone on in it."""
+        return self.history is not None and (self.change is None or self.change.status is not Status.TERMINATED)
+
 
 class Hold(Struct, frozen=True, gc=False, kw_only=True):
     """Set an owned instance aside: status held, with the reason, and without owner. Its messages stay.
 
     `messages` are bodies that existed only in the worker's memory (activity outcomes), kept now as message rows;
     `tasks_gone` are the tasks that those outcomes end. `create` is set when the instance had never been committed; its
-    `start` becomes a message row. Refused like a turn, but never as stale.
+    `start` becomes a message row. `consumed` are messages of the instance that go all the same. Refused like a turn,
+    but never as stale.
     """
 
     incarnation: int
@@ -186,6 +193,7 @@ class Hold(Struct, frozen=True, gc=False, kw_only=True):
     messages: tuple[bytes, ...] = ()
     execution: int = 1
     tasks_gone: tuple[int, ...] = ()
+    consumed: tuple[int, ...] = ()
 
 
 class TaskDone(Struct, frozen=True, gc=False, kw_only=True):
@@ -261,12 +269,17 @@ class StartInstance(Struct, frozen=True, gc=False, kw_only=True):
     A restart removes all rows of the instance that has the id. `cancel` is the body of the `Cancel` message for the
     open children (not their children) of an open instance that terminate_and_restart replaces. Refused: exists, with
     the instance that has the id; not_root when terminate_and_restart meets the open child of an open parent, which
-    would wait for ever; incarnation.
+    would wait for ever; incarnation; gone.
+
+    `again` says that it was sent before, and nobody knows what came of that. What it began then may have been deleted
+    or replaced, and must not begin once more: where it would make the instance, it is refused as gone if one of its
+    incarnation or a higher one has ever been removed from the store.
     """
 
     new: NewInstance
     on_conflict: OnConflict = "fail"
     cancel: bytes | None = None
+    again: bool = False
 
 
 class Deliver(Struct, frozen=True, gc=False, kw_only=True):
@@ -274,12 +287,16 @@ class Deliver(Struct, frozen=True, gc=False, kw_only=True):
 
     With a `dedup_key`, a second one with the same key to the same incarnation is applied as a no-op, for as long as the
     instance exists, closed or not.
+
+    With `if_held`, an incarnation, it is for this instance while that is held: refused as not_found if another has the
+    id, and at last as not_held.
     """
 
     to_id: str
     body: bytes
     control: bool = False
     dedup_key: str | None = None
+    if_held: int | None = None
 
 
 class Delete(Struct, frozen=True, gc=False, kw_only=True):
@@ -340,12 +357,16 @@ class Resume(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class TaskDiscard(Struct, frozen=True, gc=False, kw_only=True):
-    """End a held task: `body` (an `ActivityOutcome`) is delivered as if it had ended so. Refused: not_found."""
+    """End a held task: `body` (an `ActivityOutcome`) is delivered as if it had ended so.
+
+    With `held_at` only if it was set aside then, and has not been tried and set aside once more. Refused: not_found.
+    """
 
     incarnation: int
     execution: int
     event: int
     body: bytes
+    held_at: int | None = None
 
 
 class Try(Struct, frozen=True, gc=False, kw_only=True):

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from perdure._types import Status
 
+PAGE_ROWS_MAX = 10_000
+"""How many instances are looked at for a page, whether they match or not."""
+
 
 class Query(Struct, frozen=True, kw_only=True):
     """A filter for instances; every given field must match. Ordered by incarnation, newest first.
@@ -16,6 +19,7 @@ class Query(Struct, frozen=True, kw_only=True):
     `parent` is an id: its instance's children are meant. `parents` are incarnations, whose children are meant wherever
     they themselves are; not both. `root` is the root that the instance was started under;
     `roots_only` leaves out whoever is a child. Spans of time begin at their first instant and end before their last.
+    A page ends at `limit` instances, or where `rows_max` were looked at that have all that an index knows of them.
     """
 
     statuses: tuple[Status, ...] = ()
@@ -31,6 +35,7 @@ class Query(Struct, frozen=True, kw_only=True):
     root: str | None = None
     roots_only: bool = False
     limit: int = 100
+    rows_max: int = PAGE_ROWS_MAX
     after: str | None = None
 
 

@@ -57,6 +57,21 @@ COMMANDS = {
 }
 
 
+# What a newcomer writes who knows other tools, and the command that does it here.
+_MEANT = {
+    **dict.fromkeys(("status", "describe", "get", "info", "explain", "inspect"), "show ID"),
+    **dict.fromkeys(("logs", "events", "log"), "history ID"),
+    **dict.fromkeys(("ls", "ps", "instances"), "list"),
+    **dict.fromkeys(("signal", "event", "send", "approve"), "raise ID EVENT JSON"),
+    **dict.fromkeys(("kill", "stop", "abort"), "cancel ID, or terminate ID to end it at once"),
+    **dict.fromkeys(("run", "exec"), "start ORCHESTRATION, or worker MODULE to run a worker"),
+    **dict.fromkeys(("serve", "work"), "worker MODULE"),
+    **dict.fromkeys(("rm", "remove"), "delete ID"),
+    **dict.fromkeys(("init", "create"), "new NAME"),
+    "help": "--help",
+}
+
+
 class _Commands(click.Group):
     """A group that imports a command when it is called: most need little of what the others do."""
 
@@ -74,6 +89,14 @@ class _Commands(click.Group):
                 module, _, attribute = COMMANDS[name][0].partition(":")
                 self.add_command(getattr(import_module(f"perdure.cli.{module}"), attribute), name)
         return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is given, with a word for those that other tools have."""
+        if args[0] in _MEANT:
+            ctx.fail(f"No such command {args[0]!r}: write perdure {_MEANT[args[0]]}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help, for which no command is imported."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -11,11 +10,12 @@ from perdure.cli.exits import DONE
 from perdure.cli.output import json_option, write_json, write_lines
 from perdure.cli.store import Store, store_option
 from perdure.cli.text import plain, safe
+from perdure.cli.values import grace_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from perdure import Dropped
+    from perdure import Client, Dropped
 
 
 @click.command()
@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 @json_option
 @click.option("--to-event", type=click.IntRange(0), metavar="N", help="The last event that is kept; 0 begins anew.")
 @click.option("--to", type=click.Choice(["start", "last"]), help="Begin anew, or take the last turn again.")
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long activities that run now may take to end.",
-)
+@grace_option
 def reset(
     *,
     instance_id: str,
@@ -49,11 +42,7 @@ def reset(
     if (to_event is None) == (to is None):
         raise click.UsageError("say where to by one of --to-event and --to")
 
-    async def act() -> Dropped:
-        async with store.opened() as client:
-            return await client.reset(instance_id, to_event=to_event, to=to, grace=grace)
-
-    dropped = asyncio.run(act())
+    dropped = store.ask(lambda client: client.reset(instance_id, to_event=to_event, to=to, grace=grace))
     if as_json:
         write_json({"request": "reset", **plain(dropped)})
         return DONE
@@ -90,12 +79,11 @@ def fork(
 ) -> int:
     """Make an instance with the history of another one up to an event, that goes its own way from there."""
 
-    async def act() -> str:
-        async with store.opened() as client:
-            handle = await client.fork(instance_id, new_id, from_event=from_event, run=runs)
-            return handle.instance_id
+    async def act(client: Client) -> str:
+        handle = await client.fork(instance_id, new_id, from_event=from_event, run=runs)
+        return handle.instance_id
 
-    made = asyncio.run(act())
+    made = store.ask(act)
     if as_json:
         write_json({"request": "fork", "instance_id": instance_id, "fork_id": made})
         return DONE

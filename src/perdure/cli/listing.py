@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +17,7 @@ from perdure.cli.text import ago, cut, moment, now, plain, safe, shown
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from perdure import InstanceStatus
+    from perdure import Client, InstanceStatus
 
 PAGE = 1_000
 REASON_CHARS_SHOWN = 200
@@ -33,19 +32,18 @@ REASON_CHARS_SHOWN = 200
 def list_(*, store: Store, as_json: bool, limit: int, after: str | None, **options: Any) -> int:
     """List instances, the newest first."""
 
-    async def collect() -> tuple[list[InstanceStatus[Any]], str | None]:
+    async def collect(client: Client) -> tuple[list[InstanceStatus[Any]], str | None]:
         found: list[InstanceStatus[Any]] = []
         key = after
-        async with store.opened() as client:
-            filters = await filter_of(client, options)
-            while True:
-                page = await client.list_instances(limit=min(limit - len(found), PAGE), after=key, **filters)
-                found += page.items
-                key = page.next
-                if key is None or len(found) >= limit:
-                    return found, key
+        filters = await filter_of(client, options)
+        while True:
+            page = await client.list_instances(limit=min(limit - len(found), PAGE), after=key, **filters)
+            found += page.items
+            key = page.next
+            if key is None or len(found) >= limit:
+                return found, key
 
-    found, key = asyncio.run(collect())
+    found, key = store.ask(collect)
     if as_json:
         write_json({"items": [instance_document(each) for each in found], "next": key})
         return DONE
@@ -87,12 +85,7 @@ def _brief(reason: str) -> str:
 @json_option
 def workers(*, store: Store, as_json: bool) -> int:
     """List the workers of the store and what they can run."""
-
-    async def collect() -> Any:
-        async with store.opened() as client:
-            return await client.list_workers()
-
-    found, at = asyncio.run(collect()), now()
+    found, at = store.ask(lambda client: client.list_workers()), now()
     if as_json:
         write_json({"items": [worker_document(each, alive=each.lease_until > at) for each in found]})
         return DONE

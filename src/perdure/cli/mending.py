@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -143,12 +142,11 @@ def rewind(*, instance_ids: tuple[str, ...], store: Store, as_json: bool) -> int
 def held(*, store: Store, as_json: bool, limit: int) -> int:
     """List held instances and held activities, with what they are held for."""
 
-    async def collect() -> tuple[list[InstanceStatus[Any]], list[HeldActivity]]:
-        async with store.opened() as client:
-            page = await client.list_instances(status=Status.HELD, limit=limit)
-            return list(page.items), await client.list_held_activities(limit=limit)
+    async def collect(client: Client) -> tuple[list[InstanceStatus[Any]], list[HeldActivity]]:
+        page = await client.list_instances(status=Status.HELD, limit=limit)
+        return list(page.items), await client.list_held_activities(limit=limit)
 
-    instances, activities = asyncio.run(collect())
+    instances, activities = store.ask(collect)
     if as_json:
         write_json(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from perdure.cli.filters import filter_of, filter_options, is_filter
 from perdure.cli.output import json_option, note, write_json
 from perdure.cli.store import Store, store_option
 from perdure.cli.text import plain
+from perdure.cli.values import grace_option
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -25,7 +25,8 @@ def _told(what: str, transfer: Transfer, *, as_json: bool) -> int:
     if as_json:
         write_json({"request": what, **plain(transfer)})
         return DONE
-    skipped = f"; {transfer.skipped} trees were there already" if transfer.skipped else ""
+    why = "have moved elsewhere" if what == "exported" else "were there already"
+    skipped = f"; {transfer.skipped} trees {why}" if transfer.skipped else ""
     note(f"{what}: {transfer.trees} trees, {transfer.instances} instances{skipped}.")
     return DONE
 
@@ -56,19 +57,18 @@ def export(*, file: str, instance_ids: tuple[str, ...], store: Store, as_json: b
     """
     _refuse_both(instance_ids, options)
 
-    async def write() -> int:
+    async def write(client: Client) -> int:
         target: str | BinaryIO = sys.stdout.buffer if file == "-" else file
-        async with store.opened() as client:
-            try:
-                transfer = await client.export_instances(target, **await _meant(client, instance_ids, options))
-            except FileExistsError as error:
-                raise Refusal(f"{file} is there already: name another file, or remove it first") from error
-            except OSError as error:
-                raise Refusal(f"{file} can't be written: {error.strerror}") from error
+        try:
+            transfer = await client.export_instances(target, **await _meant(client, instance_ids, options))
+        except FileExistsError as error:
+            raise Refusal(f"{file} is there already: name another file, or remove it first") from error
+        except OSError as error:
+            raise Refusal(f"{file} can't be written: {error.strerror}") from error
         # What is written to the standard output is the export itself.
         return DONE if file == "-" else _told("exported", transfer, as_json=as_json)
 
-    return asyncio.run(write())
+    return store.ask(write)
 
 
 @click.command(name="import")
@@ -90,21 +90,20 @@ def import_(*, file: str, store: Store, as_json: bool, runs: bool, on_conflict: 
     unless --run is given: only for files that you trust, whose instances run nowhere else.
     """
 
-    async def take_in() -> int:
+    async def take_in(client: Client) -> int:
         source: str | BinaryIO = sys.stdin.buffer if file == "-" else file
-        async with store.opened() as client:
-            try:
-                transfer = await client.import_instances(source, run=runs, on_conflict=on_conflict)
-            except InstanceExistsError as error:
-                raise Refusal(
-                    f"there is already an instance {error.instance_id!r} in {store.label}: --on-conflict skip leaves "
-                    "such trees out, --on-conflict replace takes the place of what has ended"
-                ) from error
-            except OSError as error:
-                raise Refusal(f"{file} can't be read: {error.strerror}") from error
+        try:
+            transfer = await client.import_instances(source, run=runs, on_conflict=on_conflict)
+        except InstanceExistsError as error:
+            raise Refusal(
+                f"there is already an instance {error.instance_id!r} in {store.label}: --on-conflict skip leaves "
+                "such trees out, --on-conflict replace takes the place of what has ended"
+            ) from error
+        except OSError as error:
+            raise Refusal(f"{file} can't be read: {error.strerror}") from error
         return _told("imported", transfer, as_json=as_json)
 
-    return asyncio.run(take_in())
+    return store.ask(take_in)
 
 
 @click.command()
@@ -114,14 +113,7 @@ def import_(*, file: str, store: Store, as_json: bool, runs: bool, on_conflict: 
 @json_option
 @filter_options
 @click.option("--no-run", "waits", is_flag=True, help="Leave them suspended there, until `perdure resume`.")
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long activities that run may take to end.",
-)
+@grace_option
 @click.option("--yes", is_flag=True, help="Do it, where no ids and no filters say which instances are meant.")
 def move(
     *,
@@ -143,21 +135,20 @@ def move(
     if not (instance_ids or is_filter(options) or yes):
         raise click.UsageError("without ids and filters this moves everything: add --yes if you mean that")
 
-    async def carry() -> int:
-        async with store.opened() as client:
-            there = Client(target, create=False)
-            try:
-                await there.__aenter__()
-            except StorageError as error:
-                raise Refusal(f"{error} (where they shall go)") from error
-            try:
-                meant = await _meant(client, instance_ids, options)
-                transfer = await client.move_instances(there, run=not waits, grace=grace, **meant)
-            except InstanceExistsError as error:
-                what = f"there is another instance {error.instance_id!r} where it should go"
-                raise Refusal(f"{what}: it stays here, all others have moved") from error
-            finally:
-                await there.__aexit__(None, None, None)
+    async def carry(client: Client) -> int:
+        there = Client(target, create=False)
+        try:
+            await there.__aenter__()
+        except StorageError as error:
+            raise Refusal(f"{error} (where they shall go)") from error
+        try:
+            meant = await _meant(client, instance_ids, options)
+            transfer = await client.move_instances(there, run=not waits, grace=grace, **meant)
+        except InstanceExistsError as error:
+            what = f"there is another instance {error.instance_id!r} where it should go"
+            raise Refusal(f"{what}: it stays here, all others have moved") from error
+        finally:
+            await there.__aexit__(None, None, None)
         return _told("moved", transfer, as_json=as_json)
 
-    return asyncio.run(carry())
+    return store.ask(carry)

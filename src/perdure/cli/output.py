@@ -29,6 +29,7 @@ STYLES = {
     "failed": "bold red",
     "cancelled": "magenta",
     "terminated": "magenta",
+    "moved": "dim",
 }
 """How the statuses look."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,7 @@ from perdure.cli.text import ago, moment, now, plain, safe, span
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from perdure import ExecutionStatus, InstanceCount, InstanceTree, LimitStatus, LimitUser, QueueDepths
+    from perdure import Client, InstanceCount
 
 _LEVEL = "  "
 
@@ -28,12 +27,7 @@ _LEVEL = "  "
 @json_option
 def tree(*, instance_id: str, store: Store, as_json: bool) -> int:
     """Show an instance and everything below it: its children, their children, and so on."""
-
-    async def collect() -> InstanceTree:
-        async with store.opened() as client:
-            return await client.get_tree(instance_id)
-
-    found, at = asyncio.run(collect()), now()
+    found, at = store.ask(lambda client: client.get_tree(instance_id)), now()
     if as_json:
         items = [{"depth": depth, **instance_document(each)} for depth, each in found.walk()]
         write_json({"items": items})
@@ -57,12 +51,7 @@ def tree(*, instance_id: str, store: Store, as_json: bool) -> int:
 @json_option
 def executions(*, instance_id: str, store: Store, as_json: bool) -> int:
     """List the executions of an instance whose histories are in the store; the last is the current one."""
-
-    async def collect() -> list[ExecutionStatus]:
-        async with store.opened() as client:
-            return await client.list_executions(instance_id)
-
-    found = asyncio.run(collect())
+    found = store.ask(lambda client: client.list_executions(instance_id))
     if as_json:
         write_json({"instance_id": instance_id, "items": [plain(each) for each in found]})
         return DONE
@@ -94,11 +83,10 @@ def _instant(at: Any) -> str:
 def count(*, store: Store, as_json: bool, **options: Any) -> int:
     """Count instances by orchestration and status."""
 
-    async def collect() -> list[InstanceCount]:
-        async with store.opened() as client:
-            return await client.count_instances(**await filter_of(client, options))
+    async def collect(client: Client) -> list[InstanceCount]:
+        return await client.count_instances(**await filter_of(client, options))
 
-    found = asyncio.run(collect())
+    found = store.ask(collect)
     if as_json:
         write_json({"items": [plain(each) for each in found], "total": sum(each.count for each in found)})
         return DONE
@@ -122,12 +110,7 @@ def count(*, store: Store, as_json: bool, **options: Any) -> int:
 @json_option
 def queues(*, store: Store, as_json: bool) -> int:
     """Show what waits in the store, and for how long: instances, activities by name and tag, timers, what is held."""
-
-    async def collect() -> QueueDepths:
-        async with store.opened() as client:
-            return await client.get_queues()
-
-    found = asyncio.run(collect())
+    found = store.ask(lambda client: client.get_queues())
     if as_json:
         write_json(found)
         return DONE
@@ -173,11 +156,7 @@ def limits(*, key: str | None, store: Store, as_json: bool) -> int:
 
 
 def _limits(store: Store, *, as_json: bool) -> int:
-    async def collect() -> list[LimitStatus]:
-        async with store.opened() as client:
-            return await client.list_limits()
-
-    found = asyncio.run(collect())
+    found = store.ask(lambda client: client.list_limits())
     if as_json:
         write_json({"items": [plain(each) for each in found]})
         return DONE
@@ -200,11 +179,7 @@ def _limits(store: Store, *, as_json: bool) -> int:
 
 
 def _limit_users(key: str, store: Store, *, as_json: bool) -> int:
-    async def collect() -> list[LimitUser]:
-        async with store.opened() as client:
-            return await client.list_limit_users(key)
-
-    found = asyncio.run(collect())
+    found = store.ask(lambda client: client.list_limit_users(key))
     if as_json:
         write_json({"key": key, "items": [plain(each) for each in found]})
         return DONE

@@ -191,7 +191,7 @@ def _outcome(view: View, *, full: bool) -> Iterator[Line]:
         elif status.error.traceback:
             yield _row("", "--full shows its traceback", "dim")
     if status.held_because:
-        label = "reason" if status.status is Status.SUSPENDED else "held because"
+        label = {Status.SUSPENDED: "reason", Status.MOVED: "moved to"}.get(status.status, "held because")
         yield _row(label, safe_lines(status.held_because), STYLES["held"])
     if view.trouble is not None:
         yield _row("history", safe(view.trouble), "red")

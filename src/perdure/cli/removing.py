@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,12 +34,11 @@ def purge(*, store: Store, as_json: bool, force: bool, yes: bool, **options: Any
     if not is_filter(options):
         raise click.UsageError("without a filter this would delete everything: write --roots if you mean that")
 
-    async def remove() -> int:
-        async with store.opened() as client:
-            filters = await filter_of(client, options)
-            if not yes:
-                return await _preview(client, filters, force=force, as_json=as_json)
-            deletion = await client.delete_instances(force=force, **filters)
+    async def remove(client: Client) -> int:
+        filters = await filter_of(client, options)
+        if not yes:
+            return await _preview(client, filters, force=force, as_json=as_json)
+        deletion = await client.delete_instances(force=force, **filters)
         if as_json:
             write_json({"request": "purge", **plain(deletion)})
         else:
@@ -49,7 +47,7 @@ def purge(*, store: Store, as_json: bool, force: bool, yes: bool, **options: Any
                 note(f"{deletion.skipped} stayed: something below them is open.")
         return DONE
 
-    return asyncio.run(remove())
+    return store.ask(remove)
 
 
 async def _preview(client: Client, filters: Any, *, force: bool, as_json: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -21,14 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from perdure import ScheduleHandle, ScheduleStatus
+    from perdure import Client, ScheduleHandle, ScheduleStatus
 
 PAGE = 1_000
 
 
-@click.group()
-def schedule() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def schedule(context: click.Context) -> int:
     """Start orchestrations by the calendar: make, list and steer schedules."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+    return DONE
 
 
 class _Input(Json):
@@ -44,11 +47,11 @@ def _policies(command: Any) -> Any:
         click.option("--cron", metavar="EXPRESSION", help="Five fields: minute, hour, day, month, day of the week."),
         click.option("--zone", metavar="ZONE", help="The time zone of --cron; UTC by default."),
         click.option("--every", type=Seconds(1), help="At even distances, from 1970 on."),
-        click.option("--offset", type=Seconds(0), help="Moves what --every says."),
+        click.option("--offset", type=Seconds(), help="Moves what --every says."),
         click.option("--overlap", type=click.Choice(get_args(OverlapPolicy)), help="When a run is still open."),
         click.option("--catch-up", type=click.Choice(get_args(CatchUp)), help="Of slots that no worker saw."),
-        click.option("--late-max", type=Seconds(0), help="Skip what would be later."),
-        click.option("--jitter", type=Seconds(0), help="Start up to so much later."),
+        click.option("--late-max", type=Seconds(), help="Skip what would be later."),
+        click.option("--jitter", type=Seconds(), help="Start up to so much later."),
         click.option("--version", metavar="VERSION", help="An exact version; the latest by default."),
     ):
         command = option(command)
@@ -105,32 +108,33 @@ def create(
     if "when" not in options:
         raise click.UsageError("say when: --cron '30 2 * * *' --zone Europe/Berlin, or --every 3600")
 
-    async def make() -> int:
-        async with store.opened() as client:
-            name = await orchestration_name(client, store, orchestration, unchecked=unchecked)
-            try:
-                made = await client.schedules.create(
-                    schedule_id,
-                    name,
-                    *inputs,
-                    paused=paused,
-                    note=remark,
-                    on_conflict="update" if updates else "fail",
-                    **options,
-                )
-            except InstanceExistsError as error:
-                raise Refusal(
-                    f"there is already {error.instance_id!r}: choose another ID; if it is a schedule, --update changes "
-                    "it to this"
-                ) from error
-            status = await made.status()
+    async def make(client: Client) -> int:
+        name = await orchestration_name(
+            client, store, orchestration, unchecked=unchecked, version=options.get("version")
+        )
+        try:
+            made = await client.schedules.create(
+                schedule_id,
+                name,
+                *inputs,
+                paused=paused,
+                note=remark,
+                on_conflict="update" if updates else "fail",
+                **options,
+            )
+        except InstanceExistsError as error:
+            raise Refusal(
+                f"there is already {error.instance_id!r}: choose another ID; if it is a schedule, --update changes "
+                "it to this"
+            ) from error
+        status = await made.status()
         if as_json:
             write_json(schedule_document(status))
         else:
             write_lines([[(safe(schedule_id), "")]])
         return DONE
 
-    return asyncio.run(make())
+    return store.ask(make)
 
 
 @schedule.command("list")
@@ -139,18 +143,17 @@ def create(
 def list_(*, store: Store, as_json: bool) -> int:
     """List the schedules that have not ended, the newest first."""
 
-    async def collect() -> list[ScheduleStatus]:
+    async def collect(client: Client) -> list[ScheduleStatus]:
         found: list[ScheduleStatus] = []
         key = None
-        async with store.opened() as client:
-            while True:
-                page = await client.schedules.list(limit=PAGE, after=key)
-                found += page.items
-                key = page.next
-                if key is None:
-                    return found
+        while True:
+            page = await client.schedules.list(limit=PAGE, after=key)
+            found += page.items
+            key = page.next
+            if key is None:
+                return found
 
-    found, at = asyncio.run(collect()), now()
+    found, at = store.ask(collect), now()
     if as_json:
         write_json({"items": [schedule_document(each) for each in found]})
     elif found:
@@ -182,12 +185,7 @@ def _row(status: ScheduleStatus, at: datetime) -> Line:
 @json_option
 def show(*, schedule_id: str, store: Store, as_json: bool) -> int:
     """Where a schedule stands."""
-
-    async def look() -> ScheduleStatus:
-        async with store.opened() as client:
-            return await client.schedules.get(schedule_id).status()
-
-    status = asyncio.run(look())
+    status = store.ask(lambda client: client.schedules.get(schedule_id).status())
     if as_json:
         write_json(schedule_document(status))
         return DONE
@@ -209,11 +207,7 @@ def show(*, schedule_id: str, store: Store, as_json: bool) -> int:
 def _ask(
     store: Store, schedule_id: str, act: Callable[[ScheduleHandle], Awaitable[Any]], request: str, *, as_json: bool
 ) -> int:
-    async def steer() -> None:
-        async with store.opened() as client:
-            await act(client.schedules.get(schedule_id))
-
-    asyncio.run(steer())
+    store.ask(lambda client: act(client.schedules.get(schedule_id)))
     if as_json:
         write_json({"items": [{"schedule_id": schedule_id, "request": request}]})
     else:
@@ -249,12 +243,11 @@ def resume(*, schedule_id: str, store: Store, as_json: bool, remark: str) -> int
 def trigger(*, schedule_id: str, store: Store, as_json: bool) -> int:
     """Start a run now, whatever the schedule says; writes its instance id."""
 
-    async def begin() -> Any:
-        async with store.opened() as client:
-            run = await client.schedules.get(schedule_id).trigger()
-            return await run.status()
+    async def begin(client: Client) -> Any:
+        run = await client.schedules.get(schedule_id).trigger()
+        return await run.status()
 
-    status = asyncio.run(begin())
+    status = store.ask(begin)
     if as_json:
         write_json(instance_document(status))
     else:

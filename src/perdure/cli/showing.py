@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,7 +41,7 @@ _full_option = click.option("--full", is_flag=True, help="Show everything, and l
 @_full_option
 def show(*, instance_id: str, store: Store, as_json: bool, execution_id: int | None, full: bool) -> int:
     """Show where an instance stands, what it waits for, what to do about it, and what happened."""
-    view = asyncio.run(_look(store, instance_id, execution_id))
+    view = store.ask(lambda client: _look(client, store, instance_id, execution_id))
     if as_json:
         write_json(
             {
@@ -63,31 +62,26 @@ def show(*, instance_id: str, store: Store, as_json: bool, execution_id: int | N
     return DONE
 
 
-async def _look(store: Store, instance_id: str, execution_id: int | None) -> View:
-    async with store.opened() as client:
-        status = await client.get_status(instance_id)
-        execution = execution_id or status.execution_id
-        events, trouble = await _readable_history(client, status, execution)
-        timeline = timeline_of(events)
-        at = now()
-        return View(
-            status=status,
-            timeline=timeline,
-            workers=[worker for worker in await client.list_workers() if worker.lease_until > at],
-            at=at,
-            execution_id=execution,
-            children=await _children(client, [step.instance_id for step in timeline.waits_for if step.kind == "child"]),
-            trouble=trouble,
-            values=await client.get_handle(instance_id).kv_all(),
-            held=[]
-            if status.is_closed
-            else await client.list_held_activities(instance_id=instance_id, limit=HELD_SHOWN),
-            activities=[]
-            if status.is_closed
-            else await client.list_open_activities(instance_id, limit=ACTIVITIES_SHOWN),
-            sizes=await client.get_sizes(instance_id),
-            flag=store.flag,
-        )
+async def _look(client: Client, store: Store, instance_id: str, execution_id: int | None) -> View:
+    status = await client.get_status(instance_id)
+    execution = execution_id or status.execution_id
+    events, trouble = await _readable_history(client, status, execution)
+    timeline = timeline_of(events)
+    at = now()
+    return View(
+        status=status,
+        timeline=timeline,
+        workers=[worker for worker in await client.list_workers() if worker.lease_until > at],
+        at=at,
+        execution_id=execution,
+        children=await _children(client, [step.instance_id for step in timeline.waits_for if step.kind == "child"]),
+        trouble=trouble,
+        values=await client.get_handle(instance_id).kv_all(),
+        held=[] if status.is_closed else await client.list_held_activities(instance_id=instance_id, limit=HELD_SHOWN),
+        activities=[] if status.is_closed else await client.list_open_activities(instance_id, limit=ACTIVITIES_SHOWN),
+        sizes=await client.get_sizes(instance_id),
+        flag=store.flag,
+    )
 
 
 async def _readable_history(
@@ -129,15 +123,14 @@ async def _children(client: Client, ids: list[str | None]) -> dict[str, Instance
 def history(*, instance_id: str, store: Store, as_json: bool, execution_id: int | None, full: bool) -> int:
     """Show the events of an instance as they are stored."""
 
-    async def collect() -> tuple[int, list[Event]]:
-        async with store.opened() as client:
-            status = await client.get_status(instance_id)
-            execution = execution_id or status.execution_id
-            events = [event async for event in client.history(instance_id, execution_id=execution)]
-            _refuse_unknown(status, execution, events)
-            return execution, events
+    async def collect(client: Client) -> tuple[int, list[Event]]:
+        status = await client.get_status(instance_id)
+        execution = execution_id or status.execution_id
+        events = [event async for event in client.history(instance_id, execution_id=execution)]
+        _refuse_unknown(status, execution, events)
+        return execution, events
 
-    execution, events = asyncio.run(collect())
+    execution, events = store.ask(collect)
     if as_json:
         write_json(
             {

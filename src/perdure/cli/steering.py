@@ -22,7 +22,7 @@ from perdure.cli.output import json_option, note, write_json, write_lines
 from perdure.cli.records import instance_document
 from perdure.cli.store import Store, orchestration_name, store_option
 from perdure.cli.text import safe, shell_word, shown
-from perdure.cli.values import Attribute, Json
+from perdure.cli.values import Attribute, Json, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 
 def _timeout_option(command: Any) -> Any:
-    return click.option(
-        "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to wait; the default is for ever."
-    )(command)
+    return click.option("--timeout", type=Seconds(), help="How long to wait; the default is for ever.")(command)
 
 
 @click.command()
@@ -57,7 +55,9 @@ def _timeout_option(command: Any) -> Any:
     multiple=True,
     help="A value to find the instance by; may be repeated.",
 )
-@click.option("--unchecked", is_flag=True, help="Start it even if no living worker has an orchestration of this name.")
+@click.option(
+    "--unchecked", is_flag=True, help="Start it even if no living worker has an orchestration of this name and version."
+)
 @click.option("--wait", "waits", is_flag=True, help="Wait for its end and write its result.")
 @_timeout_option
 def start(
@@ -85,34 +85,33 @@ def start(
     if timeout is not None and not waits:
         raise click.UsageError("--timeout is about --wait, which was not given")
 
-    async def begin() -> int:
-        async with store.opened() as client:
-            name = await orchestration_name(client, store, orchestration, unchecked=unchecked)
-            try:
-                handle = await client.start_orchestration(
-                    name,
-                    *inputs,
-                    returns=object,
-                    instance_id=instance_id,
-                    version=version,
-                    on_conflict=on_conflict,
-                    attributes=dict(attributes),
-                )
-            except InstanceExistsError as error:
-                raise Refusal(
-                    f"there is already an instance {error.instance_id!r}: choose another --id, or say with "
-                    "--on-conflict what to do with it"
-                ) from error
-            if waits:
-                return await _end_of(handle, timeout, as_json=as_json)
-            if as_json:
-                write_json(instance_document(await handle.status()))
-            else:
-                write_lines([[(safe(handle.instance_id), "")]])
-                note(f"Started {name}: perdure show {shell_word(handle.instance_id)}{store.flag}")
-            return DONE
+    async def begin(client: Client) -> int:
+        name = await orchestration_name(client, store, orchestration, unchecked=unchecked, version=version)
+        try:
+            handle = await client.start_orchestration(
+                name,
+                *inputs,
+                returns=object,
+                instance_id=instance_id,
+                version=version,
+                on_conflict=on_conflict,
+                attributes=dict(attributes),
+            )
+        except InstanceExistsError as error:
+            raise Refusal(
+                f"there is already an instance {error.instance_id!r}: choose another --id, or say with "
+                "--on-conflict what to do with it"
+            ) from error
+        if waits:
+            return await _end_of(handle, timeout, as_json=as_json)
+        if as_json:
+            write_json(instance_document(await handle.status()))
+        else:
+            write_lines([[(safe(handle.instance_id), "")]])
+            note(f"Started {name}: perdure show {shell_word(handle.instance_id)}{store.flag}")
+        return DONE
 
-    return asyncio.run(begin())
+    return store.ask(begin)
 
 
 @click.command()
@@ -122,12 +121,7 @@ def start(
 @_timeout_option
 def wait(*, instance_id: str, store: Store, as_json: bool, timeout: float | None) -> int:
     """Wait for the end of an instance and write its result as JSON."""
-
-    async def until_closed() -> int:
-        async with store.opened() as client:
-            return await _end_of(client.get_handle(instance_id), timeout, as_json=as_json)
-
-    return asyncio.run(until_closed())
+    return store.ask(lambda client: _end_of(client.get_handle(instance_id), timeout, as_json=as_json))
 
 
 async def _end_of(handle: OrchestrationHandle[Any], timeout: float | None, *, as_json: bool) -> int:
@@ -141,6 +135,9 @@ async def _end_of(handle: OrchestrationHandle[Any], timeout: float | None, *, as
             return DONE
         case Status.HELD:
             note(f"{last.instance_id!r} is held, and goes on when that is mended: {last.held_because}")
+            return NOT_ENDED
+        case Status.MOVED:
+            note(f"{last.instance_id!r} has moved to {last.held_because}, and goes on there")
             return NOT_ENDED
         case _ if last.is_closed:
             note(f"{last.instance_id!r} ended as {last.status}{_because(last)}")
@@ -179,16 +176,15 @@ def raise_(*, instance_id: str, event: str, data: Any, store: Store, as_json: bo
     DATA is JSON, null by default; @FILE reads it from a file, - from standard input.
     """
 
-    async def send() -> int:
-        async with store.opened() as client:
-            await client.raise_event(instance_id, event, data, dedup_key=dedup_key)
+    async def send(client: Client) -> int:
+        await client.raise_event(instance_id, event, data, dedup_key=dedup_key)
         if as_json:
             write_json({"items": [{"instance_id": instance_id, "request": "raise", "event": event}]})
         else:
             write_lines([[(f"raised {safe(event)} in {safe(instance_id)}", "")]])
         return DONE
 
-    return asyncio.run(send())
+    return store.ask(send)
 
 
 @click.command()
@@ -251,26 +247,25 @@ def act_on_each(
 ) -> int:
     """Do it to each instance; one that can't be done does not keep the others from it."""
 
-    async def act_on_all() -> int:
+    async def act_on_all(client: Client) -> int:
         outcome = DONE
         documents: list[dict[str, Any]] = []
-        async with store.opened() as client:
-            for instance_id in instance_ids:
-                document = {"instance_id": instance_id}
-                try:
-                    async with store.naming(client):
-                        documents.append(document | await act(client, instance_id))
-                except (PerdureError, Refusal) as error:
-                    if len(instance_ids) == 1:
-                        raise
-                    note(f"perdure: {error}")
-                    documents.append(document | {"error": str(error)})
-                    outcome = FAILED
-                else:
-                    if not as_json:
-                        write_lines([[(f"{done} {safe(instance_id)}", "")]])
+        for instance_id in instance_ids:
+            document = {"instance_id": instance_id}
+            try:
+                async with store.naming(client):
+                    documents.append(document | await act(client, instance_id))
+            except (PerdureError, Refusal) as error:
+                if len(instance_ids) == 1:
+                    raise
+                note(f"perdure: {error}")
+                documents.append(document | {"error": str(error)})
+                outcome = FAILED
+            else:
+                if not as_json:
+                    write_lines([[(f"{done} {safe(instance_id)}", "")]])
         if as_json:
             write_json({"items": documents})
         return outcome
 
-    return asyncio.run(act_on_all())
+    return store.ask(act_on_all)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from perdure.cli.output import note
 from perdure.cli.text import now, shell_word
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from perdure import WorkerStatus
 
 F = TypeVar("F", bound="Callable[..., Any]")
+T = TypeVar("T")
 
 DEFAULT_URL = "sqlite:///perdure.db"
 URL_VARIABLE = "PERDURE_URL"
@@ -58,23 +60,26 @@ class Store:
             case _:
                 return f"the URL is the default, {self.label}; --url or {URL_VARIABLE} names another"
 
-    @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[Client]:
-        """A client on the store, which must be there.
+    def ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
+        """What a client on the store, which must be there, has for an answer.
 
         Raises:
             Refusal: It is not there, or it has no instance of an id that was asked for.
         """
-        client = Client(self.url, create=False)
-        try:
-            await client.__aenter__()
-        except StorageError as error:
-            raise Refusal(f"{error} ({self.origin})") from error
-        try:
-            async with self.naming(client):
-                yield client
-        finally:
-            await client.__aexit__(None, None, None)
+
+        async def asked() -> T:
+            client = Client(self.url, create=False)
+            try:
+                await client.__aenter__()
+            except StorageError as error:
+                raise Refusal(f"{error} ({self.origin})") from error
+            try:
+                async with self.naming(client):
+                    return await question(client)
+            finally:
+                await client.__aexit__(None, None, None)
+
+        return asyncio.run(asked())
 
     @asynccontextmanager
     async def naming(self, client: Client) -> AsyncGenerator[None]:
@@ -167,20 +172,33 @@ def _matching(wanted: str, known: Iterable[str]) -> list[str]:
     return sorted(name for name in known if short_name(name) == wanted.replace("_", "-"))
 
 
-async def orchestration_name(client: Client, store: Store, wanted: str, *, unchecked: bool) -> str:
+def _check_version(workers: Iterable[WorkerStatus], name: str, version: str | None) -> None:
+    """Refuse a version that no worker has; what is no version at all is refused elsewhere, in other words."""
+    known = {each.rpartition("@") for worker in workers for each in worker.orchestrations}
+    versions = sorted(number for each, _, number in known if each == name)
+    if version is None or version in versions or not version[:1].isdigit():
+        return
+    raise Refusal(
+        f"no living worker has version {version} of {name!r} (they have {', '.join(versions)}). Nothing was started; "
+        "--unchecked would start it all the same"
+    )
+
+
+async def orchestration_name(
+    client: Client, store: Store, wanted: str, *, unchecked: bool, version: str | None = None
+) -> str:
     """The durable name that a start means: as it is, or the only one that ends so.
 
     Raises:
-        Refusal: No living worker has it, or there is none that could say what a short name means.
+        Refusal: No living worker has it, or not in this version, or nobody can say what a short name means.
     """
     if unchecked:
         return wanted
     workers = await living_workers(client)
     known = _orchestrations(workers)
-    matching = _matching(wanted, known)
-    if wanted in known:
-        return wanted
+    matching = [wanted] if wanted in known else _matching(wanted, known)
     if len(matching) == 1:
+        _check_version(workers, matching[0], version)
         return matching[0]
     if matching:
         raise Refusal(f"{wanted!r} is short for several orchestrations: write one of {', '.join(matching)}")

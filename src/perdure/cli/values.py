@@ -1,4 +1,4 @@
-"""What is given on the command line as JSON: inputs, data of events, attributes."""
+"""What is given on the command line: JSON, attributes, spans of time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from perdure._types import DURATION_US_MAX
 from perdure.cli.text import cut, safe
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _CHARS_SHOWN = 40
 _SPAN = re.compile(r"(?P<number>\d{1,6})(?P<unit>s|min|h|d)")
+_LONGEST_S = DURATION_US_MAX // 1_000_000
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
@@ -57,7 +59,7 @@ class Seconds(click.ParamType[float]):
 
     name = "SECONDS"
 
-    def __init__(self, least: float) -> None:
+    def __init__(self, least: float = 0) -> None:
         self._least = least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -70,7 +72,16 @@ class Seconds(click.ParamType[float]):
             self.fail(f"{safe(value)} is no time: write seconds, or 90s, 30min, 12h, 7d", param, ctx)
         if seconds < self._least:
             self.fail(f"{safe(value)} is too short: at least {self._least:g} s", param, ctx)
+        if seconds > _LONGEST_S:
+            self.fail(f"{safe(value)} is too long: at most {_LONGEST_S} s, 8029 years", param, ctx)
         return seconds
+
+
+def grace_option(command: Any) -> Any:
+    """Add `--grace`, for a command that waits until activities have ended."""
+    return click.option(
+        "--grace", type=Seconds(), default="30", show_default=True, help="How long activities that run may take to end."
+    )(command)
 
 
 def span_s(text: str) -> int | None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from perdure import Runtime, StorageError, Tags, UsageError
 from perdure.cli.exits import DONE, MISUSED, Refusal
+from perdure.cli.logs import log_to_stderr
 from perdure.cli.store import Store, store_option
 from perdure.cli.target import load_registry
-from perdure.cli.text import plain, safe, safe_lines
+from perdure.cli.values import Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,49 +22,8 @@ if TYPE_CHECKING:
     from perdure import Registry
 
 LEVELS = ("debug", "info", "warning", "error")
-_RECORD_FIELDS = ("instance_id", "execution_id", "orchestration", "activity", "attempt", "fields")
 
 _log = logging.getLogger("perdure.worker")
-
-
-class _Lines(logging.Formatter):
-    """One line for a record, whatever is in it; its traceback below."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        record.message = safe(record.message)
-        instance_id = getattr(record, "instance_id", None)
-        record.origin = record.name if instance_id is None else safe(f"{record.name} {instance_id}")
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name is logging's
-        return safe_lines(super().formatException(ei))
-
-
-class _JsonLines(logging.Formatter):
-    """A JSON object on one line for a record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        document: dict[str, Any] = {
-            "time": plain(datetime.fromtimestamp(record.created, UTC)),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        document.update({name: getattr(record, name) for name in _RECORD_FIELDS if hasattr(record, name)})
-        if record.exc_info:
-            document["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(document, default=str)
-
-
-def _log_to_stderr(level: str, *, as_json: bool) -> None:
-    if logging.root.handlers:
-        return  # the user's own modules have set it up
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        _JsonLines() if as_json else _Lines("%(asctime)s %(levelname)-7s %(origin)s: %(message)s", "%H:%M:%S")
-    )
-    logging.root.addHandler(handler)
-    logging.root.setLevel(level.upper())
 
 
 @click.command()
@@ -76,16 +34,12 @@ def _log_to_stderr(level: str, *, as_json: bool) -> None:
 @click.option(
     "--activity-threads", type=click.IntRange(1), metavar="N", help="Threads for plain `def` activities; default 32."
 )
-@click.option(
-    "--grace", type=click.FloatRange(0), metavar="SECONDS", help="How long activities may go on at the end; default 10."
-)
+@click.option("--grace", type=Seconds(), help="How long activities may go on at the end; default 10.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Take activities with this tag, too; any number.")
 @click.option("--only-tags", is_flag=True, help="Take no activities without a tag.")
 @click.option("--all-but", multiple=True, metavar="TAG", help="Take all activities but those with this tag.")
 @click.option("--max-sessions", type=click.IntRange(0), metavar="N", help="Sessions that it has at once; default 100.")
-@click.option(
-    "--session-idle", type=click.FloatRange(2), metavar="SECONDS", help="How long it has an unused one; default 300."
-)
+@click.option("--session-idle", type=Seconds(2), help="How long it has an unused one; default 300.")
 @click.option("--name", "worker_name", metavar="NAME", help="Shown by `perdure workers`; default host and process id.")
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65_535), metavar="PORT", help="Serve metrics for Prometheus here."
@@ -117,7 +71,7 @@ def worker(
         raise Refusal("--all-but stands alone: it takes everything else, with or without a tag", MISUSED)
     options["tags"] = Tags.all_but(*all_but) if all_but else Tags(*tags, untagged=not only_tags)
     registry = load_registry(target)
-    _log_to_stderr(log_level, as_json=as_json)
+    log_to_stderr(log_level, as_json=as_json)
     runtime = Runtime(store.url, registry, **{name: value for name, value in options.items() if value is not None})
     try:
         with _metrics_at(runtime, metrics_host, metrics_port):

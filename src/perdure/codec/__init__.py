@@ -12,7 +12,8 @@ b'[1,2]'
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from copy import deepcopy
+from functools import lru_cache, partial
 from types import GenericAlias
 from typing import Any, Final
 
@@ -143,6 +144,7 @@ class InputsCodec:
         self.defaults = tuple(defaults)
         self.what = what
         self.required = len(self.codecs) - len(self.defaults)
+        self._makers = tuple(map(_maker, self.codecs[self.required :], self.defaults))
         self._whats = tuple(f"input {index} of {what}" for index, _ in enumerate(self.codecs, 1))
         self._only = self.codecs[0] if len(self.codecs) == 1 else None
         self._loose = tuple((index, codec.shape) for index, codec in enumerate(self.codecs) if codec.reads_loosely)
@@ -209,7 +211,7 @@ class InputsCodec:
         if not self.required <= len(items) <= len(self.codecs):
             raise PayloadError(f"{self.what} takes {self._arity()}, and its payload has {len(items)}")
         values = map(TypeCodec.decode, self.codecs, items, self._whats)
-        return (*values, *self.defaults[len(items) - self.required :])
+        return (*values, *(make() for make in self._makers[len(items) - self.required :]))
 
     def _arity(self) -> str:
         most = len(self.codecs)
@@ -247,6 +249,16 @@ def decode_any(data: Encoded, *, what: str = "payload") -> Any:
 @lru_cache(maxsize=1024, typed=True)
 def _cached_codec(annotation: Any) -> TypeCodec:
     return TypeCodec(annotation)
+
+
+def _maker(codec: TypeCodec, default: Any) -> Callable[[], Any]:
+    """What gives a call its default: what one call does to a list must not be there at the next, or at its replay."""
+    try:
+        codec.encode(default)
+    except PayloadError:
+        # Without an annotation it may be anything, such as a connection.
+        return lambda: default
+    return partial(deepcopy, default)
 
 
 def _worded(exc: Exception, what: str, complaint: str) -> PayloadError:

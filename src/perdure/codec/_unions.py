@@ -33,6 +33,7 @@ from perdure.errors import RegistrationError
 TAG: Final = "$type"
 VALUE: Final = "$value"
 _BARE = (StrShape, IntShape, FloatShape, LiteralShape)
+_KINDS = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "true", b"f": "false", b"n": "null"}
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -149,4 +150,7 @@ def _read_first(members: tuple[Shape, ...], data: Encoded) -> Any:
             return member.read(data)
         except Misfit as misfit:
             misfits.append(misfit)
-    raise misfits[0] if len(misfits) == 1 else Misfit(f"it is none of {', '.join(member.name for member in members)}")
+    # Not more than its kind: what it holds may be nobody else's business.
+    kind = _KINDS.get(bytes(data).lstrip()[:1], "a number")
+    names = ", ".join(member.name for member in members)
+    raise misfits[0] if len(misfits) == 1 else Misfit(f"it is none of {names}, but {kind}")

@@ -90,6 +90,8 @@ class UntypedShape(Shape):
         with contextlib.suppress(RegistrationError):
             shape = self._shape_for(type(value))
         if shape is None or isinstance(shape, UntypedShape):
+            if hasattr(type(value), "__await__"):
+                raise Misfit(f"a value of type {type_name(type(value))} was not awaited: write `await` before it")
             raise Misfit(
                 f"a value of type {type_name(type(value))} can't be JSON; pass plain data, a dataclass, or another "
                 "supported type"

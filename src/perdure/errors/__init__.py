@@ -21,7 +21,7 @@
         PayloadError                    (also ValueError)
         LimitError
           PayloadTooLargeError          (also PayloadError)
-      HeldError                         4. shown on held instances, never raised into user code
+      HeldError                         4. shown on held instances, never raised in an orchestration
         ReplayMismatchError
         HistoryCorruptError
         UnknownDefinitionError
@@ -252,7 +252,7 @@ class PayloadTooLargeError(LimitError, PayloadError):
 
 
 class HeldError(PerdureError):
-    """An instance is held: it waits, visibly, until its code or its history is mended. Never raised into user code.
+    """An instance is held, visibly, until its code or history is mended. Raised by `run`, never in an orchestration.
 
     `event_id` is the event at which the instance stopped, where there is one.
     """
@@ -382,11 +382,9 @@ class InstanceExistsError(_InstanceError):
         self.name = name
 
     def __str__(self) -> str:
-        what = f"there is already an instance {self.instance_id!r}"
-        if self.name is not None:
-            return f"{what}, and it is one of another orchestration, {self.name!r}: choose another id"
-        cure = 'pass on_conflict="use_existing", "restart_if_closed" or "terminate_and_restart"'
-        return f"{what}: choose another id, or {cure}"
+        cure = ', or pass on_conflict="use_existing", "restart_if_closed" or "terminate_and_restart"'
+        other = f", and it is one of another orchestration, {self.name!r}" if self.name is not None else ""
+        return f"there is already an instance {self.instance_id!r}{other}: choose another id{'' if other else cure}"
 
 
 class InstanceClosedError(_InstanceError):
@@ -397,7 +395,9 @@ class InstanceClosedError(_InstanceError):
         self.status = status
 
     def __str__(self) -> str:
-        return f"instance {self.instance_id!r} has ended ({self.status}) and takes no more messages"
+        moved = "has moved to another store, which its held_because names: ask there"
+        ended = f"has ended ({self.status}) and takes no more messages"
+        return f"instance {self.instance_id!r} {moved if self.status == 'moved' else ended}"
 
 
 class InstanceOpenError(_InstanceError):

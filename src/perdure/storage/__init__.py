@@ -84,6 +84,10 @@ def _open_one(
 
         return MemoryStorage(clock=clock, entropy=entropy)
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        if "?" in rest:
+            raise UsageError(
+                f"the store's URL is {url!r}: a URL of SQLite has no options; %3F is a '?' in a file's name"
+            )
         return _sqlite(_unquoted(rest[1:]), clock, entropy, durability, create=create)
     if scheme in {"postgres", "postgresql"}:
         return _postgres(url, clock, entropy, durability, create=create)

@@ -11,6 +11,9 @@ about an orchestration.
 All calls block and may come from any thread, one at a time for `Storage` and any number at once for `Inspector`.
 `perdure.testing.storage_suite` is this contract as tests, `perdure.storage.memory` is it in plain Python.
 
+`Storage` and `Inspector` are what every store has. What only some have is a protocol of its own, and whoever uses it
+looks for its method: `Stamped`, `Wakes` and `Waits` here, what is lent to users in `perdure.storage.lending`.
+
 Words that the contract uses:
 
 - *now*: what the store's clock says, but never less than this handle has seen before: while a clock that was set back
@@ -24,15 +27,17 @@ Words that the contract uses:
 - *child*: an instance whose `parent.incarnation` names an instance. One whose parent is gone counts as a root.
 - An open instance whose `Start` is not yet due waits for it: other messages to it, control messages excepted, fall due
   together with the start. The start of a next execution too comes first, also where a handle is behind.
-- `updated_at` moves with every applied turn and every hold, with nothing else; where another handle was ahead, it
-  may stand still until this one has caught up.
+- `updated_at` moves with every applied turn, and with what sets an instance aside or brings it back, with nothing else:
+  to now, or to the time of the turn's last event (`HistoryRow.at`) if that is later. It never goes back: where another
+  handle was ahead, it stands still until this one has caught up. So what comes after it comes after every event.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeAlias
 
 from perdure._events import MIN_READER
 from perdure._ports import first_drawn_at
+from perdure._types import OWN_NAMES
 from perdure._work import (
     Batch,
     Committed,
@@ -115,7 +120,8 @@ def unknown_activity_reason(name: str, known: Iterable[str]) -> str:
 def _near(wanted: str, known: Iterable[str]) -> list[str]:
     from difflib import get_close_matches  # noqa: PLC0415 - only what goes wrong needs it
 
-    return get_close_matches(wanted, sorted(set(known)), NEAR_NAMES_MAX)
+    # What every worker brings along is nothing that somebody can have meant.
+    return get_close_matches(wanted, sorted({each for each in known if not each.startswith(OWN_NAMES)}), NEAR_NAMES_MAX)
 
 
 def _reason(what: str, near: list[str]) -> str:
@@ -139,11 +145,6 @@ def incarnations_of(query: Query) -> tuple[int, int] | None:
     margin = STRAY_US + 1_000
     first = 0 if query.created_from is None else first_drawn_at(query.created_from - margin)
     return first, min((first_drawn_at(moment + margin) for moment in ends), default=INCARNATION_MAX)
-
-
-def page_key(record: InstanceRecord) -> str:
-    """The key of the page that follows this record: its incarnation."""
-    return str(record.incarnation)
 
 
 def parse_page_key(after: str) -> int:
@@ -239,11 +240,12 @@ class Storage(Protocol):
         running ones whose name and version (or name alone while the version is open) this worker has, and whose
         `min_reader` is at most its `reader`; held ones of
         those only if this worker registered after the one that held it, or after all that were there when `reap` did,
-        whatever any clock says; any open instance with a due control message whatever its name or status. At most
-        `instances_max` instances, owned ones included, in order of their earliest due row, then of incarnation. Of
-        messages all that are due come along, in order of due time, then arrival, timers before messages of the same due
-        time and among themselves by event; at most `MESSAGES_MAX` per instance. Messages of an owned instance that were
-        handed out and not yet consumed come again.
+        whatever any clock says; any other open instance with a due control message, whatever its name or status
+        (`for_control`). At most `instances_max` instances, owned ones included, in order of their earliest due row,
+        then of incarnation. Of messages all that are due come along, of one that comes `for_control` its control
+        messages alone, in order of due time, then arrival, timers before messages of the same due time and among
+        themselves by event; at most `MESSAGES_MAX` per instance. Messages of an owned instance that were handed out and
+        not yet consumed come again.
 
         Claimed are tasks without owner that are due, whose activity this worker has and whose tag it serves; also tasks
         of whatever activity and tag whose total or schedule-to-start deadline is over, due or not. At most `tasks_max`:
@@ -321,8 +323,16 @@ class Inspector(Protocol):
         """Those of the instances that exist."""
         ...
 
+    def still_open(self, instance_ids: Sequence[str], /) -> dict[str, int]:
+        """The incarnations of those of the instances that are open, however many are asked for; no more is read."""
+        ...
+
     def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
         """One page and the key of the next, None at the end. Keyset paging: stable while instances come and go.
+
+        A page may have fewer than `limit`, even none, and a key: it ends where `rows_max` of those were looked at that
+        an index finds, so that it takes a bounded time however few match. By nothing, a name, a parent, or one status
+        that is not completed, and nothing else, every page but the last is full.
 
         Ordered by incarnation, which rises with the time of the start, newest first. `attributes` are compared as JSON
         values with the top-level members of the instance's: true is not 1, and 1 is 1.0.
@@ -406,6 +416,34 @@ class Inspector(Protocol):
 
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, also dead ones that nobody has buried, in order of registration."""
+        ...
+
+
+Meanwhile: TypeAlias = Callable[[], int | None]
+"""Does some work, and says in how many milliseconds there may be more of it: None, not before the answer is there."""
+
+
+class Wakes(Protocol):
+    """A store that hears of what others have written; any other one is asked all the time whether it has `changed`."""
+
+    def wake_by(self, wake: Callable[[], None], /) -> None:
+        """Have `wake` called when there may be something new for this handle; takes the place of an earlier one.
+
+        From any thread, and until the handle is closed; it neither blocks nor raises. It is a hint: one too many is
+        harmless, and one that gets lost costs time alone, as whoever asked for it looks by itself now and then.
+        """
+        ...
+
+
+class Waits(Protocol):
+    """A store whose commits are waited for without anything left to do, as on the way to a server and back."""
+
+    def while_waiting(self, work: Meanwhile, /) -> None:
+        """Have `work` called while `commit` waits, by the thread that called that; takes the place of an earlier one.
+
+        Everything has been sent by then, so it holds nothing up; how the commit ends is not known yet. It is called
+        again when the time is over that it has told, and perhaps not at all. It does not call the store, nor raise.
+        """
         ...
 
 

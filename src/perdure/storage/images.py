@@ -79,6 +79,6 @@ def arriving(item: Put, gone: Mapping[int, InstanceRecord], now: int) -> list[In
         if before is not None:
             record = replace(record, resets=1 + max(record.resets, before.resets))
         if record.incarnation in instead:
-            record = replace(record, updated_at=now)
+            record = replace(record, updated_at=max(now, record.updated_at))
         images.append(replace(image, record=replace(record, owner=None)))
     return images

@@ -45,6 +45,18 @@ def read_lane(name: str) -> Lane:
     return Lane(kind == _PLACES, kind == _SESSIONS, tag or None, key or None)
 
 
+def is_plain(task: NewTask) -> bool:
+    """Whether a task asks for nothing special: it has no lane, no priority and no time limit."""
+    return (
+        task.priority == 0
+        and task.tag is None
+        and task.session is None
+        and task.limit is None
+        and task.schedule_to_start_us is None
+        and task.total_timeout_us is None
+    )
+
+
 def limit_columns(task: NewTask) -> tuple[str | None, int | None, int | None, int | None]:
     """The limit of a task as its columns have it: key, concurrency, rate, and the span of time of the rate."""
     limit = task.limit

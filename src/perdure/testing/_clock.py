@@ -2,6 +2,8 @@
 
 import threading
 
+from perdure.errors import UsageError
+
 _START_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 _MASK = (1 << 64) - 1
 
@@ -55,6 +57,8 @@ class SeededEntropy:
     """
 
     def __init__(self, seed: int) -> None:
+        if not isinstance(seed, int):
+            raise UsageError(f"seed is {seed!r}: use a whole number")
         self._state = seed & _MASK
 
     def bits(self) -> int:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from perdure._client import Client, EngineClient
 from perdure._client.handle import result_unless_held
 from perdure._ports import Incarnations
+from perdure._registry import Registry
+from perdure._runtime.assembly import make_engine
 from perdure._runtime.built_in import with_built_ins
-from perdure._runtime.dispatcher import Engine
 from perdure._runtime.gateway import EngineGateway
-from perdure._runtime.hands import MAINTENANCE_US, Settings
+from perdure._runtime.hands import MAINTENANCE_US, ActivityHands, Settings
 from perdure._runtime.lifespans import enter_lifespans
-from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.retention import Retention, Retirement
-from perdure._types import Status, duration_us
+from perdure._runtime.retention import Retention, checked_retention
+from perdure._types import Status, duration_us, from_us
 from perdure._work import Query
 from perdure.errors import HeldError, UsageError
 from perdure.storage.base import UNKNOWN_GRACE_US
@@ -28,23 +27,21 @@ from perdure.testing._fakes import Doing, FakeTime, FakingActivities, check_fake
 from perdure.testing._turns import OwnTurns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
     from types import TracebackType
 
     from perdure._definitions import Activity, Orchestration
-    from perdure._registry import Registry
-    from perdure._runtime.activities import Activities
     from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
     from perdure._types import Duration
-    from perdure._work import ClaimedTask
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SLOTS = 100
 THREADS = 4
+CACHED_MAX = 10_000
 SETTLING_ROUNDS = 3
 WAITING_S = 0.25
 """How long, in real time, fakes may wait for something other than test time before that goes on without them."""
@@ -55,11 +52,10 @@ _log = logging.getLogger("perdure.testing")
 
 
 class _Inbox:
-    """An inbox for an engine that runs on the test's own event loop; activities' threads may feed it."""
+    """An inbox for an engine that runs on the test's own event loop, which alone feeds it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self._loop = loop
         self.news = asyncio.Event()
 
     def put(self, entries: list[Entry]) -> None:
@@ -75,33 +71,6 @@ class _Inbox:
     @property
     def is_empty(self) -> bool:
         return not self._entries
-
-
-class _Hands:
-    def __init__(self, activities: Activities, gateway: EngineGateway) -> None:
-        self._activities = activities
-        self.flush = gateway.flush
-
-    def start(self, tasks: list[ClaimedTask]) -> None:
-        self._activities.accept(tasks)
-
-    def cancel(self, keys: list[TaskKey]) -> None:
-        self._activities.cancel(keys)
-
-    def stop(self, keys: list[TaskKey]) -> None:
-        self._activities.stop(keys)
-
-    def keep(self, waiting_max: int) -> None:
-        self._activities.keep(waiting_max)
-
-    def begin(self, begun: dict[TaskKey, int]) -> None:
-        self._activities.begin(begun)
-
-    def renounce(self, keys: Sequence[TaskKey]) -> None:
-        self._activities.renounce(keys)
-
-    def lose(self) -> None:
-        self._activities.lose()
 
 
 class Environment:
@@ -134,9 +103,11 @@ class Environment:
         turn_limit: Duration | None = 2.0,
         retention: Retention | None = None,
     ) -> None:
+        if not isinstance(registry, Registry):
+            raise UsageError(f"Environment takes a Registry, not {registry!r}: write Environment(Registry(...))")
         self._guarded = registry
         self._registry = with_built_ins(registry)
-        self._retention = retention
+        self._retention = checked_retention(retention)
         self._turns = OwnTurns(None if turn_limit is None else duration_us(turn_limit, "turn_limit"))
         self._clock = ManualClock()
         self._entropy = SeededEntropy(seed)
@@ -163,12 +134,12 @@ class Environment:
     @property
     def now(self) -> datetime:
         """The test's time (UTC)."""
-        from perdure._types import from_us  # noqa: PLC0415 - only here
-
         return from_us(self._clock.now_us())
 
-    def fake(self, activity: Activity[P, R], fn: Callable[P, R] | Callable[P, Awaitable[R]], /) -> None:
+    def fake(self, activity: Activity[P, R], fn: Callable[..., R | Awaitable[R]], /) -> None:
         """Run `fn`, with the same inputs but without ctx, in place of an activity. It may raise, to fail an attempt.
+
+        To a type checker it may take any inputs: a `Callable[P, R]` would have to name them as the activity does.
 
         Raises:
             UsageError: The registry has no such activity, or `fn` can't be called with its inputs.
@@ -235,12 +206,13 @@ class Environment:
         if self._pump is not None:
             raise UsageError("this environment is open already")
         loop = asyncio.get_running_loop()
-        inbox = self._inbox = _Inbox(loop)
+        inbox = self._inbox = _Inbox()
         storage = self._storage = self._make_storage()
         incarnations = Incarnations(self._clock, self._entropy)
         self._gateway = EngineGateway(inbox, storage, incarnations)
         self._client = EngineClient(self._gateway)
         self._exits = AsyncExitStack()
+        self._exits.callback(self._gateway.hang_up)
         self._turns.watch(self._guarded, self._exits)
         try:
             services = await enter_lifespans(self._registry, self._client, self._exits)
@@ -259,38 +231,31 @@ class Environment:
         activities.fakes = self._fakes
         activities.fake_time = self._fake_time
         teach(loop)
-        self._engine = Engine(
+        self._engine = make_engine(
             storage=storage,
             registry=self._registry,
             clock=self._clock,
             entropy=self._entropy,
             inbox=inbox,
-            hands=_Hands(activities, self._gateway),
+            hands=ActivityHands(activities, lambda order, argument: order(argument), self._gateway.flush),
             settings=Settings(slots=SLOTS, worker_name="test"),
-            make_orchestrations=partial(self._make_orchestrations, incarnations),
-            retirement=None if self._retention is None else Retirement(storage, self._clock, self._retention),
+            turns=self._turns,
+            cached_max=CACHED_MAX,
+            incarnations=incarnations,
+            retention=self._retention,
+            taking=self._counting,
         )
         self._engine.register()
         self._pump = loop.create_task(self._run(), name="perdure-environment")
         return self
 
-    def _make_orchestrations(self, incarnations: Incarnations, take_slot: Callable[[str], bool]) -> Orchestrations:
+    def _counting(self, take_slot: Callable[[str], bool]) -> Callable[[str], bool]:
         def take(activity_name: str) -> bool:
             if self._registry.activity(activity_name) is None:
                 self._asked_in_vain += 1
             return take_slot(activity_name)
 
-        self._orchestrations = Orchestrations(
-            storage=self._storage,
-            registry=self._registry,
-            clock=self._clock,
-            entropy=self._entropy,
-            incarnations=incarnations,
-            cached_max=10_000,
-            watch=self._turns,
-            take_slot=take,
-        )
-        return self._orchestrations
+        return take
 
     def _make_storage(self) -> Any:
         return MemoryStorage(clock=self._clock, entropy=self._entropy)
@@ -338,7 +303,7 @@ class Environment:
 
     def _tell_of_standstill(self) -> None:
         for record in self._storage.find(Query(statuses=(Status.RUNNING,)))[0]:
-            live = self._orchestrations.by_id(record.id)
+            live = self._engine.orchestrations.by_id(record.id)
             asked = [] if live is None or live.execution is None else live.execution.open.values()
             _log.warning(
                 "test time stands still: nothing is due, and instance %r (%s) waits for %s",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from perdure import OrchestrationContext, orchestration
-from perdure._core.stage import Stage
+from perdure._core.stage import Stage, own_thread
 from perdure.errors import ForbiddenCallError
 from tests.core.harness import Conversation
 
@@ -53,6 +53,20 @@ def test_a_stage_inside_another_leaves_it_to_that() -> None:
         assert sys.get_asyncgen_hooks() == outside
 
     assert gc.isenabled()
+    assert sys.get_asyncgen_hooks() == before
+
+
+def test_a_thread_for_turns_keeps_its_hooks_and_has_the_collector_between_stages() -> None:
+    before = sys.get_asyncgen_hooks()
+
+    with own_thread():
+        outside = sys.get_asyncgen_hooks()
+        with Stage():
+            assert not gc.isenabled()
+            assert sys.get_asyncgen_hooks() == outside
+        assert gc.isenabled()
+        assert sys.get_asyncgen_hooks() == outside != before
+
     assert sys.get_asyncgen_hooks() == before
 
 

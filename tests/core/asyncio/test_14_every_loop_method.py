@@ -31,7 +31,11 @@ def test_it_is_refused_with_its_cure(name: str, cure: str) -> None:
     with pytest.raises(ForbiddenCallError) as refusal:
         Conversation(calling).start()
 
-    assert str(refusal.value) == f"loop.{name}() was called in an orchestration. {cure}"
+    where = calling.fn.__code__.co_firstlineno + 2
+    assert str(refusal.value) == (
+        f"loop.{name}() was called in an orchestration. {cure} "
+        f"It is at tests/core/asyncio/test_14_every_loop_method.py:{where}."
+    )
 
 
 def test_probing_is_harmless() -> None:

@@ -1,5 +1,7 @@
 """A mistaken option is refused at the call, in words, before it could become an event."""
 
+from datetime import datetime
+
 import pytest
 
 from perdure import (
@@ -92,6 +94,10 @@ async def test_an_orchestration_is_no_activity_and_the_error_says_which_verb_to_
             lambda ctx: ctx.continue_as_new(versions="1.0.0"),
             "continue_as_new has no option versions= here: did you mean",
         ),
+        (lambda ctx: ctx.map(lambda n: n, [1]), "ctx.map got the plain function "),
+        (lambda ctx: ctx.map(echo, 5), "ctx.map takes an iterable of inputs, one for each activity, not 5"),
+        (lambda ctx: ctx.map(echo, "abc"), "one for each activity, not 'abc'"),
+        (lambda ctx: ctx.schedule_timer(datetime(2026, 1, 1)), "timer must be an aware datetime"),  # noqa: DTZ001 - so
         (lambda ctx: ctx.schedule_activity(echo, 1, timeout=5), "write retry=RetryPolicy(attempt_timeout=...)"),
         (lambda ctx: ctx.schedule_wait(int), "event must be an ExternalEvent or its name, not <class 'int'>"),
         (lambda ctx: ctx.raise_event("i", 5, data=5), "event must be an ExternalEvent or its name, not 5"),

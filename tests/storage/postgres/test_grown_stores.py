@@ -73,10 +73,13 @@ def explain(request, server):
     storage.commit(batch(*(start(f"new-{number}") for number in range(20)), worker=worker))
     now = storage.now()
     storage.close()
+    # All that there is: of all priorities, from the first moment on.
+    first, last = -(1 << 63), (1 << 63) - 1
+    line = [f"'{{{each}}}'" for each in ("", "", first, last)]
     arguments = {
-        "claim_instances": (now, worker, now, 1_000, 1_001, 1 << 26),
-        "claim_tasks": (now, worker, 100),
-        "next_due": (now, worker, now),
+        "claim_instances": (now, worker, now, 1_000, 1_001, 1 << 26, f"'{first}'"),
+        "claim_tasks": (now, worker, 100, *line, f"'{first}'", f"'{first}'"),
+        "next_due": (now, worker, now, f"'{first}'", f"'{first}'"),
     }
     statements = read_statements(schema)
 
@@ -197,18 +200,45 @@ def old(server):
         (Query(attributes={"group": 7, "kind": "old"}), [3_007, 7]),
         (Query(attributes={"group": 7, "kind": "older"}), []),
         (Query(attributes={"kind": "new"}), [60_000, 59_999, 59_998]),
-        (Query(attributes={"kind": "old"}), [5_999, 5_998, 5_997]),
     ],
 )
 def test_a_page_of_an_old_store_is_found_without_reading_it(server, old, query, found):
     with server.connect() as connection:
         before = _rows_read(connection, "old")
         storage = PostgresStorage(old)
-        page, _ = storage.find(replace(query, limit=3))
+        page, after = storage.find(replace(query, limit=3))
         storage.close()
         read = _rows_read(connection, "old") - before
     assert [each.id for each in page] == [f"old-{number}" for number in found]
+    assert (after is None) == (len(found) < 3)
     assert read <= PAGE_ROWS_MAX
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (Query(attributes={"kind": "old"}), [5_999, 5_998, 5_997]),
+        (Query(version="2.0.0"), []),
+        (Query(version="2.0.0", name="even"), []),
+        (Query(version="2.0.0", statuses=(Status.RUNNING,)), []),
+        (Query(name="even", statuses=(Status.FAILED, Status.HELD)), []),
+        (Query(updated_from=BEGAN_AT + 60_001 * APART_US), []),
+        (Query(updated_from=BEGAN_AT + 60_001 * APART_US, statuses=(Status.RUNNING,)), []),
+    ],
+)
+def test_each_page_reads_few_rows_where_what_matches_is_far_away(server, old, query, found):
+    with server.connect() as connection:
+        before = _rows_read(connection, "old")
+        storage = PostgresStorage(old)
+        page, after = storage.find(replace(query, limit=3))
+        pages = 1
+        while not page and after is not None:
+            page, after = storage.find(replace(query, limit=3, after=after))
+            pages += 1
+        storage.close()
+        read = _rows_read(connection, "old") - before
+    assert [each.id for each in page] == [f"old-{number}" for number in found]
+    assert read <= pages * PAGE_ROWS_MAX
 
 
 def _run_some(storage, worker):

@@ -91,7 +91,12 @@ def test_a_server_that_is_silent_is_given_up(storage, proxy):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_server_that_falls_silent_between_a_commits_trips_leaves_nothing(server, storage, proxy, monkeypatch):
+@pytest.mark.parametrize("meanwhile", [lambda: None, lambda: 1], ids=["nothing to do", "always more to do"])
+def test_a_server_that_falls_silent_between_a_commits_trips_leaves_nothing(
+    server, storage, proxy, monkeypatch, meanwhile
+):
+    storage.while_waiting(meanwhile)
+
     def silent_claims(*_):
         proxy.mode = "silent"
         return []

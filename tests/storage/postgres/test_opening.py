@@ -1,6 +1,7 @@
 """Opening a store: what can be wrong with the URL, the server, the rights and the schema, each in one sentence."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,8 @@ from perdure.errors import (
 )
 from perdure.storage import open_storage
 from perdure.storage.postgres import PostgresStorage
+from perdure.storage.postgres.migrations import lock_key
+from perdure.storage.postgres.wire import LOCK_IN_COMMIT_MS_MAX
 from tests.storage.postgres.server import Server
 from tests.storage.postgres.work import batch, start
 
@@ -102,6 +105,32 @@ def test_six_at_once_make_one_schema(strict):
         thread.start()
     for thread in threads:
         thread.join()
+    assert errors == []
+
+
+def test_who_comes_while_another_makes_the_schema_waits_for_it_longer_than_in_a_commit(strict):
+    # given: somebody who makes the schema, and takes a while
+    errors = []
+    waited = "SELECT clock_timestamp() - query_start > %s FROM pg_stat_activity WHERE wait_event = 'advisory'"
+
+    def run():
+        try:
+            PostgresStorage(strict.url(schema="awaited")).close()
+        except StorageError as error:
+            errors.append(error)
+
+    with strict.connect() as maker:
+        maker.execute("SELECT pg_advisory_lock(%s)", [lock_key("awaited")])
+        comer = threading.Thread(target=run)
+
+        # when
+        comer.start()
+        patience = timedelta(milliseconds=LOCK_IN_COMMIT_MS_MAX + 100)
+        while comer.is_alive() and maker.execute(waited, [patience]).fetchall() != [(True,)]:
+            pass
+
+    # then: the lock has gone with its session
+    comer.join()
     assert errors == []
 
 

@@ -13,6 +13,8 @@ from perdure.storage.postgres import PostgresStorage
 WORKERS = 4
 SESSIONS = 20
 TASKS = 8
+LEASE_US = 3_600_000_000
+"""No worker dies here, however long a busy machine keeps it waiting between its commits."""
 
 
 class Desk:
@@ -56,7 +58,7 @@ def test_workers_that_claim_at_once_never_share_a_session(url, room):
 
     author = PostgresStorage(url)
     tasks = tuple(asked(place + 2, f"session {place % SESSIONS}") for place in range(SESSIONS * TASKS))
-    writer = author.register(name="author", orchestrations=["talk@1.0.0"], activities=[]).worker
+    writer = author.register(name="author", orchestrations=["talk@1.0.0"], activities=[], lease_us=LEASE_US).worker
     new = NewInstance(id="talk", incarnation=1, name="talk", version="1.0.0", start=b"{}", root="talk")
     row = HistoryRow(first=1, last=1 + len(tasks), at=1, data=b"", crc=checksum(b""))
     turn = Turn(incarnation=1, execution=1, base=0, create=new, history=row, tasks=tasks)
@@ -65,7 +67,9 @@ def test_workers_that_claim_at_once_never_share_a_session(url, room):
     def work() -> None:
         storage = PostgresStorage(url)
         serves = Serves(sessions=room)
-        number = storage.register(name="worker", orchestrations=[], activities=["say"], serves=serves).worker
+        number = storage.register(
+            name="worker", orchestrations=[], activities=["say"], serves=serves, lease_us=LEASE_US
+        ).worker
         running: tuple[ClaimedTask, ...] = ()
         while desk.done < len(tasks):
             desk.end(number, running)

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import subprocess
 import threading
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 _QUESTION_BYTES = 8
@@ -56,12 +56,16 @@ class TlsProxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+        async with AsyncExitStack() as ends:
+            ends.enter_context(suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError))
+            ends.callback(writer.transport.abort)
             await reader.readexactly(_QUESTION_BYTES)
             writer.write(b"S")
             await writer.start_tls(self._context)
+            ends.callback(writer.transport.abort)
             self.connections += 1
             on_reader, on_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            ends.callback(on_writer.transport.abort)
             await asyncio.gather(_pump(reader, on_writer), _pump(on_reader, writer))
 
 

@@ -3,11 +3,12 @@
 import apsw
 import pytest
 
-from perdure._work import Batch, StartInstance
+from perdure._types import Status
+from perdure._work import APPLIED, Batch, InstanceChange, StartInstance
 from perdure.errors import OutcomeUnknownError, StorageFullError, StorageUnavailableError
 from perdure.storage.sqlite import SqliteStorage
 from perdure.testing._clock import ManualClock
-from perdure.testing.storage_suite.world import World
+from perdure.testing.storage_suite.world import World, task
 from tests.storage.sqlite.failing_disk import Disk
 
 
@@ -55,3 +56,54 @@ def test_a_commit_that_breaks_off_while_it_reaches_the_disk_is_unknown_and_can_b
     world.storage.commit(batch)
     assert world.storage.applied(worker.number, batch.token) is True
     assert world.storage.get("order") is not None
+
+
+def test_a_commit_that_breaks_off_behind_one_of_nothing_can_be_asked_for(world, disk):
+    # given
+    worker = world.worker()
+    world.storage.commit(Batch(token=b"nothing", items=(), worker=worker.number))
+    batch = Batch(token=b"unknown", items=(StartInstance(new=world.new("order")),), worker=worker.number)
+    # when
+    _break_off(world, disk, batch)
+    # then
+    landed = world.storage.get("order") is not None
+    assert world.storage.applied(worker.number, batch.token) is landed
+    assert world.storage.applied(worker.number, b"nothing") is not landed
+
+
+def _begin(world, worker):
+    return worker.first_turn(world.new("new"), tasks=(task(2, local=True),))
+
+
+def _go_on(world, worker):
+    return worker.turn("order", tasks=(task(3, local=True),), tasks_gone=(2,))
+
+
+def _end(world, worker):
+    return worker.turn("order", tasks_gone=(2,), change=InstanceChange(status=Status.COMPLETED))
+
+
+@pytest.mark.parametrize("make_turn", [_begin, _go_on, _end])
+def test_one_turn_whose_commit_breaks_off_can_be_asked_for(make_turn, world, disk):
+    # given
+    worker = world.worker()
+    worker.own("order")
+    worker.run("order", tasks=(task(2, local=True),))
+    turn = make_turn(world, worker)
+    batch = Batch(token=b"unknown", items=(turn,), worker=worker.number)
+    # when
+    _break_off(world, disk, batch)
+    # then
+    landed = turn.history in world.storage.history(turn.incarnation, 1)
+    assert world.storage.applied(worker.number, batch.token) is landed
+    # and it can be sent again
+    if not landed:
+        assert world.storage.commit(batch).outcomes == (APPLIED,)
+    assert world.storage.applied(worker.number, batch.token) is True
+
+
+def _break_off(world, disk, batch):
+    disk.sync_error = apsw.IOError("the disk is gone")
+    with pytest.raises(OutcomeUnknownError):
+        world.storage.commit(batch)
+    disk.sync_error = None

@@ -1,26 +1,15 @@
 """What waits may be more than SQLite takes in one value; then a claim brings it in pieces."""
 
 import apsw
-import pytest
 
 from perdure._work import Batch, Claim, Deliver
-from perdure.storage.sqlite import SqliteStorage
 from perdure.storage.sqlite.claims import take
 from perdure.storage.sqlite.files import connect
 from perdure.storage.sqlite.transaction import Transaction
-from perdure.testing._clock import ManualClock
-from perdure.testing.storage_suite.world import World, ids, task
+from perdure.testing.storage_suite.world import ids, task
 
 VALUE_BYTES_MAX = 200_000
 BODY = b"x" * 40_000
-
-
-@pytest.fixture
-def world(tmp_path):
-    clock = ManualClock()
-    storage = SqliteStorage(tmp_path / "store.db", clock=clock)
-    yield World(storage, clock, lambda: storage)
-    storage.close()
 
 
 def claim_in_pieces(world, worker):

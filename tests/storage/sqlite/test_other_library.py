@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -64,3 +66,27 @@ def test_a_store_that_all_have_closed_may_be_opened_by_others(path):
         sqlite3.connect(path)
     second.close()
     sqlite3.connect(path).close()
+
+
+IMPORTED_LATER = """
+import sys
+from perdure.storage.sqlite import SqliteStorage, guard
+
+storage = SqliteStorage(sys.argv[1])
+assert "_sqlite3" not in sys.modules and not guard._watch.listening
+import sqlite3
+try:
+    sqlite3.connect(sys.argv[1])
+except Exception as error:
+    print(type(error).__name__)
+storage.close()
+sqlite3.connect(sys.argv[1]).close()
+"""
+
+
+def test_one_that_is_imported_later_is_refused_too_and_costs_nothing_before_that(path):
+    said = subprocess.run(
+        [sys.executable, "-c", IMPORTED_LATER, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert said.stdout == "UsageError\n"

@@ -24,6 +24,7 @@ TABLES = {
     "sessions",
     "outbox",
     "received",
+    "attributes",
 }
 
 # (statement, what it walks through): why it may.
@@ -92,6 +93,7 @@ def test_a_statement_walks_through_no_table_but_where_that_is_meant(connection, 
         "find_by_status",
         "find_by_name",
         "find_strays",
+        "find_by_attributes",
         "find_children",
     ],
 )

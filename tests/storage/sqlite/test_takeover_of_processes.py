@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
-
 from perdure.storage.sqlite import SqliteStorage
 from perdure.testing._clock import ManualClock
-from perdure.testing.storage_suite.world import CHARGE, ORDER, World, ids, task
+from perdure.testing.storage_suite.world import CHARGE, ORDER, ids, task
 from tests.storage.sqlite.processes import Program, in_fork
 
 OWNING = f"""
@@ -27,15 +25,6 @@ else:
 print("left", flush=True)
 sys.stdin.readline()
 """
-
-
-@pytest.fixture
-def world(tmp_path):
-    # The other processes have a clock that stands still at the same time: no lease ever ends.
-    clock = ManualClock()
-    storage = SqliteStorage(tmp_path / "store.db", clock=clock)
-    yield World(storage, clock, lambda: storage)
-    storage.close()
 
 
 def locks(world):

@@ -16,8 +16,9 @@ def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
     row = _named(tables, item)
     if row is None or row.closed:
         return _NOT_FOUND if row is None else _CLOSED
+    updated_at = max(now, row.record.updated_at)
     tables.own_instance(row, None)
-    row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=now)
+    row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=updated_at)
     for task in [] if item.tasks == "go on" else list(row.tasks.values()):
         if task.new.permit is None and task.held_because is None and (task.owner is None or item.tasks == "all"):
             _set_aside(tables, now, task, item.reason)
@@ -50,7 +51,8 @@ def resume(tables: Tables, now: int, item: Resume) -> Outcome:
     elif row.record.status in (Status.HELD, Status.SUSPENDED) and item.reason in (None, row.record.held_because):
         begun = row.record.execution > 1 or row.record.last_event > 0
         status = Status.RUNNING if begun else Status.PENDING
-        row.record = replace(row.record, status=status, held_because=None, deliveries=1, updated_at=now)
+        updated_at = max(now, row.record.updated_at)
+        row.record = replace(row.record, status=status, held_because=None, deliveries=1, updated_at=updated_at)
         tables.wake_instance(row)
     for task in held:
         tables.reset_task(task, due=now, repeat=item.repeat is not None)
@@ -61,7 +63,7 @@ def discard(tables: Tables, now: int, item: TaskDiscard) -> Outcome:
     """End a held task with this outcome."""
     row = tables.instances.get(item.incarnation)
     task = None if row is None else row.tasks.get((item.execution, item.event))
-    if row is None or task is None or task.held_because is None:
+    if row is None or task is None or task.held_because is None or item.held_at not in (None, task.held_at):
         return _NOT_FOUND
     tables.remove_task(task)
     tables.add_message(row, item.body, now, execution=item.execution)

@@ -32,10 +32,13 @@ def take(tables: Tables, now: int, worker: WorkerRow, claim: Claim) -> Work:
     more = len(rows) > claim.instances_max or len(tasks) > claim.tasks_max
     instances = []
     for row in rows[: claim.instances_max]:
+        # Asked before it is owned, which ends a rest.
+        runs = _may_run(worker, row, now)
         tables.own_instance(row, number)
-        messages = _due_messages(row, now)
+        messages = _due_messages(row, now) if runs else _due_control(row, now)
         more = more or len(messages) > MESSAGES_MAX
-        instances.append(ClaimedInstance(record=row.record, messages=tuple(messages[:MESSAGES_MAX])))
+        brought = tuple(messages[:MESSAGES_MAX])
+        instances.append(ClaimedInstance(record=row.record, messages=brought, for_control=not runs))
     for task in tasks[: claim.tasks_max]:
         _own_task(tables, task, now, worker)
     if worker.sessions:
@@ -92,7 +95,7 @@ def _claimable_instances(tables: Tables, now: int, worker: WorkerRow) -> Iterato
         if incarnation not in seen:
             seen.add(incarnation)
             row = tables.instances[incarnation]
-            if _may_own(worker, row) and (_may_run(worker, row, now) or _has_due_control(row, now)):
+            if _may_own(worker, row) and (_may_run(worker, row, now) or _due_control(row, now)):
                 yield row
 
 
@@ -115,9 +118,11 @@ def _suits(worker: WorkerRow, row: InstanceRow) -> bool:
             return False
 
 
-def _has_due_control(row: InstanceRow, now: int) -> bool:
+def _due_control(row: InstanceRow, now: int) -> list[ClaimedMessage]:
+    """The control messages that are due, in order, and one more than a claim may bring if there is."""
     due = takewhile(lambda entry: entry[0] <= now, row.waiting)
-    return any(seq in row.messages and row.messages[seq].control for _, seq, _ in due)
+    control = (entry for entry in due if entry[1] in row.messages and row.messages[entry[1]].control)
+    return [_claimed_message(row, *entry) for entry in islice(control, MESSAGES_MAX + 1)]
 
 
 def _due_messages(row: InstanceRow, now: int) -> list[ClaimedMessage]:

@@ -134,7 +134,8 @@ def move_out(tables: Tables, now: int, item: MoveOut) -> Outcome:
     for stamp in item.stamps:
         row = tables.instances[stamp.incarnation]
         tables.clear_instance(row)
-        row.record = replace(row.record, status=Status.MOVED, held_because=item.place, updated_at=now)
+        updated_at = max(now, row.record.updated_at)
+        row.record = replace(row.record, status=Status.MOVED, held_because=item.place, updated_at=updated_at)
     return APPLIED
 
 

@@ -1,8 +1,10 @@
 """Reading the reference storage: filters, counts, trees, and what waits."""
 
+import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -12,38 +14,186 @@ from perdure._work import (
     Depths,
     ExecutionRecord,
     HeldTask,
+    HistoryRow,
     InstanceCount,
+    InstanceImage,
     InstanceRecord,
     Lapsed,
     LimitUse,
     LimitUser,
     OpenTask,
+    Parcel,
     Query,
     Scan,
     TaskDepth,
+    WorkerRecord,
 )
+from perdure.storage.base import parse_page_key
+from perdure.storage.memory.images import images
 from perdure.storage.memory.lanes import in_force, running
+from perdure.storage.memory.parcels import parcels
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow
+from perdure.storage.pages import put_together
 
 
-def matching(tables: Tables, query: Query, before: int | None = None) -> Iterator[InstanceRecord]:
-    """The instances that the query wants, newest first."""
-    end = len(tables.incarnations) if before is None else bisect_left(tables.incarnations, before)
+class Memory:
+    """What all handles on one memory share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tables = Tables()
+        self.commits = 0
+
+
+class MemoryInspector(ABC):
+    """The half of a store that only reads; see `Inspector`."""
+
+    _memory: Memory
+
+    @abstractmethod
+    def now(self) -> int:
+        """The store's time."""
+
+    def get(self, instance_id: str, /) -> InstanceRecord | None:
+        """One instance by id."""
+        return self.get_many([instance_id]).get(instance_id)
+
+    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
+        """Those of the instances that exist."""
+        with self._memory.lock:
+            by_id = self._memory.tables.by_id
+            return {id_: by_id[id_].record for id_ in instance_ids if id_ in by_id}
+
+    def still_open(self, instance_ids: Sequence[str], /) -> dict[str, int]:
+        """The incarnations of those of the instances that are open."""
+        return {id_: each.incarnation for id_, each in self.get_many(instance_ids).items() if not each.status.is_closed}
+
+    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
+        """One page and the key of the next, None at the end."""
+        with self._memory.lock:
+            return page(self._memory.tables, query)
+
+    def count(self, query: Query, /) -> list[InstanceCount]:
+        """How many instances match, by name and status."""
+        with self._memory.lock:
+            return count(self._memory.tables, query)
+
+    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
+        """The instance and everything below it, those nearest to it first."""
+        with self._memory.lock:
+            return family(self._memory.tables, instance_id)[:limit]
+
+    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
+        """The executions that have a history, in order."""
+        with self._memory.lock:
+            return executions(self._memory.tables, incarnation)
+
+    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
+        """The tasks that were set aside, of one instance or of all, at most so many."""
+        with self._memory.lock:
+            return held_tasks(self._memory.tables, limit, incarnation)
+
+    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
+        """The activities of an instance that have not ended, at most so many."""
+        with self._memory.lock:
+            return open_tasks(self._memory.tables, incarnation, limit)
+
+    def depths(self) -> Depths:
+        """What waits now."""
+        with self._memory.lock:
+            return depths(self._memory.tables, self.now())
+
+    def limits(self) -> list[LimitUse]:
+        """The limits that somebody has a place of, or waits for."""
+        with self._memory.lock:
+            return limits(self._memory.tables, self.now())
+
+    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
+        """The tasks of a key, at most so many."""
+        with self._memory.lock:
+            return limit_users(self._memory.tables, key, limit)
+
+    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
+        """All rows of one execution, in order."""
+        with self._memory.lock:
+            return history(self._memory.tables, incarnation, execution)
+
+    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
+        """These instances and everything below them, with all their rows."""
+        with self._memory.lock:
+            return images(self._memory.tables, instance_ids)
+
+    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
+        """What an instance keeps on a shelf."""
+        with self._memory.lock:
+            row = self._memory.tables.instances.get(incarnation)
+            found = {} if row is None else {key: each for (of, key), (each, _) in row.entries.items() if of == shelf}
+        wanted = found if keys is None else found.keys() & set(keys)
+        return {key: found[key] for key in sorted(wanted, key=str.encode)}
+
+    def parcels(
+        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
+    ) -> list[Parcel]:
+        """What is in the outbox for a shard, or for all, in order, at most so many."""
+        with self._memory.lock:
+            wanted = None if incarnations is None else tuple(incarnations)
+            return parcels(self._memory.tables, shard, limit, wanted, before)
+
+    def lowest_parcel(self) -> int:
+        """The lowest number of a parcel in the outbox, or the next that will be."""
+        with self._memory.lock:
+            tables = self._memory.tables
+            return min(tables.outbox, default=tables.last_parcel + 1)
+
+    def workers(self) -> list[WorkerRecord]:
+        """The registered workers, in order of registration."""
+        with self._memory.lock:
+            return [row.record for row in self._memory.tables.workers.values()]
+
+
+def history(tables: Tables, incarnation: int, execution: int) -> list[HistoryRow]:
+    """All rows of one execution, in order."""
+    row = tables.instances.get(incarnation)
+    return [] if row is None else list(row.history.get(execution, ()))
+
+
+def page(tables: Tables, query: Query) -> tuple[list[InstanceRecord], str | None]:
+    """A page and the key of the next, None at the end; looked at are those that other stores find by an index."""
+    behind = None if query.after is None else parse_page_key(query.after)
+    limit = max(query.limit, 0)
+    found: dict[int, InstanceRecord] = {}
+    end = 0
+    for looked, record in enumerate(_placed(tables, query, behind), start=1):
+        if _matches(tables, record, query):
+            found[record.incarnation] = record
+        if len(found) > limit or looked == max(query.rows_max, 1):
+            end = record.incarnation
+            break
+    incarnations, key = put_together([(found, end)], limit)
+    return [found[each] for each in incarnations], key
+
+
+def _placed(tables: Tables, query: Query, behind: int | None = None) -> Iterator[InstanceRecord]:
+    """The instances with the statuses, the name, the root and the parents that the query wants, newest first."""
+    end = len(tables.incarnations) if behind is None else bisect_left(tables.incarnations, behind)
     for place in reversed(range(end)):
         record = tables.instances[tables.incarnations[place]].record
-        if _matches(record, query) and _has_place(tables, record, query):
+        if (
+            (not query.statuses or record.status in query.statuses)
+            and query.name in (None, record.name)
+            and query.root in (None, record.root)
+            and _has_parent(tables, record, query)
+        ):
             yield record
 
 
-def _matches(record: InstanceRecord, query: Query) -> bool:
+def _matches(tables: Tables, record: InstanceRecord, query: Query) -> bool:
     return (
-        (not query.statuses or record.status in query.statuses)
-        and query.name in (None, record.name)
-        and query.version in (None, record.version)
-        and query.root in (None, record.root)
+        query.version in (None, record.version)
         and _is_within(record.created_at, query.created_from, query.created_before)
         and _is_within(record.updated_at, query.updated_from, query.updated_before)
         and (not query.attributes or _has_attributes(record, query.attributes))
+        and not (query.roots_only and record.parent is not None and record.parent.incarnation in tables.instances)
     )
 
 
@@ -51,10 +201,7 @@ def _is_within(at: int, first: int | None, end: int | None) -> bool:
     return (first is None or at >= first) and (end is None or at < end)
 
 
-def _has_place(tables: Tables, record: InstanceRecord, query: Query) -> bool:
-    """Whether it stands in its tree where the query wants it."""
-    if query.roots_only and record.parent is not None and record.parent.incarnation in tables.instances:
-        return False
+def _has_parent(tables: Tables, record: InstanceRecord, query: Query) -> bool:
     if query.parents and (record.parent is None or record.parent.incarnation not in query.parents):
         return False
     if query.parent is None:
@@ -76,7 +223,9 @@ def _same_json(left: object, right: object) -> bool:
 
 def count(tables: Tables, query: Query) -> list[InstanceCount]:
     """How many instances match, by name and status."""
-    counted = Counter((record.name, record.status) for record in matching(tables, query))
+    counted = Counter(
+        (record.name, record.status) for record in _placed(tables, query) if _matches(tables, record, query)
+    )
     return [InstanceCount(name=name, status=status, count=counted[name, status]) for name, status in sorted(counted)]
 
 

@@ -106,6 +106,8 @@ def _start(tables: Tables, now: int, item: StartInstance) -> Outcome:
             return settled
     if new.incarnation in tables.instances:
         return Refused(reason=Refusal.INCARNATION)
+    if item.again and new.incarnation <= tables.highest_gone:
+        return Refused(reason=Refusal.GONE)
     if present is not None:
         if item.cancel is not None and not present.closed:
             for child in tables.open_children(present.record.incarnation):
@@ -142,12 +144,14 @@ def _parent(tables: Tables, row: InstanceRow) -> InstanceRow | None:
 
 def _deliver(tables: Tables, now: int, item: Deliver) -> Outcome:
     row = tables.by_id.get(item.to_id)
-    if row is None:
+    if row is None or item.if_held not in (None, row.record.incarnation):
         return Refused(reason=Refusal.NOT_FOUND)
     if item.dedup_key in row.dedup_keys:
         return APPLIED
     if row.closed:
         return Refused(reason=Refusal.CLOSED)
+    if item.if_held is not None and row.record.status is not Status.HELD:
+        return Refused(reason=Refusal.NOT_HELD)
     if item.dedup_key is not None:
         row.dedup_keys.add(item.dedup_key)
     tables.add_message(row, item.body, now, control=item.control)
@@ -251,6 +255,8 @@ def _continues(tables: Tables, turn: Turn) -> bool:
     execution, last_event = 1, 0
     if turn.create is None:
         record = tables.instances[turn.incarnation].record
+        if record.status is Status.SUSPENDED and turn.runs:
+            return False
         execution, last_event = record.execution, record.last_event
     follows = turn.history is None or turn.history.first == turn.base + 1
     return follows and (turn.execution, turn.base) == (execution, last_event)
@@ -295,7 +301,7 @@ def _change(tables: Tables, now: int, row: InstanceRow, turn: Turn) -> None:
         status=status,
         held_because=record.held_because if status is Status.SUSPENDED else None,
         deliveries=1,
-        updated_at=now,
+        updated_at=max(now, record.updated_at, 0 if turn.history is None else turn.history.at),
         version=record.version if change.version is None and turn.next_start is None else change.version,
         min_reader=record.min_reader if change.min_reader is None else change.min_reader,
         output=record.output if change.output is None else change.output,
@@ -319,6 +325,8 @@ def _hold(tables: Tables, now: int, worker: WorkerRow, hold: Hold) -> Outcome:
     else:
         row = tables.add_instance(hold.create, now)
         tables.add_message(row, hold.create.start, row.ready_at)
+    for seq in hold.consumed:
+        tables.remove_message(row, seq)
     _drop_tasks(tables, row, hold.execution, hold.tasks_gone)
     for body in hold.messages:
         tables.add_message(row, body, now, execution=hold.execution)
@@ -329,7 +337,8 @@ def _hold(tables: Tables, now: int, worker: WorkerRow, hold: Hold) -> Outcome:
 def set_held(tables: Tables, now: int, row: InstanceRow, reason: str, held_after: int) -> None:
     """Set an instance aside, without owner, for those that registered behind `held_after`."""
     tables.own_instance(row, None)
-    row.record = replace(row.record, status=Status.HELD, held_because=reason, updated_at=now)
+    updated_at = max(now, row.record.updated_at)
+    row.record = replace(row.record, status=Status.HELD, held_because=reason, updated_at=updated_at)
     row.held_after = held_after
 
 

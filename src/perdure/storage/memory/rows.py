@@ -233,6 +233,8 @@ class Tables:
         self.instances: dict[int, InstanceRow] = {}
         self.by_id: dict[str, InstanceRow] = {}
         self.incarnations: list[int] = []
+        self.highest_gone = 0
+        """The highest incarnation of all that were removed."""
         self.children: dict[int, set[int]] = {}
         self.workers: dict[int, WorkerRow] = {}
         self.joined = 0
@@ -288,6 +290,7 @@ class Tables:
         self.wake_instance(row)
         record = row.record
         del self.instances[record.incarnation], self.by_id[record.id]
+        self.highest_gone = max(self.highest_gone, record.incarnation)
         _drop(self.incarnations, record.incarnation)
         if record.parent is not None:
             siblings = self.children[record.parent.incarnation]
@@ -346,11 +349,9 @@ class Tables:
         self, row: InstanceRow, body: bytes, due: int, *, control: bool = False, execution: int | None = None
     ) -> None:
         """A message that is due just then."""
-        self._last_seq += 1
-        row.messages[self._last_seq] = MessageRow(
-            seq=self._last_seq, due=due, body=body, control=control, execution=execution
-        )
-        self._add_waiting(row, due, self._last_seq, 0)
+        seq = self._last_seq = self._last_seq + 1
+        row.messages[seq] = MessageRow(seq=seq, due=due, body=body, control=control, execution=execution)
+        self._add_waiting(row, due, seq, 0)
 
     def remove_message(self, row: InstanceRow, seq: int) -> None:
         """A message of the instance; one that is gone is passed over."""
@@ -416,8 +417,7 @@ class Tables:
         """Let the instance itself hold the place that the task waits for."""
         self.line.remove(task)
         task.owner = HELD_BY_INSTANCE
-        row = self.instances[task.incarnation]
-        self.add_message(row, task.new.permit or b"", now, execution=task.execution)
+        self.add_message(self.instances[task.incarnation], task.new.permit or b"", now, execution=task.execution)
 
     def begin(self, key: str, many: int, now: int, until: int) -> None:
         """So many of a key have begun, which counts until then."""

@@ -2,9 +2,7 @@
 
 import os
 import socket
-import threading
 from collections.abc import Sequence
-from itertools import islice
 
 import msgspec
 
@@ -14,19 +12,8 @@ from perdure._work import (
     Applied,
     Batch,
     Committed,
-    Depths,
-    ExecutionRecord,
-    HeldTask,
     HistoryRow,
-    InstanceCount,
-    InstanceImage,
-    InstanceRecord,
     Lapsed,
-    LimitUse,
-    LimitUser,
-    OpenTask,
-    Parcel,
-    Query,
     Reaped,
     Scan,
     Serves,
@@ -34,39 +21,17 @@ from perdure._work import (
     Standing,
     WorkerRecord,
 )
-from perdure.storage.base import LEASE_US, PASSING_US, SERVES, page_key, parse_page_key
+from perdure.storage.base import LEASE_US, PASSING_US, SERVES
 from perdure.storage.clock import ForwardClock
 from perdure.storage.memory.claims import take
-from perdure.storage.memory.images import images
-from perdure.storage.memory.inspector import (
-    count,
-    depths,
-    executions,
-    family,
-    held_tasks,
-    lapsed,
-    limit_users,
-    limits,
-    matching,
-    open_tasks,
-)
+from perdure.storage.memory.inspector import Memory, MemoryInspector, history, lapsed
 from perdure.storage.memory.items import apply
-from perdure.storage.memory.parcels import parcels
 from perdure.storage.memory.rows import Tables, WorkerRow
 from perdure.storage.memory.sessions import look_after
 from perdure.storage.memory.unknown import hold_unknown
 
 
-class _Memory:
-    """What all handles on one memory share."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.tables = Tables()
-        self.commits = 0
-
-
-class MemoryStorage:
+class MemoryStorage(MemoryInspector):
     """A storage in this process's memory: nothing outlives the process, everything else is as the contract says.
 
     It is the contract in executable form, and both `Storage` and `Inspector`. Threads may share it.
@@ -86,7 +51,7 @@ class MemoryStorage:
         self._clock = clock or SystemClock()
         self._time = ForwardClock(self._clock)
         self._entropy = entropy or SystemEntropy()
-        self._memory = _Memory()
+        self._memory = Memory()
         self._own_commits = 0
         self._seen = 0
 
@@ -209,8 +174,7 @@ class MemoryStorage:
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
         with self._memory.lock:
-            row = self._memory.tables.instances.get(incarnation)
-            return [] if row is None else list(row.history.get(execution, ()))
+            return history(self._memory.tables, incarnation, execution)
 
     def lapsed(self, scan: Scan, /) -> Lapsed:
         """What need not be kept any more, among a few instances."""
@@ -227,95 +191,6 @@ class MemoryStorage:
     def close(self) -> None:
         """There is nothing to release; the memory lives as long as a handle."""
 
-    def get(self, instance_id: str, /) -> InstanceRecord | None:
-        """One instance by id."""
-        return self.get_many([instance_id]).get(instance_id)
-
-    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
-        """Those of the instances that exist."""
-        with self._memory.lock:
-            by_id = self._memory.tables.by_id
-            return {id_: by_id[id_].record for id_ in instance_ids if id_ in by_id}
-
-    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
-        """One page and the key of the next, None at the end."""
-        before = None if query.after is None else parse_page_key(query.after)
-        with self._memory.lock:
-            found = list(islice(matching(self._memory.tables, query, before), query.limit + 1))
-        page = found[: query.limit]
-        return page, page_key(page[-1]) if len(found) > len(page) else None
-
-    def count(self, query: Query, /) -> list[InstanceCount]:
-        """How many instances match, by name and status."""
-        with self._memory.lock:
-            return count(self._memory.tables, query)
-
-    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
-        """The instance and everything below it, those nearest to it first."""
-        with self._memory.lock:
-            return family(self._memory.tables, instance_id)[:limit]
-
-    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
-        """The executions that have a history, in order."""
-        with self._memory.lock:
-            return executions(self._memory.tables, incarnation)
-
-    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
-        """The tasks that were set aside, of one instance or of all, at most so many."""
-        with self._memory.lock:
-            return held_tasks(self._memory.tables, limit, incarnation)
-
-    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
-        """The activities of an instance that have not ended, at most so many."""
-        with self._memory.lock:
-            return open_tasks(self._memory.tables, incarnation, limit)
-
-    def depths(self) -> Depths:
-        """What waits now."""
-        with self._memory.lock:
-            return depths(self._memory.tables, self.now())
-
-    def limits(self) -> list[LimitUse]:
-        """The limits that somebody has a place of, or waits for."""
-        with self._memory.lock:
-            return limits(self._memory.tables, self.now())
-
-    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
-        """The tasks of a key, at most so many."""
-        with self._memory.lock:
-            return limit_users(self._memory.tables, key, limit)
-
-    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
-        """All rows of one execution, in order."""
-        return self.history(incarnation, execution)
-
-    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
-        """These instances and everything below them, with all their rows."""
-        with self._memory.lock:
-            return images(self._memory.tables, instance_ids)
-
-    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
-        """What an instance keeps on a shelf."""
-        with self._memory.lock:
-            row = self._memory.tables.instances.get(incarnation)
-            found = {} if row is None else {key: each for (of, key), (each, _) in row.entries.items() if of == shelf}
-        wanted = found if keys is None else found.keys() & set(keys)
-        return {key: found[key] for key in sorted(wanted, key=str.encode)}
-
-    def parcels(
-        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
-    ) -> list[Parcel]:
-        """What is in the outbox for a shard, or for all, in order, at most so many."""
-        with self._memory.lock:
-            wanted = None if incarnations is None else tuple(incarnations)
-            return parcels(self._memory.tables, shard, limit, wanted, before)
-
-    def lowest_parcel(self) -> int:
-        """The lowest number of a parcel in the outbox, or the next that will be."""
-        with self._memory.lock:
-            tables = self._memory.tables
-            return min(tables.outbox, default=tables.last_parcel + 1)
-
     def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
         """Which shard this is; `stamp` is what it becomes if it is none yet."""
         with self._memory.lock:
@@ -326,11 +201,6 @@ class MemoryStorage:
     def identity(self) -> str:
         """What no other store has."""
         return str(id(self._memory))
-
-    def workers(self) -> list[WorkerRecord]:
-        """The registered workers, in order of registration."""
-        with self._memory.lock:
-            return [row.record for row in self._memory.tables.workers.values()]
 
     def _draw_worker_id(self) -> int:
         while True:

@@ -63,7 +63,7 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
         ("held_task_events", key),
         ("last_events", (bigints([row.incarnation]), bigints([row.execution]))),
     ]
-    held, [(last,)] = transaction.run(looks)
+    held, [(last, _)] = transaction.run(looks)
     if item.event is not None and not held:
         return _NOT_FOUND
     is_meant = item.event is None and reason in (None, row.held_because)
@@ -79,7 +79,8 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
 
 
 def _discard(transaction: Transaction, working: Working, item: TaskDiscard) -> Outcome:
-    [held] = transaction.run([("task_is_held", (bigint(item.incarnation), bigint(item.execution), bigint(item.event)))])
+    key = bigint(item.incarnation), bigint(item.execution), bigint(item.event)
+    [held] = transaction.run([("task_is_held", (*key, bigint(item.held_at)))])
     if not held or not held[0][0]:
         return _NOT_FOUND
     working.drop_tasks(item.incarnation, item.execution, (item.event,))

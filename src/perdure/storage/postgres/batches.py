@@ -8,6 +8,7 @@ restart of what is there) and those whose answer the segment does not know begin
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from perdure._work import (
     APPLIED,
@@ -42,9 +43,11 @@ from perdure.storage.postgres.arrays import bigint, bigints, texts
 from perdure.storage.postgres.changes import writes
 from perdure.storage.postgres.items import CutError, apply
 from perdure.storage.postgres.parcels import named
+from perdure.storage.postgres.steps import goes_on, is_step
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call, Rows
 from perdure.storage.postgres.working import Row, Working
+from perdure.storage.segments import payload_bytes
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
 """PostgreSQL takes at most 1 GB in one value, and a segment's payloads of one kind are one."""
@@ -62,14 +65,20 @@ class Plan:
         self._ids: set[str] = set()
         self._turns: dict[tuple[int, int], None] = {}
         """The executions that turns go on with, in order; not all of them need be those of their instances."""
+        self._steps: dict[int, Turn] = {}
+        """By incarnation, those that nobody else names."""
         self._tasks: list[tuple[int, int, int]] = []
         self._keys: list[tuple[str, str]] = []
         self._worker = worker
         for item in items:
-            if isinstance(item, Turn):
-                self._turn(item)
-            else:
+            if not isinstance(item, Turn):
                 self._other(item)
+            elif worker is not None and is_step(item) and item.incarnation not in self._steps:
+                self._steps[item.incarnation] = item
+            else:
+                self._turn(item)
+        for incarnation in self._incarnations & self._steps.keys():
+            self._turn(self._steps.pop(incarnation))
 
     def _turn(self, turn: Turn) -> None:
         self._incarnations.add(turn.incarnation)
@@ -132,9 +141,9 @@ class Plan:
 
     def calls(self) -> list[Call]:
         """The statements that lock and look; the answers go to `learn`."""
-        if not self._incarnations and not self._ids:
+        if not self._incarnations and not self._ids and not self._steps:
             return []
-        incarnations = bigints(sorted(self._incarnations))
+        incarnations = bigints(sorted([*self._incarnations, *self._steps]))
         calls: list[Call] = []
         if self._shares:
             calls.append(("share_instances", (incarnations, texts(sorted(self._ids)))))
@@ -142,8 +151,9 @@ class Plan:
             calls.append(("lock_instances", (incarnations, texts(sorted(self._ids)))))
         else:
             calls.append(("lock_instances_by_incarnation", (incarnations,)))
-        if self._turns:
-            calls.append(("last_events", [bigints(each) for each in zip(*self._turns, strict=True)]))
+        if self._turns or self._steps:
+            executions = [*self._turns, *((turn.incarnation, turn.execution) for turn in self._steps.values())]
+            calls.append(("last_events", [bigints(each) for each in zip(*executions, strict=True)]))
         if self._tasks:
             keys = zip(*self._tasks, strict=True)
             calls.append(("judge_tasks", [*(bigints(each) for each in keys), bigint(self._worker)]))
@@ -158,14 +168,9 @@ class Plan:
         if not answers:
             return working
         rest = iter(answers)
-        for row in next(rest):
-            working.know(Row(row))
-        if self._turns:
-            by_incarnation = working.by_incarnation
-            for (incarnation, execution), (last,) in zip(self._turns, next(rest), strict=True):
-                known = by_incarnation.get(incarnation)
-                if known is not None and known.execution == execution:
-                    known.last_event = last
+        going_on = self._look_at_rows(working, next(rest))
+        if self._turns or self._steps:
+            self._look_at_events(working, going_on, next(rest))
         if self._tasks:
             for incarnation, execution, event, lane in next(rest):
                 working.owned_tasks.setdefault(incarnation, set()).add((execution, event))
@@ -174,6 +179,39 @@ class Plan:
         if self._keys:
             working.known_keys.update(next(rest))
         return working
+
+    def _look_at_rows(self, working: Working, rows: Rows) -> dict[int, tuple[Any, ...]]:
+        """Those of the rows that are as steps expect them, and need not be worked on."""
+        steps, ids = self._steps, self._ids
+        going_on: dict[int, tuple[Any, ...]] = {}
+        for row in rows:
+            step = steps.get(row[0])
+            if step is not None and goes_on(step, row, self._worker) and row[1] not in ids:
+                going_on[row[0]] = row
+            else:
+                working.know(Row(row, working.now))
+        return going_on
+
+    def _look_at_events(self, working: Working, going_on: dict[int, tuple[Any, ...]], rows: Rows) -> None:
+        last_events = iter(rows)
+        for (incarnation, execution), last in zip(self._turns, last_events, strict=False):
+            _add_last(working, incarnation, execution, last)
+        for turn, last in zip(self._steps.values(), last_events, strict=True):
+            incarnation = turn.incarnation
+            row = going_on.get(incarnation)
+            if row is not None and last[0] == turn.base:
+                working.steps[incarnation] = last[1]
+                continue
+            if row is not None:
+                working.know(Row(row, working.now))
+            _add_last(working, incarnation, turn.execution, last)
+
+
+def _add_last(working: Working, incarnation: int, execution: int, last: Sequence[int]) -> None:
+    known = working.by_incarnation.get(incarnation)
+    if known is not None and known.execution == execution:
+        known.last_event, committed_at = last
+        known.updated_at = max(known.updated_at, committed_at)
 
 
 class Batches:
@@ -221,6 +259,8 @@ class Batches:
             self.lanes |= working.lanes
             for tasks in working.tasks.values():
                 self.lanes.update(lane for task in tasks.values() if (lane := lane_of(task)) is not None)
+            if transaction.front is not None:
+                transaction.front.adds(due for timers in working.timers.values() for due in timers.values())
             self.wrote = self.wrote or bool(calls)
             if reached == len(self._items):
                 return calls
@@ -233,17 +273,21 @@ class Batches:
     def _segment_end(self, start: int) -> int:
         size = 0
         for place in range(start, len(self._items)):
-            size += _size(self._items[place])
+            size += payload_bytes(self._items[place])
             if size > _SEGMENT_BYTES and place > start:
                 return place
         return len(self._items)
 
     def _apply_segment(self, transaction: Transaction, working: Working, start: int) -> int:
         """Apply items up to the one that begins the next segment; returns its place."""
-        items, outcomes = self._items, self._outcomes
+        items, outcomes, steps = self._items, self._outcomes, working.steps
         for place in range(start, self._end):
             item = items[place]
-            if far_items.reaches_far(working, item):
+            if type(item) is Turn:
+                if item.incarnation in steps:
+                    working.step(item)
+                    continue
+            elif far_items.reaches_far(working, item):
                 if place > start:
                     return place
                 outcomes[place] = far_items.apply(transaction, working, item)
@@ -253,16 +297,3 @@ class Batches:
             except CutError:
                 return place
         return self._end
-
-
-def _size(item: Item) -> int:
-    """About how many bytes of payloads an item brings: history repeats nearly all that goes with a turn."""
-    if isinstance(item, Turn):
-        return 0 if item.history is None else len(item.history.data)
-    match item:
-        case TaskDone() | Deliver():
-            return len(item.body)
-        case StartInstance():
-            return len(item.new.start)
-        case _:
-            return 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from perdure._work import NewTask
-from perdure.storage.lanes import lane_of, limit_columns
+from perdure.storage.lanes import is_plain, lane_of, limit_columns
 from perdure.storage.postgres.arrays import bigint, bigints, blobs, booleans, texts
 from perdure.storage.postgres.wire import Call
 from perdure.storage.postgres.working import Row, TaskKey, Working
@@ -52,14 +52,20 @@ class _Moves:
                 free = None
             for (execution, _), task in tasks.items():
                 added = (incarnation, execution, task)
-                if not _is_plain(task):
+                if not is_plain(task):
                     self.special.append(added)
                 elif free:
                     self.moved.append((free.pop(), added))
                 else:
                     self.plain.append(added)
-        for keys in over.values():
-            self.gone += keys
+        # Of what ends all tasks go in any case.
+        cleared = {*working.cleared, *working.removed}
+        for incarnation, keys in over.items():
+            if incarnation not in cleared:
+                self.gone += keys
+        for turn in working.stepped:
+            key = (turn.incarnation, turn.execution, turn.tasks_gone[0])
+            self.moved.append((key, (turn.incarnation, turn.execution, turn.tasks[0])))
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -75,6 +81,7 @@ def _removals(working: Working) -> list[Call]:
     if working.removed:
         removed = (bigints(working.removed),)
         calls += [(f"delete_{kind}", removed) for kind in ("instances", "history", "keys", "entries")]
+        calls.append(("remember_gone", (bigint(max(working.removed)),)))
     cleared = [*working.removed, *working.cleared]
     if cleared:
         gone = (bigints(cleared),)
@@ -108,7 +115,7 @@ def _updates(working: Working) -> list[Call]:
     rows = [row for row in working.by_incarnation.values() if row.new is None]
     changed = [row for row in rows if row.changed]
     if changed:
-        calls.append(("change_instances", _changed(changed, working.now)))
+        calls.append(("change_instances", _changed(changed)))
     moved = [row for row in rows if row.moved and not row.changed]
     if moved:
         columns = _columns([(row.incarnation, row.owner, row.released_by, row.released_until) for row in moved])
@@ -134,7 +141,7 @@ def _put_back(working: Working) -> list[Call]:
     return calls
 
 
-def _changed(rows: list[Row], now: int) -> list[bytes | None]:
+def _changed(rows: list[Row]) -> list[bytes | None]:
     return [
         bigints([row.incarnation for row in rows]),
         texts([row.status for row in rows]),
@@ -150,7 +157,7 @@ def _changed(rows: list[Row], now: int) -> list[bytes | None]:
         bigints([row.custom_status_version for row in rows]),
         blobs([row.custom_status for row in rows]),
         blobs([row.output for row in rows]),
-        bigint(now),
+        bigints([row.updated_at for row in rows]),
         blobs([row.error for row in rows]),
         bigints([row.deliveries for row in rows]),
         bigints([row.min_reader for row in rows]),
@@ -193,13 +200,14 @@ def _creations(working: Working) -> list[Call]:
             blobs([row.error for row in rows]),
             bigint(working.now),
             bigints([row.min_reader or 1 for row in rows]),
+            bigints([row.updated_at for row in rows]),
         ],
     )]  # fmt: skip
 
 
 def _additions(working: Working, moves: _Moves) -> list[Call]:
     calls: list[Call] = []
-    if working.history:
+    if working.history or working.stepped:
         calls.append(("append_history", _history(working)))
     calls += _tasks(working, moves)
     if working.tasks_stopped:
@@ -244,10 +252,12 @@ def _entries(working: Working) -> list[Call]:
 
 
 def _history(working: Working) -> list[bytes | None]:
-    incarnations, executions, rows = _columns(working.history)
+    steps = working.stepped
+    rows = [row for _, _, row, _ in working.history]
+    rows += [turn.history for turn in steps if turn.history is not None]
     return [
-        bigints(incarnations),
-        bigints(executions),
+        bigints([*(incarnation for incarnation, _, _, _ in working.history), *[turn.incarnation for turn in steps]]),
+        bigints([*(execution for _, execution, _, _ in working.history), *[turn.execution for turn in steps]]),
         bigints([row.first for row in rows]),
         bigints([row.last for row in rows]),
         bigints([row.at for row in rows]),
@@ -255,7 +265,7 @@ def _history(working: Working) -> list[bytes | None]:
         bigints([row.format for row in rows]),
         texts([row.encoding for row in rows]),
         blobs([row.data for row in rows]),
-        bigint(working.now),
+        bigints([*(at for _, _, _, at in working.history), *working.stepped_at]),
     ]
 
 
@@ -293,23 +303,13 @@ def _tasks(working: Working, moves: _Moves) -> list[Call]:
 
 def _of_tasks(working: Working, tasks: Sequence[_Task]) -> list[bytes | None]:
     incarnations, executions, news = _columns(tasks)
+    worker = working.worker
     return [
         bigints(incarnations),
         bigints(executions),
         bigints([task.event for task in news]),
-        bigints([working.worker if task.local else None for task in news]),
+        bigints([worker if task.local else None for task in news]),
         texts([task.name for task in news]),
         blobs([task.input for task in news]),
         blobs([task.retry for task in news]),
     ]
-
-
-def _is_plain(task: NewTask) -> bool:
-    return (
-        task.priority == 0
-        and task.tag is None
-        and task.session is None
-        and task.limit is None
-        and task.schedule_to_start_us is None
-        and task.total_timeout_us is None
-    )

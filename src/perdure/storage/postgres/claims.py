@@ -10,6 +10,7 @@ from typing import Any
 from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
 from perdure.storage.base import MESSAGES_MAX, SESSIONS_SEEN_MAX
 from perdure.storage.postgres.arrays import bigint
+from perdure.storage.postgres.fronts import WHOLE
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call, Rows
 from perdure.storage.records import COLUMNS, record_of_row
@@ -37,50 +38,74 @@ def _lock_sessions(transaction: Transaction) -> list[Call]:
 def claims(transaction: Transaction, claim: Claim) -> list[Call]:
     """The statements that give the worker what it may take, up to the limits."""
     now, worker, joined = bigint(transaction.now), bigint(transaction.worker), bigint(transaction.joined)
+    bounds = WHOLE if transaction.front is None else transaction.front.bounds()
+    tasks = (now, worker, bigint(claim.tasks_max), *bounds.line, bounds.delayed, bounds.deadlines)
     return [
         (
             "claim_instances",
-            (now, worker, joined, bigint(claim.instances_max), bigint(MESSAGES_MAX + 1), bigint(_BYTES_MAX)),
+            (
+                now,
+                worker,
+                joined,
+                bigint(claim.instances_max),
+                bigint(MESSAGES_MAX + 1),
+                bigint(_BYTES_MAX),
+                bounds.due,
+            ),
         ),
         *([("lock_limits", ())] if transaction.laned else []),
         # Which were open before instances got their places still are: nothing else has changed for them.
         *([] if transaction.places else _lock_sessions(transaction)),
-        ("claim_tasks_in_lanes" if transaction.laned else "claim_tasks", (now, worker, bigint(claim.tasks_max))),
+        ("claim_tasks_in_lanes" if transaction.laned else "claim_tasks", tasks),
         *([("give_up_sessions", (now, worker))] if transaction.sessions else []),
-        ("next_due", (now, worker, joined)),
+        ("next_due", (now, worker, joined, *bounds.ahead)),
         *([("next_in_lanes", (now,))] if transaction.laned else []),
+        *([] if transaction.front is None else [("first_ahead", (now, *bounds.ahead))]),
     ]
 
 
 def decode(transaction: Transaction, claim: Claim, answers: Mapping[str, Rows]) -> Work:
     """What those statements have answered."""
-    instances, [[next_due]] = answers["claim_instances"], answers["next_due"]
-    tasks = answers["claim_tasks_in_lanes" if transaction.laned else "claim_tasks"]
-    moments = [next_due]
-    if transaction.laned:
-        moments.append(answers["next_in_lanes"][0][0])
-        if any(answers[lock][0][0] for lock in ("lock_limits", "lock_sessions") if lock in answers):
-            moments.append(transaction.now + CONTENDED_US)
+    instances = answers["claim_instances"]
+    found = answers["claim_tasks_in_lanes" if transaction.laned else "claim_tasks"]
+    tasks = tuple(_task(row) for row in found if row[1] is not None)
     claimed: list[ClaimedInstance] = []
-    more = instances[0][0] > claim.instances_max or tasks[0][0] > claim.tasks_max
+    more = instances[0][0] > claim.instances_max or found[0][0] > claim.tasks_max
     for row in instances:
         if row[1] is not None:
             instance, has_more = _instance(row)
             claimed.append(instance)
             more = more or has_more
+    if transaction.front is not None:
+        dues = [row[-1] for row in instances if row[1] is not None]
+        transaction.front.saw_instances(transaction.now, dues, instances[0][0])
+        transaction.front.saw_tasks(transaction.now, tasks, found[0][0])
+        transaction.front.saw_ahead(*answers["first_ahead"][0])
     return Work(
         now=transaction.now,
         instances=tuple(claimed),
-        tasks=tuple(_task(row) for row in tasks if row[1] is not None),
-        next_due=min((moment for moment in moments if moment is not None), default=None),
+        tasks=tasks,
+        next_due=_next_due(transaction, answers),
         more=more,
     )
+
+
+def _next_due(transaction: Transaction, answers: Mapping[str, Rows]) -> int | None:
+    """The earliest of the moments for which it is worth while to look again."""
+    moments = [answers["next_due"][0][0]]
+    if transaction.front is not None:
+        moments.append(transaction.front.next_timer(transaction.now))
+    if transaction.laned:
+        moments.append(answers["next_in_lanes"][0][0])
+        if any(answers[lock][0][0] for lock in ("lock_limits", "lock_sessions") if lock in answers):
+            moments.append(transaction.now + CONTENDED_US)
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _instance(row: tuple[Any, ...]) -> tuple[ClaimedInstance, bool]:
     """An instance with its messages, and whether it has more of them."""
     record = record_of_row(row[1 : 1 + COLUMNS])
-    present, dues, seqs, bodies, fire_ats, events, _ = row[1 + COLUMNS :]
+    present, dues, seqs, bodies, fire_ats, events, runs, _ = row[1 + COLUMNS :]
     # In order of due time, then timers by event, then messages by arrival.
     waiting: list[tuple[int, int, int, ClaimedMessage]] = [
         (due, 1, seq, ClaimedMessage(seq=seq, body=body))
@@ -92,7 +117,8 @@ def _instance(row: tuple[Any, ...]) -> tuple[ClaimedInstance, bool]:
             waiting.append((fire_at, 0, event, ClaimedMessage(seq=0, timer=timer)))
         waiting.sort()
     has_more = len(waiting) > MESSAGES_MAX or present > len(bodies or ())
-    return ClaimedInstance(record=record, messages=tuple(each[3] for each in waiting[:MESSAGES_MAX])), has_more
+    messages = tuple(each[3] for each in waiting[:MESSAGES_MAX])
+    return ClaimedInstance(record=record, messages=messages, for_control=not runs), has_more
 
 
 def _task(row: tuple[Any, ...]) -> ClaimedTask:

@@ -31,7 +31,7 @@ def reaches_far(working: Working, item: Item) -> bool:
     """Whether an item touches more than the instances that it names."""
     if isinstance(item, StartInstance):
         present = working.by_id.get(item.new.id)
-        return present is not None and item.on_conflict not in ("fail", "use_existing")
+        return item.again or (present is not None and item.on_conflict not in ("fail", "use_existing"))
     return isinstance(item, Delete | Prune | Put | MoveOut | ShardItem | _ASIDE)
 
 
@@ -52,35 +52,55 @@ def apply(transaction: Transaction, working: Working, item: Item) -> Outcome:
     if isinstance(item, ShardItem):
         return parcels.apply(transaction, working, item)
     if isinstance(item, StartInstance):
-        return _restart(transaction, working, item, working.by_id[item.new.id])
+        return _start(transaction, working, item)
     raise TypeError(f"a {type(item).__name__} is applied with others, not alone")
 
 
-def _restart(transaction: Transaction, working: Working, item: StartInstance, present: Row) -> Outcome:
+def _start(transaction: Transaction, working: Working, item: StartInstance) -> Outcome:
+    """A start that may replace the instance that has its id, or was sent before."""
     new = item.new
-    if present.incarnation == new.incarnation:
-        return APPLIED
-    if not present.closed:
-        if item.on_conflict == "restart_if_closed":
-            return Refused(reason=Refusal.EXISTS, existing=transaction.record(present.incarnation))
-        if present.parent_incarnation is not None:
-            [parents] = transaction.run([("parent_is_open", (bigint(present.parent_incarnation),))])
-            if parents:
-                return Refused(reason=Refusal.NOT_ROOT)
+    present = working.by_id.get(new.id)
+    settled = _meet_nobody(working, item) if present is None else _meet(transaction, item, present)
+    if settled is not None:
+        return settled
     if new.incarnation in working.by_incarnation:
         return Refused(reason=Refusal.INCARNATION)
-    if item.cancel is not None and not present.closed:
-        _cancel_children(transaction, working, present.incarnation, item.cancel)
-    working.remove(present.incarnation)
+    if item.again:
+        [[(is_gone,)]] = transaction.run([("is_gone", (bigint(new.incarnation),))])
+        if is_gone:
+            return Refused(reason=Refusal.GONE)
+    if present is not None:
+        if item.cancel is not None and not present.closed:
+            _cancel_children(transaction, working, present.incarnation, item.cancel)
+        working.remove(present.incarnation)
     working.create(new, owner=None)
     return APPLIED
+
+
+def _meet_nobody(working: Working, item: StartInstance) -> Outcome | None:
+    return Refused(reason=Refusal.BUSY) if item.new.id in working.busy else None
+
+
+def _meet(transaction: Transaction, item: StartInstance, present: Row) -> Outcome | None:
+    """What the start says to the instance that has its id; None: it replaces it."""
+    if present.incarnation == item.new.incarnation:
+        return APPLIED
+    if item.on_conflict == "use_existing":
+        return Applied(existing=transaction.record(present.incarnation))
+    if item.on_conflict == "fail" or (item.on_conflict == "restart_if_closed" and not present.closed):
+        return Refused(reason=Refusal.EXISTS, existing=transaction.record(present.incarnation))
+    if not present.closed and present.parent_incarnation is not None:
+        [parents] = transaction.run([("parent_is_open", (bigint(present.parent_incarnation),))])
+        if parents:
+            return Refused(reason=Refusal.NOT_ROOT)
+    return None
 
 
 def _cancel_children(transaction: Transaction, working: Working, parent: int, cancel: bytes) -> None:
     # A closed one has no open children that wait to be cancelled: they outlived it by design.
     [children] = transaction.run([("open_children", (bigint(parent),))])
     for row in children:
-        child = Row(row)
+        child = Row(row, working.now)
         working.know(child)
         working.message(child, cancel)
 

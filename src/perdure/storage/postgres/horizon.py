@@ -13,6 +13,7 @@ from typing import NamedTuple
 from perdure._ports import Clock
 from perdure.errors import StorageError, StorageUnavailableError
 from perdure.storage.postgres.arrays import bigint
+from perdure.storage.postgres.fronts import Front, Fronts
 from perdure.storage.postgres.wire import Call, Rows
 
 LOOK_US = 60_000_000
@@ -38,7 +39,7 @@ class _Holder(NamedTuple):
 
 
 class Horizon:
-    """Who is known to keep removed rows.
+    """Who is known to keep removed rows, and where claims begin therefore.
 
     Args:
         place: The server, for messages.
@@ -52,6 +53,7 @@ class Horizon:
         self._met: dict[_Holder, int] = {}
         """And when they were met first."""
         self._told: set[_Holder] = set()
+        self._fronts = Fronts(clock)
 
     def look(self, read: Callable[[Sequence[Call]], list[Rows]]) -> None:
         """Look, if it is time for that; whoever was there already the last time is told, once."""
@@ -60,7 +62,7 @@ class Horizon:
             return
         self._next_us = now + LOOK_US
         try:
-            [rows] = read([("snapshot_holders", (bigint(AGE_MIN),))])
+            [rows, [(removed,)]] = read([("snapshot_holders", (bigint(AGE_MIN),)), ("removed_rows", ())])
         except StorageUnavailableError:
             return
         except StorageError as exc:
@@ -68,6 +70,7 @@ class Horizon:
             _log.info("this worker does not look who keeps removed rows: %s", exc)
             self._next_us = None
             return
+        self._fronts.heed(removed if rows else 0)
         met: dict[_Holder, int] = {}
         for kind, id_, xmin, whose, since in rows:
             holder = _Holder(kind, id_, xmin)
@@ -78,12 +81,16 @@ class Horizon:
         self._met = met
         self._told &= met.keys()
 
+    def front(self, worker: int | None) -> Front | None:
+        """Where the next claim of a worker begins, if not at the beginning."""
+        return self._fronts.of(worker)
+
     def _tell(self, holder: _Holder, whose: str, since: int | None, seconds: int) -> None:
         began = f"for {seconds} seconds at least"
         if since is not None:
             began = f"since {datetime.fromtimestamp(since // 1_000_000, UTC):%Y-%m-%d %H:%M:%S} UTC"
         _log.warning(
-            "%s can't forget what is removed: the %s %s (%s) has kept all of it %s, and claims become slower until it "
-            "is over: %s",
+            "%s can't forget what is removed: the %s %s (%s) has kept all of it %s, and its tables grow until it is "
+            "over: %s",
             self._place, holder.kind, holder.id, whose, began, _END[holder.kind].format(id=holder.id),
         )  # fmt: skip

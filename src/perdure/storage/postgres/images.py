@@ -22,8 +22,8 @@ from perdure._work import (
 from perdure.storage.images import Present, arriving, going, moved_on
 from perdure.storage.lanes import lane_name
 from perdure.storage.postgres.arrays import bigint, bigints, blobs, booleans, text, texts
-from perdure.storage.postgres.inspector import Readers
 from perdure.storage.postgres.items import storable
+from perdure.storage.postgres.readers import Readers
 from perdure.storage.postgres.rows import history_of_row
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call

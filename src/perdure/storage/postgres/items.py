@@ -37,6 +37,7 @@ _CLOSED = Refused(reason=Refusal.CLOSED)
 _FENCED = Refused(reason=Refusal.FENCED)
 _INCARNATION = Refused(reason=Refusal.INCARNATION)
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
+_NOT_HELD = Refused(reason=Refusal.NOT_HELD)
 _NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
 _STALE = Refused(reason=Refusal.STALE)
 _BUSY = Refused(reason=Refusal.BUSY)
@@ -102,13 +103,15 @@ def _record(transaction: Transaction, row: Row) -> InstanceRecord:
 
 def _deliver(working: Working, item: Deliver) -> Outcome:
     row = working.by_id.get(item.to_id)
-    if row is None:
+    if row is None or item.if_held not in (None, row.incarnation):
         return _NOT_FOUND
     key = item.dedup_key
     if key is not None and (item.to_id, key) in working.known_keys:
         return APPLIED
     if row.closed:
         return _CLOSED
+    if item.if_held is not None and row.status != Status.HELD:
+        return _NOT_HELD
     if key is not None:
         working.known_keys.add((item.to_id, key))
         working.new_keys.append((row.incarnation, key))
@@ -190,6 +193,8 @@ def _continues(row: Row | None, turn: Turn) -> bool:
         return False
     if turn.create is not None or row is None:
         return (turn.execution, turn.base) == (1, 0)
+    if row.status == Status.SUSPENDED and turn.runs:
+        return False
     return (turn.execution, turn.base) == (row.execution, row.last_event)
 
 
@@ -198,7 +203,8 @@ def _write_turn(working: Working, row: Row, turn: Turn) -> None:
     incarnation, execution = turn.incarnation, turn.execution
     row.touched = True
     if turn.history is not None:
-        working.history.append((incarnation, execution, turn.history))
+        row.updated_at = max(row.updated_at, turn.history.at)
+        working.history.append((incarnation, execution, turn.history, row.updated_at))
         row.last_event = turn.history.last
     for seq in turn.consumed:
         working.consumed.append((incarnation, seq))
@@ -219,6 +225,10 @@ def _write_turn(working: Working, row: Row, turn: Turn) -> None:
 
 def _add_tasks(working: Working, turn: Turn) -> None:
     execution = turn.execution
+    if working.tasks_stopped:
+        # They are stopped when all is added: of these there was none yet.
+        new = {(turn.incarnation, execution, task.event) for task in turn.tasks}
+        working.tasks_stopped = [key for key in working.tasks_stopped if key not in new]
     tasks = working.tasks.setdefault(turn.incarnation, {})
     owned = working.owned_tasks.setdefault(turn.incarnation, set())
     for task in turn.tasks:
@@ -299,6 +309,7 @@ def _hold(transaction: Transaction, working: Working, hold: Hold) -> Outcome:
         row = working.create(hold.create, owner=None)
     elif row is None or row.owner != working.worker:
         return _NOT_OWNER
+    working.consumed += [(row.incarnation, seq) for seq in hold.consumed]
     working.drop_tasks(row.incarnation, hold.execution, hold.tasks_gone)
     for body in hold.messages:
         working.message(row, body, execution=hold.execution)

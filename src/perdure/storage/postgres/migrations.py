@@ -17,7 +17,7 @@ from perdure.storage.postgres.arrays import bigint, text
 from perdure.storage.postgres.failures import FailedError, meaning
 from perdure.storage.postgres.session import begin
 from perdure.storage.postgres.statements import qualified
-from perdure.storage.postgres.wire import Wire
+from perdure.storage.postgres.wire import LOCK_MS_MAX, Wire
 
 
 def read_migrations(folder: Path) -> dict[int, str]:
@@ -76,7 +76,9 @@ def migrate(wire: Wire, schema: str, place: str, *, migrations: Mapping[int, str
     """
     newest = max(migrations)
     try:
-        wire.run([*begin(wire), ("lock_schema", (bigint(_lock_key(schema)),))])
+        # Who makes a schema takes longer than anybody waits in a commit.
+        patience = ("restore_limit", (text(f"{LOCK_MS_MAX}ms"),))
+        wire.run([*begin(wire), patience, ("lock_schema", (bigint(lock_key(schema)),))])
         present = _present(wire, schema, place)
         if present > newest:
             raise SchemaVersionError(f"{place} has version {present} of schema {schema}: upgrade Perdure first")
@@ -115,5 +117,6 @@ def _present(wire: Wire, schema: str, place: str) -> int:
     return 0
 
 
-def _lock_key(schema: str) -> int:
+def lock_key(schema: str) -> int:
+    """The number of the advisory lock under which a schema is changed."""
     return int.from_bytes(blake2b(f"perdure {schema}".encode(), digest_size=8).digest(), "big", signed=True)

@@ -7,7 +7,7 @@
 
 -- name: begin
 -- A transaction whose statements each see what others have committed before it.
-BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- name: limits
 -- For this transaction alone, where a pooler shares the session: how long a statement, a lock and our silence may take.
@@ -239,13 +239,14 @@ WHERE incarnation IN (
 ORDER BY incarnation FOR KEY SHARE;
 
 -- name: last_events
--- Of turns, as incarnation and execution: the last event that is stored for each, 0 for none.
-SELECT COALESCE((
-    SELECT h.last_event FROM perdure.history AS h
-    WHERE h.incarnation = j.incarnation AND h.execution = j.execution
-    ORDER BY h.last_event DESC LIMIT 1
-), 0)
+-- Of turns, as incarnation and execution: the last event that is stored for each, and when; 0 for none.
+SELECT COALESCE(h.last_event, 0), COALESCE(h.committed_at, 0)
 FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS j (incarnation, execution, place)
+LEFT JOIN LATERAL (
+    SELECT t.last_event, t.committed_at FROM perdure.history AS t
+    WHERE t.incarnation = j.incarnation AND t.execution = j.execution
+    ORDER BY t.last_event DESC LIMIT 1
+) AS h ON true
 ORDER BY j.place;
 
 -- name: judge_tasks
@@ -368,8 +369,8 @@ UPDATE perdure.tasks SET
 WHERE incarnation = $1::bigint AND execution = $2::bigint AND event = $3::bigint;
 
 -- name: task_is_held
--- Whether a task is held.
-SELECT held_because IS NOT NULL FROM perdure.tasks
+-- Whether a task is held, with $4 since then.
+SELECT held_because IS NOT NULL AND ($4::bigint IS NULL OR held_at = $4::bigint) FROM perdure.tasks
 WHERE incarnation = $1::bigint AND execution = $2::bigint AND event = $3::bigint;
 
 -- name: try_instance
@@ -515,6 +516,20 @@ SELECT key, value FROM perdure.entries
 WHERE incarnation = $1::bigint AND shelf = $2::text AND key = ANY($3::text[])
 ORDER BY key;
 
+-- name: remember_gone
+-- Instances were removed of which $1 has the highest incarnation. Who does the same meanwhile is not waited for.
+WITH lower AS (
+    DELETE FROM perdure.gone WHERE incarnation IN (
+        SELECT g.incarnation FROM perdure.gone AS g WHERE g.incarnation < $1::bigint FOR UPDATE SKIP LOCKED
+    )
+)
+INSERT INTO perdure.gone (incarnation)
+SELECT $1::bigint WHERE NOT EXISTS (SELECT 1 FROM perdure.gone AS g WHERE g.incarnation >= $1::bigint);
+
+-- name: is_gone
+-- Whether an instance of this incarnation, or of a higher one, was ever removed.
+SELECT EXISTS (SELECT 1 FROM perdure.gone AS g WHERE g.incarnation >= $1::bigint);
+
 -- name: end_executions_tasks
 -- Tasks of executions that end by a continue-as-new.
 DELETE FROM perdure.tasks AS t
@@ -534,10 +549,14 @@ USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, execution)
 WHERE m.incarnation = j.incarnation AND m.execution = j.execution;
 
 -- name: consume_messages
--- Messages that turns have taken in, of their own instance only.
-DELETE FROM perdure.messages AS m
-USING unnest($1::bigint[], $2::bigint[]) AS j (incarnation, seq)
-WHERE m.seq = j.seq AND m.incarnation = j.incarnation;
+-- Messages that turns have taken in, of their own instance only. Found one by one, and then known by their places: a plan
+-- that is made when there is no message walks over all that ever were. Nobody else changes them.
+DELETE FROM perdure.messages WHERE ctid = ANY(ARRAY(
+    SELECT m.ctid
+    FROM unnest($1::bigint[], $2::bigint[]) AS j (incarnation, seq)
+    CROSS JOIN LATERAL (SELECT n.ctid, n.incarnation FROM perdure.messages AS n WHERE n.seq = j.seq OFFSET 0) AS m
+    WHERE m.incarnation = j.incarnation
+));
 
 -- name: remove_tasks
 -- Tasks that have ended or are not wanted any more.
@@ -546,10 +565,15 @@ USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execut
 WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
 
 -- name: remove_timers
--- Timers that have fired or are not wanted any more.
-DELETE FROM perdure.timers AS t
-USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
-WHERE t.incarnation = j.incarnation AND t.execution = j.execution AND t.event = j.event;
+-- Timers that have fired or are not wanted any more; found as `consume_messages` does.
+DELETE FROM perdure.timers WHERE ctid = ANY(ARRAY(
+    SELECT t.ctid
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS j (incarnation, execution, event)
+    CROSS JOIN LATERAL (
+        SELECT n.ctid FROM perdure.timers AS n
+        WHERE n.incarnation = j.incarnation AND n.execution = j.execution AND n.event = j.event OFFSET 0
+    ) AS t
+));
 
 -- name: beat_tasks
 -- What activities say of their progress, or that they are about to be called.
@@ -598,7 +622,7 @@ FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS j (incarnation, waiting,
 -- name: change_instances
 -- What has become of instances; payloads that are NULL stay as they are.
 UPDATE perdure.instances AS i SET
-    changed_at = $15::bigint, status = j.status, owner = j.owner, execution = j.execution, version = j.version,
+    changed_at = GREATEST(i.changed_at, j.changed_at), status = j.status, owner = j.owner, execution = j.execution, version = j.version,
     ready_at = j.ready_at, held_after = j.held_after, held_because = j.held_because, released_by = j.released_by,
     released_until = j.released_until, cancel_requested = j.cancel_requested,
     custom_status_version = j.custom_status_version, custom_status = COALESCE(j.custom_status, i.custom_status),
@@ -606,11 +630,11 @@ UPDATE perdure.instances AS i SET
     min_reader = COALESCE(j.min_reader, i.min_reader)
 FROM unnest(
     $1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
-    $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $16::bytea[],
-    $17::bigint[], $18::bigint[]
+    $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[], $13::bytea[], $14::bytea[], $15::bigint[],
+    $16::bytea[], $17::bigint[], $18::bigint[]
 ) AS j (
     incarnation, status, owner, execution, version, ready_at, held_after, held_because, released_by, released_until,
-    cancel_requested, custom_status_version, custom_status, output, error, deliveries, min_reader
+    cancel_requested, custom_status_version, custom_status, output, changed_at, error, deliveries, min_reader
 )
 WHERE i.incarnation = j.incarnation;
 
@@ -626,14 +650,14 @@ WHERE i.incarnation = j.incarnation;
 INSERT INTO perdure.instances (
     incarnation, id, name, version, status, owner, execution, ready_at, root, slot, parent_id, parent_incarnation,
     parent_execution, parent_event, cancel_requested, custom_status_version, held_after, held_because, released_by,
-    released_until, attributes, custom_status, output, error, min_reader, created_at, changed_at
+    released_until, attributes, custom_status, output, error, min_reader, changed_at, created_at
 )
-SELECT j.*, $25::bigint, $25::bigint
+SELECT j.*, $25::bigint
 FROM unnest(
     $1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[],
     $10::bigint[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::boolean[], $16::bigint[],
     $17::bigint[], $18::text[], $19::bigint[], $20::bigint[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[],
-    $26::bigint[]
+    $26::bigint[], $27::bigint[]
 ) AS j;
 
 -- name: append_history
@@ -641,10 +665,10 @@ FROM unnest(
 INSERT INTO perdure.history (
     incarnation, execution, first_event, last_event, at, crc, format, encoding, data, committed_at
 )
-SELECT j.*, $10::bigint
+SELECT j.*
 FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-    $9::bytea[]
+    $9::bytea[], $10::bigint[]
 ) AS j;
 
 -- name: add_plain_tasks
@@ -762,85 +786,88 @@ AND i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved');
 INSERT INTO perdure.dedup_keys (incarnation, dedup_key)
 SELECT j.* FROM unnest($1::bigint[], $2::text[]) AS j;
 
+-- name: part_suits
+-- Whether the worker $2, registered in place $3, can run the instance i: what was held while it was there already, it has
+-- failed at.
+(i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint)) AND EXISTS (
+    SELECT 1 FROM perdure.abilities AS a
+    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
+    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
+);
+
+-- name: part_of_due
+-- The instance of the row `waiting`, if the worker $2 may have it, and whether it may go on with it at $1: kept apart, so that no
+-- plan begins with the instances, of which there may be millions.
+(
+    SELECT i.incarnation,
+        (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint) AND {{part_suits}} AS runs
+    FROM perdure.instances AS i
+    WHERE i.incarnation = waiting.incarnation AND (i.owner IS NULL OR i.owner = $2::bigint) OFFSET 0
+);
+
+-- name: part_is_wanted
+-- Whether the worker can do anything with the instance i: go on with it, or see to its control messages.
+(
+    i.runs OR EXISTS (
+        SELECT 1 FROM perdure.messages AS c
+        WHERE c.control AND c.incarnation = i.incarnation AND c.due_at <= $1::bigint
+    )
+);
+
 -- name: claim_instances
 -- Give the worker $2, registered in place $3, at time $1 up to $4 instances for which something is due: how many there are, the
--- record of each, and its messages and timers, up to $5 of each kind and $6 bytes. An instance that has changed since we
--- looked is not taken: what we saw of its messages need not be there any more.
-WITH due AS MATERIALIZED (
+-- record of each, and its messages and timers, up to $5 of each kind and $6 bytes; of one that the worker may not run, its
+-- control messages alone. An instance that has changed since we looked is not taken: what we saw of its messages need not
+-- be there any more. Looked for is what fell due at $7 or after.
+WITH RECURSIVE fired (seen, incarnations, dues, runs, since, wanted) AS (
+    -- Instances by their first due timers. As many timers as instances are wanted are read at once, and again behind them
+    -- without those instances, as long as they are of fewer: to look for the first of each instance's own reads all that it
+    -- has for each that it has.
+    SELECT '{}'::bigint[], '{}'::bigint[], '{}'::bigint[], '{}'::boolean[], $7::bigint, 2 * $4::bigint + 1
+    UNION ALL
+    SELECT f.seen || b.incarnations, b.incarnations, b.dues, b.runs, b.last, CASE WHEN b.is_full THEN f.wanted - b.many ELSE 0 END
+    FROM fired AS f
+    CROSS JOIN LATERAL (
+        SELECT
+            ARRAY_AGG(d.incarnation) AS incarnations, ARRAY_AGG(d.due) AS dues, ARRAY_AGG(d.runs) AS runs,
+            MAX(d.due) AS last, COUNT(*) > 2 * $4::bigint AS is_full, COUNT(DISTINCT d.incarnation) AS many
+        FROM (
+            SELECT waiting.fire_at AS due, waiting.incarnation, i.runs
+            FROM perdure.timers AS waiting CROSS JOIN LATERAL {{part_of_due}} AS i
+            WHERE waiting.fire_at BETWEEN f.since AND $1::bigint AND waiting.incarnation NOT IN (SELECT UNNEST(f.seen))
+            AND {{part_is_wanted}}
+            ORDER BY waiting.fire_at, waiting.incarnation
+            LIMIT 2 * $4::bigint + 1
+        ) AS d
+    ) AS b
+    WHERE f.wanted > 0
+),
+due AS MATERIALIZED (
     (
-        SELECT m.due_at AS due, m.incarnation
-        FROM perdure.messages AS m
-        CROSS JOIN LATERAL (
-            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
-            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
-        ) AS i
-        WHERE m.due_at <= $1::bigint
-        AND m.seq = (
+        SELECT waiting.due_at AS due, waiting.incarnation, i.runs
+        FROM perdure.messages AS waiting CROSS JOIN LATERAL {{part_of_due}} AS i
+        WHERE waiting.due_at BETWEEN $7::bigint AND $1::bigint
+        AND waiting.seq = (
             SELECT e.seq FROM perdure.messages AS e
-            WHERE e.incarnation = m.incarnation ORDER BY e.due_at, e.seq LIMIT 1
+            WHERE e.incarnation = waiting.incarnation AND e.due_at >= $7::bigint ORDER BY e.due_at, e.seq LIMIT 1
         )
-        AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
-            (
-                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
-                AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint)
-                AND EXISTS (
-                    SELECT 1 FROM perdure.abilities AS a
-                    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-                )
-            )
-            OR EXISTS (
-                SELECT 1 FROM perdure.messages AS c
-                WHERE c.control AND c.incarnation = i.incarnation AND c.due_at <= $1::bigint
-            )
-        )
-        ORDER BY m.due_at, m.incarnation
+        AND {{part_is_wanted}}
+        ORDER BY waiting.due_at, waiting.incarnation
         LIMIT 2 * $4::bigint + 1
     )
     UNION ALL
-    (
-        SELECT t.fire_at AS due, t.incarnation
-        FROM perdure.timers AS t
-        CROSS JOIN LATERAL (
-            -- Kept apart, so that no plan begins with the instances, of which there may be millions.
-            SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
-        ) AS i
-        WHERE t.fire_at <= $1::bigint
-        AND t.event = (
-            SELECT e.event
-            -- Kept apart, so that no plan walks through the index of all that are due.
-            FROM (SELECT n.* FROM perdure.timers AS n WHERE n.incarnation = t.incarnation OFFSET 0) AS e
-            ORDER BY e.fire_at, e.event LIMIT 1
-        )
-        AND (i.owner IS NULL OR i.owner = $2::bigint) AND (
-            (
-                (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
-                AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint)
-                AND EXISTS (
-                    SELECT 1 FROM perdure.abilities AS a
-                    WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-                )
-            )
-            OR EXISTS (
-                SELECT 1 FROM perdure.messages AS c
-                WHERE c.control AND c.incarnation = i.incarnation AND c.due_at <= $1::bigint
-            )
-        )
-        ORDER BY t.fire_at, t.incarnation
-        LIMIT 2 * $4::bigint + 1
-    )
+    (SELECT UNNEST(f.dues) AS due, UNNEST(f.incarnations), UNNEST(f.runs) FROM fired AS f)
 ),
 found AS MATERIALIZED (
-    SELECT d.incarnation, MIN(d.due) AS due FROM due AS d
+    SELECT d.incarnation, MIN(d.due) AS due, BOOL_OR(d.runs) AS runs FROM due AS d
     GROUP BY d.incarnation ORDER BY MIN(d.due), d.incarnation LIMIT 2 * $4::bigint + 1
 ),
 seen AS MATERIALIZED (
-    SELECT i.incarnation, f.due, i.xmin AS row_of
+    SELECT i.incarnation, f.due, f.runs, i.xmin AS row_of
     FROM found AS f JOIN perdure.instances AS i ON i.incarnation = f.incarnation
 ),
 locked AS MATERIALIZED (
-    SELECT i.incarnation, s.due
+    SELECT i.incarnation, s.due, s.runs
     FROM seen AS s JOIN perdure.instances AS i ON i.incarnation = s.incarnation AND i.xmin = s.row_of
     ORDER BY s.due, i.incarnation
     LIMIT $4::bigint
@@ -860,7 +887,7 @@ LEFT JOIN (
         $2::bigint AS owner, r.cancel_requested, r.custom_status_version, r.held_because, r.root, r.parent_id,
         r.parent_incarnation, r.parent_execution, r.parent_event, r.deliveries, r.min_reader, r.resets, r.attributes,
         r.custom_status, r.output, r.error,
-        m.present, m.dues, m.seqs, m.bodies, t.fire_ats, t.events, l.due
+        m.present, m.dues, m.seqs, m.bodies, t.fire_ats, t.events, l.runs, l.due
     FROM locked AS l
     JOIN perdure.instance_records AS r ON r.incarnation = l.incarnation
     CROSS JOIN LATERAL (
@@ -875,9 +902,17 @@ LEFT JOIN (
                 SUM(pg_catalog.octet_length(p.body)) OVER (ORDER BY p.due_at, p.seq)
                     - pg_catalog.octet_length(p.body) AS before
             FROM (
-                SELECT n.due_at, n.seq, n.body FROM perdure.messages AS n
-                WHERE n.incarnation = l.incarnation AND n.due_at <= $1::bigint
-                ORDER BY n.due_at, n.seq LIMIT $5::bigint
+                (
+                    SELECT n.due_at, n.seq, n.body FROM perdure.messages AS n
+                    WHERE l.runs AND n.incarnation = l.incarnation AND n.due_at <= $1::bigint
+                    ORDER BY n.due_at, n.seq LIMIT $5::bigint
+                )
+                UNION ALL
+                (
+                    SELECT n.due_at, n.seq, n.body FROM perdure.messages AS n
+                    WHERE NOT l.runs AND n.control AND n.incarnation = l.incarnation AND n.due_at <= $1::bigint
+                    ORDER BY n.due_at, n.seq LIMIT $5::bigint
+                )
             ) AS p
         ) AS q
     ) AS m
@@ -886,7 +921,7 @@ LEFT JOIN (
             ARRAY_AGG(q.event ORDER BY q.fire_at, q.event) AS events
         FROM (
             SELECT n.fire_at, n.event
-            FROM (SELECT e.* FROM perdure.timers AS e WHERE e.incarnation = l.incarnation OFFSET 0) AS n
+            FROM (SELECT e.* FROM perdure.timers AS e WHERE l.runs AND e.incarnation = l.incarnation OFFSET 0) AS n
             WHERE n.fire_at <= $1::bigint
             ORDER BY n.fire_at, n.event LIMIT $5::bigint
         ) AS q
@@ -894,24 +929,45 @@ LEFT JOIN (
 ) AS x ON true
 ORDER BY x.due, x.incarnation;
 
+-- name: part_in_line
+-- What a task t of the line is that a worker can run.
+t.owner IS NULL AND NOT t.delayed AND t.lane IS NULL AND t.due_at <= $1::bigint
+AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint) AND EXISTS (
+    SELECT 1 FROM perdure.abilities AS a
+    WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
+);
+
 -- name: part_line
--- The tasks of the line that a worker can run, and such as are too late whatever they are.
+-- The tasks of the line that a worker can run, and such as are too late whatever they are: of each priority $4 those that
+-- were scheduled at $5 or after, all of the priorities from $6 to $7, of those that were delayed what fell due at $8 or
+-- after, and of the others at $9 or after.
 line AS MATERIALIZED (
-    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
-    FROM perdure.tasks AS t
-    WHERE t.owner IS NULL AND NOT t.delayed AND t.lane IS NULL AND t.due_at <= $1::bigint
-    AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint) AND EXISTS (
-        SELECT 1 FROM perdure.abilities AS a
-        WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
-    )
-    ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
-    LIMIT $3::bigint + 1
-    FOR UPDATE OF t SKIP LOCKED
+    SELECT x.*
+    FROM unnest($4::bigint[], $5::bigint[]) AS f (priority, since)
+    CROSS JOIN LATERAL (
+        SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at, t.ctid AS place
+        FROM perdure.tasks AS t
+        WHERE t.priority = f.priority AND t.scheduled_at >= f.since AND {{part_in_line}}
+        ORDER BY t.scheduled_at, t.incarnation, t.execution, t.event
+        LIMIT $3::bigint + 1
+        FOR UPDATE OF t SKIP LOCKED
+    ) AS x
+    UNION ALL
+    SELECT x.*
+    FROM unnest($6::bigint[], $7::bigint[]) AS f (lowest, highest)
+    CROSS JOIN LATERAL (
+        SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at, t.ctid AS place
+        FROM perdure.tasks AS t
+        WHERE t.priority BETWEEN f.lowest AND f.highest AND {{part_in_line}}
+        ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
+        LIMIT $3::bigint + 1
+        FOR UPDATE OF t SKIP LOCKED
+    ) AS x
 ),
 later AS MATERIALIZED (
-    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at, t.ctid AS place
     FROM perdure.tasks AS t
-    WHERE t.owner IS NULL AND t.delayed AND t.lane IS NULL AND t.due_at <= $1::bigint
+    WHERE t.owner IS NULL AND t.delayed AND t.lane IS NULL AND t.due_at BETWEEN $8::bigint AND $1::bigint
     AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint) AND EXISTS (
         SELECT 1 FROM perdure.abilities AS a
         WHERE a.worker = $2::bigint AND a.kind = 'activity' AND a.name = t.name
@@ -921,9 +977,9 @@ later AS MATERIALIZED (
     FOR UPDATE OF t SKIP LOCKED
 ),
 expired AS MATERIALIZED (
-    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at, t.ctid AS place
     FROM perdure.tasks AS t
-    WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) <= $1::bigint
+    WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) BETWEEN $9::bigint AND $1::bigint
     ORDER BY t.priority DESC, t.scheduled_at, t.incarnation, t.execution, t.event
     LIMIT $3::bigint + 1
     FOR UPDATE OF t SKIP LOCKED
@@ -1254,7 +1310,7 @@ first AS MATERIALIZED (
 taken AS (
     UPDATE perdure.tasks AS t SET owner = $2::bigint
     FROM first AS f
-    WHERE t.incarnation = f.incarnation AND t.execution = f.execution AND t.event = f.event
+    WHERE t.ctid = f.place
     RETURNING t.*
 )
 {{part_claimed}};
@@ -1287,7 +1343,7 @@ admitted AS MATERIALIZED (
     )
 ),
 laned AS MATERIALIZED (
-    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at
+    SELECT t.incarnation, t.execution, t.event, t.priority, t.scheduled_at, t.ctid AS place
     FROM admitted AS a
     JOIN perdure.tasks AS t
         ON t.incarnation = a.incarnation AND t.execution = a.execution AND t.event = a.event AND t.owner IS NULL
@@ -1305,7 +1361,7 @@ taken AS (
     UPDATE perdure.tasks AS t
     SET owner = $2::bigint, late = COALESCE(LEAST(t.start_by, t.deadline) <= $1::bigint, false)
     FROM first AS f
-    WHERE t.incarnation = f.incarnation AND t.execution = f.execution AND t.event = f.event
+    WHERE t.ctid = f.place
     RETURNING t.*
 ),
 begun AS (
@@ -1367,6 +1423,7 @@ SELECT LEAST(
 -- The earliest moment after $1 at which something may become claimable by worker $2, registered in place $3.
 -- Of messages and timers only the next hundred are looked at: where none of them is for this worker, it looks again
 -- when the last of them is due. So no plan can begin with all that there are, of which there may be millions.
+-- No timer is looked for at $4 or before, and no deadline at $5 or before.
 SELECT LEAST(
     COALESCE(
         (
@@ -1382,13 +1439,7 @@ SELECT LEAST(
             WHERE (i.owner IS NULL OR i.owner = $2::bigint) AND (
                 m.control
                 OR (
-                    (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
-                    AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at)
-                    AND EXISTS (
-                        SELECT 1 FROM perdure.abilities AS a
-                        WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                        AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-                    )
+                    (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at) AND {{part_suits}}
                 )
             )
             ORDER BY m.due_at LIMIT 1
@@ -1400,33 +1451,25 @@ SELECT LEAST(
             SELECT t.fire_at
             FROM (
                 SELECT n.incarnation, n.fire_at FROM perdure.timers AS n
-                WHERE n.fire_at > $1::bigint ORDER BY n.fire_at LIMIT 100
+                WHERE n.fire_at > GREATEST($1::bigint, $4::bigint) ORDER BY n.fire_at LIMIT 100
             ) AS t
             CROSS JOIN LATERAL (
                 SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
             ) AS i
             WHERE (i.owner IS NULL OR i.owner = $2::bigint)
-            AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
-            AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at)
-            AND EXISTS (
-                SELECT 1 FROM perdure.abilities AS a
-                WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-                AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-            )
+            AND (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= t.fire_at) AND {{part_suits}}
             ORDER BY t.fire_at LIMIT 1
         ),
-        (SELECT t.fire_at FROM perdure.timers AS t WHERE t.fire_at > $1::bigint ORDER BY t.fire_at LIMIT 1 OFFSET 99)
+        (
+            SELECT t.fire_at FROM perdure.timers AS t
+            WHERE t.fire_at > GREATEST($1::bigint, $4::bigint) ORDER BY t.fire_at LIMIT 1 OFFSET 99
+        )
     ),
     (
         SELECT i.released_until
         FROM perdure.instances AS i
         WHERE i.released_by = $2::bigint AND i.released_until > $1::bigint AND i.owner IS NULL
-        AND (i.status IN ('pending', 'running') OR (i.status = 'held' AND i.held_after < $3::bigint))
-        AND EXISTS (
-            SELECT 1 FROM perdure.abilities AS a
-            WHERE a.worker = $2::bigint AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-        )
+        AND {{part_suits}}
         AND (
             EXISTS (SELECT 1 FROM perdure.messages AS m WHERE m.incarnation = i.incarnation
                     AND m.due_at <= i.released_until AND NOT m.control)
@@ -1450,15 +1493,18 @@ SELECT LEAST(
         -- Only there when another handle was ahead in time.
         SELECT MIN(t.due_at)
         FROM perdure.abilities AS a
-        JOIN perdure.tasks AS t
-            ON t.owner IS NULL AND t.permit IS NULL AND t.name = a.name AND NOT t.delayed AND t.due_at > $1::bigint
-        WHERE a.worker = $2::bigint AND a.kind = 'activity' AND t.lane IS NULL
+        CROSS JOIN LATERAL (
+            -- Kept apart, so that no plan walks through all that is in the line.
+            SELECT n.* FROM perdure.tasks AS n
+            WHERE n.owner IS NULL AND n.permit IS NULL AND n.name = a.name AND n.due_at > $1::bigint OFFSET 0
+        ) AS t
+        WHERE a.worker = $2::bigint AND a.kind = 'activity' AND NOT t.delayed AND t.lane IS NULL
         AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint)
         AND (LEAST(t.start_by, t.deadline) IS NULL OR LEAST(t.start_by, t.deadline) > $1::bigint)
     ),
     (
         SELECT LEAST(t.start_by, t.deadline) FROM perdure.tasks AS t
-        WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > $1::bigint AND NOT (
+        WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > GREATEST($1::bigint, $5::bigint) AND NOT (
             t.due_at <= $1::bigint AND t.lane IS NULL
             AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint)
             AND EXISTS (
@@ -1469,6 +1515,19 @@ SELECT LEAST(
         ORDER BY LEAST(t.start_by, t.deadline) LIMIT 1
     )
 );
+
+-- name: first_ahead
+-- The first timer after $1 and $2, and the first deadline of a task that nobody owns after $1 and $3, whosever they are.
+SELECT
+    (
+        SELECT t.fire_at FROM perdure.timers AS t
+        WHERE t.fire_at > GREATEST($1::bigint, $2::bigint) ORDER BY t.fire_at LIMIT 1
+    ),
+    (
+        SELECT LEAST(t.start_by, t.deadline) FROM perdure.tasks AS t
+        WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > GREATEST($1::bigint, $3::bigint)
+        ORDER BY LEAST(t.start_by, t.deadline) LIMIT 1
+    );
 
 -- name: add_worker
 -- A worker, in order of registration.
@@ -1532,6 +1591,14 @@ SELECT
     (EXTRACT(EPOCH FROM p.prepared) * 1000000)::bigint
 FROM pg_catalog.pg_prepared_xacts AS p
 WHERE p.database = pg_catalog.current_database() AND pg_catalog.age(p.transaction) >= $1::bigint;
+
+-- name: removed_rows
+-- How many removed rows there are still in the table, of those that claims look into, that has the most.
+SELECT GREATEST(
+    pg_catalog.pg_stat_get_dead_tuples('perdure.messages'::pg_catalog.regclass),
+    pg_catalog.pg_stat_get_dead_tuples('perdure.timers'::pg_catalog.regclass),
+    pg_catalog.pg_stat_get_dead_tuples('perdure.tasks'::pg_catalog.regclass)
+);
 
 -- name: lock_dead
 -- The workers whose lease is over, the spared one excepted; who is in the middle of a commit lives.
@@ -1640,7 +1707,7 @@ ORDER BY incarnation FOR NO KEY UPDATE;
 -- name: hold_instances
 -- Set instances aside, for those that register after all that are there.
 UPDATE perdure.instances AS i SET
-    status = 'held', owner = NULL, changed_at = $3::bigint, held_because = j.reason,
+    status = 'held', owner = NULL, changed_at = GREATEST(i.changed_at, $3::bigint), held_because = j.reason,
     held_after = (SELECT MAX(w.joined) FROM perdure.workers AS w)
 FROM unnest($1::bigint[], $2::text[]) AS j (incarnation, reason)
 WHERE i.incarnation = j.incarnation;
@@ -1648,6 +1715,15 @@ WHERE i.incarnation = j.incarnation;
 -- name: get_instances
 -- Instances by id.
 SELECT r.* FROM perdure.instance_records AS r WHERE r.id = ANY($1::text[]);
+
+-- name: still_open
+-- Which of these ids open instances have, and their incarnations.
+SELECT i.id, i.incarnation FROM perdure.instances AS i
+WHERE i.id = ANY($1::text[]) AND i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved');
+
+-- name: part_attributes
+-- The attributes of the instance i.
+pg_catalog.replace(pg_catalog.convert_from(i.attributes, 'UTF8'), '\u0000', '\ufffd')::jsonb;
 
 -- name: part_matching
 -- What the instances i of a query have in common, beside their status and their parent; the members of $5 must be among
@@ -1660,7 +1736,11 @@ AND (
     -- No turn of one that has closed is later than its last change.
     $9::bigint IS NULL OR i.changed_at >= $9::bigint OR (
         i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
-        AND (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) >= $9::bigint
+        AND (
+            SELECT h.committed_at FROM perdure.history AS h
+            WHERE h.incarnation = i.incarnation AND h.execution = i.execution
+            ORDER BY h.last_event DESC LIMIT 1
+        ) >= $9::bigint
     )
 )
 AND (
@@ -1668,7 +1748,11 @@ AND (
     OR (
         i.changed_at < $10::bigint AND (
             i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
-            OR (SELECT u.updated_at FROM perdure.instance_records AS u WHERE u.incarnation = i.incarnation) < $10::bigint
+            OR COALESCE((
+                SELECT h.committed_at FROM perdure.history AS h
+                WHERE h.incarnation = i.incarnation AND h.execution = i.execution
+                ORDER BY h.last_event DESC LIMIT 1
+            ) < $10::bigint, true)
         )
     )
 )
@@ -1680,77 +1764,112 @@ AND (
 )
 AND (
     $5::jsonb IS NULL
-    -- Containing them is less than that, where a value has members itself, and sooner found out.
+    -- As `attributes_of` says, of which each call costs many times what it does. Containing them is less than being equal,
+    -- where a value has members itself, and sooner found out.
     OR (
-        i.attributes IS NOT NULL AND perdure.attributes_of(i.attributes) @> $5::jsonb AND NOT EXISTS (
+        i.attributes IS NOT NULL AND {{part_attributes}} @> $5::jsonb AND NOT EXISTS (
             SELECT 1 FROM pg_catalog.jsonb_each($5::jsonb) AS w
-            WHERE w.value IS DISTINCT FROM perdure.attributes_of(i.attributes) -> w.key
+            WHERE w.value IS DISTINCT FROM {{part_attributes}} -> w.key
         )
     )
 );
 
+-- name: part_look
+-- The beginning of a page of instances, newest first, up to the key of an index along which they are looked at. What there
+-- is of a key is asked for as a span, and the key is part of the order: so no plan takes the rows of all keys in order.
+SELECT p.number, p.hit, r.*
+FROM (
+    SELECT l.incarnation, l.number, l.hit
+    FROM (
+        SELECT
+            i.key, i.incarnation, i.number,
+            ($4::text[] IS NULL OR i.status = ANY($4::text[])) AND {{part_matching}} AS hit
+        FROM (
+            SELECT k.*, pg_catalog.row_number() OVER (ORDER BY k.key DESC, k.incarnation DESC) AS number
+            FROM (
+                SELECT
+                    i.incarnation, i.name, i.version, i.status, i.execution, i.created_at, i.changed_at, i.root,
+                    i.parent_incarnation, i.attributes,;
+
 -- name: part_page
--- The end of a page of instances, behind what it is a page of: what they have to match besides, their order, their rows.
-AND {{part_matching}}
-    ORDER BY i.incarnation DESC
+-- The end of it: those that match, and the one where the page ends though it is not full, as $14 were looked at.
+                AND i.incarnation < $1::bigint AND i.incarnation >= $13::bigint
+            ) AS k
+            ORDER BY k.key DESC, k.incarnation DESC
+            LIMIT $14::bigint
+        ) AS i
+    ) AS l
+    WHERE l.hit OR l.number = $14::bigint
+    ORDER BY l.key DESC, l.incarnation DESC
     LIMIT $6::bigint
 ) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
-ORDER BY p.incarnation DESC;
-
--- name: part_find
--- The beginning of a page of instances behind $1, newest first, down to $13.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint AND i.incarnation >= $13::bigint;
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation;
 
 -- name: find_by_creation
--- A page of instances behind $1, newest first, down to $13.
-{{part_find}}
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+-- A page of instances behind $1, newest first, down to $13, of which $14 are looked at.
+{{part_look}}
+                    i.incarnation AS key
+                FROM perdure.instances AS i
+                WHERE true
+{{part_page}};
+
+-- name: find_by_status
+-- The same of the status $15.
+{{part_look}}
+                    i.status AS key
+                FROM perdure.instances AS i
+                WHERE i.status >= $15::text AND i.status <= $15::text
+{{part_page}};
+
+-- name: find_by_name
+-- The same of the orchestration $15.
+{{part_look}}
+                    i.name AS key
+                FROM perdure.instances AS i
+                WHERE i.name >= $15::text AND i.name <= $15::text
 {{part_page}};
 
 -- name: find_strays
 -- The same of those that were begun at another time than their incarnation says.
-{{part_find}}
-    AND pg_catalog.abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+{{part_look}}
+                    i.incarnation AS key
+                FROM perdure.instances AS i
+                WHERE pg_catalog.abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
 {{part_page}};
 
--- name: find_by_root
--- The same of what was started under the root $11.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation IN (
-        SELECT o.incarnation FROM perdure.instances AS o WHERE o.id = $11::text
-        UNION ALL
-        SELECT b.incarnation FROM perdure.instances AS b WHERE b.root = $11::text AND b.root <> b.id
-    )
-    AND i.incarnation < $1::bigint
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+-- name: find_root
+-- The same of the root $15 itself.
+{{part_look}}
+                    i.incarnation AS key
+                FROM perdure.instances AS i
+                WHERE i.id = $15::text
 {{part_page}};
 
--- name: find_by_name
--- The same as `find_by_creation`, of one orchestration.
-{{part_find}}
-    AND i.name = $2::text
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+-- name: find_below_root
+-- The same of what was started under the root $15.
+{{part_look}}
+                    i.root AS key
+                FROM perdure.instances AS i
+                WHERE i.root >= $15::text AND i.root <= $15::text AND i.root <> i.id
 {{part_page}};
 
--- name: find_by_status
--- The same of one status.
-{{part_find}}
-    AND i.status = $4::text
+-- name: find_children
+-- The same of the children of the incarnation $15, or of the instance with the id $16.
+{{part_look}}
+                    i.parent_incarnation AS key
+                FROM perdure.instances AS i
+                WHERE i.parent_incarnation
+                    >= COALESCE($15::bigint, (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $16::text))
+                AND i.parent_incarnation
+                    <= COALESCE($15::bigint, (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $16::text))
 {{part_page}};
 
--- name: find_by_name_and_status
--- The same of one status of one orchestration: which of the two is the rarer one, the server knows.
-{{part_find}}
-    AND i.name = $2::text AND i.status = $4::text
+-- name: find_children_of
+-- The same of the children of the incarnations $15.
+{{part_look}}
+                    i.incarnation AS key
+                FROM perdure.instances AS i
+                WHERE i.parent_incarnation = ANY($15::bigint[])
 {{part_page}};
 
 -- name: by_attributes_only
@@ -1767,25 +1886,13 @@ SELECT COUNT(*) FROM (
     LIMIT $2::bigint
 ) AS f;
 
--- name: find_among_newest
--- The same as `find_by_creation`, of the $13 newest.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint AND i.incarnation > COALESCE(
-        (
-            SELECT n.incarnation FROM perdure.instances AS n
-            WHERE n.incarnation < $1::bigint ORDER BY n.incarnation DESC LIMIT 1 OFFSET $13::bigint
-        ),
-        -1
-    )
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-{{part_page}};
+-- name: count_name
+-- How many instances of the orchestration $1 there are, up to $2.
+SELECT COUNT(*) FROM (SELECT FROM perdure.instances AS i WHERE i.name = $1::text LIMIT $2::bigint) AS f;
 
 -- name: find_by_attributes
--- The same of those that have the attributes $5, of which there are few.
-SELECT r.*
+-- The same of those that have the attributes $5, of which there are few: all of them are looked at.
+SELECT 0 AS number, true AS hit, r.*
 FROM (
     SELECT i.incarnation
     FROM (
@@ -1796,29 +1903,12 @@ FROM (
     ) AS i
     WHERE i.incarnation < $1::bigint
     AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-{{part_page}};
-
--- name: find_children
--- The same of the children of the instance with the id $13.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint
-    AND i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-{{part_page}};
-
--- name: find_children_of
--- The same of the children of the incarnations $13.
-SELECT r.*
-FROM (
-    SELECT i.incarnation
-    FROM perdure.instances AS i
-    WHERE i.incarnation < $1::bigint
-    AND i.parent_incarnation = ANY($13::bigint[])
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-{{part_page}};
+    AND {{part_matching}}
+    ORDER BY i.incarnation DESC
+    LIMIT $6::bigint
+) AS p
+JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+ORDER BY p.incarnation DESC;
 
 -- name: count_instances
 -- How many instances match: name, status, count. $1 and $6 are as in the statements above, and mean nothing.
@@ -1897,7 +1987,7 @@ SELECT
     COUNT(DISTINCT d.incarnation), MIN(d.due),
     (SELECT COUNT(*) FROM perdure.messages), (SELECT COUNT(*) FROM perdure.timers),
     (SELECT COUNT(*) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed'),
-    (SELECT MIN(h.changed_at) FROM perdure.instances AS h WHERE h.status = 'held' AND h.status <> 'completed'),
+    (SELECT MIN(h.updated_at) FROM perdure.instance_records AS h WHERE h.status = 'held' AND h.status <> 'completed'),
     (SELECT COUNT(*) FROM perdure.outbox), (SELECT MIN(o.sent_at) FROM perdure.outbox AS o)
 FROM (
     SELECT m.incarnation, m.due_at AS due
@@ -1969,8 +2059,14 @@ FROM perdure.instances AS i WHERE i.incarnation = ANY($1::bigint[]);
 
 -- name: move_out
 -- Leave of instances no more than where they are, $3.
-UPDATE perdure.instances SET status = 'moved', owner = NULL, changed_at = $2::bigint, held_because = $3::text
-WHERE incarnation = ANY($1::bigint[]);
+UPDATE perdure.instances AS i SET
+    status = 'moved', owner = NULL, held_because = $3::text,
+    changed_at = GREATEST(i.changed_at, $2::bigint, (
+        SELECT h.committed_at FROM perdure.history AS h
+        WHERE h.incarnation = i.incarnation AND h.execution = i.execution
+        ORDER BY h.last_event DESC LIMIT 1
+    ))
+WHERE i.incarnation = ANY($1::bigint[]);
 
 -- name: put_instances
 -- Instances as they are, without owner.

@@ -12,7 +12,7 @@ GRANT USAGE ON SCHEMA perdure_schema TO perdure_role;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     perdure.instances, perdure.history, perdure.messages, perdure.dedup_keys, perdure.entries, perdure.timers,
     perdure.tasks, perdure.starts, perdure.workers, perdure.tokens, perdure.abilities, perdure.sessions, perdure.outbox,
-    perdure.received, perdure.shard
+    perdure.received, perdure.shard, perdure.gone
 TO perdure_role;
 GRANT SELECT ON perdure.instance_records, perdure.schema_versions TO perdure_role;
 GRANT SELECT, USAGE ON SEQUENCE perdure.changes TO perdure_role;

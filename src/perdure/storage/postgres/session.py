@@ -13,6 +13,7 @@ from psycopg.pq.abc import PGresult
 
 from perdure._ports import Entropy
 from perdure.errors import OutcomeUnknownError, StorageBusyError, StorageError, StorageUnavailableError
+from perdure.storage.base import Meanwhile
 from perdure.storage.postgres.failures import (
     FailedError,
     LostError,
@@ -58,11 +59,6 @@ class Session:
         self._pause = threading.Event()
         self.retries = 0
         """How often something was tried again that others had been in the way of."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody is using it."""
-        return not self._lock.locked()
 
     @property
     def backend(self) -> int:
@@ -169,17 +165,19 @@ def check_transactions(wire: Wire, place: str) -> None:
         raise
 
 
-def commit(wire: Wire, calls: Sequence[Call], place: str, after: Sequence[Call] = ()) -> list[PGresult | None]:
+def commit(
+    wire: Wire, calls: Sequence[Call], place: str, after: Sequence[Call] = (), meanwhile: Meanwhile | None = None
+) -> list[PGresult | None]:
     """Send the last statements of a transaction, its COMMIT, and what is to be done once it is durable.
 
-    Returns the answers of the last statements.
+    Returns the answers of the last statements. `meanwhile` holds nobody up: the server has all that it needs.
 
     Raises:
         FailedError: One of the statements failed; nothing is applied.
         OutcomeUnknownError: Nobody knows.
     """
     try:
-        answers = wire.results([*calls, ("commit", ()), *after], needed=len(calls) + 1)
+        answers = wire.results([*calls, ("commit", ()), *after], needed=len(calls) + 1, meanwhile=meanwhile)
     except LostError as exc:
         raise OutcomeUnknownError(
             f"{place} broke the connection during a commit ({exc}): it is there or not, ask with applied()"

@@ -15,20 +15,9 @@ from perdure._work import (
     Batch,
     ClientItem,
     Committed,
-    Depths,
-    ExecutionRecord,
-    HeldTask,
     HistoryRow,
-    InstanceCount,
-    InstanceImage,
-    InstanceRecord,
     Lapsed,
-    LimitUse,
-    LimitUser,
-    OpenTask,
     Outcome,
-    Parcel,
-    Query,
     Reaped,
     Scan,
     Serves,
@@ -37,23 +26,24 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.errors import ForkedError, StorageError
-from perdure.storage.base import LEASE_US, SERVES
+from perdure.storage.base import LEASE_US, SERVES, Meanwhile
 from perdure.storage.clock import ForwardClock
 from perdure.storage.lanes import read_lane
-from perdure.storage.postgres import images, inspector, migrations
+from perdure.storage.postgres import migrations
 from perdure.storage.postgres.acknowledged import Acknowledged
 from perdure.storage.postgres.arrays import bigint, boolean, bytea, texts
 from perdure.storage.postgres.batches import Batches
 from perdure.storage.postgres.claims import claims, decode, give_places
 from perdure.storage.postgres.guests import join_guest
 from perdure.storage.postgres.horizon import Horizon
-from perdure.storage.postgres.inspector import Readers
+from perdure.storage.postgres.inspector import PostgresInspector, lapsed, read_standings
 from perdure.storage.postgres.joining import Store
 from perdure.storage.postgres.listener import Listener, channel_of, channel_of_all
 from perdure.storage.postgres.loans import Loans, PostgresLoan
 from perdure.storage.postgres.moments import ServerTime
 from perdure.storage.postgres.open_starts import OpenStarts
 from perdure.storage.postgres.parcels import stamp_of, stamped
+from perdure.storage.postgres.readers import Readers
 from perdure.storage.postgres.reaping import looks, seen, tidy
 from perdure.storage.postgres.session import Session, begin, check_transactions, commit
 from perdure.storage.postgres.statements import read_statements
@@ -73,7 +63,7 @@ T = TypeVar("T")
 _log = logging.getLogger("perdure.storage")
 
 
-class PostgresStorage:
+class PostgresStorage(PostgresInspector):
     """A store in a schema of a PostgreSQL database, which any number of processes on any machines may have open.
 
     It is both `Storage` and `Inspector`. What a call has returned from is on the server's disk, as far as the server's
@@ -110,9 +100,7 @@ class PostgresStorage:
         create: bool = True,
     ) -> None:
         target = parse(url)
-        self.place = target.place
-        self._schema = target.schema
-        self._conninfo = target.conninfo
+        self.place, self._schema, self._conninfo = target.place, target.schema, target.conninfo
         self._statements = read_statements(target.schema)
         self._entropy = entropy or SystemEntropy()
         self._relaxed = relaxed
@@ -125,6 +113,7 @@ class PostgresStorage:
         self._workers: set[int] = set()
         self._is_alone = False
         self._wake: Callable[[], None] = lambda: None
+        self._meanwhile: Meanwhile | None = None
         self._listener: Listener | None = None
         self._store: Store | None = None
         self.opened_as: ShardStamp | None = None
@@ -202,6 +191,10 @@ class PostgresStorage:
     def wake_by(self, wake: Callable[[], None], /) -> None:
         """Have `wake` called, from another thread, when others have left something for a worker of this handle."""
         self._wake = wake
+
+    def while_waiting(self, work: Meanwhile, /) -> None:
+        """Have `work` called, by the thread that commits, while the server is at the end of a commit."""
+        self._meanwhile = work
 
     def _listen(self, worker: int) -> None:
         """Listen for this worker, and no more for one before it."""
@@ -283,6 +276,7 @@ class PostgresStorage:
             laned=last_lane is not None,
             places=bool(places),
             sessions=last_lane is not None and read_lane(last_lane).sessions,
+            front=self._horizon.front(batch.worker),
         )
         calls = batches.finish(transaction, answers[len(fence) : -1])
         if batches.lanes:
@@ -307,7 +301,7 @@ class PostgresStorage:
         if claim is not None:
             calls += claims(transaction, claim)
         tell = self._tell(woken, news=news) if wrote else ()
-        last = commit(wire, calls, self.place, tell)
+        last = commit(wire, calls, self.place, tell, self._meanwhile)
         self._own_changes += wrote
         self._acknowledged.landed(wire, transaction.worker, batch.token)
         work = None
@@ -339,7 +333,7 @@ class PostgresStorage:
 
     def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
         """How these tasks, which the worker runs, stand now."""
-        return inspector.read_standings(self._looking(), worker, tasks)
+        return read_standings(self._looking(), worker, tasks)
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
@@ -347,7 +341,7 @@ class PostgresStorage:
 
     def lapsed(self, scan: Scan, /) -> Lapsed:
         """What need not be kept any more, among a few instances."""
-        return inspector.lapsed(self._looking(), scan)
+        return lapsed(self._looking(), scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`.
@@ -379,83 +373,13 @@ class PostgresStorage:
         for each in (self._writer, self._heart, self._readers, self._loans):
             each.close()
 
-    def get(self, instance_id: str, /) -> InstanceRecord | None:
-        """One instance by id."""
-        return self.get_many([instance_id]).get(instance_id)
-
-    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
-        """Those of the instances that exist."""
-        return inspector.get_many(self._looking(), instance_ids)
-
-    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
-        """One page and the key of the next, None at the end."""
-        return inspector.find(self._looking(), query)
-
-    def count(self, query: Query, /) -> list[InstanceCount]:
-        """How many instances match, by name and status."""
-        return inspector.count(self._looking(), query)
-
-    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
-        """The instance and everything below it, those nearest to it first."""
-        return inspector.family(self._looking(), instance_id, limit)
-
-    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
-        """The executions that have a history, in order."""
-        return inspector.executions(self._looking(), incarnation)
-
-    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
-        """The tasks that were set aside, of one instance or of all, at most so many."""
-        return inspector.held_tasks(self._looking(), limit, incarnation)
-
-    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
-        """The activities of an instance that have not ended, at most so many."""
-        return inspector.open_tasks(self._looking(), incarnation, limit)
-
-    def depths(self) -> Depths:
-        """What waits now."""
-        return inspector.depths(self._looking(), self.now())
-
-    def limits(self) -> list[LimitUse]:
-        """The limits that some task has."""
-        return inspector.limits(self._looking(), self.now())
-
-    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
-        """The tasks of a key, at most so many."""
-        return inspector.limit_users(self._looking(), key, limit)
-
-    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
-        """All rows of one execution, in order."""
-        return inspector.read_history(self._looking(), incarnation, execution)
-
-    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
-        """These instances and everything below them, with all their rows."""
-        return images.read(self._looking(), instance_ids)
-
-    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
-        """What an instance keeps on a shelf."""
-        return inspector.entries(self._looking(), incarnation, shelf, keys)
-
-    def parcels(
-        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
-    ) -> list[Parcel]:
-        """What is in the outbox for a shard, or for all, in order, at most so many."""
-        return inspector.parcels(self._looking(), shard, limit, incarnations, before)
-
-    def lowest_parcel(self) -> int:
-        """The lowest number of a parcel in the outbox, or one above all that were there."""
-        return inspector.lowest_parcel(self._looking(), self._schema)
-
     def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
         """Which shard this is; `stamp` is what it becomes if it is none yet."""
         return self._write(partial(stamped, stamp=stamp, place=self.place))
 
-    def identity(self) -> str:
-        """What no other store has."""
-        return inspector.identity(self._looking(), self._schema)
-
     def workers(self) -> list[WorkerRecord]:
         """The registered workers, in order of registration."""
-        workers = inspector.read_workers(self._looking())
+        workers = super().workers()
         self._is_alone = bool(self._workers) and all(record.worker in self._workers for record in workers)
         return workers
 

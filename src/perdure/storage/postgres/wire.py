@@ -15,6 +15,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, Format, PGconn, PollingStatus, TransactionStatus, error_message
 from psycopg.pq.abc import PGresult
 
+from perdure.storage.base import Meanwhile
 from perdure.storage.postgres.arrays import text
 from perdure.storage.postgres.failures import FailedError, LostError, last_words
 
@@ -98,7 +99,6 @@ class Wire:
         # Nothing may be left in a session before it is known to be ours.
         self.pooled = True
         """Whether a pooler stands between us and the server, or somebody else, so that the session is not ours."""
-        self.trips = 0
         self.commits = False
         """Whether commits go over it."""
         self._plans_from: int | None = None
@@ -160,13 +160,17 @@ class Wire:
         """
         return [self.rows(result) for result in self.results(calls) if result is not None]
 
-    def results(self, calls: Sequence[Call], *, needed: int | None = None) -> list[PGresult | None]:
-        """The same, with the answers as they came; of those behind the first `needed` calls failures don't matter."""
-        self.trips += 1
+    def results(
+        self, calls: Sequence[Call], *, needed: int | None = None, meanwhile: Meanwhile | None = None
+    ) -> list[PGresult | None]:
+        """The same, with the answers as they came; of those behind the first `needed` calls failures don't matter.
+
+        `meanwhile` is called again and again while there is nothing to read.
+        """
         answers: list[PGresult] = []
         try:
             preparing = self._send(calls)
-            self._receive(answers)
+            self._receive(answers, meanwhile)
         except Error as exc:
             raise self._lost(last_words(answers) or str(exc)) from None
         results: list[PGresult | None] = []
@@ -235,7 +239,7 @@ class Wire:
         raw.pipeline_sync()
         return preparing
 
-    def _receive(self, answers: list[PGresult], *, until_sync: bool = True) -> None:
+    def _receive(self, answers: list[PGresult], meanwhile: Meanwhile | None = None, *, until_sync: bool = True) -> None:
         """Add all answers up to the end of the step."""
         raw = self._raw
         unsent = raw.flush()
@@ -252,15 +256,21 @@ class Wire:
                     break
                 answers.append(result)
             if not ended:
-                self._wait(write=bool(unsent))
+                # As long as there is something to send, the server waits for us.
+                self._wait(None if unsent else meanwhile, write=bool(unsent))
                 raw.consume_input()
                 if unsent:
                     unsent = raw.flush()
 
-    def _wait(self, *, write: bool) -> None:
+    def _wait(self, meanwhile: Meanwhile | None, *, write: bool) -> None:
         """Wait for the socket, but not for ever."""
         self._poller.register(self._fd, select.POLLIN | (select.POLLOUT if write else 0))
-        if not self._poller.poll(SILENCE_MS_MAX):
+        left_ms = SILENCE_MS_MAX
+        while meanwhile is not None and left_ms > 0 and (for_ms := meanwhile()) is not None:
+            if self._poller.poll(for_ms):
+                return
+            left_ms -= for_ms
+        if not self._poller.poll(max(0, left_ms)):
             raise self._lost(f"the server has said nothing for {SILENCE_MS_MAX // 1000} seconds")
 
     def _lost(self, reason: str) -> LostError:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure._types import Status
-from perdure._work import Entry, HistoryRow, InstanceChange, NewInstance, NewTask
+from perdure._work import Entry, HistoryRow, InstanceChange, NewInstance, NewTask, Turn
 
 if TYPE_CHECKING:
     from perdure.storage.postgres.wire import Call
@@ -42,10 +42,10 @@ class Row:
         "added", "cancel_requested", "changed", "custom_status", "custom_status_version", "deliveries", "error",
         "execution", "held_after", "held_because", "id", "incarnation", "last_event", "min_reader", "moved", "new",
         "output", "owner", "parent_incarnation", "ready_at", "released_by", "released_until", "sealed", "status",
-        "touched", "version",
+        "touched", "updated_at", "version",
     )  # fmt: skip
 
-    def __init__(self, columns: Sequence[Any]) -> None:
+    def __init__(self, columns: Sequence[Any], now: int) -> None:
         """A row with the columns of the statement `lock_instances`."""
         (
             self.incarnation, self.id, self.status, self.owner, self.execution, self.version, self.parent_incarnation,
@@ -56,6 +56,8 @@ class Row:
         self.output: bytes | None = None
         self.error: bytes | None = None
         self.last_event = 0
+        self.updated_at = now
+        """What it becomes, unless it is later already."""
         self.min_reader: int | None = None
         """What it becomes, if anything."""
         self.new: NewInstance | None = None
@@ -117,7 +119,14 @@ class Working:
         self.first_messages: list[tuple[int, int | None, bytes]] = []
         self.parcels: list[tuple[int, int, bytes]] = []
         """By shard, who has sent what."""
-        self.history: list[tuple[int, int, HistoryRow]] = []
+        self.history: list[tuple[int, int, HistoryRow, int]] = []
+        """Of an instance, its execution, what was written, and the instance's `updated_at` from then on."""
+        self.steps: dict[int, int] = {}
+        """Whose turns, of the segment, are steps that pass, and when the one before was committed."""
+        self.stepped: list[Turn] = []
+        """Those of them that the segment has come to."""
+        self.stepped_at: list[int] = []
+        """The `updated_at` of their instances from then on."""
         self.consumed: list[tuple[int, int]] = []
         self.tasks: dict[int, dict[TaskName, NewTask]] = {}
         self.tasks_gone: list[TaskKey] = []
@@ -145,6 +154,7 @@ class Working:
         """Whether tasks that have owners may have none any more."""
         return bool(
             self.tasks_gone
+            or self.stepped
             or self.retried
             or self.released
             or self.ended
@@ -163,7 +173,9 @@ class Working:
         parent = None if new.parent is None else new.parent.incarnation
         ready_at = max(self.now, new.start_at or 0) if waits else self.now
         nothing = (None, None, None, None, False, 0, 1)
-        row = Row((new.incarnation, new.id, Status.PENDING, owner, 1, new.version, parent, ready_at, *nothing))
+        row = Row(
+            (new.incarnation, new.id, Status.PENDING, owner, 1, new.version, parent, ready_at, *nothing), self.now
+        )
         row.new = new
         row.touched = True
         self.know(row)
@@ -192,6 +204,14 @@ class Working:
         self.first_messages.append((row.incarnation, min(waiting, default=None), body))
         row.ready_at = max(self.now, row.ready_at)
         row.sealed = True
+
+    def step(self, turn: Turn) -> None:
+        """One of these has its place."""
+        self.stepped.append(turn)
+        told = 0 if turn.history is None else turn.history.at
+        self.stepped_at.append(max(self.now, told, self.steps[turn.incarnation]))
+        if not turn.tasks[0].local:
+            self.news = True
 
     def drop_tasks(self, incarnation: int, execution: int, events: tuple[int, ...]) -> None:
         """Tasks that are over."""

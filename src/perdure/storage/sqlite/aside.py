@@ -52,15 +52,15 @@ def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
     return APPLIED
 
 
-def _stands(transaction: Transaction, key: tuple[int, int, int]) -> tuple[int | None, str | None] | None:
-    """Who owns a task, and why it is held; None when it is not there."""
+def _stands(transaction: Transaction, key: tuple[int, int, int]) -> tuple[int | None, str | None, int | None] | None:
+    """Who owns a task, why it is held, and since when; None when it is not there."""
     found = transaction.execute(STATEMENTS["task_stands"], key).get
     return None if found is None else tuple(decode_answer(found))
 
 
 def _discard(transaction: Transaction, item: TaskDiscard) -> Outcome:
     stands = _stands(transaction, (item.incarnation, item.execution, item.event))
-    if stands is None or stands[1] is None:
+    if stands is None or stands[1] is None or item.held_at not in (None, stands[2]):
         return _NOT_FOUND
     changes = Changes(transaction)
     changes.drop_tasks(item.incarnation, item.execution, (item.event,))

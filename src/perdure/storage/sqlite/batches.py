@@ -41,12 +41,14 @@ from perdure._work import (
     Try,
     Turn,
 )
+from perdure.storage.segments import payload_bytes
 from perdure.storage.sqlite import far_items, local_tasks
 from perdure.storage.sqlite.changes import Changes
 from perdure.storage.sqlite.judgement import Judgement
 from perdure.storage.sqlite.own_turns import apply_own_turns
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.steps import apply_steps
 from perdure.storage.sqlite.transaction import Transaction
 
 _INCARNATIONS = STATEMENTS["incarnations"]
@@ -64,9 +66,13 @@ Key: TypeAlias = int | str | tuple[object, ...]
 
 
 def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcome, ...]:
-    """Apply the items in order; one outcome for each."""
+    """Apply the items in order; one outcome for each.
+
+    Raises:
+        UnexpectedError: They have to be judged; see `steps.py`.
+    """
     outcomes: list[Outcome] = [APPLIED] * len(items)
-    if apply_own_turns(transaction, items):
+    if apply_steps(transaction, items) or apply_own_turns(transaction, items):
         return tuple(outcomes)
     places: list[int] = []
     for place, item in enumerate(items):
@@ -86,7 +92,7 @@ def apply_items(transaction: Transaction, items: Sequence[Item]) -> tuple[Outcom
 
 def _reaches_far(item: Item) -> bool:
     if isinstance(item, StartInstance):
-        return item.on_conflict not in ("fail", "use_existing")
+        return item.again or item.on_conflict not in ("fail", "use_existing")
     return isinstance(item, _ALONE)
 
 
@@ -145,10 +151,10 @@ def _segments(transaction: Transaction, items: Sequence[Item], places: list[int]
     size = 0
     for place in places:
         item = items[place]
-        size += _size(item)
+        size += payload_bytes(item)
         if size > _SEGMENT_BYTES and segment:
             yield segment
-            segment, written, read, size = [], set(), set(), _size(item)
+            segment, written, read, size = [], set(), set(), payload_bytes(item)
         if isinstance(item, Turn) and item.create is None and not item.starts and not item.messages:
             # Nearly all items are such: no sets are made for them.
             key = item.incarnation
@@ -167,19 +173,6 @@ def _segments(transaction: Transaction, items: Sequence[Item], places: list[int]
         read.update(reads)
     if segment:
         yield segment
-
-
-def _size(item: Item) -> int:
-    """About how many bytes of payloads an item brings: history repeats nearly all that goes with a turn."""
-    if isinstance(item, Turn):
-        return 0 if item.history is None else len(item.history.data)
-    match item:
-        case TaskDone() | Deliver():
-            return len(item.body)
-        case StartInstance():
-            return len(item.new.start)
-        case _:
-            return 0
 
 
 def _known_ids(transaction: Transaction, items: Sequence[Item], places: list[int]) -> dict[str, int]:

@@ -22,8 +22,8 @@ from perdure._work import (
     TaskRetry,
     Turn,
 )
-from perdure.storage.lanes import lane_of, limit_columns
-from perdure.storage.sqlite.local_tasks import expected, is_plain, new_local_task
+from perdure.storage.lanes import is_plain, lane_of, limit_columns
+from perdure.storage.sqlite.local_tasks import expected, new_local_task
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS, RowStatement
 from perdure.storage.sqlite.transaction import Transaction
@@ -41,7 +41,7 @@ _BEFORE_MESSAGES = (
 )  # fmt: skip
 _AFTER_MESSAGES = (
     "add_messages", "add_parcels", "add_dedup_keys", "end_executions_tasks", "end_executions_timers",
-    "end_executions_messages", "add_next_starts", "change_instances",
+    "end_executions_messages", "add_next_starts", "change_instances", "catch_up",
 )  # fmt: skip
 _AT_LAST = ("release_instances", "beat_tasks", "retry_tasks", "release_tasks")
 _STATEMENTS = {name: RowStatement(name) for name in (*_BEFORE_MESSAGES, *_AFTER_MESSAGES, *_AT_LAST)}
@@ -69,6 +69,15 @@ def _ends(turn: Turn) -> bool:
     """Whether the execution of a turn ends with it."""
     change = turn.change
     return change is not None and (change.status in CLOSED or change.execution not in (None, turn.execution))
+
+
+def clear_closed(transaction: Transaction, closed: list[int]) -> None:
+    """A closed instance has nothing that waits; mostly its last turn has seen to that already."""
+    leftovers = transaction.ask(_LEFTOVERS, encode_rows(closed))
+    if leftovers:
+        rows = encode_rows(leftovers)
+        for statement in ("clear_tasks", "clear_timers", "clear_messages"):
+            transaction.execute(STATEMENTS[statement], (rows,))
 
 
 class _Tables(dict[str, list[object]]):
@@ -133,6 +142,11 @@ class Changes:
         """An instance is handed back."""
         self._tables["release_instances"] += (item.incarnation, item.delay_us)
 
+    def consume(self, incarnation: int, seqs: tuple[int, ...]) -> None:
+        """Messages that have been taken in."""
+        for seq in seqs:
+            self._tables["consume_messages"] += (incarnation, seq)
+
     def drop_tasks(self, incarnation: int, execution: int, events: tuple[int, ...]) -> None:
         """Tasks that are over."""
         for event in events:
@@ -143,7 +157,7 @@ class Changes:
 
         `local_tasks` are those of the instances where they are others than `expected`.
         """
-        tables = self._tables
+        tables, now = self._tables, self._transaction.now
         history = tables["append_history"]
         for turn in turns:
             incarnation, execution, row = turn.incarnation, turn.execution, turn.history
@@ -151,6 +165,8 @@ class Changes:
                 history += (
                     incarnation, execution, row.first, row.last, row.at, row.format, row.crc, row.encoding, row.data,
                 )  # fmt: skip
+                if row.at > now:
+                    tables["catch_up"] += (incarnation, row.at)
             self._go_on_with_tasks(turn, local_tasks.get(incarnation, expected(turn)))
             for seq in turn.consumed:
                 tables["consume_messages"] += (incarnation, seq)
@@ -208,7 +224,7 @@ class Changes:
             self._find_receivers()
         self._run(_AFTER_MESSAGES)
         if self._closed:
-            self._clear_closed()
+            clear_closed(self._transaction, self._closed)
         self._run(_AT_LAST)
 
     def _run(self, statements: tuple[str, ...]) -> None:
@@ -216,14 +232,6 @@ class Changes:
         for statement in statements:
             if statement in tables:
                 _STATEMENTS[statement].write(self._transaction.execute, tables[statement])
-
-    def _clear_closed(self) -> None:
-        """A closed instance has nothing that waits; mostly its last turn has seen to that already."""
-        leftovers = self._transaction.ask(_LEFTOVERS, encode_rows(self._closed))
-        if leftovers:
-            rows = encode_rows(leftovers)
-            for statement in ("clear_tasks", "clear_timers", "clear_messages"):
-                self._transaction.execute(STATEMENTS[statement], (rows,))
 
     def _bear(self, turn: Turn, new: NewInstance) -> bool:
         """Create the instance of a turn; whether with the turn's changes already made, which simple ones are."""

@@ -19,6 +19,8 @@ from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
 _WAITING = STATEMENTS["waiting"]
+_DUE = STATEMENTS["due_messages"]
+_DUE_CONTROL = STATEMENTS["due_control"]
 _PAGE_MIN = 16
 _PAYLOADS = 4
 """How many payloads come with a task: its policy, its input, its last error, its details."""
@@ -37,6 +39,7 @@ class Waiting(NamedTuple):
     in_line: int
     laned: int
     serves: str | None
+    control: int
 
 
 def take(transaction: Transaction, claim: Claim) -> Work:
@@ -72,16 +75,33 @@ def _take_instances(transaction: Transaction, most: int, waiting: Waiting) -> tu
             found[incarnation] = owned
     if not found:
         return (), more
+    incarnations = list(found)
+    # Asked before they are owned, which ends a rest.
+    for_control = _not_to_run(transaction, incarnations) if waiting.control else frozenset[int]()
     foreign = [incarnation for incarnation, owned in found.items() if not owned]
     if foreign:
         transaction.execute(STATEMENTS["own_instances"], (encode_rows(foreign), transaction.worker))
-    incarnations = list(found)
-    messages = _due(transaction, incarnations, waiting)
+    messages: dict[int, list[ClaimedMessage]] = {}
+    running = [incarnation for incarnation in incarnations if incarnation not in for_control]
+    if running:
+        messages |= _due(transaction, running, waiting)
+    if for_control:
+        messages |= _due_control(transaction, list(for_control))
     instances = tuple(
-        ClaimedInstance(record=record, messages=tuple(messages[record.incarnation][:MESSAGES_MAX]))
+        ClaimedInstance(
+            record=record,
+            messages=tuple(messages[record.incarnation][:MESSAGES_MAX]),
+            for_control=record.incarnation in for_control,
+        )
         for record in transaction.records(incarnations)
     )
     return instances, more or any(len(each) > MESSAGES_MAX for each in messages.values())
+
+
+def _not_to_run(transaction: Transaction, incarnations: list[int]) -> frozenset[int]:
+    """Which of these came for the sake of a control message."""
+    bindings = (transaction.now, transaction.worker, encode_rows(incarnations))
+    return frozenset(transaction.ask(STATEMENTS["not_to_run"], *bindings))
 
 
 def _candidates(transaction: Transaction, most: int) -> Iterator[Candidate]:
@@ -111,25 +131,34 @@ def _due(transaction: Transaction, incarnations: list[int], waiting: Waiting) ->
             timer = TimerDue(execution=execution, source=event, fire_at=due)
             found[incarnation].append((due, -1, ClaimedMessage(seq=0, timer=timer)))
     if waiting.message is not None and waiting.message <= transaction.now:
-        for incarnation, due, seq, body in _due_messages(transaction, incarnations, MESSAGES_MAX + 1):
+        for incarnation, due, seq, body in _due_messages(transaction, _DUE, incarnations, MESSAGES_MAX + 1):
             found[incarnation].append((due, seq, ClaimedMessage(seq=seq, body=body)))
     return {incarnation: [message for _, _, message in sorted(each, key=_order)] for incarnation, each in found.items()}
 
 
-def _due_messages(transaction: Transaction, incarnations: list[int], most: int) -> list[tuple[int, int, int, bytes]]:
+def _due_control(transaction: Transaction, incarnations: list[int]) -> dict[int, list[ClaimedMessage]]:
+    """The due control messages of each instance, in order, and perhaps more than a claim may bring."""
+    found: dict[int, list[ClaimedMessage]] = {incarnation: [] for incarnation in incarnations}
+    for incarnation, _, seq, body in _due_messages(transaction, _DUE_CONTROL, incarnations, MESSAGES_MAX + 1):
+        found[incarnation].append(ClaimedMessage(seq=seq, body=body))
+    return found
+
+
+def _due_messages(
+    transaction: Transaction, statement: str, incarnations: list[int], most: int
+) -> list[tuple[int, int, int, bytes]]:
     """The due messages as (incarnation, due, seq, body), at most so many of each instance."""
     try:
-        bindings = (encode_rows(incarnations), transaction.now, most)
-        answer, bodies = transaction.execute(STATEMENTS["due_messages"], bindings).get
+        answer, bodies = transaction.execute(statement, (encode_rows(incarnations), transaction.now, most)).get
     except apsw.TooBigError:
         # More than SQLite has in one value. What one instance does not get now comes with its next claim.
         middle = len(incarnations) // 2
         if middle == 0 and most == 1:
             raise
         if middle == 0:
-            return _due_messages(transaction, incarnations, most // 2)
-        first = _due_messages(transaction, incarnations[:middle], most)
-        return first + _due_messages(transaction, incarnations[middle:], most)
+            return _due_messages(transaction, statement, incarnations, most // 2)
+        first = _due_messages(transaction, statement, incarnations[:middle], most)
+        return first + _due_messages(transaction, statement, incarnations[middle:], most)
     messages = decode_answer(answer)
     pieces = cut(bodies, [size for _, _, _, size in messages])
     return [

@@ -85,6 +85,7 @@ def _hold(transaction: Transaction, hold: Hold) -> Outcome:
         return Refused(reason=Refusal.NOT_OWNER)
     else:
         local_tasks.move(transaction, {incarnation})
+    changes.consume(incarnation, hold.consumed)
     changes.drop_tasks(incarnation, hold.execution, hold.tasks_gone)
     for body in hold.messages:
         changes.message(incarnation, body, execution=hold.execution)
@@ -99,7 +100,7 @@ def _is_not_owner(transaction: Transaction, incarnation: int) -> bool:
 
 
 def _start(transaction: Transaction, item: StartInstance) -> Outcome:
-    """A start that may replace the instance that has its id."""
+    """A start that may replace the instance that has its id, or was sent before."""
     holder, by_incarnation = _taken(transaction, item.new)
     changes = Changes(transaction)
     if holder is not None:
@@ -108,6 +109,8 @@ def _start(transaction: Transaction, item: StartInstance) -> Outcome:
             return settled
     if by_incarnation:
         return _INCARNATION
+    if item.again and transaction.execute(STATEMENTS["is_gone"], (item.new.incarnation,)).get:
+        return Refused(reason=Refusal.GONE)
     if holder is not None:
         if item.cancel is not None:
             # A closed one has no open children that wait to be cancelled: they outlived it by design.
@@ -126,9 +129,11 @@ def _meet(transaction: Transaction, item: StartInstance, holder: int) -> Outcome
     if holder == item.new.incarnation:
         return APPLIED
     record = transaction.records([holder])[0]
-    if record.status in CLOSED:
+    if item.on_conflict == "use_existing":
+        return Applied(existing=record)
+    if record.status in CLOSED and item.on_conflict != "fail":
         return None
-    if item.on_conflict == "restart_if_closed":
+    if item.on_conflict in ("fail", "restart_if_closed"):
         return Refused(reason=Refusal.EXISTS, existing=record)
     if transaction.execute(STATEMENTS["parent_is_open"], (holder,)).get:
         return Refused(reason=Refusal.NOT_ROOT)

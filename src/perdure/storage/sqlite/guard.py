@@ -26,6 +26,9 @@ class _Watch:
 
     def __init__(self) -> None:
         self.hooked = False
+        """Whether forks are heard of, and imports."""
+        self.listening = False
+        """Whether what opens files is heard of."""
         self.reset()
 
     def reset(self) -> None:
@@ -37,6 +40,31 @@ class _Watch:
 _watch = _Watch()
 
 
+class _Imports:
+    """Hears of another SQLite library before it is imported, and leaves that to others.
+
+    To listen to what it opens is to be called at every audited event of the process, as when an orchestration's line is
+    looked up for what it asks: 2,300 instructions for each activity, for a library that most workers never import.
+    """
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
+        """Listen from now on, if it is one."""
+        if _is_library(name):
+            _listen()
+
+
+def _is_library(module: str) -> bool:
+    """Whether it is Python's own, or made from that, and so says what it opens."""
+    return module.rpartition(".")[2] == "_sqlite3"
+
+
+def _listen() -> None:
+    if not _watch.listening:
+        _watch.listening = True
+        sys.addaudithook(_refuse_other_library)
+
+
 def watch(store: _Inheritable, path: str) -> Callable[[], object]:
     """Keep other SQLite libraries off a file from now on; until the returned function is called, or the store gone."""
     found = os.stat(path)
@@ -46,7 +74,9 @@ def watch(store: _Inheritable, path: str) -> Callable[[], object]:
         _watch.stores.add(store)
         if not _watch.hooked:
             _watch.hooked = True
-            sys.addaudithook(_refuse_other_library)
+            sys.meta_path.insert(0, _Imports)
+            if any(map(_is_library, list(sys.modules))):
+                _listen()
             os.register_at_fork(after_in_child=_abandon)
     return weakref.finalize(store, _unwatch, identity)
 

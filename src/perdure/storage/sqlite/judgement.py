@@ -34,6 +34,7 @@ _STALE = Refused(reason=Refusal.STALE)
 _INCARNATION = Refused(reason=Refusal.INCARNATION)
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_NOT_HELD = Refused(reason=Refusal.NOT_HELD)
 _BY_VERDICT = {"not_owner": _NOT_OWNER, "stale": _STALE}
 
 
@@ -95,8 +96,15 @@ class Judgement:
             refused = _BY_VERDICT.get(verdict)
             if refused is not None:
                 self.settled[places[incarnation]] = refused
+            elif verdict == "suspended":
+                self._judge_suspended(places[incarnation])
             elif verdict in ("pending", "held"):
                 self.wakes.add(places[incarnation])
+
+    def _judge_suspended(self, place: int) -> None:
+        item = dict(self._items)[place]
+        if isinstance(item, Turn) and item.runs:
+            self.settled[place] = _STALE
 
     def _judge_creations(self) -> None:
         """Ids and incarnations must be free."""
@@ -179,15 +187,17 @@ class Judgement:
     def _judge_deliveries(self) -> None:
         """Receivers must be there and open."""
         deliveries = [(place, item) for place, item in self._items if isinstance(item, Deliver)]
-        rows = [(item.to_id, item.dedup_key) for _, item in deliveries]
+        rows = [(item.to_id, item.dedup_key, item.if_held) for _, item in deliveries]
         answers = self._transaction.ask(_DELIVERIES, encode_rows(rows))
-        for (place, _), (incarnation, closed, repeated) in zip(deliveries, answers, strict=True):
+        for (place, _), (incarnation, closed, repeated, as_wanted) in zip(deliveries, answers, strict=True):
             if incarnation is None:
                 self.settled[place] = _NOT_FOUND
             elif repeated:
                 self.settled[place] = APPLIED
             elif closed:
                 self.settled[place] = _CLOSED
+            elif not as_wanted:
+                self.settled[place] = _NOT_HELD
             else:
                 self.receivers[place] = incarnation
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from re import MULTILINE, findall
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import apsw
 
@@ -47,6 +47,7 @@ _PASSING = frozenset({
     apsw.SQLITE_CREATE_TEMP_VIEW,
 })  # fmt: skip
 """They would outlive the transaction, and hide the store's tables from it."""
+_ENDS = frozenset({"commit", "rollback", "roll_back", "close", "begin"})
 _NOT_THE_STATEMENT = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CorruptError)
 
 
@@ -153,8 +154,33 @@ class _Guarded:
         return apsw.SQLITE_DENY
 
 
+class Borrowed:
+    """A lent transaction as its users have it, a `perdure.Transaction`: its end is not theirs to make."""
+
+    __slots__ = ("_lent",)
+
+    def __init__(self, lent: "LentTransaction") -> None:
+        self._lent = lent
+
+    def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> list[tuple[Any, ...]]:
+        """The rows of a statement, all of them."""
+        return self._lent.execute(sql, values)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any] | Mapping[str, Any]], /) -> None:
+        """The same statement for each row of values."""
+        self._lent.executemany(sql, rows)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            cure = "it has execute, which returns all rows, and executemany"
+            if name in _ENDS:
+                cure = "it is committed with the activity's result or its block's end, and rolled back by raising"
+            raise AttributeError(f"a transaction that the store lends has no {name!r}: {cure}")
+
+
 class LentTransaction:
-    """What is lent: a `perdure.Transaction`. Threads may share it."""
+    """What is lent. Threads may share it."""
 
     def __init__(self, lending: Lending, limit_us: int) -> None:
         self._lending = lending
@@ -169,6 +195,11 @@ class LentTransaction:
         self._has_turn = False
         self.is_lost = False
         """Whether the file could not be written."""
+
+    @property
+    def theirs(self) -> Borrowed:
+        """What its users get."""
+        return Borrowed(self)
 
     @property
     def path(self) -> str:
@@ -340,17 +371,18 @@ class LentTransaction:
 class SqliteLoan:
     """One of these for an attempt of an activity."""
 
-    def __init__(self, connection: LentTransaction) -> None:
-        self.connection = connection
+    def __init__(self, lent: LentTransaction) -> None:
+        self._lent = lent
+        self.connection = lent.theirs
 
     @property
     def is_lost(self) -> bool:
         """Whether the file could not be written."""
-        return self.connection.is_lost
+        return self._lent.is_lost
 
     async def open(self) -> None:
         """Take the writer."""
-        await self.connection.open()
+        await self._lent.open()
 
     def guarded(self, function: Callable[[Any], T]) -> Callable[[Any], T]:
         """The same: what a thread does after the end is refused."""
@@ -358,12 +390,12 @@ class SqliteLoan:
 
     async def land(self, done: TaskDone, worker: int) -> Outcome:
         """Commit, together with the end of the task."""
-        return await asyncio.to_thread(self.connection.land, done, worker)
+        return await asyncio.to_thread(self._lent.land, done, worker)
 
     async def drop(self) -> None:
         """Let nothing have happened."""
-        if self.connection.is_open:
-            await asyncio.to_thread(self.connection.roll_back)
+        if self._lent.is_open:
+            await asyncio.to_thread(self._lent.roll_back)
 
 
 async def join_lent(path: str, connection: Any, item: ClientItem) -> Outcome:
@@ -372,11 +404,12 @@ async def join_lent(path: str, connection: Any, item: ClientItem) -> Outcome:
     Raises:
         UsageError: It was not, or by another store.
     """
-    if not isinstance(connection, LentTransaction):
+    if not isinstance(connection, Borrowed):
         raise UsageError(
             f"connection= is {connection!r}: a store in a SQLite file takes only what it lends itself, by `async with "
             "client.transaction() as tx:`, because another SQLite library in this process would lose its locks"
         )
-    if connection.path != path:
-        raise UsageError(f"connection= is a transaction on {connection.path}, and this store is {path}")
-    return connection.apply(item)
+    lent = connection._lent  # noqa: SLF001 - of this very module
+    if lent.path != path:
+        raise UsageError(f"connection= is a transaction on {lent.path}, and this store is {path}")
+    return lent.apply(item)

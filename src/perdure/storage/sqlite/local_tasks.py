@@ -7,24 +7,12 @@ anything befalls it but the end that its owner's next turn takes in, or the end 
 from collections.abc import Iterable
 
 from perdure._work import Item, NewTask, TaskBeat, TaskDone, TaskRelease, TaskRetry, Turn
+from perdure.storage.lanes import is_plain
 from perdure.storage.sqlite.rows import encode_rows
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 
 _MOVE = STATEMENTS["move_local_tasks"]
-_FORGET = STATEMENTS["forget_local_tasks"]
-
-
-def is_plain(task: NewTask) -> bool:
-    """Whether a task asks for nothing special."""
-    return (
-        task.priority == 0
-        and task.tag is None
-        and task.session is None
-        and task.limit is None
-        and task.schedule_to_start_us is None
-        and task.total_timeout_us is None
-    )
 
 
 def expected(turn: Turn) -> int | None:
@@ -44,9 +32,7 @@ def new_local_task(turn: Turn, local: int | None) -> NewTask | None:
 
 def move(transaction: Transaction, incarnations: set[int]) -> None:
     """Give the local tasks of these instances rows of their own."""
-    rows = encode_rows(sorted(incarnations))
-    transaction.execute(_MOVE, (rows,))
-    transaction.execute(_FORGET, (rows,))
+    transaction.execute(_MOVE, (encode_rows(sorted(incarnations)),))
 
 
 def concerned(items: Iterable[Item]) -> set[int]:

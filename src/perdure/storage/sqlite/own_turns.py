@@ -13,12 +13,12 @@ from perdure.storage.sqlite.local_tasks import expected
 from perdure.storage.sqlite.statements import RowStatement
 from perdure.storage.sqlite.transaction import Transaction
 
-PAYLOAD_BYTES_MAX = 65_536
+SMALL_ROW_BYTES = 65_536
 """A turn with more events goes through `batches.py`, which writes a batch in pieces if need be."""
 
 _TURNS = RowStatement("judge_turns")
 _CREATIONS = RowStatement("judge_creations")
-_REFUSALS = frozenset({"not_owner", "stale"})
+_REFUSALS = frozenset({"not_owner", "stale", "suspended"})
 _SLEEPERS = frozenset({"pending", "held"})
 _NONE_TAKEN: frozenset[str] = frozenset()
 
@@ -31,7 +31,7 @@ def apply_own_turns(transaction: Transaction, items: Sequence[Item]) -> bool:
         if isinstance(item, Turn)
         and item.history is not None
         and item.history.first == item.base + 1
-        and len(item.history.data) < PAYLOAD_BYTES_MAX
+        and len(item.history.data) < SMALL_ROW_BYTES
         and not (item.starts or item.messages or item.tasks_stopped)
         and item.next_start is None
         and (item.change is None or item.change.execution is None)
@@ -70,7 +70,7 @@ def _all_are_born(transaction: Transaction, turns: Iterable[Turn]) -> bool:
 def _odd_ones(transaction: Transaction, turns: Sequence[Turn]) -> dict[int, tuple[str, int | None]] | None:
     """The status and the local task of instances that don't run or whose task is none that their turn expects.
 
-    None if one of the turns is refused, or depends on another.
+    None if one of the turns is refused, or may be, or depends on another.
     """
     if len({turn.incarnation for turn in turns}) < len(turns):
         return None

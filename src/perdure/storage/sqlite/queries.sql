@@ -45,6 +45,16 @@ UPDATE workers SET last_token = ?2 WHERE number = ?1;
 -- Whether the worker's last commit was this one.
 SELECT last_token IS ?2 FROM workers WHERE number = ?1;
 
+-- name: has_turn
+-- Whether a turn that ends with this event of an execution is there; or with ?4, as it begins an instance, may have been,
+-- and that was deleted.
+SELECT
+    EXISTS (SELECT 1 FROM history WHERE incarnation = ?1 AND execution = ?2 AND last_event = ?3)
+    OR (
+        ?4 AND ?1 <= (SELECT incarnation FROM gone)
+        AND NOT EXISTS (SELECT 1 FROM instances WHERE incarnation = ?1)
+    );
+
 -- name: judge_turns
 -- Of (incarnation, execution, base, local task): where the owner is another or the history is, where the instance is
 -- pending or held, or its local task is another, as [incarnation, verdict, local task].
@@ -77,6 +87,10 @@ FROM (
 )
 WHERE by_id IS NOT NULL OR by_incarnation;
 
+-- name: is_gone
+-- Whether an instance of this incarnation, or of a higher one, was ever deleted.
+SELECT incarnation >= ?1 FROM gone;
+
 -- name: judge_tasks
 -- Of [incarnation, execution, event]: the places of tasks that the worker does not own.
 SELECT json_group_array(place)
@@ -89,17 +103,20 @@ FROM (
 WHERE owner IS NOT ?2;
 
 -- name: judge_deliveries
--- Of [id, dedup key]: for each the incarnation, and whether it has closed, and whether it had this key already.
-SELECT json_group_array(json_array(incarnation, closed, repeated))
+-- Of [id, dedup key, incarnation if it is to be held]: for each the incarnation, and whether it has closed, and whether it
+-- had this key already, and whether it is held if it is to be.
+SELECT json_group_array(json_array(incarnation, closed, repeated, as_wanted))
 FROM (
     SELECT
         i.incarnation,
         ifnull(i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved'), 0) AS closed,
         j.value ->> 1 IS NOT NULL AND EXISTS (
             SELECT 1 FROM dedup_keys AS d WHERE d.incarnation = i.incarnation AND d.dedup_key = j.value ->> 1
-        ) AS repeated
+        ) AS repeated,
+        j.value ->> 2 IS NULL OR i.status = 'held' AS as_wanted
     FROM jsonb_each(?1) AS j
-    LEFT JOIN instances AS i ON i.id = j.value ->> 0
+    LEFT JOIN instances AS i
+        ON i.id = j.value ->> 0 AND (j.value ->> 2 IS NULL OR i.incarnation = j.value ->> 2)
     ORDER BY j.key
 );
 
@@ -107,6 +124,12 @@ FROM (
 -- Of ids: which incarnation each has now.
 SELECT json_group_object(i.id, i.incarnation)
 FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.id = j.value;
+
+-- name: still_open
+-- The same of those that are open.
+SELECT json_group_object(i.id, i.incarnation)
+FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.id = j.value
+WHERE i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved');
 
 -- name: receivers
 -- Of [id, incarnation, child of]: for each the incarnation of its open receiver, or null.
@@ -151,7 +174,7 @@ WHERE column1 IS NOT NULL;
 -- How far turns have brought their instances, and their new local tasks, of (incarnation, last event, event, activity,
 -- retry policy, input); the old ones have ended.
 UPDATE instances SET
-    changed_at = ?1,
+    changed_at = max(changed_at, ?1),
     deliveries = 1,
     last_event = c.last_event,
     local_event = c.event,
@@ -167,9 +190,70 @@ FROM (
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
+-- name: create_running
+-- New instances as their first turns leave them, with a local task.
+INSERT INTO instances (
+    incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot, attributes,
+    last_event, local_event, local_at, local_name, local_retry, local_input
+)
+SELECT
+    column1, column2, column3, column4, 'running', ?2, ?1, ?1, ?1, column5, column6, column7,
+    column8, column9, ?1, column10, column11, column12
+FROM (VALUES (?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14))
+WHERE column1 IS NOT NULL;
+
+-- name: go_on_as_expected
+-- The same as `go_on` of instances that run, are the worker's and have come as far as expected, of (incarnation, execution,
+-- last event and local task until now, last event, event, activity, retry policy, input). An upsert, as UPDATE FROM takes
+-- all of a row into a table of its own first: the row is there, and created_at and min_reader bring what is expected.
+INSERT INTO instances (
+    incarnation, execution, created_at, min_reader, last_event, local_event, local_name, local_retry, local_input,
+    changed_at, owner, id, name, status, ready_at, root, slot
+)
+SELECT
+    column1, column2, column3, column4, column5, column6, column7, column8, column9,
+    ?1, ?2, '', '', '', 0, '', 0
+FROM (VALUES (?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11))
+WHERE column1 IS NOT NULL
+ON CONFLICT (incarnation) DO UPDATE SET
+    changed_at = max(instances.changed_at, excluded.changed_at),
+    deliveries = 1,
+    last_event = excluded.last_event,
+    local_event = excluded.local_event,
+    local_at = excluded.changed_at,
+    local_name = excluded.local_name,
+    local_retry = excluded.local_retry,
+    local_input = excluded.local_input
+WHERE instances.status = 'running' AND instances.owner = excluded.owner AND instances.execution = excluded.execution
+AND instances.last_event = excluded.created_at AND instances.local_event = excluded.min_reader;
+
+-- name: complete_as_expected
+-- The same for instances that complete, of (incarnation, execution, last event and local task until now, last event,
+-- output).
+INSERT INTO instances (
+    incarnation, execution, created_at, min_reader, last_event, output,
+    changed_at, owner, id, name, status, ready_at, root, slot
+)
+SELECT
+    column1, column2, column3, column4, column5, column6,
+    ?1, ?2, '', '', '', 0, '', 0
+FROM (VALUES (?3, ?4, ?5, ?6, ?7, ?8))
+WHERE column1 IS NOT NULL
+ON CONFLICT (incarnation) DO UPDATE SET
+    changed_at = max(instances.changed_at, excluded.changed_at),
+    held_because = NULL,
+    deliveries = 1,
+    status = 'completed',
+    owner = NULL,
+    last_event = excluded.last_event,
+    output = ifnull(excluded.output, instances.output),
+    local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
+WHERE instances.status = 'running' AND instances.owner = excluded.owner AND instances.execution = excluded.execution
+AND instances.last_event = excluded.created_at AND instances.local_event = excluded.min_reader;
+
 -- name: go_on_beside
 -- The same, of (incarnation, last event), while the local task runs on.
-UPDATE instances SET changed_at = ?1, deliveries = 1, last_event = c.last_event
+UPDATE instances SET changed_at = max(changed_at, ?1), deliveries = 1, last_event = c.last_event
 FROM (
     SELECT column1 AS incarnation, column2 AS last_event
     FROM (VALUES (?2, ?3))
@@ -178,18 +262,10 @@ WHERE instances.incarnation = c.incarnation;
 
 -- name: move_local_tasks
 -- Give the local tasks of instances rows of their own.
-INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, retry, input)
-SELECT
-    i.incarnation, i.execution, i.local_event, i.owner, i.local_name, i.local_at, i.local_at, i.local_retry,
-    i.local_input
+INSERT INTO local_tasks (incarnation, execution, event, owner, name, at, retry, input)
+SELECT l.incarnation, l.execution, l.event, l.owner, l.name, l.at, l.retry, l.input
 FROM jsonb_each(?1) AS j
-CROSS JOIN instances AS i ON i.incarnation = j.value
-WHERE i.local_event IS NOT NULL;
-
--- name: forget_local_tasks
--- They have them now.
-UPDATE instances SET local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
-WHERE incarnation IN (SELECT value FROM jsonb_each(?1)) AND local_event IS NOT NULL;
+CROSS JOIN local_tasks AS l ON l.incarnation = j.value;
 
 -- name: consume_messages
 -- Messages that turns have taken in, of (incarnation, seq); of their own instance only.
@@ -354,7 +430,7 @@ WHERE j.column1 IS NOT NULL;
 -- What turns change on their instances; a closing status takes the owner, a continue-as-new the version. Whatever is
 -- sent after that one, by whatever clock, falls due behind the next start. What ends has no local task any more.
 UPDATE instances SET
-    changed_at = ?1,
+    changed_at = max(changed_at, ?1),
     held_because = CASE WHEN ifnull(c.status, instances.status) = 'suspended' THEN instances.held_because END,
     deliveries = 1,
     status = ifnull(
@@ -386,6 +462,12 @@ FROM (
 ) AS c
 WHERE instances.incarnation = c.incarnation;
 
+-- name: catch_up
+-- Instances with events that are later than now, of (incarnation, when the last one was).
+UPDATE instances SET changed_at = max(changed_at, c.at)
+FROM (SELECT column1 AS incarnation, column2 AS at FROM (VALUES (?1, ?2))) AS c
+WHERE instances.incarnation = c.incarnation;
+
 -- name: leftovers
 -- Of incarnations: those for which something still waits.
 SELECT json_group_array(value) FROM jsonb_each(?1)
@@ -408,7 +490,7 @@ DELETE FROM messages WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 -- name: hold_instances
 -- Set instances aside, of [incarnation, reason], for those that registered after the worker ?3, or after all.
 UPDATE instances SET
-    status = 'held', owner = NULL, changed_at = ?2, held_because = c.reason,
+    status = 'held', owner = NULL, changed_at = max(changed_at, ?2), held_because = c.reason,
     held_after = ifnull(
         (SELECT w.joined FROM workers AS w WHERE w.number = ?3), (SELECT max(w.joined) FROM workers AS w)
     )
@@ -470,13 +552,15 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 
 -- name: suspend_instance
 -- Set an instance aside until somebody resumes it.
-UPDATE instances SET status = 'suspended', owner = NULL, changed_at = ?2, held_because = ?3 WHERE incarnation = ?1;
+UPDATE instances SET
+    status = 'suspended', owner = NULL, changed_at = max(changed_at, ?2), held_because = ?3
+WHERE incarnation = ?1;
 
 -- name: resume_instance
 -- Let a held or suspended instance go on.
 UPDATE instances SET
     status = CASE WHEN execution = 1 AND last_event = 0 THEN 'pending' ELSE 'running' END,
-    held_because = NULL, deliveries = 1, changed_at = ?2, released_by = NULL, released_until = NULL
+    held_because = NULL, deliveries = 1, changed_at = max(changed_at, ?2), released_by = NULL, released_until = NULL
 WHERE incarnation = ?1 AND status IN ('held', 'suspended') AND (?3 IS NULL OR held_because = ?3);
 
 -- name: held_task_events
@@ -502,8 +586,8 @@ UPDATE tasks SET
 WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
 
 -- name: task_stands
--- Who owns a task, and why it is held.
-SELECT json_array(owner, held_because) FROM tasks WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
+-- Who owns a task, why it is held, and since when.
+SELECT json_array(owner, held_because, held_at) FROM tasks WHERE incarnation = ?1 AND execution = ?2 AND event = ?3;
 
 -- name: try_instance
 -- Count a delivery of an instance.
@@ -605,7 +689,7 @@ ORDER BY key;
 
 -- name: waiting
 -- The earliest message, timer, delayed task and deadline of a task, whether a task is in line, whether one is in a lane,
--- and which tags the worker serves, if not none.
+-- which tags the worker serves, if not none, and whether there is a control message.
 SELECT json_array(
     (SELECT min(due_at) FROM messages),
     (SELECT min(fire_at) FROM timers),
@@ -616,7 +700,18 @@ SELECT json_array(
         WHERE owner IS NULL AND delayed = 0 AND lane IS NULL
     ) IS NOT NULL,
     (SELECT min(due_at) FROM tasks INDEXED BY tasks_due_in_lanes WHERE owner IS NULL AND lane IS NOT NULL) IS NOT NULL,
-    (SELECT serves FROM workers WHERE number = ?1)
+    (SELECT serves FROM workers WHERE number = ?1),
+    (SELECT min(incarnation) FROM messages INDEXED BY messages_of_control WHERE control = 1) IS NOT NULL
+);
+
+-- name: part_suits
+-- Whether the worker can run the instance i: what was held while it was there already, it has failed at.
+(i.status IN ('pending', 'running') OR (
+    i.status = 'held' AND i.held_after < (SELECT w.joined FROM workers AS w WHERE w.number = ?2)
+)) AND EXISTS (
+    SELECT 1 FROM abilities AS a
+    WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
+    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
 );
 
 -- name: due_by_message
@@ -628,15 +723,7 @@ FROM (
     CROSS JOIN instances AS i ON i.incarnation = m.incarnation
     WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2) AND (
         (
-            (i.status IN ('pending', 'running') OR (
-                i.status = 'held' AND i.held_after < (SELECT w.joined FROM workers AS w WHERE w.number = ?2)
-            ))
-            AND (i.released_by IS NOT ?2 OR i.released_until <= ?1)
-            AND EXISTS (
-                SELECT 1 FROM abilities AS a
-                WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-                AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-            )
+            (i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}}
         )
         OR EXISTS (
             SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
@@ -655,15 +742,7 @@ FROM (
     CROSS JOIN instances AS i ON i.incarnation = t.incarnation
     WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2) AND (
         (
-            (i.status IN ('pending', 'running') OR (
-                i.status = 'held' AND i.held_after < (SELECT w.joined FROM workers AS w WHERE w.number = ?2)
-            ))
-            AND (i.released_by IS NOT ?2 OR i.released_until <= ?1)
-            AND EXISTS (
-                SELECT 1 FROM abilities AS a
-                WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-                AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-            )
+            (i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}}
         )
         OR EXISTS (
             SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
@@ -671,6 +750,15 @@ FROM (
     )
     ORDER BY t.fire_at, t.incarnation
     LIMIT ?5
+);
+
+-- name: not_to_run
+-- Of incarnations: those that the worker may not run.
+SELECT json_group_array(i.incarnation)
+FROM jsonb_each(?3) AS j
+CROSS JOIN instances AS i ON i.incarnation = j.value
+WHERE NOT (
+    (i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}}
 );
 
 -- name: own_instances
@@ -702,6 +790,22 @@ FROM (
     FROM jsonb_each(?1) AS j
     CROSS JOIN messages AS m ON m.seq IN (
         SELECT d.seq FROM messages AS d WHERE d.incarnation = j.value AND d.due_at <= ?2
+        ORDER BY d.due_at, d.seq LIMIT ?3
+    )
+    ORDER BY j.key, m.due_at, m.seq
+);
+
+-- name: due_control
+-- The same of control messages alone.
+SELECT
+    json_group_array(json_array(place, due_at, seq, size)),
+    CAST(group_concat(body, '') AS BLOB)
+FROM (
+    SELECT j.key AS place, m.due_at, m.seq, length(m.body) AS size, m.body
+    FROM jsonb_each(?1) AS j
+    CROSS JOIN messages AS m ON m.seq IN (
+        SELECT d.seq FROM messages AS d INDEXED BY messages_of_control
+        WHERE d.control = 1 AND d.incarnation = j.value AND d.due_at <= ?2
         ORDER BY d.due_at, d.seq LIMIT ?3
     )
     ORDER BY j.key, m.due_at, m.seq
@@ -999,15 +1103,7 @@ FROM (
         WHERE m.due_at > ?1 AND (i.owner IS NULL OR i.owner = ?2) AND (
             m.control
             OR (
-                (i.status IN ('pending', 'running') OR (
-                    i.status = 'held' AND i.held_after < (SELECT w.joined FROM workers AS w WHERE w.number = ?2)
-                ))
-                AND (i.released_by IS NOT ?2 OR i.released_until <= m.due_at)
-                AND EXISTS (
-                    SELECT 1 FROM abilities AS a
-                    WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-                    AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-                )
+                (i.released_by IS NOT ?2 OR i.released_until <= m.due_at) AND {{part_suits}}
             )
         )
         ORDER BY m.due_at LIMIT 1
@@ -1018,15 +1114,7 @@ FROM (
         FROM timers AS t
         CROSS JOIN instances AS i ON i.incarnation = t.incarnation
         WHERE t.fire_at > ?1 AND (i.owner IS NULL OR i.owner = ?2)
-        AND (i.status IN ('pending', 'running') OR (
-            i.status = 'held' AND i.held_after < (SELECT w.joined FROM workers AS w WHERE w.number = ?2)
-        ))
-        AND (i.released_by IS NOT ?2 OR i.released_until <= t.fire_at)
-        AND EXISTS (
-            SELECT 1 FROM abilities AS a
-            WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-        )
+        AND (i.released_by IS NOT ?2 OR i.released_until <= t.fire_at) AND {{part_suits}}
         ORDER BY t.fire_at LIMIT 1
     )
     UNION ALL
@@ -1034,14 +1122,7 @@ FROM (
         SELECT i.released_until
         FROM instances AS i
         WHERE i.released_by = ?2 AND i.released_until > ?1 AND i.owner IS NULL
-        AND (i.status IN ('pending', 'running') OR (
-            i.status = 'held' AND i.held_after < (SELECT w.joined FROM workers AS w WHERE w.number = ?2)
-        ))
-        AND EXISTS (
-            SELECT 1 FROM abilities AS a
-            WHERE a.worker = ?2 AND a.kind = 'orchestration' AND a.name = i.name
-            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-        )
+        AND {{part_suits}}
         AND (
             EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = i.incarnation
                     AND m.due_at <= i.released_until AND m.control = 0)
@@ -1258,26 +1339,58 @@ FROM (
 );
 
 -- name: find_by_status
--- The same of one status other than completed.
+-- The same of the status ?14, which is not completed.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
     WHERE i.incarnation < ?1 AND i.incarnation >= ?13
-    AND i.status = ?4 AND i.status <> 'completed'
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT ?6
+    AND i.status = ?14 AND i.status <> 'completed'
+    AND {{part_page}}
 );
 
 -- name: find_by_name
--- The same of one orchestration.
+-- The same of the orchestration ?14.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i INDEXED BY instances_by_name
-    WHERE i.name = ?2 AND i.incarnation < ?1 AND i.incarnation >= ?13
+    WHERE i.name = ?14 AND i.incarnation < ?1 AND i.incarnation >= ?13
     AND {{part_page}}
+);
+
+-- name: count_attributes
+-- Of some attributes, the members of ?1, as [key, count]: how many instances have each, up to ?2.
+SELECT json_group_array(json_array(w.key, (
+    SELECT count(*) FROM (
+        SELECT 1 FROM attributes AS a WHERE a.key = w.key AND a.value = ifnull(w.value, '') LIMIT ?2
+    )
+)))
+FROM json_each(?1) AS w;
+
+-- name: count_name
+-- How many instances of the orchestration ?1 there are, up to ?2.
+SELECT count(*) FROM (SELECT 1 FROM instances AS i WHERE i.name = ?1 LIMIT ?2);
+
+-- name: find_by_attributes
+-- The same as `find_instances`, on the way along those that have the attribute ?14.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT k.incarnation
+    FROM attributes AS k CROSS JOIN instances AS i ON i.incarnation = k.incarnation
+    WHERE k.key = ?14 AND k.value = (SELECT ifnull(w.value, '') FROM json_each(?5) AS w WHERE w.key = ?14)
+    AND k.incarnation < ?1 AND k.incarnation >= ?13
+    -- Found out before the row of the instance is read.
+    AND NOT EXISTS (
+        SELECT 1 FROM json_each(?5) AS w WHERE NOT EXISTS (
+            SELECT 1 FROM attributes AS o
+            WHERE o.key = w.key AND o.value = ifnull(w.value, '') AND o.incarnation = k.incarnation
+        )
+    )
+    AND (?4 IS NULL OR i.status IN (SELECT value FROM json_each(?4)))
+    AND {{part_matching}}
+    ORDER BY k.incarnation DESC
+    LIMIT ?6
 );
 
 -- name: find_strays
@@ -1286,47 +1399,108 @@ SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i INDEXED BY instances_strayed
-    WHERE i.incarnation < ?1
+    WHERE i.incarnation < ?1 AND i.incarnation >= ?13
     AND abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
     AND {{part_page}}
 );
 
--- name: find_by_root
--- The same of what was started under the root ?11.
+-- name: find_root
+-- The same of the root ?14 itself.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
-    WHERE i.incarnation IN (
-        SELECT o.incarnation FROM instances AS o WHERE o.id = ?11
-        UNION ALL
-        SELECT b.incarnation FROM instances AS b WHERE b.root = ?11 AND b.root <> b.id
-    )
-    AND i.incarnation < ?1
+    WHERE i.id = ?14 AND i.incarnation < ?1 AND i.incarnation >= ?13
+    AND {{part_page}}
+);
+
+-- name: find_below_root
+-- The same of what was started under the root ?14.
+SELECT json_group_array(incarnation)
+FROM (
+    SELECT i.incarnation
+    FROM instances AS i INDEXED BY instances_by_root
+    WHERE i.root = ?14 AND i.root <> i.id AND i.incarnation < ?1 AND i.incarnation >= ?13
     AND {{part_page}}
 );
 
 -- name: find_children
--- The same of the children of the instance with the id ?13.
+-- The same of the children of the incarnation ?14.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
-    WHERE i.incarnation < ?1
-    AND i.parent_incarnation = (SELECT f.incarnation FROM instances AS f WHERE f.id = ?13)
+    WHERE i.parent_incarnation = ?14 AND i.incarnation < ?1 AND i.incarnation >= ?13
     AND {{part_page}}
 );
 
 -- name: find_children_of
--- The same of the children of the incarnations ?13.
+-- The same of the children of the incarnations ?14.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
     FROM instances AS i
-    WHERE i.incarnation < ?1
-    AND i.parent_incarnation IN (SELECT value FROM json_each(?13))
+    WHERE i.parent_incarnation IN (SELECT value FROM json_each(?14)) AND i.incarnation < ?1 AND i.incarnation >= ?13
     AND {{part_page}}
 );
+
+-- name: end_of_instances
+-- Of instances before ?1, newest first, down to ?2, the one behind ?3 of them.
+SELECT i.incarnation
+FROM instances AS i
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_by_status
+-- The same of the status ?4, which is not completed.
+SELECT i.incarnation
+FROM instances AS i
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2 AND i.status = ?4 AND i.status <> 'completed'
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_by_name
+-- The same of the orchestration ?4.
+SELECT i.incarnation
+FROM instances AS i INDEXED BY instances_by_name
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2 AND i.name = ?4
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_by_attributes
+-- The same of those that have the attribute ?4, whose value is a member of ?5.
+SELECT k.incarnation
+FROM attributes AS k
+WHERE k.incarnation < ?1 AND k.incarnation >= ?2
+AND k.key = ?4 AND k.value = (SELECT ifnull(w.value, '') FROM json_each(?5) AS w WHERE w.key = ?4)
+ORDER BY k.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_of_strays
+-- The same of those that were begun at another time than their incarnation says.
+SELECT i.incarnation
+FROM instances AS i INDEXED BY instances_strayed
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2
+AND abs(i.created_at / 1000 - 1577836800000 - (i.incarnation >> 22)) > 60000
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_below_root
+-- The same of what was started under the root ?4.
+SELECT i.incarnation
+FROM instances AS i INDEXED BY instances_by_root
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2 AND i.root = ?4 AND i.root <> i.id
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_of_children
+-- The same of the children of the incarnation ?4.
+SELECT i.incarnation
+FROM instances AS i
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2 AND i.parent_incarnation = ?4
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
+
+-- name: end_of_children_of
+-- The same of the children of the incarnations ?4.
+SELECT i.incarnation
+FROM instances AS i
+WHERE i.incarnation < ?1 AND i.incarnation >= ?2 AND i.parent_incarnation IN (SELECT value FROM json_each(?4))
+ORDER BY i.incarnation DESC LIMIT 1 OFFSET ?3;
 
 -- name: count_instances
 -- How many instances match, as [name, status, count].
@@ -1486,31 +1660,28 @@ SELECT
     OR EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = i.incarnation)
 FROM instances AS i WHERE i.incarnation = ?1;
 
--- name: single_taken
--- Whether an id or an incarnation is taken.
-SELECT EXISTS (SELECT 1 FROM instances WHERE id = ?1) OR EXISTS (SELECT 1 FROM instances WHERE incarnation = ?2);
-
 -- name: single_create
--- A new instance that its first turn makes.
+-- A new instance that its first turn makes. Of a worker that is not there it would have no status, which is refused: as
+-- INSERT ... SELECT, the row would go through a table of its own for the sake of the triggers.
 INSERT INTO instances (
     incarnation, id, name, version, status, owner, created_at, changed_at, ready_at, root, slot,
     cancel_requested, custom_status_version, attributes, custom_status,
     last_event, local_event, local_at, local_name, local_retry, local_input
 ) VALUES (
-    ?1, ?2, ?3, ?4, 'running', ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+    ?1, ?2, ?3, ?4, (SELECT 'running' FROM workers WHERE number = ?5), ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
     ?13, ?14, CASE WHEN ?14 IS NOT NULL THEN ?6 END, ?15, ?16, ?17
 );
 
 -- name: single_go_on
 -- How far a turn has brought its instance, and its new local task; the old one has ended.
 UPDATE instances SET
-    changed_at = ?2, deliveries = 1, last_event = ?3, local_event = ?4, local_at = CASE WHEN ?4 IS NOT NULL THEN ?2 END,
-    local_name = ?5, local_retry = ?6, local_input = ?7
+    changed_at = max(changed_at, ?2), deliveries = 1, last_event = ?3,
+    local_event = ?4, local_at = CASE WHEN ?4 IS NOT NULL THEN ?2 END, local_name = ?5, local_retry = ?6, local_input = ?7
 WHERE incarnation = ?1;
 
 -- name: single_go_on_beside
 -- The same, while the local task runs on.
-UPDATE instances SET changed_at = ?2, deliveries = 1, last_event = ?3 WHERE incarnation = ?1;
+UPDATE instances SET changed_at = max(changed_at, ?2), deliveries = 1, last_event = ?3 WHERE incarnation = ?1;
 
 -- name: single_history
 -- The events of one turn.
@@ -1542,12 +1713,25 @@ DELETE FROM messages WHERE seq = ?1 AND incarnation = ?2;
 -- name: single_close
 -- The end of an instance.
 UPDATE instances SET
-    changed_at = ?2, deliveries = 1, held_because = NULL, status = ?3, owner = NULL, version = ifnull(?4, version),
+    changed_at = max(changed_at, ?2), deliveries = 1, held_because = NULL, status = ?3, owner = NULL,
+    version = ifnull(?4, version),
     cancel_requested = cancel_requested OR ?5, output = ifnull(?6, output), error = ifnull(?7, error),
     custom_status = ifnull(?8, custom_status), custom_status_version = custom_status_version + ?9,
     last_event = ?10,
     local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
 WHERE incarnation = ?1;
+
+-- name: single_complete
+-- The end of an instance that completes, if it runs, is the worker's, has come as far and has the local task that are
+-- expected, and nothing else waits for it.
+UPDATE instances SET
+    changed_at = max(changed_at, ?2), deliveries = 1, held_because = NULL, status = 'completed', owner = NULL,
+    output = ifnull(?4, output), last_event = ?3,
+    local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
+WHERE incarnation = ?1 AND status = 'running' AND owner = ?5 AND execution = ?6 AND last_event = ?7 AND local_event = ?8
+AND NOT EXISTS (SELECT 1 FROM tasks AS t WHERE t.incarnation = ?1)
+AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.incarnation = ?1)
+AND NOT EXISTS (SELECT 1 FROM timers AS t WHERE t.incarnation = ?1);
 
 -- name: single_clear_tasks
 -- Nothing waits for a closed instance: its tasks.
@@ -1581,8 +1765,8 @@ FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.incarnation = j.value;
 -- name: move_out
 -- Leave of instances no more than where they are, ?3.
 UPDATE instances SET
-    status = 'moved', owner = NULL, changed_at = ?2, held_because = ?3, local_event = NULL, local_at = NULL,
-    local_name = NULL, local_retry = NULL, local_input = NULL
+    status = 'moved', owner = NULL, changed_at = max(changed_at, ?2), held_because = ?3,
+    local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
 WHERE incarnation IN (SELECT value FROM jsonb_each(?1));
 
 -- name: put_instances

@@ -53,7 +53,7 @@ class RowStatement:
     How many rows a text has is a power of two, so that few texts serve all batches; rows that are missing are null.
     """
 
-    __slots__ = ("_columns", "_constants", "_head", "_rows_max", "_tail", "_texts")
+    __slots__ = ("_constants", "_head", "_rows_max", "_tail", "_texts", "columns")
 
     def __init__(self, name: str) -> None:
         text = STATEMENTS[name]
@@ -61,7 +61,7 @@ class RowStatement:
         if row is None:
             raise ValueError(f"the statement {name!r} has no row of VALUES")
         numbers = [int(number) for number in re.findall(r"\d+", row[1])]
-        self._columns, self._constants = len(numbers), numbers[0] - 1
+        self.columns, self._constants = len(numbers), numbers[0] - 1
         self._head, self._tail = text[: row.end(1) + 1], text[row.end(1) + 1 :]
         room = (_TEXT_MAX - len(text)) // len(self._another_row())
         self._rows_max = min(_ROWS_MAX, 1 << (room.bit_length() - 1))
@@ -77,7 +77,7 @@ class RowStatement:
         return [each for text, part in self._parts(values) for each in json.decode(execute(text, part).get)]
 
     def _parts(self, values: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-        columns, constants, most = self._columns, self._constants, self._rows_max
+        columns, constants, most = self.columns, self._constants, self._rows_max
         count = (len(values) - constants) // columns
         while count > most:
             end = constants + most * columns
@@ -96,4 +96,4 @@ class RowStatement:
         return text
 
     def _another_row(self) -> str:
-        return f",({','.join('?' * self._columns)})"
+        return f",({','.join('?' * self.columns)})"

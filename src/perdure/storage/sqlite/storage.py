@@ -6,50 +6,45 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from perdure._events import MIN_READER
 from perdure._ports import Clock, Entropy, SystemClock, SystemEntropy
 from perdure._work import (
+    APPLIED,
     Batch,
     ClientItem,
     Committed,
-    Depths,
-    ExecutionRecord,
-    HeldTask,
     HistoryRow,
-    InstanceCount,
-    InstanceImage,
-    InstanceRecord,
     Lapsed,
-    LimitUse,
-    LimitUser,
-    OpenTask,
     Outcome,
-    Parcel,
-    Query,
     Reaped,
     Scan,
     Serves,
     ShardStamp,
     Standing,
+    Turn,
     WorkerRecord,
 )
-from perdure.errors import StorageError, UsageError
+from perdure.errors import OutcomeUnknownError, StorageError, UsageError
 from perdure.storage.base import LEASE_US, PASSING_US, SERVES
 from perdure.storage.clock import ForwardClock
 from perdure.storage.lending import LENT_US
-from perdure.storage.sqlite import images, inspector
 from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.claims import take
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.files import Durability, connect, locate
 from perdure.storage.sqlite.guard import refuse_fork, watch
+from perdure.storage.sqlite.inspector import SqliteInspector, lapsed, read_history, read_standings
 from perdure.storage.sqlite.lending import BUSY_LENT_S, Lending, LentTransaction, SqliteLoan, join_lent
 from perdure.storage.sqlite.locks import WorkerLocks
 from perdure.storage.sqlite.migrations import migrate
 from perdure.storage.sqlite.parcels import read_stamp
 from perdure.storage.sqlite.sessions import look_after
-from perdure.storage.sqlite.single import apply_singly
+from perdure.storage.sqlite.single import apply_alone, apply_singly
 from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.steps import UnexpectedError
+from perdure.storage.sqlite.tokens import LastCommits
 from perdure.storage.sqlite.transaction import Transaction
 from perdure.storage.sqlite.workers import (
     add_worker,
@@ -57,19 +52,21 @@ from perdure.storage.sqlite.workers import (
     draw_number,
     hold_unknown,
     proven_dead,
-    read_workers,
     remove_workers,
 )
 
 BUSY_TIMEOUT_S = 30.0
 """How long a call waits for other processes that have the database locked, in seconds."""
 
+ODD_MAX = 10_000
+"""Instances whose turns are judged since one of their batches was not as expected; then that is forgotten."""
+
 _REMEMBER_TOKEN = STATEMENTS["remember_token"]
 _HEARTBEAT_CACHE_KIB = 256
 _READER_CACHE_KIB = 4_096
 
 
-class SqliteStorage:
+class SqliteStorage(SqliteInspector):
     """A store in one SQLite file, which any number of processes of this machine may have open.
 
     It is both `Storage` and `Inspector`. What a call has returned from is on the disk. Threads may share it: the
@@ -121,7 +118,8 @@ class SqliteStorage:
         # On a shared file system a lock that is free proves nothing.
         self._locks = None if allow_shared else WorkerLocks(self.path)
         self._numbers: set[int] = set()
-        self._idle_tokens: dict[int, bytes] = {}
+        self._last_commits = LastCommits()
+        self._odd: set[int] = set()
         self._wake: Callable[[], None] = _nobody
         self._writer = self._connect()
         try:
@@ -163,7 +161,7 @@ class SqliteStorage:
         try:
             with writer.writing():
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
-                buried = bury(transaction, dead, spared=None)
+                buried, _ = bury(transaction, dead, spared=None)
                 record = add_worker(
                     transaction, number, name, (orchestrations, activities, serves), lease_us=lease_us, reader=reader
                 )
@@ -207,12 +205,11 @@ class SqliteStorage:
         with writer.writing():
             if writer.execute(STATEMENTS["worker"], (worker,)).get is not None:
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
-                buried = bury(transaction, dead, spared=worker)
+                buried, left = bury(transaction, dead, spared=worker)
                 held = hold_unknown(transaction)
                 transaction.execute(STATEMENTS["remove_passing_entries"], (transaction.now - PASSING_US,))
                 transaction.execute(STATEMENTS["forget_starts"], (transaction.now,))
                 freed = look_after(transaction, worker)
-                left = len(transaction.ask(STATEMENTS["worker_leases"]))
                 reaped = Reaped(buried=len(buried), held=held, workers=left, sessions=freed)
         self._forget(buried)
         return reaped
@@ -220,29 +217,58 @@ class SqliteStorage:
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim; all in one transaction. Durable when it returns."""
         writer = self._ready()
-        work = None
-        with writer.writing():
-            now = self._clock.now_us()
-            worker = None
-            if batch.worker is not None:
-                # Says in one step that the worker is there, too; alone it is no reason to touch the disk.
-                writer.execute(_REMEMBER_TOKEN, (batch.worker, batch.token))
-                worker = batch.worker if writer.wrote else None
-                writer.discount()
-            transaction = Transaction(execute=writer.execute, now=now, worker=worker)
-            outcomes = apply_singly(transaction, batch.items)
-            if len(outcomes) < len(batch.items):
-                outcomes += apply_items(transaction, batch.items[len(outcomes) :])
-            if worker is not None and batch.claim is not None:
-                work = take(transaction, batch.claim)
-            wrote = writer.wrote
+        try:
+            return self._commit(writer, batch)
+        except UnexpectedError:
+            # Nothing was applied. Whatever of it is otherwise than expected may be so again with its next turns.
+            if len(self._odd) > ODD_MAX:
+                self._odd.clear()
+            self._odd.update(item.incarnation for item in batch.items if isinstance(item, Turn))
+            return self._commit(writer, batch)
+
+    def _commit(self, writer: Connection, batch: Batch) -> Committed:
+        worker, alone = batch.worker, None
+        try:
+            with writer.writing():
+                transaction = Transaction(
+                    execute=writer.execute,
+                    now=self._clock.now_us(),
+                    worker=worker,
+                    connection=writer.raw,
+                    odd=self._odd,
+                )
+                alone = apply_alone(transaction, batch)
+                if alone is not None:
+                    committed = Committed(now=transaction.now, outcomes=(APPLIED,))
+                else:
+                    committed, worker = self._apply(writer, transaction, batch)
+                wrote = writer.wrote
+        except OutcomeUnknownError:
+            if worker is not None:
+                self._last_commits.broke_off(worker, batch.token, alone)
+            raise
         if worker is not None:
             # A batch that changed nothing left no mark in the file either.
-            if wrote:
-                self._idle_tokens.pop(worker, None)
-            else:
-                self._idle_tokens[worker] = batch.token
-        return Committed(now=now, outcomes=tuple(outcomes), work=work)
+            self._last_commits.came_back(worker, batch.token, marked=wrote and alone is None)
+        return committed
+
+    def _apply(self, writer: Connection, transaction: Transaction, batch: Batch) -> tuple[Committed, int | None]:
+        """Apply the items and claim; the worker too, or None if somebody has buried it."""
+        worker = transaction.worker
+        if worker is not None:
+            # Says in one step that the worker is there, too; alone it is no reason to touch the disk.
+            writer.execute(_REMEMBER_TOKEN, (worker, batch.token))
+            if not writer.wrote:
+                worker = None
+                transaction = replace(transaction, worker=None)
+            writer.discount()
+        outcomes = apply_singly(transaction, batch.items)
+        if len(outcomes) < len(batch.items):
+            outcomes += apply_items(transaction, batch.items[len(outcomes) :])
+        work = None
+        if worker is not None and batch.claim is not None:
+            work = take(transaction, batch.claim)
+        return Committed(now=transaction.now, outcomes=tuple(outcomes), work=work), worker
 
     def wake_by(self, wake: Callable[[], None], /) -> None:
         """Have `wake` called, from another thread, when a transaction that was lent here has been committed."""
@@ -266,23 +292,19 @@ class SqliteStorage:
         """Whether the worker's last commit was the one with this token; None when its row is gone."""
         writer = self._ready()
         with writer.alone():
-            found = writer.execute(STATEMENTS["is_last_token"], (worker, token)).get
-        if found is None:
-            return None
-        idle = self._idle_tokens.get(worker)
-        return bool(found) if idle is None else idle == token
+            return self._last_commits.is_last(writer.execute, worker, token)
 
     def standings(self, worker: int, tasks: Sequence[tuple[int, int, int]], /) -> list[Standing]:
         """How these tasks, which the worker runs, stand now."""
-        return inspector.read_standings(self._ready(), worker, tasks)
+        return read_standings(self._ready(), worker, tasks)
 
     def history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
         """All rows of one execution, in order."""
-        return inspector.read_history(self._ready(), incarnation, execution)
+        return read_history(self._ready(), incarnation, execution)
 
     def lapsed(self, scan: Scan, /) -> Lapsed:
         """What need not be kept any more, among a few instances."""
-        return inspector.lapsed(self._read(), scan)
+        return lapsed(self._read(), scan)
 
     def changed(self) -> bool:
         """Whether another connection may have committed since the last call of `changed`."""
@@ -308,72 +330,6 @@ class SqliteStorage:
             for number in self._numbers:
                 self._locks.drop(number, remove=False)
 
-    def get(self, instance_id: str, /) -> InstanceRecord | None:
-        """One instance by id."""
-        return inspector.get(self._read(), instance_id)
-
-    def get_many(self, instance_ids: Sequence[str], /) -> dict[str, InstanceRecord]:
-        """Those of the instances that exist."""
-        return inspector.get_many(self._read(), instance_ids)
-
-    def find(self, query: Query, /) -> tuple[list[InstanceRecord], str | None]:
-        """One page and the key of the next, None at the end."""
-        return inspector.find(self._read(), query)
-
-    def count(self, query: Query, /) -> list[InstanceCount]:
-        """How many instances match, by name and status."""
-        return inspector.count(self._read(), query)
-
-    def family(self, instance_id: str, limit: int, /) -> list[InstanceRecord]:
-        """The instance and everything below it, those nearest to it first."""
-        return inspector.family(self._read(), instance_id, limit)
-
-    def executions(self, incarnation: int, /) -> list[ExecutionRecord]:
-        """The executions that have a history, in order."""
-        return inspector.executions(self._read(), incarnation)
-
-    def held_tasks(self, limit: int, incarnation: int | None = None, /) -> list[HeldTask]:
-        """The tasks that were set aside, of one instance or of all, at most so many."""
-        return inspector.held_tasks(self._read(), limit, incarnation)
-
-    def open_tasks(self, incarnation: int, limit: int, /) -> list[OpenTask]:
-        """The activities of an instance that have not ended, at most so many."""
-        return inspector.open_tasks(self._read(), incarnation, limit)
-
-    def depths(self) -> Depths:
-        """What waits now."""
-        return inspector.depths(self._read(), self.now())
-
-    def limits(self) -> list[LimitUse]:
-        """The limits that some task has."""
-        return inspector.limits(self._read(), self.now())
-
-    def limit_users(self, key: str, limit: int, /) -> list[LimitUser]:
-        """The tasks of a key, at most so many."""
-        return inspector.limit_users(self._read(), key, limit)
-
-    def read_history(self, incarnation: int, execution: int, /) -> list[HistoryRow]:
-        """All rows of one execution, in order."""
-        return inspector.read_history(self._read(), incarnation, execution)
-
-    def images(self, instance_ids: Sequence[str], /) -> list[InstanceImage]:
-        """These instances and everything below them, with all their rows."""
-        return images.read(self._read(), instance_ids)
-
-    def entries(self, incarnation: int, shelf: str, /, keys: Sequence[str] | None = None) -> dict[str, bytes]:
-        """What an instance keeps on a shelf."""
-        return inspector.entries(self._read(), incarnation, shelf, keys)
-
-    def parcels(
-        self, shard: int | None, limit: int, /, incarnations: Sequence[int] | None = None, before: int | None = None
-    ) -> list[Parcel]:
-        """What is in the outbox for a shard, or for all, in order, at most so many."""
-        return inspector.parcels(self._read(), shard, limit, incarnations, before)
-
-    def lowest_parcel(self) -> int:
-        """The lowest number of a parcel in the outbox, or one above all that were there."""
-        return inspector.lowest_parcel(self._read())
-
     def stamp(self, stamp: ShardStamp | None = None, /) -> ShardStamp | None:
         """Which shard this is; `stamp` is what it becomes if it is none yet."""
         return read_stamp(self._ready(), stamp)
@@ -382,10 +338,6 @@ class SqliteStorage:
         """What no other store has."""
         found = os.stat(self.path)
         return f"{found.st_dev} {found.st_ino}"
-
-    def workers(self) -> list[WorkerRecord]:
-        """The registered workers, in order of registration."""
-        return read_workers(self._read())
 
     def inherited(self) -> list[object]:
         """What a forked child must never close."""

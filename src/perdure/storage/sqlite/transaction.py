@@ -1,8 +1,9 @@
 """What every step of a commit needs to know: how to run statements, the store's time, and who commits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
+import apsw
 from msgspec import Struct
 
 from perdure._work import InstanceRecord
@@ -18,6 +19,9 @@ class Transaction(Struct, frozen=True, kw_only=True):
     execute: Callable[..., Any]
     now: int
     worker: int | None = None
+    connection: apsw.Connection | None = None
+    odd: Container[int] | None = None
+    """The instances whose rows may be otherwise than turns expect; None: any may."""
 
     def ask(self, statement: str, *bindings: Any) -> Any:
         """The answer of a statement that answers in JSON."""

@@ -68,13 +68,13 @@ def proven_dead(connection: Connection, locks: WorkerLocks | None) -> set[int]:
     """The workers whose locks are free, so whose processes are gone; asked before the write lock is taken."""
     if locks is None:
         return set()
-    with connection.reading():
+    with connection.alone():
         leases = decode_answer(connection.execute(STATEMENTS["worker_leases"]).get)
     return {number for number, _ in leases if locks.is_free(number)}
 
 
-def bury(transaction: Transaction, dead: set[int], *, spared: int | None) -> list[int]:
-    """Remove the workers that are proven dead or whose lease is over; their work is anybody's."""
+def bury(transaction: Transaction, dead: set[int], *, spared: int | None) -> tuple[list[int], int]:
+    """Remove the workers that are proven dead or whose lease is over, whose work is anybody's; how many are left."""
     leases = transaction.ask(STATEMENTS["worker_leases"])
     gone = [
         number for number, lease_until in leases
@@ -82,7 +82,7 @@ def bury(transaction: Transaction, dead: set[int], *, spared: int | None) -> lis
     ]  # fmt: skip
     if gone:
         remove_workers(transaction, gone, died=True)
-    return gone
+    return gone, len(leases) - len(gone)
 
 
 def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) -> None:

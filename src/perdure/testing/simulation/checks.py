@@ -42,7 +42,8 @@ class Checks:
         self.suspended: set[int] = set()
         """Instances that an operator has set aside."""
         self.gone: set[str] = set()
-        """Ids of instances that were deleted or replaced."""
+        self.gone_for_good: set[int] = set()
+        """Ids of instances that were deleted or replaced, and their incarnations."""
         self.endings: dict[int, work.InstanceChange] = {}
         self._messages: dict[bytes, Any] = {}
         self.begun: dict[TaskKey, int] = {}
@@ -115,6 +116,8 @@ class Checks:
     def _born(self, new: work.NewInstance, touched: set[int]) -> Chronicle:
         if new.id in self.by_id or new.incarnation in self.chronicles or new.incarnation in self.closed:
             raise Violation(f"{new.id} ({new.incarnation}) was created where there is one")
+        if new.incarnation in self.gone_for_good:
+            raise Violation(f"{new.id} ({new.incarnation}) was deleted or replaced, and was created once more")
         chronicle = Chronicle(new.id, new.incarnation, new.parent)
         self.chronicles[new.incarnation] = chronicle
         self.by_id[new.id] = new.incarnation
@@ -133,6 +136,7 @@ class Checks:
             )
         del self.by_id[chronicle.instance_id]
         self.gone.add(chronicle.instance_id)
+        self.gone_for_good.add(incarnation)
         self.mail.pop(incarnation, None)
         chronicle.drop(self.stage)
         self.ledger.release(incarnation)
@@ -224,7 +228,7 @@ class Checks:
 
     def _lacks_code(self, worker: int | None, chronicle: Chronicle) -> bool:
         """Whether a worker can't run the version that has run last."""
-        return f"simulated@{chronicle.version}" not in self.ledger.workers[worker or 0].names
+        return f"{chronicle.name}@{chronicle.version}" not in self.ledger.workers[worker or 0].names
 
     def _check_code(self, worker: int | None, chronicle: Chronicle, events: list[Any]) -> None:
         names = self.ledger.workers[worker or 0].names
@@ -339,9 +343,10 @@ class Checks:
     def _decided(self, item: work.TaskDiscard, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
         touched.add(item.incarnation)
 
-    def status_of(self, incarnation: int) -> Status:
-        """What the row of an instance says."""
-        return self._tables.instances[incarnation].record.status
+    def status_of(self, incarnation: int) -> Status | None:
+        """What the row of an instance says; None if the commit has removed it."""
+        row = self._tables.instances.get(incarnation)
+        return None if row is None else row.record.status
 
     def key_of(self, instance_id: str, event: int) -> str | None:
         """The idempotency key of an activity of the present execution of an instance, if that is open."""

@@ -13,7 +13,7 @@ from perdure import _work as work
 from perdure._core.execution import Execution
 from perdure._types import INSTANT_US_MAX
 from perdure.testing.simulation.ledger import Violation
-from perdure.testing.simulation.programs import REGISTRIES
+from perdure.testing.simulation.programs import NAME, REGISTRIES
 
 if TYPE_CHECKING:
     from perdure._core.stage import Stage
@@ -40,6 +40,7 @@ class Chronicle:
         self.execution = 1
         self.last = 0
         self.at = 0
+        self.name = NAME
         self.version: str | None = None
         self.input: Any = None
         self.first_input: Any = None
@@ -91,7 +92,7 @@ class Chronicle:
         for each in rows:
             chronicle.extend(each.row, each.execution, INSTANT_US_MAX, stage)
         if chronicle.last == 0:
-            chronicle.version = record.version
+            chronicle.name, chronicle.version = record.name, record.version
         return chronicle
 
     def drop(self, stage: Stage) -> None:
@@ -160,7 +161,7 @@ class Chronicle:
             raise self._wrong(f"execution {event.execution} begins at event {event.id} of {self.execution}")
         if self._carried is not None and tuple(event.carried) != self._carried:
             raise self._wrong(f"execution {event.execution} was not given what the one before it had not read")
-        self.version = event.version
+        self.name, self.version = event.name, event.version
         self.input = event.input
         self.forked_from = event.forks[-1].incarnation if event.forks else None
         given = {kept.key: bytes(kept.value) for kept in event.values}

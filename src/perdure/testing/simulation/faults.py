@@ -32,7 +32,7 @@ WORLD_FAULTS = {
 """Faults that happen to a worker or to all, at any moment."""
 
 WAKE_FAULTS = ("wake-up lost", "wake-up late", "wake-up for nothing")
-_READS = {"history", "changed", "get_many", "get", "images", "find", "read_history", "workers", "applied"}
+_READS = {"history", "changed", "get_many", "still_open", "get", "images", "find", "read_history", "workers", "applied"}
 _NEVER = 1 << 60
 
 

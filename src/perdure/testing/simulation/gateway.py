@@ -215,3 +215,25 @@ class HostGateway:
         sessions, self._sessions = self._sessions, []
         for session in sessions:
             session.die()
+
+
+class TaskGateway(HostGateway):
+    """The gateway of a client whose calls are awaited by tasks of the process's loop."""
+
+    def __init__(self, host: Host, drawn: HostGateway) -> None:
+        super().__init__(host, drawn.incarnations)
+        self._loop = host.loop
+
+    async def submit(self, item: work.Item) -> Any:  # type: ignore[override]  # awaited all the same
+        """Have an item committed."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._put([Request(item, partial(_settle, answer))])
+        outcome = await answer
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:
+    if not answer.done():
+        answer.set_result(outcome)

@@ -14,26 +14,24 @@ from perdure._client.requests import Call
 from perdure._context import ActivityServices
 from perdure._ports import Incarnations
 from perdure._runtime.activities import Activities
-from perdure._runtime.dispatcher import Engine
-from perdure._runtime.hands import Settings
+from perdure._runtime.assembly import make_engine
+from perdure._runtime.hands import ActivityHands, Settings
 from perdure._runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
-from perdure._runtime.orchestrations import Orchestrations
-from perdure._runtime.retention import Retirement
+from perdure._runtime.transactional import InTransaction
 from perdure._runtime.watchdog import LoopWatch, TurnWatch
 from perdure.errors import StorageError
 from perdure.storage.base import LEASE_US
 from perdure.testing._clock import SeededEntropy
-from perdure.testing.simulation.gateway import HostGateway
+from perdure.testing.simulation.gateway import HostGateway, TaskGateway
 from perdure.testing.simulation.loop import ProcessLoop
 from perdure.testing.simulation.port import Dead, StorePort
 from perdure.testing.simulation.programs import REGISTRIES
 from perdure.testing.simulation.work import Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from perdure import _work as work
-    from perdure._runtime.attempts import TaskKey
     from perdure._runtime.inbox import Entry
     from perdure.testing.simulation.world import World
 
@@ -43,8 +41,13 @@ IDLE_US = (100_000, 5_000_000)
 """How long an idle process sleeps at first, and at most."""
 IDLE_HEALED_US = (2_000_000, 30_000_000)
 """The same in a world that has healed: no wake-up gets lost there, so looking without one is in vain."""
+WAITED_FOR_US = 2_000_000
+"""How long it sleeps at most while somebody waits for an instance's end."""
 HANG_US_MAX = 3_000_000
 GRACE_US = 1_000_000
+WAITS_WITH = (2, 100)
+"""How many slots the processes have whose commits take their time, so that the next one is prepared meanwhile."""
+WAIT_US_MAX = 40_000
 
 
 class HostClock:
@@ -86,33 +89,15 @@ class _Inbox:
         return taken
 
 
-class _Hands:
-    """Carries the engine's orders to the process's event loop, once its round is over."""
+class _Orders:
+    """The engine's orders, which reach the process's event loop once its round is over."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._orders: list[tuple[Callable[[Any], None], Any]] = []
 
-    def start(self, tasks: list[work.ClaimedTask]) -> None:
-        self._orders.append((self._host.activities.accept, tasks))
-
-    def cancel(self, keys: list[TaskKey]) -> None:
-        self._orders.append((self._host.activities.cancel, keys))
-
-    def stop(self, keys: list[TaskKey]) -> None:
-        self._orders.append((self._host.activities.stop, keys))
-
-    def keep(self, waiting_max: int) -> None:
-        self._orders.append((self._host.activities.keep, waiting_max))
-
-    def begin(self, begun: dict[TaskKey, int]) -> None:
-        self._orders.append((self._host.activities.begin, begun))
-
-    def renounce(self, keys: Sequence[TaskKey]) -> None:
-        self._orders.append((self._host.activities.renounce, keys))
-
-    def lose(self) -> None:
-        self._orders.append((lambda _: self._host.activities.lose(), None))
+    def put(self, function: Callable[[Any], None], argument: Any) -> None:
+        self._orders.append((function, argument))
 
     def flush(self) -> None:
         if self._orders:
@@ -160,7 +145,8 @@ class Host:
         self.gateway = HostGateway(self, Incarnations(clock, entropy))
         self.client = EngineClient(self.gateway)
         registry = REGISTRIES[self.kit]
-        services = ActivityServices(client=self.client, state=Bench(self._began, self, world.outside))
+        asked_by_tasks = EngineClient(TaskGateway(self, self.gateway))
+        services = ActivityServices(client=asked_by_tasks, state=Bench(self._began, self, world.outside))
         self.activities: Activities = self.loop.call(
             lambda: Activities(
                 registry=registry,
@@ -170,32 +156,26 @@ class Host:
                 threads=1,
                 put=self.inbox.put,
                 services=lambda _: services,
+                in_transaction=InTransaction(port, lambda: self.engine.worker),
             )
         )
+        orders = _Orders(self)
         watch = TurnWatch(clock, None)
-        self.engine = Engine(
+        self.engine = make_engine(
             storage=port,
             registry=registry,
             clock=clock,
             entropy=entropy,
             inbox=self.inbox,
-            hands=_Hands(self),
+            hands=ActivityHands(self.activities, orders.put, orders.flush),
             # Kills come from outside here, however often: nothing that runs is to blame for them.
-            retirement=None if world.retention is None else Retirement(port, clock, world.retention),
             settings=Settings(slots=self.slots, worker_name=self.name, deliveries_max=10_000, serves=self.serves),
-            make_orchestrations=lambda take_slot: self._keep(
-                Orchestrations(
-                    storage=port,
-                    registry=registry,
-                    clock=clock,
-                    entropy=entropy,
-                    incarnations=Incarnations(clock, entropy),
-                    cached_max=self.cached,
-                    watch=watch,
-                    take_slot=take_slot,
-                )
-            ),
+            turns=watch,
+            cached_max=self.cached,
+            retention=world.retention,
         )
+        if self.slots in WAITS_WITH:
+            self.engine.ahead.use(port)
         self._heartbeat = Heartbeat(
             storage=port,
             clock=clock,
@@ -203,10 +183,6 @@ class Host:
             turns=watch,
             loop=LoopWatch(self.loop, clock),
         )
-
-    def _keep(self, orchestrations: Orchestrations) -> Orchestrations:
-        self.orchestrations = orchestrations
-        return orchestrations
 
     def _began(self, key: str, attempt: int) -> None:
         self.world.began(self, key, attempt)
@@ -260,7 +236,7 @@ class Host:
 
     def _clear_up(self) -> None:
         """What a dead process leaves in Python's memory is let go of here, and not by chance later."""
-        self.orchestrations.drop_all()
+        self.engine.orchestrations.drop_all()
         self.loop.die()
         self.port.close()
 
@@ -275,6 +251,15 @@ class Host:
     def hang(self) -> None:
         """Wait for the store, while the other threads of this process go on."""
         self.wait(1 + self.world.dice.below(HANG_US_MAX), until=lambda: False)
+
+    def work_on(self, work: Callable[[], int | None]) -> None:
+        """A commit is on its way for a moment that depends on when it began."""
+        timeline = self.world.timeline
+        end = timeline.now + timeline.now % WAIT_US_MAX
+        work()
+        while timeline.now < end:
+            self.wait(end - timeline.now, until=lambda: bool(self.inbox.entries))
+            work()
 
     def stand_still(self) -> None:
         """Wait until the pause is over, however often it is prolonged."""
@@ -371,6 +356,9 @@ class Host:
         """How long only polls happen that find nothing: a store whose time stands still lets nothing fall due."""
         engine = self.engine
         first, most = IDLE_HEALED_US if self.world.faults.healed else IDLE_US
+        if engine.is_waited_for:
+            # What memory still has, though others have removed it, is told when it is looked for safety's sake.
+            most = min(most, WAITED_FOR_US)
         self._idle_us = first if self.has_worked else min(3 * self._idle_us, most)
         self.has_worked = False
         stands_still, self._store_now = store_now == self._store_now, store_now

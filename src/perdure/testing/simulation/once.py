@@ -6,10 +6,12 @@ somebody who has looked here has said that it did not happen; and nothing happen
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure import CannotTell, DidNotHappen, Failed, Happened
-from perdure._types import idempotency_key
+from perdure._schedules.spec import SCHEDULE
+from perdure._types import Status, idempotency_key
 from perdure.errors import ClientError, StorageError
 from perdure.testing.simulation.ledger import Violation
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 AGAIN_US = 2_000_000
 """How often somebody looks after what is held."""
+GIVEN_UP = 50
+"""How many of a hundred that are held are given up, where anybody does so."""
 
 
 class Outside:
@@ -38,6 +42,8 @@ class Outside:
         """It is called."""
         if key in self._open and key not in self._world.checks.repeatable:
             self._world.fail(Violation(f"{key} was called again, and nobody had said that it had not happened"))
+        if self._world.bookings.is_given_up(key):
+            self._world.fail(Violation(f"{key} was called, and somebody had given it up"))
         self._open.add(key)
 
     def happen(self, key: str, value: Any) -> None:
@@ -67,6 +73,8 @@ class Outside:
     def look(self, _: Any = None) -> None:
         """A person looks after what is held, now and from time to time."""
         self._world.timeline.after(AGAIN_US, self.look)
+        if self._gives_up(GIVEN_UP):
+            self._give_up_instances()
         host = self._world.some_host()
         if host is not None and self._world.checks.begun:
             client = host.client
@@ -75,12 +83,38 @@ class Outside:
     async def _resolve(self, client: Client) -> None:
         try:
             for held in await client.list_held_activities():
+                if self._gives_up(GIVEN_UP):
+                    await self._give_up(client, held)
+                    continue
                 decision = self._decide(held)
                 if decision is not None:
                     await client.resolve(held, decision)
         except (ClientError, StorageError):
             # Whatever it was, somebody looks again.
             return
+
+    def _gives_up(self, percent: int) -> bool:
+        return self._world.planner is not None and self._world.bookings.dice.chance(percent)
+
+    async def _give_up(self, client: Client, held: HeldActivity) -> None:
+        key = self._world.checks.key_of(held.instance_id, held.event_id)
+        await client.discard(held.instance_id, event_id=held.event_id)
+        # Another execution of it may have had an event of this number.
+        if key is not None and key == self._world.checks.key_of(held.instance_id, held.event_id):
+            self._world.bookings.give_up(key)
+            self._open.discard(key)
+
+    def _give_up_instances(self) -> None:
+        """Give up some of the instances that are held."""
+        for row in list(self._world.rows.instances.values()):
+            host = self._world.some_host()
+            record = row.record
+            if host is not None and record.status is Status.HELD and record.name != SCHEDULE:
+                discard = partial(host.client.discard, record.id)
+                host.gateway.open(discard, partial(self._discarded, record.id))
+
+    def _discarded(self, instance_id: str, _: None, error: BaseException | None) -> None:
+        self._world.note("user", f"discard {instance_id}", "done" if error is None else type(error).__name__)
 
     def _decide(self, held: HeldActivity) -> Decision[Any] | None:
         key = self._world.checks.key_of(held.instance_id, held.event_id)

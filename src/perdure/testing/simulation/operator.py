@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure._client import EngineClient
-from perdure._client.requests import Request
 from perdure._runtime.retention import Retention
 from perdure._types import Status
 from perdure.errors import (
@@ -25,16 +24,13 @@ from perdure.errors import (
     UsageError,
 )
 from perdure.testing._dice import Dice
-from perdure.testing.simulation.gateway import HostGateway
+from perdure.testing.simulation.gateway import TaskGateway
 from perdure.testing.simulation.ledger import Violation
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
-    from perdure import _work as work
     from perdure._client import Client
-    from perdure.testing.simulation.host import Host
     from perdure.testing.simulation.world import World
 
 OPERATED = 3
@@ -55,28 +51,6 @@ _EXPECTED = (
     InstanceExistsError,
     InstanceOpenError,
 )
-
-
-class _TaskGateway(HostGateway):
-    """The gateway of a client whose calls are awaited by tasks of the process's loop."""
-
-    def __init__(self, host: Host, drawn: HostGateway) -> None:
-        super().__init__(host, drawn.incarnations)
-        self._loop = host.loop
-
-    async def submit(self, item: work.Item) -> Any:  # type: ignore[override]  # awaited all the same
-        """Have an item committed."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._put([Request(item, partial(_settle, answer))])
-        outcome = await answer
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-
-def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:
-    if not answer.done():
-        answer.set_result(outcome)
 
 
 class Operator:
@@ -154,7 +128,7 @@ class Operator:
         host = self._world.some_host()
         if host is not None:
             self._world.note("operator", "asks", host.name, "to", what)
-            client = EngineClient(_TaskGateway(host, host.gateway))
+            client = EngineClient(TaskGateway(host, host.gateway))
             host.loop.call(lambda: host.loop.create_task(self._told(what, make, client)))
 
     async def _told(self, what: str, make: Callable[[Client], Awaitable[object]], client: Client) -> None:

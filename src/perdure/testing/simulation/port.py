@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perdure import _work as work
 from perdure._events import MIN_READER
 from perdure.errors import OutcomeUnknownError, StorageUnavailableError
 from perdure.storage.base import LEASE_US, SERVES
+from perdure.testing.simulation.booking import SimulatedLoan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from perdure import _work as work
     from perdure.testing.simulation.host import Host
     from perdure.testing.simulation.world import World
 
@@ -29,6 +30,11 @@ class StorePort:
         self._store = store
         self.now: Callable[[], int] = store.now
         """The store's time, as this process sees it."""
+        self._meanwhile: Callable[[], int | None] | None = None
+
+    def while_waiting(self, work: Callable[[], int | None], /) -> None:
+        """Have `work` called while a commit is on its way."""
+        self._meanwhile = work
 
     def register(
         self,
@@ -99,7 +105,32 @@ class StorePort:
             self._world.committed(self._host, batch, answer)
             return answer
 
+        if self._meanwhile is not None and self._host.alive:
+            self._host.work_on(self._meanwhile)
         answer: work.Committed = self._call("commit", apply)
+        return answer
+
+    def loan(self, *, is_async: bool) -> SimulatedLoan:  # noqa: ARG002 - all of them are
+        """A transaction for an activity."""
+        return SimulatedLoan(self._host)
+
+    def land(self, done: work.TaskDone, worker: int, keys: list[str]) -> work.Outcome:
+        """Commit the transaction of an activity, together with its end."""
+
+        def apply() -> work.Outcome:
+            row = self._world.rows.workers.get(worker)
+            if row is None:
+                return work.Refused(reason=work.Refusal.FENCED)
+            # It is no commit of the engine's, which is found again by its token.
+            batch = work.Batch(token=row.token or b"", items=(done,), worker=worker)
+            answer: work.Committed = self._store.commit(batch)
+            if isinstance(answer.outcomes[0], work.Applied):
+                self._world.bookings.write(keys)
+            self._world.checks.committed(batch, answer)
+            self._world.committed(self._host, batch, answer)
+            return answer.outcomes[0]
+
+        answer: work.Outcome = self._call("land", apply)
         return answer
 
     def applied(self, worker: int, token: bytes, /) -> bool | None:
@@ -139,6 +170,10 @@ class StorePort:
     def get_many(self, instance_ids: Sequence[str], /) -> Any:
         """Those that exist."""
         return self._call("get_many", lambda: self._store.get_many(instance_ids))
+
+    def still_open(self, instance_ids: Sequence[str], /) -> Any:
+        """Those that are open."""
+        return self._call("still_open", lambda: self._store.still_open(instance_ids))
 
     def find(self, query: work.Query, /) -> Any:
         """One page."""

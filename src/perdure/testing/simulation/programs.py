@@ -17,18 +17,17 @@ from perdure import (
     Backoff,
     Key,
     Limit,
-    NonRetryableError,
     OrchestrationContext,
     Query,
     Registry,
     RetryPolicy,
     Update,
-    Verdict,
     activity,
     orchestration,
 )
 from perdure._runtime.built_in import with_built_ins
-from perdure.testing.simulation.work import Bench
+from perdure.testing.simulation.effects import ONCE, booked, held, probed
+from perdure.testing.simulation.work import Bench, SimulatedEndError, SimulatedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,6 +53,8 @@ _TAGGED_EVERY = 6
 _IN_SESSION_EVERY = 2
 """Every so many nodes, an activity is of one of a few sessions, which all instances share."""
 NAME = "simulated"
+RUN = "simulated-run"
+"""What schedules start: a program, and the slot that it is for."""
 ATTEMPTS = 3
 ATTEMPT_S = 4.0
 LONG_S = 60.0
@@ -62,14 +63,6 @@ _POLICIES = {
     "retry": RetryPolicy(ATTEMPTS, backoff=Backoff.exponential(0.2, max=2, jitter=0.5)),
     "limit": RetryPolicy(ATTEMPTS, backoff=Backoff.fixed(0.1), attempt_timeout=ATTEMPT_S),
 }
-
-
-class SimulatedError(Exception):
-    """What a simulated activity fails with when another attempt may help."""
-
-
-class SimulatedEndError(NonRetryableError):
-    """What it fails with for good, and what a program raises."""
 
 
 # -- drawing ---------------------------------------------------------------------------------------------------------
@@ -94,11 +87,22 @@ _DEPTH_MAX = 3
 
 
 class Author:
-    """Writes programs; `targets` are the instances that they may send events to."""
+    """Writes programs; `targets` are the instances that they may send events to.
 
-    def __init__(self, dice: Dice, targets: int) -> None:
+    `effects` are the activities that must not happen twice, `once` what else is said of them.
+    """
+
+    def __init__(
+        self,
+        dice: Dice,
+        targets: int,
+        effects: tuple[str, ...] = ("probed", "held"),
+        once: dict[str, Any] = {},  # noqa: B006 - never changed
+    ) -> None:
         self._dice = dice
         self._targets = targets
+        self._effects = effects
+        self._once = once
         self._number = 0
 
     def program(self, depth: int = 0) -> Program:
@@ -149,7 +153,8 @@ class Author:
             return self._new("act", dice.pick(("none", "retry", "limit")), {"ms": ms})
         if drawn < 60:  # noqa: PLR2004 - per cent
             # Not to be run twice: asked for by a probe, or by a person alone.
-            how = {"ms": 200 + dice.below(3_000), "once": dice.pick(("probed", "held")), "waits": dice.chance(30)}
+            how = {"ms": 200 + dice.below(3_000), "once": dice.pick(self._effects), "waits": dice.chance(30)}
+            how |= self._once
             if dice.chance(30):
                 return self._new("act", "retry", how | {"fails": 1 + dice.below(ATTEMPTS - 1)})
             return self._new("act", dice.pick(("none", "retry", "limit")), how)
@@ -227,46 +232,6 @@ async def work(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[i
     return [number, ctx.attempt]
 
 
-@activity(name="simulated-held", on_unknown="hold")
-async def held(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
-    """Change the world, which must not be done twice."""
-    return await _once(ctx, number, how)
-
-
-async def _probe(ctx: ActivityContext, number: int, how: dict[str, Any]) -> Verdict[list[int]]:
-    await asyncio.sleep((number % 3) * how["ms"] / 1000)
-    bench = ctx.state(Bench)
-    return bench.outside.verdict(ctx.idempotency_key, bench.host)
-
-
-@activity(name="simulated-probed", on_unknown="hold", probe=_probe)
-async def probed(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
-    """The same, and the world can be asked."""
-    return await _once(ctx, number, how)
-
-
-async def _once(ctx: ActivityContext, number: int, how: dict[str, Any]) -> list[int]:
-    bench, key = ctx.state(Bench), ctx.idempotency_key
-    bench.began(key, ctx.attempt)
-    bench.outside.begin(key)
-    by_itself = True
-    try:
-        await asyncio.sleep(how["ms"] / 2000)
-        if how.get("fails", 0) >= ctx.attempt:
-            raise SimulatedError(f"once {number}, attempt {ctx.attempt}")
-        bench.outside.happen(key, [number, ctx.attempt])
-        await asyncio.sleep(how["ms"] / 2000)
-    except asyncio.CancelledError:
-        by_itself = False
-        raise
-    finally:
-        bench.outside.end(bench.host, key, by_itself=by_itself)
-    return [number, ctx.attempt]
-
-
-ONCE = {"held": held, "probed": probed}
-
-
 @orchestration(name=NAME, version="1.0.0")
 async def first(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> list[Any]:
     """Run a program."""
@@ -281,14 +246,20 @@ async def second(ctx: OrchestrationContext, parts: Program, done: list[Any]) -> 
     return await _run(ctx, parts, done)
 
 
+@orchestration(name=RUN, version="1.0.0")
+async def run(ctx: OrchestrationContext, parts: Program, _slot: str) -> list[Any]:
+    """Run a program for a slot of a schedule."""
+    return await _run(ctx, parts, [])
+
+
 REGISTRIES = {
     kit: with_built_ins(Registry(*parts))
     for kit, parts in {
-        "all": (work, held, probed, first, second),
-        "old": (work, held, probed, first),
-        "new": (work, held, probed, second),
-        "code": (first, second),
-        "work": (work, held, probed),
+        "all": (work, held, probed, booked, first, second, run),
+        "old": (work, held, probed, booked, first, run),
+        "new": (work, held, probed, booked, second),
+        "code": (first, second, run),
+        "work": (work, held, probed, booked),
     }.items()
 }
 """What a worker may have registered; "all" is what every instance can end with."""

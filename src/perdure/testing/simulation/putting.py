@@ -121,13 +121,19 @@ def _check_back(
     anew.first_input = old.first_input
     kept = {task.event for task in image.tasks if task.began_at is not None}
     number = record.incarnation
-    for key in [key for key in checks.begun if key[0] == number]:
-        if key[1] == anew.execution and key[2] in anew.tasks and key[2] not in kept | old.answered:
+    begun = [key for key in checks.begun if key[0] == number]
+    for key in begun:
+        stays = key[1] == anew.execution and key[2] in anew.tasks and not old.is_closed
+        if stays and key[2] not in kept | old.answered:
             raise Violation(f"{record.id} went back, and forgot that the activity {key[2]} was about to be called")
         del checks.begun[key]
-    # What was asked for behind the cut is asked for again, and what was given up there runs again: both were decided.
+    # What was asked for behind the cut is asked for again; what was given up there runs again, and what had failed,
+    # whether the instance had heard of it or not, and what was open when it ended. All that was decided.
+    over = old.given_up | {
+        event for event in old.asked if old.is_closed or (number, anew.execution, event) not in begun
+    }
     for event in old.asked:
-        if event not in anew.asked or (event in old.given_up and event in anew.tasks):
+        if event not in anew.asked or (event in over and event in anew.tasks):
             checks.repeatable.add(idempotency_key(number, anew.execution, event))
 
 

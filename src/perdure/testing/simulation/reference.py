@@ -153,7 +153,7 @@ def program_may_fail(program: Program) -> set[str]:
 
 
 def _act_errors(policy: str, how: dict[str, Any]) -> set[str]:
-    if how.get("ends") or how.get("fails", 0) >= ATTEMPTS:
-        return {"ActivityError"}
+    if how.get("ends") or how.get("fails", 0) >= ATTEMPTS or (how.get("given_up") and how["once"] != "booked"):
+        return {"ActivityError", "ActivityTimeoutError"} if policy == "limit" else {"ActivityError"}
     # With a time limit any attempt may run out of it when the worker is paused.
     return {"ActivityError", "ActivityTimeoutError"} if policy == "limit" else set()

@@ -15,19 +15,22 @@ import msgspec
 from perdure import _work as work
 from perdure._core.stage import Stage
 from perdure._runtime.hands import POLL_FAST_US
+from perdure._schedules import program as schedules
 from perdure._types import Status
 from perdure.errors import _record
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import SeededEntropy
 from perdure.testing._dice import Dice
+from perdure.testing.simulation.booking import Bookings
 from perdure.testing.simulation.checks import Checks
 from perdure.testing.simulation.faults import Faults
 from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
 from perdure.testing.simulation.operator import OPERATED, RETENTION, Operator
-from perdure.testing.simulation.programs import TAG, Author
+from perdure.testing.simulation.programs import MAILBOXES, TAG, Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
+from perdure.testing.simulation.schedules import MORE, PLANNED, Planner, store_us
 from perdure.testing.simulation.timeline import Timeline
 from perdure.testing.simulation.twins import SQLITE_EVERY, Twins
 from perdure.testing.simulation.users import Root
@@ -54,6 +57,8 @@ LOOK_US = 100_000
 LOOK_HEALED_US = 500_000
 """The same in a world that has healed, where it is time to get done."""
 _NESTED_MAX = 12
+EVENTS_OF_SCHEDULES = 40
+"""So soon does a schedule continue as new: within a world that lives for a minute."""
 _SERVES = (
     work.Serves(tags=(TAG,), session_idle_us=2_000_000),
     work.Serves(sessions=1),
@@ -92,13 +97,18 @@ class World:
         self._booted = 0
         self._given = 0
         self._runs: dict[str, int] = {}
+        self.bookings = Bookings(self)
         author_dice = Dice(self.dice.below(1 << 60))
         count = 2 + author_dice.below(4)
-        self.roots = [Root(self, number, Author(author_dice, count).program()) for number in range(count)]
+        more = MORE if seed % 10 == PLANNED else {}
+        self.roots = [Root(self, number, Author(author_dice, count, **more).program()) for number in range(count)]
         self._operator = Operator(self) if seed % 10 == OPERATED else None
+        self.planner = Planner(self) if seed % 10 == PLANNED else None
+        self.healed_us = 0
+        """When it healed, by the store's time."""
         self.retention = None if self._operator is None else RETENTION
         self._wanted = self.roots if roots is None else [self.roots[number] for number in sorted(roots)]
-        self._heal_at = self.dice.pick((4_000_000, 10_000_000, 30_000_000))
+        self.heal_at = self.dice.pick((4_000_000, 10_000_000, 30_000_000))
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
@@ -108,8 +118,8 @@ class World:
         with _quiet(), Stage():
             try:
                 self._begin()
-                while self.failure is None and self.timeline.now < self._heal_at + SETTLE_US_MAX:
-                    self._live(self._heal_at + SETTLE_US_MAX)
+                while self.failure is None and self.timeline.now < self.heal_at + SETTLE_US_MAX:
+                    self._live(self.heal_at + SETTLE_US_MAX)
                     ended = len(self.checks.endings)
                     self.go_on(REST_US, lambda: False)
                     # Whoever waits for what has just ended hears of it within the same rest.
@@ -128,10 +138,12 @@ class World:
         for root in self._wanted:
             root.plan()
         self.timeline.after(self.dice.below(self.faults.pace_us), self._something_goes_wrong)
-        self.timeline.at(self._heal_at, self._heal)
+        self.timeline.at(self.heal_at, self._heal)
         self.timeline.after(AGAIN_US, self.outside.look)
         if self._operator is not None:
             self._operator.act()
+        if self.planner is not None:
+            self.planner.begin()
 
     def _live(self, until: int) -> None:
         timeline, faults, chronicles = self.timeline, self.faults, self.checks.chronicles
@@ -216,6 +228,9 @@ class World:
         if not batch.items and not has_taken:
             # An idle process has looked for work in vain: no news.
             return
+        if self.planner is not None:
+            self.planner.committed(batch, answer)
+            self.bookings.committed(batch, answer)
         outcomes = list(zip(batch.items, answer.outcomes, strict=True))
         applied = [type(item).__name__ for item, outcome in outcomes if isinstance(outcome, work.Applied)]
         refused = [outcome.reason.value for outcome in answer.outcomes if isinstance(outcome, work.Refused)]
@@ -258,10 +273,16 @@ class World:
     def _heal(self, _: Any) -> None:
         self.note("world", "heals")
         self.faults.heal()
+        self.healed_us = store_us(self)
         stays = next((host for host in self.hosts if host.kit == "all" and host.serves is _SERVES[0]), None)
         for host in list(self.hosts):
-            if host is not stays:
+            if host is stays:
+                continue
+            if host.has_booted:
                 host.leave()
+            else:
+                # It would come into the healed world with its own idea of what to serve, and of the time.
+                host.kill()
         # What was held for want of code goes on with a worker that comes later.
         self._boot(None)
         self.timeline.after(NUDGE_US, self._nudge)
@@ -269,10 +290,13 @@ class World:
     def _nudge(self, _: Any) -> None:
         """Users send what is still waited for."""
         for chronicle in list(self.checks.chronicles.values()):
-            for name in sorted(set(chronicle.waits.values())):
+            # What a schedule waits for is nobody's gift.
+            for name in sorted({*chronicle.waits.values()}.intersection(MAILBOXES)):
                 self._give(chronicle.instance_id, name)
         if self._operator is not None:
             self._operator.tidy()
+        if self.planner is not None:
+            self.planner.tidy()
         if any(row.record.status is Status.HELD for row in self._store.rows.instances.values()):
             # Only a worker that starts after the hold, by the store's time, takes up what was held.
             self._boot(None)
@@ -317,6 +341,8 @@ class World:
 
     def _why_not(self, chronicle: Any, change: work.InstanceChange) -> str | None:
         incarnation = chronicle.incarnation
+        if self.planner is not None and self.planner.may_have_ended(chronicle, change.status):
+            return None
         if chronicle.first_input is None and change.status in (Status.COMPLETED, Status.FAILED):
             # It was forked in a later execution of one that is no more.
             return None
@@ -365,11 +391,13 @@ def _quiet() -> Iterator[None]:
     level, was_enabled = logger.level, gc.isenabled()
     logger.setLevel(logging.CRITICAL + 1)
     frames, _record.TRACEBACK_FRAMES_MAX = _record.TRACEBACK_FRAMES_MAX, 0
+    events, schedules.EVENTS_PER_EXECUTION = schedules.EVENTS_PER_EXECUTION, EVENTS_OF_SCHEDULES
     gc.disable()
     try:
         yield
     finally:
         _record.TRACEBACK_FRAMES_MAX = frames
+        schedules.EVENTS_PER_EXECUTION = events
         logger.setLevel(level)
         if was_enabled:
             gc.enable()

@@ -27,13 +27,16 @@ from perdure.testing.storage_suite.executions import ContinueAsNew
 from perdure.testing.storage_suite.holds import Holds
 from perdure.testing.storage_suite.images import Images, MovingOut
 from perdure.testing.storage_suite.inspection import CustomStatus, Figures, Finding, Reading
+from perdure.testing.storage_suite.last_changes import LastChanges
 from perdure.testing.storage_suite.limits import Concurrency, Places, Rates
 from perdure.testing.storage_suite.messages import Control, Messages
 from perdure.testing.storage_suite.moments import Moments
 from perdure.testing.storage_suite.ownership import Fencing, Ownership
 from perdure.testing.storage_suite.progress import Progress, Stopping
+from perdure.testing.storage_suite.sent_again import SentAgain
 from perdure.testing.storage_suite.sessions import SessionRoom, Sessions
 from perdure.testing.storage_suite.shards import Receiving, Sending, Stamping
+from perdure.testing.storage_suite.steps import Steps
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.tags import Tags
 from perdure.testing.storage_suite.takeover import Takeover, Workers
@@ -69,6 +72,7 @@ class StorageSuite(
     Holds,
     Images,
     Lapsing,
+    LastChanges,
     Messages,
     Moments,
     MovingOut,
@@ -84,7 +88,9 @@ class StorageSuite(
     SessionRoom,
     Sessions,
     Sending,
+    SentAgain,
     Stamping,
+    Steps,
     Stopping,
     Suspending,
     Tags,

@@ -78,6 +78,22 @@ class Suspending(Topic):
         worker.run("order", change=InstanceChange(status=Status.TERMINATED))
         assert self.world.record("order").status is Status.TERMINATED
 
+    def test_a_turn_from_before_is_refused_when_its_worker_has_it_back_for_a_control_message(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        before = worker.turn("order", tasks=(task(3),))
+        other = worker.turn("order", change=InstanceChange(status=Status.COMPLETED, output=b"done"))
+        _only(world, Suspend(id="order", reason="audit"))
+        world.deliver("order", b"terminate", control=True)
+        worker.take("order")
+        for turn in (before, other):
+            assert refused(worker.do(turn)) is Refusal.STALE
+        record = world.record("order")
+        assert (record.status, record.held_because, record.last_event) == (Status.SUSPENDED, "audit", before.base)
+        worker.run("order", change=InstanceChange(status=Status.TERMINATED))
+        assert world.record("order").status is Status.TERMINATED
+
     def test_a_control_message_that_is_sent_on_as_another_waits_with_the_rest(self) -> None:
         world = self.world
         worker = self._suspended()
@@ -322,6 +338,22 @@ class HeldTasks(Topic):
         assert bodies(worker.take("order")) == [b"given up"]
         assert [each.event for each in world.storage.held_tasks(10)] == [5]
         assert _only(world, discard) is Refusal.NOT_FOUND
+
+    def test_one_that_was_held_once_more_is_not_discarded_as_what_it_was(self) -> None:
+        world = self.world
+        worker = self._tasks_held()
+        before = next(each for each in world.storage.held_tasks(10) if each.event == 3)
+        world.clock.advance(1)
+        assert _only(world, Resume(id="order", event=3)) is None
+        again = next(each for each in worker.claim().tasks if each.event == 3)
+        applied(worker.do(about(TaskHold, again, reason="again")))
+        after = next(each for each in world.storage.held_tasks(10) if each.event == 3)
+        discards = [
+            TaskDiscard(incarnation=each.incarnation, execution=1, event=3, body=b"given up", held_at=each.held_at)
+            for each in (before, after)
+        ]
+        assert [_only(world, each) for each in discards] == [Refusal.NOT_FOUND, None]
+        assert bodies(worker.take("order")) == [b"given up"]
 
     def test_one_that_is_not_held_is_not_discarded(self) -> None:
         world = self.world

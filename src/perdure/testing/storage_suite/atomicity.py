@@ -3,7 +3,17 @@
 from typing import Any
 
 from perdure._types import Status
-from perdure._work import APPLIED, ChildStart, Deliver, InstanceChange, OutMessage, Refusal, StartInstance
+from perdure._work import (
+    APPLIED,
+    ChildStart,
+    Deliver,
+    InstanceChange,
+    OutMessage,
+    Refusal,
+    Refused,
+    StartInstance,
+    Turn,
+)
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import SECOND, applied, bodies, events, ids, refused, row, task
 
@@ -90,6 +100,38 @@ class Atomicity(Topic):
         first, second = worker.turn("order"), worker.turn("order", base=2, history=row(3, 4))
         assert worker.commit(first, second).outcomes == (APPLIED, APPLIED)
         assert self.world.record("order").last_event == 4
+
+    def test_turns_that_only_go_from_one_activity_to_the_next_are_judged_one_by_one_too(self) -> None:
+        world = self.world
+        worker, other = world.worker(), world.worker("other")
+        for owner, instance_id in (
+            (worker, "good"),
+            (worker, "late"),
+            (other, "theirs"),
+            (worker, "twice"),
+            (worker, "told"),
+        ):
+            owner.own(instance_id)
+            owner.run(instance_id, tasks=(task(2, local=True),))
+
+        def step(instance_id: str, base: int = 2, **fields: Any) -> Turn:
+            tasks = (task(base + 2, **{"local": True} | fields),)
+            history = row(base + 1, base + 2)
+            return worker.turn(instance_id, base=base, history=history, consumed=(), tasks=tasks, tasks_gone=(base,))
+
+        outcomes = worker.commit(
+            step("good", local=False), step("late", base=4), step("theirs"), step("twice"), step("twice", base=4),
+            Deliver(to_id="told", body=b"before"), step("told"), Deliver(to_id="told", body=b"behind"),
+        ).outcomes  # fmt: skip
+        assert [refused(each) if isinstance(each, Refused) else None for each in outcomes] == [
+            None, Refusal.STALE, Refusal.NOT_OWNER, None, None, None, None, None,
+        ]  # fmt: skip
+        records = {name: world.record(name) for name in ("good", "late", "theirs", "twice", "told")}
+        assert [each.last_event for each in records.values()] == [4, 2, 2, 6, 4]
+        tasks = [world.storage.open_tasks(each.incarnation, 9) for each in records.values()]
+        assert [[each.event for each in open_] for open_ in tasks] == [[4], [2], [2], [6], [4]]
+        assert bodies(worker.take("told")) == [b"before", b"behind"]
+        assert events(other.claim()) == [4]
 
     def test_work_is_claimed_after_the_items_in_the_same_commit(self) -> None:
         world = self.world

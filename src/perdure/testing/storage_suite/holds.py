@@ -1,7 +1,9 @@
 """What can't go on is set aside, visible, with everything that waits for it, until somebody can run it."""
 
+from msgspec.structs import replace
+
 from perdure._types import Status
-from perdure._work import APPLIED, Batch, Claim, InstanceChange, Refusal, Refused, TaskDone
+from perdure._work import APPLIED, Batch, Claim, Deliver, InstanceChange, Refusal, Refused, Resume, TaskDone
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import NAME, SECOND, Worker, about, applied, bodies, events, ids, refused, task
 
@@ -117,6 +119,38 @@ class Holds(Topic):
         assert refused(worker.do(late)) is Refusal.NOT_OWNER
         world.clock.advance(1)
         assert bodies(world.worker("mended").take("order")) == [b"charged"]
+
+    def test_what_it_takes_in_is_gone_and_nothing_else(self) -> None:
+        world = self.world
+        worker = world.worker()
+        for name in ("order", "other"):
+            worker.own(name)
+            for body, control in ((b"torn", True), (b"news", False)):
+                world.deliver(name, body, control=control)
+        taken = {name: worker.take(name).messages for name in ("order", "other")}
+        torn, foreign = (next(each.seq for each in taken[name] if each.body == b"torn") for name in ("order", "other"))
+        applied(worker.do(worker.hold("order", consumed=(torn, foreign, 99_999))))
+        assert ids(worker.claim()) == ["other"]
+        assert bodies(worker.take("other")) == [b"torn", b"news"]
+        assert bodies(world.worker("mended").take("order")) == [b"news"]
+
+    def test_what_is_for_it_while_it_is_held_is_refused_when_it_is_not(self) -> None:
+        world = self.world
+        worker = world.worker()
+        incarnation = worker.own("order").incarnation
+        message = Deliver(to_id="order", body=b"terminate", control=True, if_held=incarnation, dedup_key="once")
+        assert world.client(message) == (Refused(reason=Refusal.NOT_HELD),)
+        worker.do(worker.hold("order"))
+        assert world.client(replace(message, if_held=incarnation + 1)) == (Refused(reason=Refusal.NOT_FOUND),)
+        assert world.client(message, Resume(id="order"), message, replace(message, dedup_key=None)) == (
+            APPLIED,
+            APPLIED,
+            APPLIED,
+            Refused(reason=Refusal.NOT_HELD),
+        )
+        assert bodies(worker.take("order")) == [b"terminate"]
+        worker.run("order", change=InstanceChange(status=Status.TERMINATED))
+        assert world.client(replace(message, dedup_key=None)) == (Refused(reason=Refusal.CLOSED),)
 
     def test_its_activities_go_on(self) -> None:
         world = self.world

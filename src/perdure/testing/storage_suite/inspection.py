@@ -21,6 +21,17 @@ def _found(world: World, **query: Any) -> list[str]:
             return names
 
 
+def _pages(world: World, **query: Any) -> list[list[str]]:
+    """Each page by itself."""
+    pages: list[list[str]] = []
+    after = None
+    while True:
+        page, after = world.storage.find(Query(after=after, **query))
+        pages.append([each.id for each in page])
+        if after is None:
+            return pages
+
+
 def _complaint(world: World, after: str) -> str:
     """What the store says to a key that is none."""
     try:
@@ -49,6 +60,22 @@ class Reading(Topic):
         wanted = [f"order-{number}" for number in range(1_500)]
         world.start(wanted[7])
         assert list(world.storage.get_many(wanted)) == [wanted[7]]
+
+    def test_of_many_those_that_are_open_are_told_with_their_incarnations(self) -> None:
+        world = self.world
+        worker = world.worker()
+        statuses = {f"order-{status.value}": status for status in Status if status is not Status.MOVED}
+        for name, status in statuses.items():
+            worker.own(name)
+            worker.run(name, change=InstanceChange(status=status))
+        world.start("new")
+        wanted = [*statuses, "new", "nobody", "new", "with a \0"]
+        assert world.storage.still_open(wanted) == {
+            name: world.record(name).incarnation
+            for name in (*statuses, "new")
+            if name == "new" or not statuses[name].is_closed
+        }
+        assert world.storage.still_open([]) == {}
 
     def test_ids_are_matched_by_their_bytes(self) -> None:
         world = self.world
@@ -117,7 +144,7 @@ class CustomStatus(Topic):
         worker = self.world.worker()
         worker.own("order")
         worker.run("order", change=InstanceChange(status=Status.SUSPENDED))
-        worker.run("order")
+        worker.run("order", history=None)
         assert self.world.record("order").status is Status.SUSPENDED
 
 
@@ -161,6 +188,62 @@ class Finding(Topic):
         assert (len(page), after) == (8, None)
         page, after = world.storage.find(Query(limit=7))
         assert (len(page), after) == (7, str(page[-1].incarnation))
+
+    def test_a_page_ends_where_enough_were_looked_at_and_the_next_goes_on(self) -> None:
+        world = self._some()
+        page, after = world.storage.find(Query(version="2.0.0", rows_max=3))
+        assert (page, after) == ([], str(world.record("order-5").incarnation))
+        assert _pages(world, version="2.0.0", rows_max=3) == [[], [], []]
+        assert _pages(world, version="1.0.0", rows_max=3) == [
+            ["order-6", "order-5"],
+            ["order-4", "order-3", "order-2"],
+            ["order-1", "order-0"],
+        ]
+        assert _pages(world, version="1.0.0", rows_max=100) == [[f"order-{number}" for number in reversed(range(7))]]
+
+    def test_pages_that_end_early_have_all_that_match_once_and_in_order(self) -> None:
+        world = self._some()
+        worker = world.worker()
+        worker.own("trunk")
+        worker.run("trunk", starts=(ChildStart(new=world.child(world.record("trunk"), "child")),))
+        began, turned = world.record("order-0").created_at, world.record("order-4").updated_at
+        queries: list[dict[str, Any]] = [
+            {},
+            {"version": "1.0.0"},
+            {"updated_from": turned},
+            {"updated_before": turned},
+            {"created_from": began + 2, "created_before": began + 6},
+            {"attributes": {"odd": True}},
+            {"attributes": {"odd": False, "number": 4}},
+            {"roots_only": True},
+            {"root": "trunk"},
+            {"parent": "trunk"},
+            {"name": NAME, "statuses": (Status.RUNNING,)},
+            {"statuses": (Status.PENDING, Status.RUNNING), "version": "1.0.0"},
+            {"statuses": (Status.PENDING, Status.RUNNING), "created_from": began + 1},
+            {"statuses": (Status.PENDING, Status.COMPLETED, Status.RUNNING), "updated_from": began + 3},
+        ]
+        for query in queries:
+            everything = _found(world, **query)
+            assert everything
+            for limit, rows_max in ((1, 1), (1, 2), (2, 1), (2, 3), (100, 1), (100, 2), (100, 5)):
+                pages = _pages(world, limit=limit, rows_max=rows_max, **query)
+                assert max(map(len, pages)) <= limit
+                assert [each for page in pages for each in page] == everything
+
+    def test_only_what_no_index_knows_makes_a_page_short(self) -> None:
+        world = self._some()
+        worker = world.worker()
+        worker.own("trunk")
+        worker.run("trunk", starts=(ChildStart(new=world.child(world.record("trunk"), "child")),))
+        for query, found in (
+            ({}, ["child", "trunk", "other"]),
+            ({"name": "other"}, ["other"]),
+            ({"parent": "trunk"}, ["child"]),
+            ({"statuses": (Status.RUNNING,)}, ["trunk", "order-3"]),
+            ({"statuses": (Status.HELD,)}, []),
+        ):
+            assert _pages(world, rows_max=4, limit=3, **query)[0] == found
 
     def test_pages_are_stable_while_instances_come_and_go(self) -> None:
         world = self._some()

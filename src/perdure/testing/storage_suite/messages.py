@@ -1,7 +1,7 @@
 """Messages come in the order in which they fall due, and none is lost."""
 
 from perdure._types import Status
-from perdure._work import APPLIED, Claim, ClaimedMessage, InstanceChange, OutMessage, Refusal
+from perdure._work import APPLIED, Claim, ClaimedMessage, InstanceChange, InstanceRelease, OutMessage, Refusal
 from perdure.storage.base import MESSAGES_MAX
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import SECOND, applied, bodies, ids, refused
@@ -153,7 +153,7 @@ class Control(Topic):
         stranger = world.worker(orchestrations=[])
         world.start("order")
         assert world.deliver("order", b"terminate", control=True) == APPLIED
-        assert bodies(stranger.take("order")) == [b"start order", b"terminate"]
+        assert bodies(stranger.take("order")) == [b"terminate"]
         stranger.run("order", change=InstanceChange(status=Status.TERMINATED))
         assert world.record("order").status is Status.TERMINATED
 
@@ -169,6 +169,58 @@ class Control(Topic):
         for name in ("held", "suspended"):
             world.deliver(name, b"terminate", control=True)
         assert sorted(ids(worker.claim())) == ["held", "suspended"]
+
+    def test_it_comes_alone_and_says_so_to_whoever_may_not_run_the_instance(self) -> None:
+        # given more than a claim brings before the first control message, a timer, and another control message
+        world = self.world
+        worker = world.worker()
+        sender = worker.own("sender")
+        worker.own("order")
+        many = tuple(OutMessage(to_id="order", body=b"news") for _ in range(MESSAGES_MAX))
+        worker.run("order", change=InstanceChange(status=Status.SUSPENDED), timers=((2, world.storage.now()),))
+        worker.run("sender", messages=(*many, OutMessage(to_incarnation=sender.incarnation, body=b"mine")))
+        for body in (b"cancel", b"terminate"):
+            world.deliver("order", body, control=True)
+        # when it is claimed
+        work = worker.claim()
+        # then the two come alone, and nothing is left for another claim
+        assert {each.record.id: (bodies(each), each.for_control) for each in work.instances} == {
+            "order": ([b"cancel", b"terminate"], True),
+            "sender": ([b"mine"], False),
+        }
+        assert work.more is False
+
+    def test_it_is_one_message_of_many_to_whoever_may_run_the_instance(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        world.deliver("order", b"news")
+        world.deliver("order", b"terminate", control=True)
+        claimed = worker.take("order")
+        assert (bodies(claimed), claimed.for_control) == ([b"news", b"terminate"], False)
+
+    def test_a_rest_is_asked_for_before_the_claim_that_ends_it(self) -> None:
+        world = self.world
+        worker = world.worker()
+        record = worker.own("order")
+        world.deliver("order", b"news")
+        applied(worker.do(InstanceRelease(incarnation=record.incarnation, delay_us=SECOND)))
+        world.deliver("order", b"terminate", control=True)
+        claimed = worker.take("order")
+        assert (bodies(claimed), claimed.for_control) == ([b"terminate"], True)
+        claimed = worker.take("order")
+        assert (bodies(claimed), claimed.for_control) == ([b"news", b"terminate"], False)
+
+    def test_of_many_a_claim_brings_a_thousand(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("sender")
+        worker.own("order")
+        worker.run("order", change=InstanceChange(status=Status.SUSPENDED))
+        many = tuple(OutMessage(to_id="order", body=b"cancel", control=True) for _ in range(MESSAGES_MAX + 1))
+        worker.run("sender", messages=many)
+        work = worker.claim()
+        assert (len(work.instances[0].messages), work.more) == (MESSAGES_MAX, True)
 
     def test_it_does_not_reach_another_workers_instance(self) -> None:
         world = self.world
@@ -192,7 +244,7 @@ class Control(Topic):
         stranger = world.worker(orchestrations=[])
         world.start("order")
         world.deliver("order", b"terminate", control=True)
-        control = stranger.take("order").messages[1]
+        [control] = stranger.take("order").messages
         stranger.run("order", consumed=(control.seq,))
         world.clock.advance(SECOND)
         work = stranger.commit(claim=Claim(instances_max=9, tasks_max=9)).work

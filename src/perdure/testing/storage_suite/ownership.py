@@ -219,6 +219,21 @@ class Fencing(Topic):
         assert world.record("order").last_event == 2
         assert ids(other.claim()) == []
 
+    def test_a_worker_that_was_buried_begins_and_ends_nothing_by_a_single_turn(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", tasks=(task(2, local=True),))
+        turns = (
+            worker.first_turn(world.new("other"), tasks=(task(2, local=True),)),
+            worker.turn("order", tasks=(task(3, local=True),), tasks_gone=(2,)),
+            worker.turn("order", tasks_gone=(2,), change=InstanceChange(status=Status.COMPLETED)),
+        )
+        world.storage.unregister(worker.number)
+        assert [refused(worker.do(turn)) for turn in turns] == [Refusal.FENCED] * 3
+        assert world.storage.get("other") is None
+        assert world.record("order").last_event == 2
+
     def test_what_a_client_sends_through_a_fenced_worker_still_counts(self) -> None:
         world = self.world
         worker = world.worker()

@@ -13,7 +13,7 @@ from perdure._work import (
     TaskRetry,
 )
 from perdure.testing.storage_suite.suite import Topic
-from perdure.testing.storage_suite.world import SECOND, Worker, about, bodies, events, refused, task
+from perdure.testing.storage_suite.world import SECOND, Worker, about, bodies, events, refused, row, task
 
 
 class Progress(Topic):
@@ -89,6 +89,14 @@ class Stopping(Topic):
         assert claimed.stopped
         owner.do(about(TaskDone, claimed, body=b"stopped"))
         assert bodies(owner.take("order")) == [b"stopped"]
+
+    def test_one_that_is_asked_for_later_is_not_stopped(self) -> None:
+        owner = self._asked_for()
+        first = owner.turn("order", tasks_stopped=(5,))
+        second = owner.turn("order", base=first.base + 1, history=row(first.base + 2), tasks=(task(5),))
+        assert owner.commit(first, second).outcomes == (APPLIED, APPLIED)
+        tasks = self.world.storage.open_tasks(self.world.record("order").incarnation, 9)
+        assert [(each.event, each.stopped) for each in tasks] == [(2, False), (5, False)]
 
     def test_one_that_waits_for_its_next_attempt_goes_to_any_worker_at_once(self) -> None:
         owner = self._asked_for()

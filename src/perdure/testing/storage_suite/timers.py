@@ -47,6 +47,21 @@ class Timers(Topic):
         worker.run("order", timers=((2, 1),), timers_gone=(2,))
         assert ids(worker.claim()) == []
 
+    def test_however_many_timers_of_one_are_due_the_others_come_in_their_order(self) -> None:
+        world = self.world
+        worker = world.worker()
+        for name in ("last", "first", "second"):
+            worker.own(name)
+        now = world.clock.now_us()
+        worker.run("first", timers=tuple((event, now + event) for event in range(2, 22)))
+        worker.run("second", timers=tuple((event, now + 10 * event) for event in range(2, 22)))
+        worker.run("last", timers=((2, now + 300),))
+        world.clock.advance(400)
+        for most, found in ((1, ["first"]), (2, ["first", "second"]), (3, ["first", "second", "last"])):
+            work = worker.claim(instances=most)
+            assert (ids(work), work.more) == (found, most < 3)
+        assert [len(each.messages) for each in worker.claim().instances] == [20, 20, 1]
+
     def test_timers_and_messages_come_in_order_of_their_time(self) -> None:
         world = self.world
         worker = world.worker()

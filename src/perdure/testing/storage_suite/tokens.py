@@ -1,7 +1,14 @@
 """When an answer was lost: ask by token; and has anybody else been here?"""
 
-from perdure._work import APPLIED, Batch, StartInstance
+from typing import TYPE_CHECKING
+
+from perdure._types import Status
+from perdure._work import APPLIED, Batch, InstanceChange, StartInstance, Turn
 from perdure.testing.storage_suite.suite import Topic
+from perdure.testing.storage_suite.world import task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Tokens(Topic):
@@ -25,6 +32,25 @@ class Tokens(Topic):
             token = world.token()
             world.storage.commit(Batch(token=token, items=items, worker=worker.number))
             assert world.storage.applied(worker.number, token) is True
+
+    def test_a_commit_of_one_turn_has_its_token_too(self) -> None:
+        world = self.world
+        worker = world.worker()
+        turns: list[Callable[[], Turn]] = [
+            lambda: worker.first_turn(world.new("order"), written=2, tasks=(task(2, local=True),)),
+            lambda: worker.turn("order", written=2, tasks=(task(4, local=True),), tasks_gone=(2,)),
+            lambda: worker.turn("order", written=2, tasks_gone=(4,), change=InstanceChange(status=Status.COMPLETED)),
+        ]
+        tokens = [world.token()]
+        world.storage.commit(Batch(token=tokens[0], items=(), worker=worker.number))
+        for turn in turns:
+            tokens.append(world.token())
+            committed = world.storage.commit(Batch(token=tokens[-1], items=(turn(),), worker=worker.number))
+            assert committed.outcomes == (APPLIED,)
+            assert [world.storage.applied(worker.number, each) for each in tokens[-2:]] == [False, True]
+        # One that writes its token makes all of them past ones.
+        world.storage.commit(Batch(token=b"later 16 bytes !", items=(), worker=worker.number))
+        assert world.storage.applied(worker.number, tokens[-1]) is False
 
     def test_tokens_belong_to_their_worker(self) -> None:
         world = self.world

@@ -41,7 +41,8 @@ CREATE TABLE perdure.instances (
 CREATE INDEX instances_by_status ON perdure.instances (status, incarnation);
 CREATE INDEX instances_by_name ON perdure.instances (name, incarnation);
 CREATE INDEX instances_by_root ON perdure.instances (root, incarnation) WHERE root <> id;
-CREATE INDEX instances_by_parent ON perdure.instances (parent_incarnation) WHERE parent_incarnation IS NOT NULL;
+CREATE INDEX instances_by_parent ON perdure.instances (parent_incarnation, incarnation)
+    WHERE parent_incarnation IS NOT NULL;
 CREATE INDEX instances_by_attributes ON perdure.instances USING gin (perdure.attributes_of(attributes) jsonb_path_ops)
     WHERE attributes IS NOT NULL;
 -- Incarnations tell when instances were begun, and so a span of time is found by them, but for those of which they don't:
@@ -76,7 +77,8 @@ CREATE TABLE perdure.messages (
     body bytea NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX messages_by_instance ON perdure.messages (incarnation, due_at, seq);
-CREATE INDEX messages_by_due ON perdure.messages (due_at, incarnation, seq);
+-- Not found by its instance here, also by plans that are made while there is nothing in it.
+CREATE INDEX messages_by_due ON perdure.messages (due_at) INCLUDE (incarnation, seq);
 CREATE INDEX messages_loose ON perdure.messages (incarnation) WHERE loose;
 CREATE INDEX messages_of_control ON perdure.messages (incarnation, due_at) WHERE control;
 
@@ -104,7 +106,7 @@ CREATE TABLE perdure.timers (
     fire_at bigint NOT NULL,
     PRIMARY KEY (incarnation, execution, event)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
-CREATE INDEX timers_by_due ON perdure.timers (fire_at, incarnation);
+CREATE INDEX timers_by_due ON perdure.timers (fire_at) INCLUDE (incarnation);
 
 -- An owned task is in no index but that of its key: most are born owned, run, and are deleted by the next turn.
 CREATE TABLE perdure.tasks (
@@ -244,6 +246,12 @@ CREATE TABLE perdure.shard (
     count bigint NOT NULL,
     fleet text COLLATE "C" NOT NULL,
     lone boolean PRIMARY KEY DEFAULT true CHECK (lone)
+);
+
+-- The highest incarnation of all that were deleted: what was begun later has never been. There may be lower ones, too, as
+-- nobody waits for who writes another.
+CREATE TABLE perdure.gone (
+    incarnation bigint PRIMARY KEY
 );
 
 -- Counts commits, so that whoever can't be notified can ask whether there have been any.

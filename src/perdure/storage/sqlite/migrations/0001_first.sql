@@ -242,9 +242,34 @@ CREATE TABLE shard (
     lone INTEGER PRIMARY KEY CHECK (lone = 1)
 ) STRICT;
 
--- Of a deleted one nothing is left, but for what it has sent to other shards.
+-- Where instances are found that have an attribute, newest first. A value is as `json_each` has it, so that some which
+-- differ are the same here (true and 1, null and ''): whoever looks compares the instance's own.
+CREATE TABLE attributes (
+    key TEXT NOT NULL,
+    value ANY NOT NULL,
+    incarnation INTEGER NOT NULL,
+    PRIMARY KEY (key, value, incarnation)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER instances_attributes AFTER INSERT ON instances WHEN NEW.attributes IS NOT NULL
+BEGIN
+    INSERT OR IGNORE INTO attributes (key, value, incarnation)
+    SELECT key, ifnull(value, ''), NEW.incarnation FROM json_each(CAST(NEW.attributes AS TEXT));
+END;
+
+-- The highest incarnation of all that were deleted: what was begun later has never been.
+CREATE TABLE gone (
+    incarnation INTEGER NOT NULL,
+    lone INTEGER PRIMARY KEY CHECK (lone = 1)
+) STRICT;
+INSERT INTO gone (incarnation, lone) VALUES (0, 1);
+
+-- Of a deleted one nothing is left but that, and what it has sent to other shards.
 CREATE TRIGGER instances_delete AFTER DELETE ON instances
 BEGIN
+    UPDATE gone SET incarnation = OLD.incarnation WHERE incarnation < OLD.incarnation;
+    DELETE FROM attributes WHERE (key, value, incarnation) IN (
+        SELECT key, ifnull(value, ''), OLD.incarnation FROM json_each(CAST(OLD.attributes AS TEXT))
+    );
     DELETE FROM messages WHERE incarnation = OLD.incarnation;
     DELETE FROM tasks WHERE incarnation = OLD.incarnation;
     DELETE FROM timers WHERE incarnation = OLD.incarnation;
@@ -253,15 +278,26 @@ BEGIN
     DELETE FROM history WHERE incarnation = OLD.incarnation;
 END;
 
--- The worker that had the instance still runs its local task, or is gone, which `disown_tasks` then sees to.
+-- A local task gets a row of its own by going through this view.
+CREATE VIEW local_tasks (incarnation, execution, event, owner, name, at, retry, input) AS
+SELECT incarnation, execution, local_event, owner, local_name, local_at, local_retry, local_input
+FROM instances WHERE local_event IS NOT NULL;
+CREATE TRIGGER local_tasks_move INSTEAD OF INSERT ON local_tasks
+BEGIN
+    INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, retry, input)
+    VALUES (NEW.incarnation, NEW.execution, NEW.event, NEW.owner, NEW.name, NEW.at, NEW.at, NEW.retry, NEW.input);
+    UPDATE instances SET local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
+    WHERE incarnation = NEW.incarnation;
+END;
+
+-- The worker that had the instance still runs its local task, or is gone, which `disown_tasks` then sees to. SQLite sets
+-- up all that a trigger does before it looks at its condition, for every instance that ends: hence the view.
 CREATE TRIGGER instances_lose_owner AFTER UPDATE OF owner ON instances
 WHEN NEW.owner IS NULL AND NEW.local_event IS NOT NULL
 BEGIN
-    INSERT INTO tasks (incarnation, execution, event, owner, name, scheduled_at, due_at, retry, input)
+    INSERT INTO local_tasks (incarnation, execution, event, owner, name, at, retry, input)
     VALUES (
-        NEW.incarnation, NEW.execution, NEW.local_event, OLD.owner, NEW.local_name, NEW.local_at, NEW.local_at,
-        NEW.local_retry, NEW.local_input
+        NEW.incarnation, NEW.execution, NEW.local_event, OLD.owner, NEW.local_name, NEW.local_at, NEW.local_retry,
+        NEW.local_input
     );
-    UPDATE instances SET local_event = NULL, local_at = NULL, local_name = NULL, local_retry = NULL, local_input = NULL
-    WHERE incarnation = NEW.incarnation;
 END;

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdure._types import Status
 from perdure._work import (
+    PAGE_ROWS_MAX,
     Claim,
     Committed,
     InstanceRecord,
@@ -16,7 +17,8 @@ from perdure._work import (
     WorkerRecord,
 )
 from perdure.testing._dice import Dice
-from perdure.testing.storage_suite.tape.items import IDS, Book, Items
+from perdure.testing.storage_suite.tape.book import Book
+from perdure.testing.storage_suite.tape.items import IDS, Items
 from perdure.testing.storage_suite.tape.steps import (
     Ask,
     Call,
@@ -188,5 +190,6 @@ class Author:
             root=dice.pick(IDS) if dice.chance(15) else None,
             roots_only=dice.chance(20),
             limit=dice.pick((1, 2, 5, 100)),
+            rows_max=dice.pick((1, 2, 5)) if dice.chance(30) else PAGE_ROWS_MAX,
         )
         return Find(query=query)

@@ -1,7 +1,6 @@
-"""The items that the author of a tape sends, and the book in which it keeps what it was told."""
+"""The items that the author of a tape sends."""
 
-from collections import defaultdict
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -41,10 +40,10 @@ from perdure._work import (
     TimerImage,
     Try,
     Turn,
-    Work,
     stamp_of,
 )
 from perdure.testing._dice import Dice
+from perdure.testing.storage_suite.tape.book import Book
 from perdure.testing.storage_suite.tape.parcels import Parcels
 
 IDS = tuple(f"instance-{letter}" for letter in "abcdefghijkl")
@@ -59,50 +58,6 @@ CLIENT = {
     "start": 10, "deliver": 12, "delete": 2, "prune": 2, "suspend": 2, "resume": 4, "discard": 1, "put": 2, "move": 1,
     "receive": 4, "settle": 3, "forget": 1,
 }  # fmt: skip
-
-TaskName: TypeAlias = tuple[int, int, int]
-"""Incarnation, execution and event."""
-
-
-class Book:
-    """What the author knows of the world."""
-
-    def __init__(self, dice: Dice) -> None:
-        self._dice = dice
-        self.now = 0
-        self.records: dict[str, InstanceRecord] = {}
-        self.incarnations = [4_711]
-        self.tasks: dict[TaskName, int | None] = {}
-        """Tasks that were ever heard of, and the worker that had each last."""
-        self.timers: defaultdict[int, set[int]] = defaultdict(set)
-        self.bodies: dict[int, tuple[bytes, ...]] = {}
-        self._sent = 0
-
-    def learn(self, work: Work, label: int | None) -> None:
-        """Remember what was handed out."""
-        for claimed in work.instances:
-            incarnation = claimed.record.incarnation
-            self.bodies[incarnation] = tuple(each.body for each in claimed.messages if each.timer is None)
-            self.timers[incarnation] |= {each.timer.source for each in claimed.messages if each.timer}
-        self.tasks |= {(each.incarnation, each.execution, each.event): label for each in work.tasks}
-
-    def body(self) -> bytes:
-        """A message that was never sent before."""
-        self._sent += 1
-        return b"message %d" % self._sent
-
-    def incarnation(self) -> int:
-        """A new incarnation, seldom one that was used before."""
-        if self._dice.chance(4):
-            return self._dice.pick(self.incarnations)
-        self.incarnations.append(10_000 + len(self.incarnations))
-        return self.incarnations[-1]
-
-    def record(self, owner: int | None = None) -> InstanceRecord | None:
-        """An instance, of this owner if there is one; None while there is none at all."""
-        records = list(self.records.values())
-        owned = [each for each in records if each.owner == owner]
-        return self._dice.pick(owned or records) if records else None
 
 
 class Images:
@@ -123,6 +78,7 @@ class Images:
             images=tuple(incarnations.values()),
             on_conflict=dice.pick(("fail", "skip", "replace", "again")),
             instead_of=tuple({stamp.incarnation: stamp for stamp in stamps}.values()),
+            while_open=dice.some(book.incarnations[-8:], 2) if dice.chance(25) else (),
         )
 
     def move(self) -> MoveOut:
@@ -158,7 +114,9 @@ class Images:
         record = replace(record, last_event=last)
         image = InstanceImage(record=record, ready_at=record.created_at)
         if last:
-            image = replace(image, history=(HistoryImage(execution=record.execution, row=_history(1, last)),))
+            image = replace(
+                image, history=(HistoryImage(execution=record.execution, row=_history(dice, book.now, 1, last)),)
+            )
         return image if status.is_closed else self._with_rows(image)
 
     def _with_rows(self, image: InstanceImage) -> InstanceImage:
@@ -216,17 +174,14 @@ class Items:
         dice, book = self._dice, self._book
         match dice.weighted(CLIENT):
             case "start":
-                return StartInstance(
-                    new=self._new(),
-                    on_conflict=dice.pick(("fail", "use_existing", "restart_if_closed", "terminate_and_restart")),
-                    cancel=book.body() if dice.chance(50) else None,
-                )
+                return self._start()
             case "deliver":
                 return Deliver(
                     to_id=self._receiver(),
                     body=book.body(),
                     control=dice.chance(15),
                     dedup_key=f"key {dice.below(3)}" if dice.chance(30) else None,
+                    if_held=self._guess_incarnation(),
                 )
             case "suspend":
                 return Suspend(
@@ -252,7 +207,10 @@ class Items:
                 return self._images.move()
             case "discard":
                 task = dice.pick(list(book.tasks) or [(1, 1, 1)])
-                return TaskDiscard(incarnation=task[0], execution=task[1], event=task[2], body=book.body())
+                held_at = book.now + dice.pick((0, *DELAYS_US)) if dice.chance(20) else None
+                return TaskDiscard(
+                    incarnation=task[0], execution=task[1], event=task[2], body=book.body(), held_at=held_at
+                )
             case "prune":
                 before = dice.below(30) if dice.chance(30) else None
                 return Prune(
@@ -283,7 +241,8 @@ class Items:
             case "task":
                 return self._task_item(label), ()
             case "hold":
-                return self._hold(record), ()
+                told = self._book.bodies.get(record.incarnation, ())
+                return self._hold(record), dice.some(told, 2) if dice.chance(30) else ()
             case "try":
                 return self._try(record, label), ()
             case "release":
@@ -314,6 +273,18 @@ class Items:
             root=parent.root if parent else instance_id,
             parent=place,
             attributes=b'{"size":%d}' % dice.below(3) if dice.chance(50) else None,
+        )
+
+    def _start(self) -> StartInstance:
+        dice, book = self._dice, self._book
+        new, again = self._new(), dice.chance(30)
+        if again and dice.chance(40):
+            new = replace(new, incarnation=dice.pick(book.incarnations))
+        return StartInstance(
+            new=new,
+            on_conflict=dice.pick(("fail", "use_existing", "restart_if_closed", "terminate_and_restart")),
+            cancel=book.body() if dice.chance(50) else None,
+            again=again,
         )
 
     def _try(self, record: InstanceRecord, label: int) -> Item:
@@ -371,7 +342,7 @@ class Items:
         """A first turn of an instance that nobody has seen."""
         new = self._new()
         closing = InstanceChange(status=self._dice.pick(CLOSED)) if self._dice.chance(20) else None
-        history = _history(1, 2)
+        history = _history(self._dice, self._book.now, 1, 2)
         return Turn(
             incarnation=new.incarnation,
             execution=1,
@@ -392,7 +363,7 @@ class Items:
             incarnation=record.incarnation if dice.chance(97) else dice.pick(self._book.incarnations),
             execution=record.execution + (1 if dice.chance(3) else 0),
             base=base,
-            history=_history(base + 1, base + written) if written else None,
+            history=_history(dice, self._book.now, base + 1, base + written) if written else None,
             tasks_gone=self._tasks_of(record),
             tasks_stopped=self._tasks_of(record),
             timers_gone=dice.some(sorted(self._book.timers[record.incarnation]), 4),
@@ -491,6 +462,7 @@ class Items:
         return self._dice.some([event for *place, event in self._book.tasks if tuple(place) == mine], 3)
 
 
-def _history(first: int, last: int) -> HistoryRow:
+def _history(dice: Dice, now: int, first: int, last: int) -> HistoryRow:
     data = b"events %d to %d" % (first, last)
-    return HistoryRow(first=first, last=last, at=first, data=data, crc=checksum(data))
+    at = now + dice.pick(DELAYS_US) if dice.chance(10) else first
+    return HistoryRow(first=first, last=last, at=at, data=data, crc=checksum(data))

@@ -7,7 +7,7 @@ from perdure._work import Effect, Forget, InstanceRecord, NewInstance, OutMessag
 from perdure.testing._dice import Dice
 
 if TYPE_CHECKING:
-    from perdure.testing.storage_suite.tape.items import Book
+    from perdure.testing.storage_suite.tape.book import Book
 
 SHARDS = (1, 2)
 _SEQS = 12

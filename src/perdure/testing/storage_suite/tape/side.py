@@ -5,11 +5,13 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from perdure._work import (
+    PAGE_ROWS_MAX,
     Applied,
     Batch,
     ClaimedInstance,
     Committed,
     HistoryRow,
+    Hold,
     InstanceImage,
     InstanceRecord,
     Item,
@@ -111,6 +113,7 @@ class Side:
             self.storage.held_tasks(5),
             [self._open(task) for each in records for task in self.storage.open_tasks(each.incarnation, 5)],
             self.storage.limits(),
+            self.storage.still_open([each.id for each in records]),
             [self._user(each) for key in LIMIT_KEYS for each in self.storage.limit_users(key, 5)],
             [[self._record(member) for member in self.storage.family(each.id, FAMILY)] for each in records],
             [self.storage.executions(each.incarnation) for each in records],
@@ -160,7 +163,7 @@ class Side:
         return replace(committed, outcomes=tuple(self._outcome(each) for each in committed.outcomes), work=work)
 
     def _item(self, item: Item, bodies: tuple[bytes, ...]) -> Item:
-        if isinstance(item, Turn):
+        if isinstance(item, Turn | Hold):
             return replace(item, consumed=self._consumed(item, bodies))
         if isinstance(item, Settle):
             seqs = {number_of(each.body): each.seq for each in self._outbox()}
@@ -171,8 +174,8 @@ class Side:
     def _outbox(self) -> list[Parcel]:
         return self.storage.parcels(None, _PARCELS)
 
-    def _consumed(self, turn: Turn, bodies: tuple[bytes, ...]) -> tuple[int, ...]:
-        seqs = (self._seqs.get((turn.incarnation, body)) for body in bodies)
+    def _consumed(self, item: Turn | Hold, bodies: tuple[bytes, ...]) -> tuple[int, ...]:
+        seqs = (self._seqs.get((item.incarnation, body)) for body in bodies)
         return tuple(seq for seq in seqs if seq is not None)
 
     def _claimed(self, claimed: ClaimedInstance) -> ClaimedInstance:
@@ -200,4 +203,7 @@ class Side:
             if after is None:
                 break
             query = replace(query, after=after)
+        if query.rows_max < PAGE_ROWS_MAX:
+            # Where such a page ends is each store's own matter.
+            return [([each for page, _ in pages for each in page], pages[-1][1])]
         return pages

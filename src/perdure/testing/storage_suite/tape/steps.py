@@ -42,7 +42,7 @@ class Reap(Struct, frozen=True, kw_only=True):
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """A batch; `label` is None for a client. `consume` has, for each item, the bodies that a turn consumes."""
+    """A batch; `label` is None for a client. `consume` has, for each item, the bodies that it consumes."""
 
     label: int | None
     token: bytes
