@@ -19,7 +19,8 @@ from perdure import (
     activity,
     orchestration,
 )
-from tests.runtime.worker_program import GO, blocking, chain, gate, hanging, stone
+from perdure._runtime import signals
+from tests.runtime.worker_program import GO, blocking, chain, deafening, gate, hanging, stone
 
 NEWS = ExternalEvent[str]("news")
 
@@ -285,11 +286,12 @@ async def test_serving_elsewhere_than_in_the_main_thread_is_refused(database):
         await asyncio.to_thread(asyncio.run, Runtime(database, Registry(patient, Slow())).serve())
 
 
-async def test_a_second_signal_leaves_though_an_activity_blocks_the_event_loop_for_ever(database, spawn):
+@pytest.mark.parametrize(("program", "said"), [(blocking, "blocked"), (deafening, "deaf")])
+async def test_a_second_signal_leaves_though_an_activity_blocks_the_event_loop_for_ever(database, spawn, program, said):
     async with Client(database) as client:
         worker = await spawn(database)
-        await client.start_orchestration(blocking)
-        await worker.hear("blocked")
+        await client.start_orchestration(program)
+        await worker.hear(said)
 
         worker.send(signal.SIGTERM)
         worker.send(signal.SIGINT)
@@ -311,6 +313,28 @@ async def test_what_caught_signals_before_catches_them_after_serving(database):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert caught == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("made_first", [True, False])
+async def test_signals_that_the_program_gave_to_its_event_loop_are_heard_while_it_serves(database, made_first):
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    async with Runtime(database, Registry(patient, Slow())) as runtime:
+        if made_first:
+            loop.add_signal_handler(signal.SIGUSR1, heard.set)
+        serving = asyncio.create_task(runtime.serve())
+        while signal.getsignal(signal.SIGTERM).__module__ != signals.__name__:
+            await asyncio.sleep(0)
+        if not made_first:
+            loop.add_signal_handler(signal.SIGUSR1, heard.set)
+        signal.raise_signal(signal.SIGUSR1)
+        await heard.wait()
+        heard.clear()
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+        signal.raise_signal(signal.SIGUSR1)
+        await heard.wait()
+        loop.remove_signal_handler(signal.SIGUSR1)
 
 
 async def test_a_second_signal_leaves_at_once(database, spawn):

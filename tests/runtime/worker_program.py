@@ -1,6 +1,7 @@
 """A worker for tests, in a process of its own: `python worker_program.py URL [GRACE]`; tells on stdout what it does."""
 
 import asyncio
+import signal
 import sys
 import threading
 
@@ -50,6 +51,19 @@ async def blocking(ctx: OrchestrationContext) -> None:
     await ctx.schedule_activity(block_the_loop)
 
 
+@activity(name="deafen-the-loop")
+async def deafen_the_loop() -> None:
+    # As if the system gave each signal to another thread, or a moment before this one blocks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    say("deaf")
+    threading.Event().wait()
+
+
+@orchestration(name="deafening")
+async def deafening(ctx: OrchestrationContext) -> None:
+    await ctx.schedule_activity(deafen_the_loop)
+
+
 @orchestration(name="chain")
 async def chain(ctx: OrchestrationContext, length: int) -> int:
     total = 0
@@ -84,7 +98,21 @@ async def nap(ctx: OrchestrationContext, seconds: float) -> str:
     return "rested"
 
 
-registry = Registry(tally, hang_once, turn_to_stone, block_the_loop, stone, blocking, chain, hanging, gate, parent, nap)
+registry = Registry(
+    tally,
+    hang_once,
+    turn_to_stone,
+    block_the_loop,
+    deafen_the_loop,
+    stone,
+    blocking,
+    deafening,
+    chain,
+    hanging,
+    gate,
+    parent,
+    nap,
+)
 
 
 async def main(url: str, grace: float) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import threading
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from msgspec.structs import replace
@@ -20,6 +19,7 @@ from perdure._runtime.collector import collector
 from perdure._runtime.hands import DELIVERIES_MAX, Settings
 from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.retention import Retention, checked_retention
+from perdure._runtime.signals import stops_heard
 from perdure._runtime.station import Station
 from perdure._types import Duration, check_name, duration_us
 from perdure.errors import UsageError
@@ -28,8 +28,8 @@ from perdure.storage import open_storages
 from perdure.storage.base import SERVES, SUSPECT_DELIVERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType, TracebackType
+    from collections.abc import Sequence
+    from types import TracebackType
 
     from perdure._client.tags import Tags
     from perdure._registry import Registry
@@ -305,34 +305,13 @@ class Runtime:
             )
             asked.set()
 
-        with _signals_caught(lambda: loop.call_soon_threadsafe(ask)):
+        with stops_heard(lambda: loop.call_soon_threadsafe(ask)):
             if not self._open:
                 async with self:
                     await asked.wait()
             else:
                 await asked.wait()
                 await self._close(self._grace_us)
-
-
-@contextmanager
-def _signals_caught(first: Callable[[], object]) -> Iterator[None]:
-    """Call this at the first signal that asks the process to stop; it ends at the second."""
-    seen = False
-
-    def caught(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal seen
-        # Not by the event loop: one that an activity blocks would hear of neither.
-        if seen:
-            os._exit(1)
-        seen = True
-        first()
-
-    before = {each: signal.signal(each, caught) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, signal.SIG_DFL if handler is None else handler)
 
 
 def _serves_of(tags: Tags | None, max_sessions: int, session_idle: Duration) -> Serves:
