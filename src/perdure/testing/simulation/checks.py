@@ -335,12 +335,12 @@ class Checks:
         key = (item.incarnation, item.execution, item.event)
         self.ledger.check_task(worker, key, type(item).__name__)
         self.ledger.release_tasks([key])
-        is_over = isinstance(item, work.TaskRetry) and item.began_at == self.begun.get(key)
-        if is_over or isinstance(item, work.TaskDone):
+        if isinstance(item, work.TaskDone) or getattr(item, "began_at", None) == self.begun.get(key):
             self.begun.pop(key, None)
         touched.add(item.incarnation)
 
     def _decided(self, item: work.TaskDiscard, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
+        self.begun.pop((item.incarnation, item.execution, item.event), None)
         touched.add(item.incarnation)
 
     def status_of(self, incarnation: int) -> Status | None:
