@@ -1,11 +1,13 @@
-"""The system's randomness: many tokens are drawn at once, and still nobody has one that another has."""
+"""The system's randomness, of which nobody draws what another has, and the numbers and ids that are drawn with it."""
 
 import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from perdure._ports import SystemEntropy
+from perdure._ports import Incarnations, SystemEntropy
+from perdure.testing import ManualClock
 
 MANY = 2_000
 THREADS = 8
@@ -55,3 +57,13 @@ def test_the_system_is_asked_once_for_many(monkeypatch):
     draw(0)
     # then it was asked for far fewer, which each time would have cost the interpreter's lock
     assert len(asked) < MANY / 100
+
+
+def test_ids_rise_within_a_millisecond_too_however_many_there_are():
+    # given a clock that stands still
+    incarnations = Incarnations(ManualClock(), SystemEntropy())
+    # when far more ids are drawn than the twelve bits behind the time tell apart
+    drawn = [incarnations.draw_id() for _ in range(10_000)]
+    # then each is a UUID of version 7, and larger than the one before
+    assert all(uuid.UUID(each).version == 7 for each in drawn)
+    assert drawn == sorted(set(drawn))

@@ -10,7 +10,8 @@ from typing import Protocol
 
 _EPOCH_2020_MS = 1_577_836_800_000
 _SEQUENCE_BITS = 22
-_CHANCE_MASK = (1 << 62) - 1
+_CHANCE_BITS = 52
+_CHANCE_MASK = (1 << _CHANCE_BITS) - 1
 _TOKEN_BYTES = 16
 _TOKENS_AT_ONCE = 256
 
@@ -114,11 +115,14 @@ class Incarnations:
         return (self._ms << _SEQUENCE_BITS) | self._sequence
 
     def draw_id(self) -> str:
-        """A UUID of version 7 (RFC 9562) as text: milliseconds, the sequence within them, and 62 random bits."""
-        self.draw()
+        """A UUID of version 7 (RFC 9562) as text, larger than any drawn here before.
+
+        From the left: 48 bits of milliseconds, the version, 12 bits of the sequence within them, the variant, the other
+        10 bits of the sequence, and 52 random ones.
+        """
+        drawn = self.draw()
         chance = int.from_bytes(self._entropy.token()[:8], "big") & _CHANCE_MASK
-        ms = self._ms + _EPOCH_2020_MS
-        # From the left: 48 bits of time, version 7, the sequence, variant 2, chance.
-        number = ms << 80 | 7 << 76 | (self._sequence & 0xFFF) << 64 | 2 << 62 | chance
+        ms, sequence = (drawn >> _SEQUENCE_BITS) + _EPOCH_2020_MS, drawn & ((1 << _SEQUENCE_BITS) - 1)
+        number = ms << 80 | 7 << 76 | sequence >> 10 << 64 | 2 << 62 | (sequence & 0x3FF) << _CHANCE_BITS | chance
         digits = number.to_bytes(16, "big").hex()
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
