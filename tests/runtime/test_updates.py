@@ -165,10 +165,13 @@ async def test_the_same_key_has_the_same_answer_once_also_after_the_end(url):
 async def test_who_asks_while_it_continues_as_new_is_answered_by_the_next_execution(url):
     async with Runtime(url, REGISTRY) as runtime:
         handle = await runtime.client.start_orchestration(account, 1)
-        answers = await asyncio.gather(
+        # In whatever order they arrive.
+        once, added, again, total = await asyncio.gather(
             handle.update(NEXT), handle.update(ADD, 5), handle.update(NEXT), handle.query(TOTAL)
         )
-        assert answers == [1, 5, 2, 5]
+        assert ({once, again}, added) == ({1, 2}, 5)
+        assert total in (0, 5)
+        assert await handle.query(TOTAL) == 5
         assert (await handle.status()).execution_id == 3
 
 
