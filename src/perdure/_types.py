@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from perdure.errors import LimitError, UsageError
+from perdure.errors._record import shown
 
 if TYPE_CHECKING:
     from hashlib import blake2b
@@ -39,6 +40,7 @@ KV_BYTES_MAX: Final = PAYLOAD_BYTES_MAX  # names and values together: a continue
 CUSTOM_STATUS_BYTES_MAX: Final = 256 * 1024
 INSTANT_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 DURATION_US_MAX: Final = INSTANT_US_MAX
+COUNT_MAX: Final = 1_000_000_000_000
 SLOTS: Final = 1024
 
 OWN_NAMES: Final = "perdure::"
@@ -49,7 +51,6 @@ _ROOT_BYTES_MAX = 200
 _CHILD_SUFFIX_CHARS = 13
 _IDEMPOTENCY_KEY_CHARS = 26
 _BASE32 = frozenset("abcdefghijklmnopqrstuvwxyz234567")
-_VALUE_CHARS_SHOWN_MAX = 80
 # Control characters, line and paragraph separators, and unpaired surrogates; the bidirectional controls, which can make
 # an id look like another one, are format characters (as the joiners of emoji are) and listed one by one.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -98,15 +99,15 @@ def duration_us(duration: Duration, what: str = "duration") -> int:
     if isinstance(duration, timedelta):
         us = (duration.days * 86_400 + duration.seconds) * 1_000_000 + duration.microseconds
     elif isinstance(duration, bool) or not isinstance(duration, int | float):
-        raise UsageError(f"{what} must be seconds or a timedelta, not {_shown(duration)}")
+        raise UsageError(f"{what} must be seconds or a timedelta, not {shown(duration)}")
     elif not 0 <= duration < float("inf"):
-        raise UsageError(f"{what} must be a finite number of seconds, 0 or more, not {_shown(duration)}")
+        raise UsageError(f"{what} must be a finite number of seconds, 0 or more, not {shown(duration)}")
     else:
         us = duration * 1_000_000 if isinstance(duration, int) else round(duration * 1_000_000)
     if us < 0:
         raise UsageError(f"{what} must not be negative, and is {duration!r}")
     if us > DURATION_US_MAX:
-        raise LimitError(f"{what} is {_shown(duration)}; the longest is {DURATION_US_MAX // 1_000_000} s, 8029 years")
+        raise LimitError(f"{what} is {shown(duration)}; the longest is {DURATION_US_MAX // 1_000_000} s, 8029 years")
     return us
 
 
@@ -125,7 +126,7 @@ def instant_us(instant: datetime, what: str = "instant") -> int:
     86400000000
     """
     if not isinstance(instant, datetime):
-        raise UsageError(f"{what} must be an aware datetime, not {_shown(instant)}")
+        raise UsageError(f"{what} must be an aware datetime, not {shown(instant)}")
     if instant.utcoffset() is None:
         raise UsageError(f"{what} must be an aware datetime; {instant!r} has no time zone: pass tzinfo=UTC or its own")
     since = instant - _EPOCH
@@ -136,12 +137,32 @@ def instant_us(instant: datetime, what: str = "instant") -> int:
 
 
 def from_us(us: int) -> datetime:
-    """The aware UTC datetime of microseconds since 1970.
+    """The aware UTC datetime of microseconds since 1970; for what is due after the year 9999, its last instant.
 
     >>> from_us(86_400_000_000)
     datetime.datetime(1970, 1, 2, 0, 0, tzinfo=datetime.timezone.utc)
     """
-    return _EPOCH + timedelta(microseconds=us)
+    return _EPOCH + timedelta(microseconds=min(us, INSTANT_US_MAX))
+
+
+def check_count(what: str, value: int, least: int = 1, hint: str = "") -> int:
+    """A whole number that counts something, if it can: `least` or more.
+
+    Args:
+        what: What it counts, for the error.
+        value: The number.
+        least: The smallest that means something.
+        hint: What else is to be known, at the end of the error.
+
+    Raises:
+        UsageError: It is no whole number, or below `least`.
+        LimitError: It is larger than anything that could be counted.
+    """
+    if type(value) is not int or value < least:
+        raise UsageError(f"{what} is {shown(value)}: use a whole number, {least} or more{hint}")
+    if value > COUNT_MAX:
+        raise LimitError(f"{what} is {shown(value)}: use a whole number from {least} to {COUNT_MAX:,}{hint}")
+    return value
 
 
 def check_name(kind: str, value: str) -> str:
@@ -162,13 +183,13 @@ def check_name(kind: str, value: str) -> str:
     if type(value) is str and 0 < len(value) <= NAME_BYTES_MAX and value.isascii() and value.isprintable():
         return value
     if not isinstance(value, str):
-        raise UsageError(f"{kind} must be a string, not {_shown(value)}")
+        raise UsageError(f"{kind} must be a string, not {shown(value)}")
     name = str.__str__(value)
     if not name:
         raise UsageError(f"{kind} must not be empty")
     size_bytes = len(name.encode(errors="surrogatepass"))
     if size_bytes > NAME_BYTES_MAX:
-        raise LimitError(f"{kind} {_shown(name)} has {size_bytes} bytes of UTF-8; at most {NAME_BYTES_MAX} are allowed")
+        raise LimitError(f"{kind} {shown(name)} has {size_bytes} bytes of UTF-8; at most {NAME_BYTES_MAX} are allowed")
     if not (name.isascii() and name.isprintable()):
         _check_characters(kind, name)
     return name
@@ -257,18 +278,10 @@ def _check_characters(kind: str, name: str) -> None:
     for position, character in enumerate(name):
         if category(character) in _REFUSED_CATEGORIES or character in _BIDIRECTIONAL_CONTROLS:
             raise UsageError(
-                f"{kind} {_shown(name)} has the character U+{ord(character):04X} at position {position}: control, "
+                f"{kind} {shown(name)} has the character U+{ord(character):04X} at position {position}: control, "
                 "line-separating, bidirectional and surrogate characters are not allowed"
             )
     if not is_normalized("NFC", name):
         raise UsageError(
-            f"{kind} {_shown(name)} is not in Unicode's normal form NFC: pass unicodedata.normalize('NFC', ...)"
+            f"{kind} {shown(name)} is not in Unicode's normal form NFC: pass unicodedata.normalize('NFC', ...)"
         )
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 -- the repr of user code may raise anything, and the type says enough
-        return f"a {type(value).__name__}"
-    return text if len(text) <= _VALUE_CHARS_SHOWN_MAX else f"{text[:_VALUE_CHARS_SHOWN_MAX]}..."

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure._types import (
+    COUNT_MAX,
     DURATION_US_MAX,
     INSTANT_US_MAX,
     Status,
+    check_count,
     check_instance_id,
     check_name,
     child_id,
@@ -73,6 +75,25 @@ def test_a_duration_has_a_limit(duration):
 def test_instants_are_exact_in_both_directions(us):
     assert instant_us(from_us(us)) == us
     assert from_us(us).tzinfo is UTC
+
+
+def test_what_is_later_than_any_datetime_is_shown_as_the_last_one():
+    assert from_us(INSTANT_US_MAX + DURATION_US_MAX) == from_us(INSTANT_US_MAX) == datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("count", [0, True, 1.0, "1", None, float("nan"), float("inf"), Unprintable()])
+def test_a_count_is_a_whole_number(count):
+    with pytest.raises(UsageError, match="^keep is .*: use a whole number, 1 or more; the newest stays$"):
+        check_count("keep", count, hint="; the newest stays")
+
+
+def test_a_count_has_a_limit():
+    assert check_count("keep", COUNT_MAX) == COUNT_MAX
+    assert check_count("sessions", 0, least=0) == 0
+    with pytest.raises(LimitError, match="^keep is 1000000000001: use a whole number from 1 to 1,000,000,000,000$"):
+        check_count("keep", COUNT_MAX + 1)
+    with pytest.raises(LimitError, match="^keep is an integer of very many digits: use a whole number from 1 to "):
+        check_count("keep", 10**5000)
 
 
 def test_instants_may_be_of_any_zone():

@@ -284,7 +284,7 @@ async def test_one_that_its_worker_does_not_use_is_anybodys(database):
         ({"session_idle": 1.9}, UsageError, "session_idle is 1.9: use 2 seconds or more"),
         ({"session_idle": -1}, UsageError, "session_idle"),
         ({"session_idle": 1e15}, LimitError, "session_idle"),
-        ({"max_sessions": -1}, UsageError, "max_sessions is -1: use a whole number, 0 for none"),
+        ({"max_sessions": -1}, UsageError, "max_sessions is -1: use a whole number, 0 or more"),
         ({"max_sessions": 1.5}, UsageError, "max_sessions is 1.5"),
     ],
 )

@@ -19,7 +19,7 @@ from perdure._client.transactions import Transactions, check_conflict, joining
 from perdure._client.transfer import Transfers
 from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
-from perdure._types import OnConflict, Status, check_name
+from perdure._types import OnConflict, Status, check_count, check_name
 from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
@@ -398,9 +398,12 @@ class Client(Management, Repair, Transactions, Transfers):
         Raises:
             InstanceNotFoundError: There is no such instance.
             HistoryCorruptError: The stored history is damaged.
+            UsageError: `execution_id` is no whole number, 1 or more.
         """
         from perdure._client.history import read_events  # noqa: PLC0415 - loaded when it is asked for
 
+        if execution_id is not None:
+            check_count("execution_id", execution_id)
         gateway = self._opened()
         record = await self._record(instance_id)
         execution = record.execution if execution_id is None else execution_id

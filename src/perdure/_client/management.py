@@ -11,7 +11,7 @@ from perdure import _work as work
 from perdure._client.filters import query_of
 from perdure._client.handle import InstanceStatus, Page, status_of
 from perdure._client.opened import PAGE_MAX, Opened, check_limit, pages
-from perdure._types import Status, check_name, instant_us
+from perdure._types import Status, check_count, check_name, instant_us
 from perdure.codec import codec_for
 from perdure.errors import InstanceNotFoundError, InstanceOpenError, LimitError, UsageError
 
@@ -317,7 +317,6 @@ def _pruned(keep: int | None, before: datetime | None) -> tuple[int, int | None]
     """How many executions to keep, and the instant before which the others were over."""
     if keep is None and before is None:
         raise UsageError("say what to prune: keep= for the newest executions, before= for an instant, or both")
-    given: object = keep
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
-        raise UsageError(f"keep is {keep!r}: use a whole number, 1 or more; the current execution always stays")
+    if keep is not None:
+        check_count("keep", keep, hint="; the current execution always stays")
     return keep or 1, None if before is None else instant_us(before, "before")

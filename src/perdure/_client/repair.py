@@ -9,7 +9,7 @@ from msgspec import Raw
 from perdure import _work as work
 from perdure._client.opened import PAGE_MAX, Opened, check_limit, check_reason
 from perdure._context import DidNotHappen, Failed, Happened
-from perdure._types import Status, check_instance_id, check_name
+from perdure._types import Status, check_count, check_instance_id, check_name
 from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
@@ -71,7 +71,9 @@ class Repair(Opened):
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
             NotHeldError: There is no held activity of this event.
+            UsageError: `event_id` is no number of an event.
         """
+        _check_event(event_id)
         item = work.Resume(id=check_name("instance id", instance_id), event=event_id)
         await self._apply(item, instance_id)
 
@@ -90,6 +92,7 @@ class Repair(Opened):
             NotHeldError: It is not held.
         """
         check_reason(reason)
+        _check_event(event_id)
         if event_id is not None:
             held = await self._held_activity(instance_id, event_id)
             error = error_info_from_exception(
@@ -134,6 +137,7 @@ class Repair(Opened):
         """
         if not isinstance(decision, Happened | Failed | DidNotHappen):
             raise UsageError(f"{decision!r} is no decision: use Happened(result), Failed(error) or DidNotHappen()")
+        _check_event(event_id)
         if isinstance(held, str):
             task = await self._held_activity(held, event_id)
         else:
@@ -333,3 +337,9 @@ class Repair(Opened):
             raise NotHeldError(instance_id)
         # If there is one now, it was started after the request.
         raise InstanceNotFoundError(instance_id)
+
+
+def _check_event(event_id: int | None) -> None:
+    """See that it can be the number of an event; None is no event."""
+    if event_id is not None:
+        check_count("event_id", event_id)

@@ -2,7 +2,7 @@
 
 from _thread import get_ident
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from msgspec import Raw
@@ -49,6 +49,7 @@ from perdure._types import (
     check_name,
     child_id,
     duration_us,
+    from_us,
     instant_us,
 )
 from perdure.codec import codec_for, decode_any, encode_any
@@ -68,8 +69,6 @@ B = TypeVar("B")
 
 HISTORY_EVENTS_HINT = 10_000
 """Events of one execution from which `should_continue_as_new` is true."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _new(kind: type[Any], execution: "Execution") -> Any:
@@ -155,7 +154,7 @@ class Context(OrchestrationContext):
         return self._logger
 
     def utc_now(self) -> datetime:
-        return _EPOCH + timedelta(microseconds=self._execution.now_us)
+        return from_us(self._execution.now_us)
 
     def new_guid(self) -> "UUID":
         self._execution.gate("ctx.new_guid")

@@ -87,7 +87,10 @@ def timer_us(when: float) -> int:
         return INSTANT_US_MAX
     if when <= 0:
         return 0
-    us = ceil(when * 1e6)
+    try:
+        us = ceil(when * 1e6)
+    except ValueError:
+        raise ValueError("an orchestration was asked to wait until NaN: pass a number of seconds") from None
     return us + (us / 1e6 < when)
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from perdure import _work as work
 from perdure._ports import Clock
-from perdure._types import Duration, duration_us
+from perdure._types import Duration, check_count, duration_us
 from perdure.errors import StorageError, UsageError
 from perdure.storage.base import Storage
 
@@ -42,6 +42,7 @@ class Retention(Struct, frozen=True):
 
     Raises:
         UsageError: A value means nothing, or all are left out.
+        LimitError: A value is too large.
 
     A tree of which anything is open stays. What is removed is gone for good.
 
@@ -61,9 +62,8 @@ class Retention(Struct, frozen=True):
             value = getattr(self, name)
             if value is not None:
                 duration_us(value, name)
-        executions: object = self.executions
-        if executions is not None and (type(executions) is not int or executions < 1):
-            raise UsageError(f"executions is {self.executions!r}: use a whole number, 1 or more")
+        if self.executions is not None:
+            check_count("executions", self.executions)
 
 
 def checked_retention(retention: object) -> Retention | None:

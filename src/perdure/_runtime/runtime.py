@@ -21,7 +21,7 @@ from perdure._runtime.lifespans import enter_lifespans, guard_orchestrations
 from perdure._runtime.retention import Retention, checked_retention
 from perdure._runtime.signals import stops_heard
 from perdure._runtime.station import Station
-from perdure._types import Duration, check_name, duration_us
+from perdure._types import Duration, check_count, check_name, duration_us
 from perdure.errors import UsageError
 from perdure.observability.counting import InstrumentedStorage
 from perdure.storage import open_storages
@@ -99,8 +99,7 @@ class Runtime:
             "max_deliveries": max_deliveries,
         }
         for name, value in counts.items():
-            if type(value) is not int or value < 1:
-                raise UsageError(f"{name} is {value!r}: use a whole number, 1 or more")
+            check_count(name, value)
         if max_deliveries <= SUSPECT_DELIVERIES:
             raise UsageError(
                 f"max_deliveries is {max_deliveries}: use {SUSPECT_DELIVERIES + 1} or more, because fewer deaths don't "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from perdure._client.tags import Tags, serves_of
-from perdure._types import duration_us
+from perdure._types import check_count, duration_us
 from perdure.errors import UsageError
 from perdure.storage.base import SERVES
 
@@ -24,12 +24,11 @@ def serving(tags: Tags | None, max_sessions: int, session_idle: Duration) -> Ser
 
     Raises:
         UsageError: One of them can't be.
-        LimitError: The time is too long.
+        LimitError: One is too large.
     """
     if tags is not None and not isinstance(tags, Tags):
         raise UsageError(f"tags is {tags!r}: use Tags('gpu'), or Tags('gpu', untagged=True)")
-    if type(max_sessions) is not int or max_sessions < 0:
-        raise UsageError(f"max_sessions is {max_sessions!r}: use a whole number, 0 for none")
+    check_count("max_sessions", max_sessions, least=0)
     idle_us = duration_us(session_idle, "session_idle")
     if idle_us < SESSION_IDLE_US_MIN:
         raise UsageError(

@@ -29,7 +29,10 @@ class Moment(click.ParamType[datetime]):
         """Read the instant."""
         age_s = span_s(value)
         if age_s is not None:
-            return now() - timedelta(seconds=age_s)
+            try:
+                return now() - timedelta(seconds=age_s)
+            except OverflowError:
+                self.fail(f"{safe(value)} is before the year 1: write a shorter age", param, ctx)
         try:
             instant = datetime.fromisoformat(value)
         except ValueError:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from perdure._types import from_us
 
 if TYPE_CHECKING:
     from perdure import Event
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ _OUTCOMES = {
 _ASKED: dict[str, Callable[[Event], Step]] = {
     "Started": lambda e: _asked(e, "start", "started"),
     "ActivityScheduled": lambda e: _asked(e, "activity"),
-    "TimerCreated": lambda e: _asked(e, "timer", until=_EPOCH + timedelta(microseconds=e.data["fire_at"])),
+    "TimerCreated": lambda e: _asked(e, "timer", until=from_us(e.data["fire_at"])),
     "WaitStarted": lambda e: _asked(e, "event"),
     "LimitAsked": lambda e: replace(_asked(e, "limit"), name=e.data["limit"][0]),
     "ChildScheduled": lambda e: _asked(e, "child"),

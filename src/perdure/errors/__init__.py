@@ -60,8 +60,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+from perdure.errors._record import DELAY_S_MAX, action, record, seconds_of, shown, with_reason
 from perdure.errors._record import ErrorInfo as ErrorInfo
-from perdure.errors._record import action, record, with_reason
 from perdure.errors._record import qualified_name as qualified_name
 
 
@@ -205,21 +205,21 @@ class NonRetryableError(PerdureError):
 class RetryAfter(PerdureError):  # noqa: N818 -- it asks for something, as an HTTP header of this name does
     """Raised by activity code: try again, not before `delay` (seconds or a timedelta) has passed.
 
-    It counts as an attempt. Raises `UsageError` if the delay is negative or no number.
+    It counts as an attempt. Raises `UsageError` if the delay is negative or no number, `LimitError` if it is too long.
 
     >>> raise RetryAfter(30)  # doctest: +SKIP
     """
 
     def __init__(self, delay: timedelta | float, /) -> None:
         super().__init__(delay)
-        seconds: object = delay.total_seconds() if isinstance(delay, timedelta) else delay
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-            raise UsageError(f"RetryAfter takes seconds (0 or more) or a timedelta, not {delay!r}")
+        if (seconds := seconds_of(delay)) is None:
+            raise UsageError(f"RetryAfter takes seconds (0 or more) or a timedelta, not {shown(delay)}")
+        if seconds > DELAY_S_MAX:
+            raise LimitError(f"RetryAfter is {shown(delay)}; the longest is {DELAY_S_MAX} s, 8029 years")
         self.delay = delay
 
     def __str__(self) -> str:
-        shown = self.delay if isinstance(self.delay, timedelta) else f"{self.delay} s"
-        return f"retry after {shown}"
+        return f"retry after {self.delay}" + ("" if isinstance(self.delay, timedelta) else " s")
 
 
 class UsageError(PerdureError):

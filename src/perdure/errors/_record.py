@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 ERROR_MESSAGE_BYTES_MAX = 8 * 1024
@@ -13,6 +14,9 @@ ERROR_DETAILS_BYTES_MAX = 8 * 1024
 ERROR_TYPES_MAX = 64
 TRACEBACK_FRAMES_MAX = 100
 GROUP_MEMBERS_SHOWN_MAX = 5
+DELAY_S_MAX = 253_402_300_799
+"""The longest delay that can be asked for: that of `DURATION_US_MAX`, which is above this room."""
+_VALUE_CHARS_SHOWN_MAX = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,23 @@ def _cut(text: str, limit_bytes: int, *, keep_tail: bool = False) -> str:
     tail_bytes = kept_bytes // 2 if keep_tail else 0
     head = encoded[: kept_bytes - tail_bytes].decode(errors="ignore")
     return head + mark + encoded[len(encoded) - tail_bytes :].decode(errors="ignore")
+
+
+def shown(value: object) -> str:
+    """A value of whatever kind in the words of an error."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 -- the repr of user code may raise anything, and the type says enough
+        return "an integer of very many digits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= _VALUE_CHARS_SHOWN_MAX else f"{text[:_VALUE_CHARS_SHOWN_MAX]}..."
+
+
+def seconds_of(delay: object) -> float | None:
+    """The seconds of a delay, of a timedelta the whole ones; None if it is none."""
+    seconds = delay.days * 86_400 + delay.seconds if isinstance(delay, timedelta) else delay
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+        return None
+    return seconds
 
 
 def with_reason(text: str, reason: str) -> str:

@@ -17,9 +17,9 @@ from perdure._runtime.gateway import EngineGateway
 from perdure._runtime.hands import MAINTENANCE_US, ActivityHands, Settings
 from perdure._runtime.lifespans import enter_lifespans
 from perdure._runtime.retention import Retention, checked_retention
-from perdure._types import Status, duration_us, from_us
+from perdure._types import INSTANT_US_MAX, Status, duration_us, from_us
 from perdure._work import Query
-from perdure.errors import HeldError, UsageError
+from perdure.errors import HeldError, LimitError, UsageError
 from perdure.storage.base import UNKNOWN_GRACE_US
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import ManualClock, SeededEntropy
@@ -167,8 +167,14 @@ class Environment:
         return result
 
     async def advance(self, by: Duration, /) -> None:
-        """Let time pass, stopping at everything that falls due on the way; returns when all of it has been done."""
+        """Let time pass, stopping at everything that falls due on the way; returns when all of it has been done.
+
+        Raises:
+            LimitError: It would be after the year 9999.
+        """
         end = self._clock.now_us() + duration_us(by, "advance")
+        if end > INSTANT_US_MAX:
+            raise LimitError(f"advance is {by}, which is after the year 9999 from {self.now}: advance by less")
         self._holding_time += 1
         try:
             while True:
