@@ -9,7 +9,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import apsw
@@ -234,10 +233,10 @@ def file_system(folder: str) -> str:
     if not sys.platform.startswith("linux"):
         return ""
     try:
-        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            return mounted_kind(table.read(), folder)
     except OSError:
         return ""
-    return mounted_kind(table, folder)
 
 
 def mounted_kind(table: str, folder: str) -> str:

@@ -8,7 +8,7 @@ a statement that runs; the store's own tables are changed by the store alone, an
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from functools import cache
 from re import MULTILINE, findall
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -19,6 +19,7 @@ from perdure.errors import StorageError, UsageError
 from perdure.storage.lending import uninterrupted
 from perdure.storage.sqlite.batches import apply_items
 from perdure.storage.sqlite.connection import Connection, meaning
+from perdure.storage.sqlite.migrations import MIGRATIONS
 from perdure.storage.sqlite.statements import STATEMENTS
 from perdure.storage.sqlite.transaction import Transaction
 from perdure.storage.sqlite.turnstile import Turnstile
@@ -31,16 +32,12 @@ LENT_IDLE_MAX = 4
 BUSY_LENT_S = 5.0
 """How long one who borrows waits at most for the writer, in seconds."""
 
-_TABLES = frozenset(
-    table
-    for script in (Path(__file__).with_name("migrations")).glob("[0-9]*.sql")
-    for table in findall(r"^CREATE (?:TABLE|INDEX|UNIQUE INDEX|TRIGGER|VIEW) (\w+)", script.read_text(), MULTILINE)
-)
 _CHANGES = frozenset({
     apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_DROP_TABLE, apsw.SQLITE_DROP_INDEX,
     apsw.SQLITE_DROP_TRIGGER, apsw.SQLITE_DROP_VIEW,
 })  # fmt: skip
-_CHANGES_OF_SECOND = frozenset({apsw.SQLITE_ALTER_TABLE, apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_CREATE_TRIGGER})
+_CHANGING = _CHANGES | {apsw.SQLITE_ALTER_TABLE, apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_CREATE_TRIGGER}
+"""What changes a table; those that are not in `_CHANGES` name it second."""
 _NEVER = frozenset({apsw.SQLITE_TRANSACTION, apsw.SQLITE_ATTACH, apsw.SQLITE_DETACH})
 _PASSING = frozenset({
     apsw.SQLITE_CREATE_TEMP_INDEX, apsw.SQLITE_CREATE_TEMP_TABLE, apsw.SQLITE_CREATE_TEMP_TRIGGER,
@@ -49,6 +46,13 @@ _PASSING = frozenset({
 """They would outlive the transaction, and hide the store's tables from it."""
 _ENDS = frozenset({"commit", "rollback", "roll_back", "close", "begin"})
 _NOT_THE_STATEMENT = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CorruptError)
+
+
+@cache
+def _tables() -> frozenset[str]:
+    """The names of all that is the store's own."""
+    pattern = r"^CREATE (?:TABLE|INDEX|UNIQUE INDEX|TRIGGER|VIEW) (\w+)"
+    return frozenset(name for script in MIGRATIONS.values() for name in findall(pattern, script, MULTILINE))
 
 
 class Lending:
@@ -143,8 +147,8 @@ class _Guarded:
             return apsw.SQLITE_OK
         if operation in _NEVER:
             self.refused = "begins, ends or widens the transaction, which only the block around it does"
-        elif (operation in _CHANGES and first in _TABLES) or (operation in _CHANGES_OF_SECOND and second in _TABLES):
-            self.refused = f"would change {first if first in _TABLES else second}, which is the store's own"
+        elif (changed := first if operation in _CHANGES else second) in _tables() and operation in _CHANGING:
+            self.refused = f"would change {changed}, which is the store's own"
         elif operation in _PASSING:
             self.refused = "makes something temporary, on a connection that others get after you"
         elif operation == apsw.SQLITE_PRAGMA and second is not None:

@@ -6,22 +6,22 @@ is alone on it, after a backup beside it; a newer schema is refused in words.
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import apsw
 
 from perdure.errors import SchemaVersionError, StorageError
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.files import APPLICATION_ID, patiently
-from perdure.storage.sqlite.statements import STATEMENTS
+from perdure.storage.sqlite.statements import STATEMENTS, read_script
 
 
-def read_migrations(folder: Path) -> dict[int, str]:
+def read_migrations(folder: str | os.PathLike[str]) -> dict[int, str]:
     """The scripts of a folder ("0001_first.sql") by the schema version that each leads to."""
-    return {int(path.name[:4]): path.read_text(encoding="utf-8") for path in sorted(folder.glob("[0-9]*.sql"))}
+    names = sorted(name for name in os.listdir(folder) if name[0].isdigit() and name.endswith(".sql"))
+    return {int(name[:4]): read_script(name, os.fspath(folder)) for name in names}
 
 
-MIGRATIONS = read_migrations(Path(__file__).with_name("migrations"))
+MIGRATIONS = read_migrations(os.path.join(os.path.dirname(__file__), "migrations"))
 """All that lead to the schema of this release."""
 
 

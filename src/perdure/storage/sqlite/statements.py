@@ -3,15 +3,14 @@
 Laws kept here: SQL is read from files that came with this package and never put together from values.
 """
 
-import re
+import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from msgspec import json
 
-_PART = re.compile(r"\{\{(\w+)\}\}")
-_ROW = re.compile(r"\(\s*VALUES \(([?\d, ]+)\)\s*\)")
+_FOLDER = os.path.dirname(__file__)
+_ROWS = "VALUES ("
 
 _TEXT_MAX = 16_000
 """apsw prepares a longer statement anew at each call."""
@@ -19,6 +18,12 @@ _TEXT_MAX = 16_000
 _ROWS_MAX = 128
 """To prepare a row costs four to eight times as much as to bind one, and a short-lived process never gets back what it
 paid for long texts. A step more for so many rows is not noticed."""
+
+
+def read_script(path: str, folder: str = _FOLDER) -> str:
+    """The text of a file of SQL, by default of one that came with this package."""
+    with open(os.path.join(folder, path), encoding="utf-8") as file:
+        return file.read()
 
 
 def parse_statements(text: str) -> Mapping[str, str]:
@@ -39,11 +44,16 @@ def parse_statements(text: str) -> Mapping[str, str]:
             raise ValueError(f"the statement {name!r} has no line of purpose under its name")
         # In one line: apsw looks at every character each time to find the statement that it has prepared.
         code = " ".join(" ".join(line for line in lines if not line.lstrip().startswith("--")).split())
-        statements[name] = _PART.sub(lambda part: statements[part[1]], code).removesuffix(";")
+        # Without regular expressions, here and below: to compile them takes longer than to use them.
+        before, *parts = code.split("{{")
+        for part in parts:
+            named, _, behind = part.partition("}}")
+            before += statements[named] + behind
+        statements[name] = before.removesuffix(";")
     return {name: text for name, text in statements.items() if not name.startswith("part_")}
 
 
-STATEMENTS = parse_statements(Path(__file__).with_name("queries.sql").read_text(encoding="utf-8"))
+STATEMENTS = parse_statements(read_script("queries.sql"))
 """All statements of the storage."""
 
 
@@ -57,12 +67,13 @@ class RowStatement:
 
     def __init__(self, name: str) -> None:
         text = STATEMENTS[name]
-        row = _ROW.search(text)
-        if row is None:
+        head, rows, rest = text.partition(_ROWS)
+        row, _, tail = rest.partition(")")
+        if not head.endswith(("(", "( ")) or not tail.startswith((")", " )")):
             raise ValueError(f"the statement {name!r} has no row of VALUES")
-        numbers = [int(number) for number in re.findall(r"\d+", row[1])]
+        numbers = [int(each.lstrip(" ?")) for each in row.split(",")]
         self.columns, self._constants = len(numbers), numbers[0] - 1
-        self._head, self._tail = text[: row.end(1) + 1], text[row.end(1) + 1 :]
+        self._head, self._tail = f"{head}{rows}{row})", tail
         room = (_TEXT_MAX - len(text)) // len(self._another_row())
         self._rows_max = min(_ROWS_MAX, 1 << (room.bit_length() - 1))
         self._texts: dict[int, str] = {}
