@@ -170,11 +170,14 @@ class Runtime:
         loop = asyncio.get_running_loop()
         if hasattr(loop, "__perdure_orchestration_loop__"):
             raise UsageError("a runtime can't be opened inside an orchestration")
-        # Off the loop: creating a file takes a while, and other programs may hold it.
-        made = await loop.run_in_executor(None, self._make_storages)
-        storages = [InstrumentedStorage(each, self._clock) for each in made]
+        storages: list[Any] = []
         self._exits = AsyncExitStack()
+        # First, as the modules that are loaded here are much that is new, and no garbage.
+        self._exits.enter_context(collector.spared())
         try:
+            # Off the loop: creating a file takes a while, and other programs may hold it.
+            made = await loop.run_in_executor(None, self._make_storages)
+            storages += [InstrumentedStorage(each, self._clock) for each in made]
             await self._begin(storages, loop)
         except BaseException:
             try:
@@ -211,7 +214,6 @@ class Runtime:
         registry = with_built_ins(self._registry)
         services = await enter_lifespans(registry, self._client, self._exits)
         guard_orchestrations(self._registry, self._exits)
-        self._exits.enter_context(collector.spared())
         for station in stations:
             station.furnish(
                 registry=registry,
