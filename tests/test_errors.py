@@ -345,6 +345,31 @@ def test_endless_recursion_is_recorded():
     assert len(info.traceback) < 32_768
 
 
+LEAVES = (
+    "it asks the whole process to end, and a worker doesn't do that for what it runs: return, or raise an Exception"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SystemExit(3), f"3: {LEAVES}"),
+        (SystemExit(), LEAVES),
+        (KeyboardInterrupt(), LEAVES),
+        (
+            GeneratorExit(),
+            "Python raises it to end a coroutine that nobody wants any more: return, or raise an Exception",
+        ),
+    ],
+    ids=repr,
+)
+def test_what_ends_programs_is_recorded_with_what_it_means_and_what_to_do(error, message):
+    info = error_info_from_exception(raised(error))
+
+    assert (info.message, info.type) == (message, f"builtins.{type(error).__name__}")
+    assert info.summary == f"{type(error).__name__}: {message}"
+
+
 def test_a_group_tells_of_its_members():
     group = ExceptionGroup("two failed", [ValueError("a"), CardDeclined("b")])
     many = BaseExceptionGroup("many", [KeyboardInterrupt()] * 9)

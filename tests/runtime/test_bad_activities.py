@@ -12,6 +12,7 @@ import pytest
 from perdure import (
     ActivityContext,
     ActivityError,
+    Backoff,
     OrchestrationContext,
     OrchestrationError,
     Registry,
@@ -69,12 +70,34 @@ async def test_the_same_in_a_thread(error):
     assert "enough" in await outcome_of(bad)
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_they_end_one_in_a_thread_as_they_end_any_other(error, caplog):
+    runs = []
+
+    @activity(name="bad", retry=RetryPolicy(3, backoff=Backoff.none()))
+    async def bad() -> str:
+        runs.append("on the loop")
+        raise error("enough")
+
+    @activity(name="bad", retry=RetryPolicy(3, backoff=Backoff.none()))
+    def bad_in_thread() -> str:
+        runs.append("in a thread")
+        raise error("enough")
+
+    there, here = await outcome_of(bad_in_thread), await outcome_of(bad)
+
+    assert there == here
+    assert there.startswith(f"builtins.{error.__name__}: enough: ")
+    assert runs == ["in a thread"] * 2 + ["on the loop"] * 2
+    assert "failed to run" not in caplog.text
+
+
 async def test_sys_exit_is_a_failure():
     @activity(name="bad")
     async def bad() -> str:
         sys.exit(3)
 
-    assert "SystemExit: 3" in await outcome_of(bad)
+    assert "SystemExit: 3: it asks the whole process to end" in await outcome_of(bad)
 
 
 async def test_endless_recursion_is_a_failure():

@@ -1,7 +1,10 @@
 """Held instances: visible with their reason, alone, and going on when the code is mended and a worker starts."""
 
 import asyncio
+import re
+import sys
 import threading
+from argparse import ArgumentParser
 from contextlib import suppress
 
 import pytest
@@ -196,6 +199,26 @@ async def test_what_orchestration_code_may_raise_harms_no_other(error):
             if status.is_closed or status.status is Status.HELD:
                 break
         assert error.__name__ in str(status.held_because or status.error)
+
+
+@pytest.mark.parametrize(
+    "leave", [lambda: sys.exit(3), lambda: ArgumentParser().exit(3)], ids=["itself", "by argparse"]
+)
+async def test_one_that_asks_the_process_to_end_is_held_with_the_line_and_what_to_do(leave):
+    @orchestration(name="checkout")
+    async def leaving(ctx: OrchestrationContext, order: str) -> list[str]:
+        leave()
+        return []
+
+    async with Runtime("memory://", Registry(leaving, innocent, charge)) as runtime:
+        handle = await runtime.client.start_orchestration(leaving, "o-1", instance_id="i")
+        held = await until(handle, Status.HELD)
+        assert re.fullmatch(
+            r"SystemExit: 3: it asks the whole process to end, and a worker doesn't do that for what it runs: return, "
+            r"or raise an Exception\. It was raised at \S*test_held\.py:\d+ \(<lambda>\)",
+            str(held.held_because),
+        )
+        assert await (await runtime.client.start_orchestration(innocent)).result() == "charged another"
 
 
 async def test_recursion_without_end_fails_the_instance_and_no_other():

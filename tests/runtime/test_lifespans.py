@@ -79,17 +79,18 @@ async def test_the_environment_enters_them_too():
     assert bank.log == ["open", "charge", "closed"]
 
 
-async def test_a_lifespan_that_fails_keeps_the_runtime_from_opening_and_closes_the_others(database):
+@pytest.mark.parametrize("failure", [ConnectionError, SystemExit, KeyboardInterrupt])
+async def test_a_lifespan_that_fails_keeps_the_runtime_from_opening_and_closes_the_others(database, failure):
     bank = Pool("bank")
 
     @asynccontextmanager
     async def broken() -> AsyncIterator[Pool]:
-        raise ConnectionError("no bank today")
+        raise failure("no bank today")
         yield Pool("never")
 
     registry = Registry(Registry(charge, lifespan=lifespan_of(bank)), Registry(ship, lifespan=broken), sell)
     runtime = Runtime(database, registry)
-    with pytest.raises(ConnectionError, match="no bank today"):
+    with pytest.raises(failure, match="no bank today"):
         async with runtime:
             raise AssertionError
     assert bank.log == ["open", "closed"]
@@ -97,15 +98,16 @@ async def test_a_lifespan_that_fails_keeps_the_runtime_from_opening_and_closes_t
         _ = runtime.client
 
 
-async def test_a_lifespan_that_fails_at_the_end_is_heard_and_the_store_is_closed_all_the_same(database):
+@pytest.mark.parametrize("failure", [ConnectionError, SystemExit, KeyboardInterrupt])
+async def test_a_lifespan_that_fails_at_the_end_is_heard_and_the_store_is_closed_all_the_same(database, failure):
     @asynccontextmanager
     async def clumsy() -> AsyncIterator[Pool]:
         yield Pool("bank")
-        raise ConnectionError("the pool would not close")
+        raise failure("the pool would not close")
 
     runtime = Runtime(database, Registry(charge, ship, sell, lifespan=clumsy))
     for _ in range(2):
-        with pytest.raises(ConnectionError, match="would not close"):
+        with pytest.raises(failure, match="would not close"):
             async with runtime:
                 await (await runtime.client.start_orchestration(sell)).result()
 

@@ -65,7 +65,7 @@ def made(world: World, retry: RetryPolicy | None = None) -> Registry:
 
     async def probe(ctx: ActivityContext, order: str) -> Verdict[str]:
         world.probed.append((ctx.idempotency_key, order))
-        if isinstance(world.verdict, Exception):
+        if isinstance(world.verdict, BaseException):
             raise world.verdict
         return world.verdict
 
@@ -196,9 +196,11 @@ async def test_a_probe_resolves_it_by_itself(database, world, verdict, result, c
         (CannotTell("the bank is closed"), "(the bank is closed)"),
         (Happened(["not", "a", "str"]), "(it has happened, and the result does not fit:"),
         (ConnectionError("no bank"), "(its probe failed: ConnectionError: no bank)"),
+        (SystemExit(3), "(its probe failed: SystemExit: 3: it asks the whole process to end"),
+        (GeneratorExit(), "(its probe failed: GeneratorExit: "),
         ("done", "(its probe returned 'done', which is no verdict)"),
     ],
-    ids=["cannot-tell", "misfit", "raises", "no-verdict"],
+    ids=["cannot-tell", "misfit", "raises", "leaves", "ends", "no-verdict"],
 )
 async def test_a_probe_that_does_not_find_out_leaves_it_to_a_person(database, world, verdict, why):
     await begin(database, world, "find-out")
@@ -207,6 +209,29 @@ async def test_a_probe_that_does_not_find_out_leaves_it_to_a_person(database, wo
         [item] = await held(runtime)
         assert why in item.held_because
         assert len(world.calls) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+async def test_a_plain_probe_that_raises_has_not_found_out_whatever_it_is(database, world, error):
+    def probe(ctx: ActivityContext, order: str) -> Verdict[str]:
+        raise error("enough")
+
+    @activity(name="charge", on_unknown="hold", probe=probe)
+    async def charge(order: str) -> str:
+        return await world.charge(order)
+
+    @orchestration(name="pay")
+    async def pay(ctx: OrchestrationContext) -> str:
+        return await ctx.schedule_activity(charge, "order-1")
+
+    registry = Registry(charge, pay)
+    async with Runtime(database, registry, grace=0) as runtime:
+        await runtime.client.start_orchestration(pay, instance_id="i")
+        await world.called.wait()
+    async with Runtime(database, registry) as runtime:
+        [item] = await held(runtime)
+    assert "its probe failed: " in item.held_because
+    assert error.__name__ in item.held_because
 
 
 async def test_a_probe_may_ask_to_be_asked_later(database, world):

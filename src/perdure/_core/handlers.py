@@ -120,7 +120,7 @@ def look(execution: Execution, message: work.QueryAsked) -> None:
 
     try:
         handlers.reply(message.request, result=_only_looking(execution, answer))
-    except Exception as error:  # noqa: BLE001 - whatever user code raises is for who asked
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is for who asked, SystemExit too
         handlers.reply(message.request, error=error_info_from_exception(error))
 
 
@@ -139,7 +139,7 @@ def admits(execution: Execution, message: work.UpdateAsked) -> bool:
 
     try:
         _only_looking(execution, validate)
-    except Exception as error:  # noqa: BLE001 - whatever user code raises is for who asked
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is for who asked, SystemExit too
         handlers.reply(message.request, error=error_info_from_exception(error), refused="rejected")
         return False
     return True
@@ -165,7 +165,10 @@ async def _answer(execution: Execution, handler: Handler, event: ev.UpdateReceiv
     except (asyncio.CancelledError, Unwind):
         execution.ask(Note(_answered(event, error=error_info_from_exception(UnansweredError(event.name)))))
         raise
-    except Exception as error:  # noqa: BLE001 - whatever user code raises is for who asked
+    except BaseException as error:
+        if execution.over is not None:
+            # Python ends the coroutine of an execution that is dropped, and nobody is to be answered.
+            raise
         outcome = {"error": error_info_from_exception(error)}
     execution.ask(Note(_answered(event, **outcome)))
 

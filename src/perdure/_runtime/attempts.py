@@ -209,8 +209,4 @@ def call_plainly(invoke: Callable[..., Any], arguments: tuple[Any, ...], attempt
     attempt.in_thread = True
     if attempt.pulse is not None:
         attempt.pulse.beat(None)
-    # StopIteration can't be raised into a future, and SystemExit would end the thread without a word.
-    try:
-        return invoke(arguments)
-    except (StopIteration, SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(f"the activity raised {type(error).__name__}: {error}") from error
+    return invoke(arguments)

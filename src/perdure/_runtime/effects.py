@@ -222,9 +222,9 @@ class Effects:
                     verdict = await probe(*arguments)
                 else:
                     verdict = await self._runner.in_thread(partial(copy_context().run, probe, *arguments))
-        except RetryAfter:
+        except (RetryAfter, asyncio.CancelledError):
             raise
-        except Exception as error:  # noqa: BLE001 - a probe that fails has not found out anything
+        except BaseException as error:  # noqa: BLE001 - a probe that fails has not found out anything
             return CannotTell(f"its probe failed: {error_info_from_exception(error).summary}")
         finally:
             attempt.probed = False

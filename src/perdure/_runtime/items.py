@@ -7,8 +7,10 @@ from perdure import _work as work
 from perdure._events import ActivityCompleted, ActivityScheduled, Completed, Started, checksum, encode_events
 from perdure._registry import Registry
 from perdure._runtime.live import TORN, Arrival, Live, Prepared
+from perdure._runtime.reasons import why_held
 from perdure._runtime.turns import new_task
 from perdure._types import Status
+from perdure.errors import ErrorInfo
 
 _TWO = 2
 
@@ -138,20 +140,22 @@ def tell(arrivals: Iterable[Arrival], answers: Mapping[str, bytes]) -> None:
             arrival.request.resolve(work.APPLIED if answer is None else work.Applied(answer=answer))
 
 
-def hold_of(live: Live, arrivals: list[Arrival], reason: str) -> work.Hold:
-    """What sets an instance aside, and keeps those of its messages that are nowhere but in memory."""
+def hold_of(live: Live, arrivals: list[Arrival], error: BaseException) -> tuple[work.Hold, ErrorInfo]:
+    """What sets an instance aside, and keeps those of its messages that are nowhere but in memory; and why it does."""
+    info = why_held(error)
     kept = [arrival.message for arrival in arrivals if arrival.seq == 0]
     bodies = tuple(
         work.encode_message(message)
         for message in kept
         if isinstance(message, work.ActivityOutcome | work.Raised | work.UpdateAsked | work.Cancel)
     )
-    return work.Hold(
+    hold = work.Hold(
         incarnation=live.incarnation,
-        reason=reason,
+        reason=info.summary,
         create=live.create,
         messages=bodies,
         execution=live.execution_id,
         tasks_gone=tuple(message.source for message in kept if isinstance(message, work.ActivityOutcome)),
         consumed=live.torn,
     )
+    return hold, info

@@ -35,7 +35,7 @@ from perdure._runtime.live import Arrival, Live, Prepared
 from perdure._runtime.loading import Loader
 from perdure._runtime.turns import Draft, Owner, history_row
 from perdure._runtime.watchdog import TurnInterrupted, TurnWatch
-from perdure.errors import HeldError, StorageUnavailableError, error_info_from_exception
+from perdure.errors import HeldError, StorageUnavailableError
 from perdure.storage.base import Storage
 
 TURNS_US_MAX = 20_000
@@ -408,10 +408,9 @@ class Orchestrations:
         return Prepared(live=live, item=turn, arrivals=arrivals, draft=draft)
 
     def _hold(self, live: Live, arrivals: Sequence[Arrival], error: BaseException) -> Prepared:
-        info = error_info_from_exception(error)
         self.drop(live)
         everything = [*arrivals, *live.pending]
-        hold = hold_of(live, everything, info.summary)
+        hold, info = hold_of(live, everything, error)
         live.pending.clear()
         return Prepared(live=live, item=hold, arrivals=everything, held=info.summary, held_by=info.type)
 

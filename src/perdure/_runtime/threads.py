@@ -21,7 +21,7 @@ class _Job:
 
     __slots__ = ("error", "function", "future", "result")
 
-    def __init__(self, function: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
+    def __init__(self, function: Callable[[], Any], future: "asyncio.Future[None]") -> None:
         self.function = function
         self.future = future
         self.result: Any = None
@@ -54,8 +54,22 @@ class Threads:
         if self._unfinished > len(self._threads) < self._most:
             self._start_one()
         self._jobs.put(job)
-        result: T = await job.future
-        return result
+        await job.future
+        # Raised here, because what is not meant for futures goes astray in one, as GeneratorExit does.
+        result, error = job.result, job.error
+        del job
+        try:
+            match error:
+                case None:
+                    pass
+                case StopIteration():
+                    # No coroutine can raise it either, and what Python makes of it says nothing.
+                    raise RuntimeError(f"it raised StopIteration: {error}") from error
+                case _:
+                    raise error
+        finally:
+            del error  # its traceback leads to this frame
+        return result  # type: ignore[no-any-return]  # of the function
 
     def close(self) -> None:
         """Let the threads end; one that still works ends after its call, or with the process."""
@@ -89,12 +103,8 @@ class Threads:
         self._unfinished -= 1
         if not self._unfinished:
             self._idle.set()
-        if job.future.done():
-            return
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
+        if not job.future.done():
+            job.future.set_result(None)
 
 
 def makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:

@@ -45,6 +45,15 @@ class ErrorInfo:
         return f"{shown}: {self.message}" if self.message else shown
 
 
+_LEAVES = "it asks the whole process to end, and a worker doesn't do that for what it runs"
+_LEAVING: tuple[tuple[type[BaseException], str], ...] = (
+    (SystemExit, _LEAVES),
+    (KeyboardInterrupt, _LEAVES),
+    (GeneratorExit, "Python raises it to end a coroutine that nobody wants any more"),
+)
+"""What exceptions mean that stand for something else than a failure, which their text doesn't say."""
+
+
 def qualified_name(cls: type) -> str:
     """The name under which an exception class is recorded and matched: "module.QualName".
 
@@ -80,7 +89,8 @@ def _main_module() -> str:
 def _message(exc: BaseException) -> str:
     text = _text(exc)
     if not isinstance(exc, BaseExceptionGroup):
-        return text
+        meaning = next((words for type_, words in _LEAVING if isinstance(exc, type_)), None)
+        return text if meaning is None else ": ".join(filter(None, [text, f"{meaning}: return, or raise an Exception"]))
     # "unhandled errors in a TaskGroup (2 sub-exceptions)" alone helps nobody.
     members = [f"{type(member).__name__}: {_text(member)}" for member in exc.exceptions[:GROUP_MEMBERS_SHOWN_MAX]]
     more = ["..."] if len(exc.exceptions) > len(members) else []

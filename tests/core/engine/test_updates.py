@@ -13,6 +13,7 @@ TOTAL = Query[None, int]("total")
 ABOVE = Query[int, bool]("above")
 ADD = Update[int, int]("add")
 CLOSE = Update[None, str]("close")
+CHECKED = Update[int, int]("checked")
 GO = ExternalEvent[None]("go")
 SUM = Key[int]("sum")
 
@@ -81,6 +82,52 @@ def test_an_update_whose_handler_raises_is_answered_with_the_error():
     talk.start()
     assert kinds(talk.update("add", 13)) == ["upd+ 2 builtins.ValueError"]
     assert kinds(talk.update("add", 1)) == ["kv sum=1", "upd+ 4 1"]
+
+
+class OddError(BaseException):
+    pass
+
+
+@orchestration(name="leaving")
+async def leaving(ctx: OrchestrationContext, kind: str) -> str:
+    """Whoever asks it has it raise what is no Exception."""
+
+    def leave() -> int:
+        raise LEAVING[kind]("enough")
+
+    async def leave_later(_: int) -> int:
+        await asyncio.sleep(0)
+        return leave()
+
+    ctx.on_query(TOTAL, leave)
+    ctx.on_update(CLOSE, leave)
+    ctx.on_update(ADD, leave_later)
+    ctx.on_update(CHECKED, lambda _: 1, validator=lambda _: leave())
+    await ctx.schedule_wait(GO)
+    return "goes on"
+
+
+LEAVING = {each.__name__: each for each in (SystemExit, KeyboardInterrupt, GeneratorExit, OddError)}
+
+
+@pytest.mark.parametrize("kind", LEAVING)
+def test_what_ends_programs_is_an_answer_as_every_other_error_and_the_orchestration_goes_on(kind):
+    talk = Conversation(leaving)
+    talk.start(kind)
+
+    answers = [talk.query("total").error]
+    for update, value in (("close", None), ("add", 1)):
+        talk.update(update, value)
+        answers.append(talk.history[-1].error)
+    talk.update("checked", 1)
+    rejection = talk.reply()
+
+    assert [answer.type.rpartition(".")[2] for answer in (*answers, rejection.error)] == [kind] * 4
+    assert {answer.message.partition(":")[0] for answer in (*answers, rejection.error)} == {"enough"}
+    assert rejection.refused == "rejected"
+    assert not talk.execution.handlers.tainted
+    assert kinds(talk.raise_event("go")) == ['done "goes on"']
+    assert replayed(talk.stage, leaving, talk.history).ending is not None
 
 
 def rejected(talk, name, value):
