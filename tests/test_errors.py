@@ -77,6 +77,7 @@ EVERY = [
     errors.PoisonedError("m"),
     errors.ClientError("m"),
     errors.InstanceNotFoundError("order-1"),
+    errors.InstanceReplacedError("order-1"),
     errors.RequestError(INFO, "order-1", "add"),
     errors.RequestRejectedError(INFO, "order-1", "add"),
     errors.UnansweredError("add"),

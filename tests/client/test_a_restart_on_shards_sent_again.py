@@ -95,3 +95,24 @@ async def test_its_own_children_go_on(shop):
     await shop.client.start_orchestration(order, instance_id=on(0), on_conflict="terminate_and_restart")
     # then
     assert not shop.is_told(on(1))
+
+
+async def test_who_got_the_id_of_a_child_meanwhile_hears_nothing(shop):
+    # given that somebody starts anew what was a child, between the look for children and their cancels
+    shop.add_child(on(1))
+    came = []
+
+    async def read(function, *arguments):
+        found = await asyncio.to_thread(function, *arguments)
+        if isinstance(found, list) and not came:
+            [child] = found
+            came.append(child.id)
+            await shop.client.start_orchestration(order, instance_id=on(1), on_conflict="terminate_and_restart")
+        return found
+
+    shop.gateway.read = read
+    # when
+    await shop.client.start_orchestration(order, instance_id=on(0), on_conflict="terminate_and_restart")
+    # then
+    assert came == [on(1)]
+    assert not shop.is_told(on(1))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from perdure.testing.simulation.letters import ADDRESSED
 from perdure.testing.simulation.operator import OPERATED
 from perdure.testing.simulation.schedules import PLANNED
 
@@ -172,6 +173,10 @@ SIMULATED = (
     Mutant("schedules: the next execution forgets what waits and what is open", _SCHEDULES, "ctx.continue_as_new(keeper.spec, keeper.state)", "ctx.continue_as_new(keeper.spec, State(keeper.state.handled_us))", worlds=PLANNED),
     Mutant("schedules: a slot that is late is not counted", _SCHEDULES, "        state.skipped += seen.skipped\n", "", worlds=PLANNED),
     Mutant("schedules: a slot that is waited for too long", _SCHEDULES, "waiting.append(ctx.schedule_timer(from_us(starts_at)))", "waiting.append(ctx.schedule_timer(from_us(starts_at + 700_000_000)))", worlds=PLANNED),
+    # -- what is for one life of an id
+    Mutant("what is for one life of an id reaches another", _ITEMS, "    if row is None or item.incarnation not in (None, row.record.incarnation):\n        return Refused(reason=Refusal.NOT_FOUND)\n    if item.dedup_key", "    if row is None:\n        return Refused(reason=Refusal.NOT_FOUND)\n    if item.dedup_key", worlds=ADDRESSED),
+    Mutant("a worker gives what is for one life of an id to the one that it has", _ENGINE, "live is not None and item.incarnation in {None, live.incarnation} and not self._claim_wanted", "live is not None and not self._claim_wanted", worlds=ADDRESSED),
+    Mutant("a handle sends to whoever has the id", "_client/receiver.py", "            incarnation=self.incarnation,\n", "", worlds=ADDRESSED),
     # -- what has a transaction of its own, and what is given up
     Mutant("transactions: a store that can't be reached is a failure", _TRANSACTIONAL, "        except StorageUnavailableError as error:\n            return _again(task, error)\n", "        except StorageUnavailableError as error:\n            return failed(task, error, timed_out=False)\n", worlds=PLANNED),
     Mutant("transactions: an outcome that nobody knows is a failure", _TRANSACTIONAL, "    except OutcomeUnknownError as error:\n        return _again(task, error)\n", "    except OutcomeUnknownError:\n        raise\n", worlds=PLANNED),
@@ -194,9 +199,10 @@ STORED = (
     Mutant("SQLite: what an instance waits for is not looked up", "storage/sqlite/images.py", "    incarnations.update(item.while_open)\n", "", suite="tests/storage/test_tape.py"),
     Mutant("who waits in vain for an activity with a limit is left alone", "storage/memory/unknown.py", "if not tables.line.tasks and not tables.line.laned:", "if not tables.line.tasks:"),
     Mutant("a control message that nobody can read comes again and again", "_runtime/items.py", "        consumed=live.torn,\n", "", suite="tests/runtime/test_torn_control_messages.py"),
-    Mutant("what is to reach the held reaches what goes on", _ITEMS, "    if item.if_held is not None and row.record.status is not Status.HELD:\n        return Refused(reason=Refusal.NOT_HELD)\n", ""),
+    Mutant("what is to reach the held reaches what goes on", _ITEMS, "    if item.if_held and row.record.status is not Status.HELD:\n        return Refused(reason=Refusal.NOT_HELD)\n", ""),
     Mutant("what was held once more is given up for what it was", "storage/memory/aside.py", " or item.held_at not in (None, task.held_at)", ""),
     Mutant("SQLite: what is to reach the held reaches what goes on", "storage/sqlite/judgement.py", "            elif not as_wanted:\n                self.settled[place] = _NOT_HELD\n", ""),
+    Mutant("SQLite: what is for one life of an id reaches another", _SQL, "        ON i.id = j.value ->> 0 AND (j.value ->> 2 IS NULL OR i.incarnation = j.value ->> 2)\n", "        ON i.id = j.value ->> 0\n"),
     Mutant("what a hold takes in stays", _ITEMS, "    for seq in hold.consumed:\n        tables.remove_message(row, seq)\n", ""),
     Mutant("an instance changed last before its last event", _ITEMS, "updated_at=max(now, record.updated_at, 0 if turn.history is None else turn.history.at)", "updated_at=max(now, record.updated_at)"),
     Mutant("who is behind sets back when an instance changed last", _ITEMS, "updated_at=max(now, record.updated_at, 0 if turn.history is None else turn.history.at)", "updated_at=now if turn.history is None else max(now, turn.history.at)"),

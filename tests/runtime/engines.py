@@ -86,11 +86,12 @@ class ClientOf:
     def __init__(self):
         self.inbox = _Inbox()
 
-    def raise_event(self, instance_id: str, name: str, data: str) -> list:
+    def raise_event(self, instance_id: str, name: str, data: str, *, incarnation: int | None = None) -> list:
         """Send an event without a dedup key; what the list gets is the answer."""
         answers = []
         body = encode_message(Raised(name=name, data=Raw(encode(data))))
-        self.inbox.put([Request(Deliver(to_id=instance_id, body=body), answers.append)])
+        item = Deliver(to_id=instance_id, body=body, incarnation=incarnation)
+        self.inbox.put([Request(item, answers.append)])
         return answers
 
 

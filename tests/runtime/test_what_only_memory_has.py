@@ -16,7 +16,7 @@ from perdure import (
 from perdure._client.requests import Request
 from perdure._events import EventRaised, decode_events
 from perdure._runtime.inbox import Ended
-from perdure._work import APPLIED, ActivityOutcome, Deliver, Raised, decode_message, sealed
+from perdure._work import APPLIED, ActivityOutcome, Deliver, Raised, Refusal, Refused, decode_message, sealed
 from perdure.storage.base import UNKNOWN_GRACE_US
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
@@ -103,6 +103,19 @@ def test_a_message_that_can_t_be_read_is_told_to_who_sent_it_and_stops_nobody(cl
     [answer] = answers
     assert isinstance(answer, UsageError)
     assert raised(storage, "order") == [b'"on"']
+
+
+def test_what_is_for_an_earlier_instance_of_the_id_does_not_reach_the_one_in_memory(clock):
+    client = ClientOf()
+    storage = MemoryStorage(clock)
+    start(storage, "order", "order", number=2)
+    engine = make_engine(Registry(order), storage, clock, inbox=client.inbox)
+
+    answers = {number: client.raise_event("order", "go", f"to {number}", incarnation=number) for number in (1, 2)}
+    run(engine)
+
+    assert answers == {1: [Refused(reason=Refusal.NOT_FOUND)], 2: [APPLIED]}
+    assert raised(storage, "order") == [b'"to 2"']
 
 
 @pytest.fixture

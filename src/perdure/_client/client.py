@@ -6,28 +6,20 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from msgspec import Raw
 from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._client.handle import InstanceStatus, OrchestrationHandle
 from perdure._client.management import Management
-from perdure._client.opened import check_reason
+from perdure._client.receiver import Receiver
 from perdure._client.repair import Repair
 from perdure._client.starts import new_instance, pairs_of, refuse_another, refused_start
 from perdure._client.transactions import Transactions, check_conflict, joining
 from perdure._client.transfer import Transfers
-from perdure._context import ExternalEvent, event_name
 from perdure._definitions import Orchestration
-from perdure._types import OnConflict, Status, check_count, check_name
-from perdure.codec import codec_for, encode_any
-from perdure.errors import (
-    InstanceClosedError,
-    InstanceNotFoundError,
-    OutcomeUnknownError,
-    StorageUnavailableError,
-    UsageError,
-)
+from perdure._types import OnConflict, check_count, check_name
+from perdure.codec import codec_for
+from perdure.errors import OutcomeUnknownError, StorageUnavailableError, UsageError
 
 if TYPE_CHECKING:
     import os
@@ -41,6 +33,7 @@ if TYPE_CHECKING:
     from perdure._client.requests import Gateway
     from perdure._client.schedules import Schedules
     from perdure._client.transactions import Submit
+    from perdure._context import ExternalEvent
     from perdure._context.signatures import Orchestration0, Orchestration1, Orchestration2, Orchestration3
 
 T = TypeVar("T")
@@ -271,19 +264,19 @@ class Client(Management, Repair, Transactions, Transfers):
     ) -> OrchestrationHandle[Any]:
         incarnation = new.incarnation if outcome.existing is None else outcome.existing.incarnation
         codec = orchestration.result_codec if isinstance(orchestration, Orchestration) else codec_for(returns or Any)
-        return OrchestrationHandle(self, gateway, new.id, codec, incarnation)
+        return OrchestrationHandle(gateway, new.id, codec, incarnation)
 
     @overload
     def get_handle(self, instance_id: str, /) -> OrchestrationHandle[Any]: ...
     @overload
     def get_handle(self, instance_id: str, orchestration: Orchestration[..., R], /) -> OrchestrationHandle[R]: ...
     def get_handle(self, instance_id: str, orchestration: Any = None, /) -> OrchestrationHandle[Any]:
-        """A handle for an instance, which need not exist yet; with its definition the result is typed."""
+        """A handle for whoever has the id when it is used, perhaps nobody yet; by a definition the result is typed."""
         check_name("instance id", instance_id)
         if not isinstance(orchestration, Orchestration | None):
             raise UsageError(f"get_handle takes a definition made with @orchestration, or none, not {orchestration!r}")
         codec = orchestration.result_codec if orchestration is not None else codec_for(Any)
-        return OrchestrationHandle(self, self._opened(), instance_id, codec, None)
+        return OrchestrationHandle(self._opened(), instance_id, codec, None)
 
     # -- steering --------------------------------------------------------------------------------------------------
 
@@ -330,16 +323,8 @@ class Client(Management, Repair, Transactions, Transfers):
             PayloadError: The data does not fit the event's type.
             UsageError: The connection can't be used for this.
         """
-        check_name("instance id", instance_id)
-        if isinstance(event, ExternalEvent):
-            name = event.name
-            body = codec_for(event.type_).encode(data, what=f"external event {name!r}")
-        else:
-            name = event_name(event)
-            body = encode_any(data, what=f"external event {name!r}")
-        key = None if dedup_key is None else check_name("dedup key", dedup_key)
-        submit = None if connection is None else joining(self._opened(), connection)
-        await self._deliver(instance_id, work.Raised(name=name, data=Raw(body)), dedup_key=key, submit=submit)
+        receiver = Receiver(self._opened(), check_name("instance id", instance_id))
+        await receiver.raise_event(event, data, dedup_key, connection)
 
     async def cancel(self, instance_id: str, /, reason: str = "") -> None:
         """Ask an instance to cancel: `CancelledError` is raised in it, and it may compensate. A second time is a no-op.
@@ -351,10 +336,7 @@ class Client(Management, Repair, Transactions, Transfers):
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
-        message = work.Cancel(reason=check_reason(reason))
-        # What has not begun gets no other messages before that; a control message does not wait.
-        waits = (await self.get_status(instance_id)).status in (Status.PENDING, Status.SUSPENDED)
-        await self._deliver(instance_id, message, control=waits)
+        await Receiver(self._opened(), check_name("instance id", instance_id)).cancel(reason)
 
     async def terminate(self, instance_id: str, /, reason: str = "") -> None:
         """End an instance at once, without running its code; its children are terminated too.
@@ -363,24 +345,7 @@ class Client(Management, Repair, Transactions, Transfers):
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
         """
-        await self._deliver(instance_id, work.Terminate(reason=check_reason(reason)), control=True)
-
-    async def _deliver(
-        self,
-        instance_id: str,
-        message: work.AnyMessage,
-        *,
-        control: bool = False,
-        dedup_key: str | None = None,
-        submit: Submit | None = None,
-    ) -> None:
-        check_name("instance id", instance_id)
-        item = work.Deliver(to_id=instance_id, body=work.encode_message(message), control=control, dedup_key=dedup_key)
-        outcome = await (submit or self._opened().submit)(item)
-        if isinstance(outcome, work.Refused):
-            if outcome.reason is work.Refusal.CLOSED:
-                raise InstanceClosedError(instance_id, (await self.get_status(instance_id)).status)
-            raise InstanceNotFoundError(instance_id)
+        await Receiver(self._opened(), check_name("instance id", instance_id)).terminate(reason)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

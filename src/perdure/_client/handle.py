@@ -16,6 +16,7 @@ from perdure import _work as work
 from perdure._client.answers import Asked, asked_with, read_answer
 from perdure._client.late import too_late
 from perdure._client.opened import check_seen
+from perdure._client.receiver import Receiver
 from perdure._client.stored import read_custom_status, read_error, read_output
 from perdure._context import Query, Update
 from perdure._context.state import name_of
@@ -37,7 +38,6 @@ from perdure.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from perdure._client.client import Client
     from perdure._client.requests import Gateway
     from perdure._context import ExternalEvent
     from perdure._context.asking import AnyQuery, AnyUpdate
@@ -121,14 +121,18 @@ def status_of(record: InstanceRecord, codec: Any) -> InstanceStatus[Any]:
 
 
 class OrchestrationHandle(Generic[R_co]):
-    """One instance: wait for its result, look at it, steer it. Survives continue-as-new."""
+    """One instance: wait for its result, look at it, steer it. Survives continue-as-new.
 
-    def __init__(self, client: Client, gateway: Gateway, instance_id: str, codec: Any, incarnation: int | None) -> None:
-        self._client = client
+    One that a start has returned is of what was started, or found, then. Once that was deleted or replaced, no call
+    reaches whoever has the id by then: it raises `InstanceNotFoundError`, as an `InstanceReplacedError` where there is
+    another one. A handle by `client.get_handle(id)` is of whoever has the id when a call is made.
+    """
+
+    def __init__(self, gateway: Gateway, instance_id: str, codec: Any, incarnation: int | None) -> None:
         self._gateway = gateway
         self._instance_id = instance_id
         self._codec = codec
-        self._incarnation = incarnation
+        self._receiver = Receiver(gateway, instance_id, incarnation)
 
     @property
     def instance_id(self) -> str:
@@ -158,12 +162,13 @@ class OrchestrationHandle(Generic[R_co]):
             InstanceMovedError: It goes on in another store, which the error names.
             PayloadError: The result does not fit the annotation.
         """
-        ending = await self._within(timeout, partial(self._gateway.ending, self._instance_id, self._incarnation), "end")
+        wait = partial(self._gateway.ending, self._instance_id, self._receiver.incarnation)
+        ending = await self._within(timeout, wait, "end")
         if ending.status is Status.COMPLETED:
             result: R_co = read_output(ending.output or sealed(b"null"), self._instance_id, self._codec)
             return result
         if ending.status is Status.MOVED:
-            raise InstanceMovedError(self._instance_id, (await self._record()).held_because)
+            raise InstanceMovedError(self._instance_id, (await self._receiver.record()).held_because)
         error = (
             ErrorInfo(type=f"perdure.{ending.status.value}", message="")
             if ending.error is None
@@ -177,7 +182,7 @@ class OrchestrationHandle(Generic[R_co]):
         Raises:
             InstanceNotFoundError: There is no such instance.
         """
-        return status_of(await self._record(), self._codec)
+        return status_of(await self._receiver.record(), self._codec)
 
     async def watch(self) -> AsyncGenerator[InstanceStatus[Any], None]:
         """The instance's status now and at every change of it; ends when the instance has ended.
@@ -189,19 +194,19 @@ class OrchestrationHandle(Generic[R_co]):
                 print(status.status, status.custom_status)
         """
         last: InstanceStatus[Any] | None = None
-        async with aclosing(self._news()) as statuses:
+        async with aclosing(self._news(self._receiver)) as statuses:
             async for status in statuses:
                 if last is None or _differs(status, last):
                     last = status
                     yield status
 
-    async def _news(self) -> AsyncGenerator[InstanceStatus[Any], None]:
-        """The instance's status now and whenever something may have happened; ends when the instance has ended."""
+    async def _news(self, receiver: Receiver) -> AsyncGenerator[InstanceStatus[Any], None]:
+        """Its status now and whenever something may have happened; ends when the instance has ended."""
         while True:
             # Asked before reading, so that nothing which happens in between is missed.
             news = await self._gateway.news(self._instance_id)
             try:
-                status = await self.status()
+                status = status_of(await receiver.record(), self._codec)
                 yield status
                 if status.is_closed:
                     return
@@ -234,7 +239,7 @@ class OrchestrationHandle(Generic[R_co]):
         check_seen(after)
 
         async def change() -> InstanceStatus[Any]:
-            async with aclosing(self._news()) as statuses:
+            async with aclosing(self._news(self._receiver)) as statuses:
                 status = await anext(statuses)
                 while status.custom_status_version <= after and not status.is_closed:
                     status = await anext(statuses)
@@ -274,7 +279,7 @@ class OrchestrationHandle(Generic[R_co]):
         name = name_of(key)
 
         async def value() -> T:
-            async with aclosing(self._news()) as statuses:
+            async with aclosing(self._news(self._receiver)) as statuses:
                 status = await anext(statuses)
                 # Read after the status: an instance that had ended by then has left all that it will.
                 while not (found := await self._values([name])):
@@ -287,7 +292,7 @@ class OrchestrationHandle(Generic[R_co]):
 
     async def _values(self, keys: Sequence[str] | None) -> dict[str, bytes]:
         gateway = self._gateway
-        incarnation = (await self._record()).incarnation
+        incarnation = (await self._receiver.record()).incarnation
         entries = await gateway.read(gateway.inspector.entries, incarnation, VALUES, keys)
         where = "the stored value of key %r of instance %r"
         return {key: unsealed(stored, where, key, self._instance_id) for key, stored in entries.items()}
@@ -302,13 +307,7 @@ class OrchestrationHandle(Generic[R_co]):
             async with asyncio.timeout(seconds):
                 return await wait()
         except TimeoutError:
-            raise await too_late(self._gateway, self._instance_id, seconds, what) from None
-
-    async def _record(self) -> InstanceRecord:
-        record = await self._gateway.read(self._gateway.inspector.get, self._instance_id)
-        if record is None:
-            raise InstanceNotFoundError(self._instance_id)
-        return record
+            raise await too_late(self._receiver, self._instance_id, seconds, what) from None
 
     @overload
     async def query(self, query: AnyQuery[None, R], /, *, timeout: Duration | None = 30.0) -> R: ...
@@ -396,30 +395,31 @@ class OrchestrationHandle(Generic[R_co]):
         timeout: Duration | None,
     ) -> Any:
         message = kind(request=request, name=asked.name, data=Raw(asked.data))
-        item = work.Deliver(
-            to_id=self._instance_id,
-            body=work.encode_message(message),
-            dedup_key=request if request.startswith(work.KEPT) else None,
-        )
+        body = work.encode_message(message)
+        key = request if request.startswith(work.KEPT) else None
 
         async def answer() -> bytes:
-            record = await self._record()
-            if record.status is Status.HELD:
-                raise InstanceHeldError(self._instance_id, record.held_because)
-            outcome = await self._gateway.submit(item)
-            if isinstance(outcome, work.Refused):
+            while True:
+                record = await self._receiver.record()
+                if record.status is Status.HELD:
+                    raise InstanceHeldError(self._instance_id, record.held_because)
+                # The answer will be with this one, whoever has the id by then.
+                item = work.Deliver(to_id=record.id, body=body, dedup_key=key, incarnation=record.incarnation)
+                outcome = await self._gateway.submit(item)
+                present = Receiver(self._gateway, record.id, record.incarnation)
+                if isinstance(outcome, work.Applied):
+                    return outcome.answer or await self._answer_of(present, record.incarnation, request)
                 if outcome.reason is work.Refusal.CLOSED:
-                    raise InstanceClosedError(self._instance_id, (await self._record()).status)
-                raise InstanceNotFoundError(self._instance_id)
-            return outcome.answer or await self._answer_of(record.incarnation, request)
+                    raise InstanceClosedError(record.id, (await present.record()).status)
+                # It went between the look and the question: another look says who is there now.
 
         found = await self._within(timeout, answer, f"answer {asked.name!r}")
         return read_answer(found, self._instance_id, asked)
 
-    async def _answer_of(self, incarnation: int, request: str) -> bytes:
+    async def _answer_of(self, present: Receiver, incarnation: int, request: str) -> bytes:
         """The answer, from the store; looked for after the status, so that what has ended has left it by then."""
         gateway = self._gateway
-        async with aclosing(self._news()) as statuses:
+        async with aclosing(self._news(present)) as statuses:
             async for status in statuses:
                 found = await gateway.read(gateway.inspector.entries, incarnation, work.ANSWERS, [request])
                 if found:
@@ -442,15 +442,15 @@ class OrchestrationHandle(Generic[R_co]):
         self, event: Any, /, data: Any = None, *, dedup_key: str | None = None, connection: Any = None
     ) -> None:
         """Send it an external event; see `Client.raise_event`."""
-        await self._client.raise_event(self._instance_id, event, data, dedup_key=dedup_key, connection=connection)
+        await self._receiver.raise_event(event, data, dedup_key, connection)
 
     async def cancel(self, reason: str = "") -> None:
         """Ask it to cancel; see `Client.cancel`."""
-        await self._client.cancel(self._instance_id, reason)
+        await self._receiver.cancel(reason)
 
     async def terminate(self, reason: str = "") -> None:
         """End it at once; see `Client.terminate`."""
-        await self._client.terminate(self._instance_id, reason)
+        await self._receiver.terminate(reason)
 
 
 async def result_unless_held(handle: OrchestrationHandle[R]) -> R:

@@ -9,21 +9,20 @@ from perdure._types import Status
 from perdure.errors import PerdureError, ResultTimeoutError
 
 if TYPE_CHECKING:
-    from perdure._client.requests import Gateway
+    from perdure._client.receiver import Receiver
     from perdure._work import InstanceRecord
 
 LOOK_S = 0.5
 """How much longer a call may take whose time is over, to say why nothing came, in seconds."""
 
 
-async def too_late(gateway: Gateway, instance_id: str, seconds: float, what: str) -> ResultTimeoutError:
+async def too_late(receiver: Receiver, instance_id: str, seconds: float, what: str) -> ResultTimeoutError:
     """The error of somebody who has waited in vain, with what the instance itself waits for if somebody must act."""
     try:
         async with asyncio.timeout(LOOK_S):
-            record = await gateway.read(gateway.inspector.get, instance_id)
+            standing = _standing(await receiver.record())
     except (TimeoutError, PerdureError):
-        record = None
-    standing = None if record is None else _standing(record)
+        standing = None
     return ResultTimeoutError(instance_id, seconds, what, *([] if standing is None else [standing]))
 
 

@@ -107,7 +107,7 @@ class Repair(Opened):
         if record.status is not Status.HELD:
             raise NotHeldError(instance_id)
         body = work.encode_message(work.Terminate(reason=reason or f"discarded: {record.held_because}"))
-        item = work.Deliver(to_id=instance_id, body=body, control=True, if_held=record.incarnation)
+        item = work.Deliver(to_id=instance_id, body=body, control=True, incarnation=record.incarnation, if_held=True)
         await self._apply(item, instance_id)
 
     async def resolve(
@@ -302,8 +302,7 @@ class Repair(Opened):
         outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail", is_new=True)
         if isinstance(outcome, work.Refused):
             raise InstanceExistsError(fork_id)
-        client: Any = self
-        return OrchestrationHandle(client, gateway, fork_id, codec_for(Any), fork.incarnation)
+        return OrchestrationHandle(gateway, fork_id, codec_for(Any), fork.incarnation)
 
     async def list_held_activities(self, *, instance_id: str | None = None, limit: int = 100) -> list[HeldActivity]:
         """The activities that were set aside, the longest held first. Held instances: `list_instances(status="held")`.

@@ -14,7 +14,7 @@ from perdure._client.bell import Bell
 from perdure._ports import Incarnations
 from perdure._types import Status
 from perdure._work import InstanceRecord, Item, Outcome
-from perdure.errors import ClientError, InstanceNotFoundError
+from perdure.errors import ClientError, InstanceNotFoundError, InstanceReplacedError
 from perdure.storage.base import Inspector
 
 T = TypeVar("T")
@@ -120,10 +120,8 @@ def _all_go_on(watching: Iterable[Watch], incarnation: int) -> bool:
 def _news_for(watch: Watch, incarnation: int | None, ending: Ending | None, *, changed: bool) -> Any:
     """What a watch is to be told; the watch itself if it goes on waiting."""
     if incarnation is None or watch.incarnation not in {None, incarnation}:
-        error = InstanceNotFoundError(watch.instance_id)
-        if incarnation is not None:
-            error.add_note("It was replaced: another instance has this id now, and client.get_handle() is one on that.")
-        return error
+        kind = InstanceNotFoundError if incarnation is None else InstanceReplacedError
+        return kind(watch.instance_id)
     if watch.until_closed:
         return watch if ending is None else ending
     return None if changed else watch

@@ -411,7 +411,8 @@ class ShardedGateway:
         if before is not None and is_open and replaced and item.cancel is not None:
             for child in await self._far_children(before):
                 if not child.status.is_closed:
-                    await self._at(child.id).submit(work.Deliver(to_id=child.id, body=item.cancel))
+                    told = work.Deliver(to_id=child.id, body=item.cancel, incarnation=child.incarnation)
+                    await self._at(child.id).submit(told)
         return outcome
 
     async def _is_there(self, new: work.NewInstance) -> bool:

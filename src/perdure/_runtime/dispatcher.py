@@ -272,7 +272,7 @@ class Engine:
                 return
         elif isinstance(item, work.Deliver) and not item.control and item.dedup_key is None:
             live = self.orchestrations.by_id(item.to_id)
-            if live is not None and not self._claim_wanted:
+            if live is not None and item.incarnation in {None, live.incarnation} and not self._claim_wanted:
                 bring(request, item, live, self.orchestrations.deliver)
                 return
         self._requests.append(request)

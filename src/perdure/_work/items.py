@@ -283,20 +283,20 @@ class StartInstance(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Deliver(Struct, frozen=True, gc=False, kw_only=True):
-    """A client's message to an instance by id: refused when there is none (not_found) or it has closed (closed).
+    """A client's message to an instance by id. Refused: not_found, as for a delete; closed; not_held.
 
     With a `dedup_key`, a second one with the same key to the same incarnation is applied as a no-op, for as long as the
     instance exists, closed or not.
 
-    With `if_held`, an incarnation, it is for this instance while that is held: refused as not_found if another has the
-    id, and at last as not_held.
+    With `if_held` it is only for an instance that is held.
     """
 
     to_id: str
     body: bytes
     control: bool = False
     dedup_key: str | None = None
-    if_held: int | None = None
+    incarnation: int | None = None
+    if_held: bool = False
 
 
 class Delete(Struct, frozen=True, gc=False, kw_only=True):

@@ -31,6 +31,7 @@
         PoisonedError
       ClientError                       5. the caller of a client hears it
         InstanceNotFoundError           (also LookupError)
+          InstanceReplacedError
         UnknownRequestError             (also LookupError)
         InstanceHeldError
         InstanceExistsError
@@ -414,13 +415,6 @@ class InstanceOpenError(_InstanceError):
         )
 
 
-class NotHeldError(_InstanceError):
-    """Neither the instance nor the activity in question is held, and the request needs that."""
-
-    def __str__(self) -> str:
-        return f"nothing of instance {self.instance_id!r} that was asked for is held: look at its status again"
-
-
 class ResultTimeoutError(_InstanceError, TimeoutError):
     """The instance did not end, or do what was waited for, within the time that a `timeout` allowed; it goes on."""
 
@@ -497,4 +491,6 @@ def _class_names(exc: BaseException) -> Iterator[str]:
 
 from perdure.errors._elsewhere import ExportFileError as ExportFileError  # noqa: E402 - made of the above
 from perdure.errors._elsewhere import InstanceMovedError as InstanceMovedError  # noqa: E402 - the same
+from perdure.errors._elsewhere import InstanceReplacedError as InstanceReplacedError  # noqa: E402 - the same
+from perdure.errors._elsewhere import NotHeldError as NotHeldError  # noqa: E402 - the same
 from perdure.errors._elsewhere import RewindError as RewindError  # noqa: E402 - the same

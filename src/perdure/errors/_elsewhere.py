@@ -1,6 +1,6 @@
-"""The errors of instances that go to another store, or back in their history."""
+"""The errors of instances that are not where, or not what, those who ask for something think."""
 
-from perdure.errors import ClientError, _InstanceError
+from perdure.errors import ClientError, InstanceNotFoundError, _InstanceError
 
 
 class InstanceMovedError(_InstanceError):
@@ -14,6 +14,27 @@ class InstanceMovedError(_InstanceError):
 
     def __str__(self) -> str:
         return f"instance {self.instance_id!r} has moved to {self.place or 'another store'}: ask for it there"
+
+
+class InstanceReplacedError(InstanceNotFoundError):
+    """The instance that a handle is of was deleted or replaced, and another one has its id: that has heard nothing."""
+
+    __module__ = "perdure.errors"
+
+    def __str__(self) -> str:
+        return (
+            f"the instance {self.instance_id!r} of this handle is no longer there, and another one has its id, which "
+            f"was told nothing: client.get_handle({self.instance_id!r}) is a handle on that"
+        )
+
+
+class NotHeldError(_InstanceError):
+    """Neither the instance nor the activity in question is held, and the request needs that."""
+
+    __module__ = "perdure.errors"
+
+    def __str__(self) -> str:
+        return f"nothing of instance {self.instance_id!r} that was asked for is held: look at its status again"
 
 
 class RewindError(_InstanceError):

@@ -16,6 +16,7 @@ from perdure import (
     InstanceClosedError,
     InstanceExistsError,
     InstanceNotFoundError,
+    InstanceReplacedError,
     OrchestrationContext,
     OrchestrationTerminatedError,
     Registry,
@@ -266,6 +267,22 @@ async def test_an_event_for_who_has_ended_or_never_was_is_refused(client, dsn):
             await handle.raise_event(GO, "hello", connection=connection)
         with pytest.raises(InstanceNotFoundError):
             await client.raise_event("nobody", GO, "hello", connection=connection)
+
+
+async def test_nor_does_one_for_who_was_replaced_reach_another(client, dsn):
+    old = await client.start_orchestration(greet, "Ada", instance_id="order")
+    await terminated(old)
+    async with over_asyncpg(dsn) as connection:
+        new = await client.start_orchestration(
+            greet, "Bob", instance_id="order", on_conflict="restart_if_closed", connection=connection
+        )
+        # What is open here nobody else sees: for others the old one has ended, and is gone with the commit.
+        with pytest.raises(InstanceNotFoundError):
+            await old.raise_event(GO, "no", connection=connection)
+        await new.raise_event(GO, "hello", connection=connection)
+    with pytest.raises(InstanceReplacedError):
+        await old.raise_event(GO, "no")
+    assert await new.result(timeout=10) == "hello Bob"
 
 
 async def test_a_key_that_was_sent_before_sends_nothing(client, dsn):

@@ -144,13 +144,13 @@ def _parent(tables: Tables, row: InstanceRow) -> InstanceRow | None:
 
 def _deliver(tables: Tables, now: int, item: Deliver) -> Outcome:
     row = tables.by_id.get(item.to_id)
-    if row is None or item.if_held not in (None, row.record.incarnation):
+    if row is None or item.incarnation not in (None, row.record.incarnation):
         return Refused(reason=Refusal.NOT_FOUND)
     if item.dedup_key in row.dedup_keys:
         return APPLIED
     if row.closed:
         return Refused(reason=Refusal.CLOSED)
-    if item.if_held is not None and row.record.status is not Status.HELD:
+    if item.if_held and row.record.status is not Status.HELD:
         return Refused(reason=Refusal.NOT_HELD)
     if item.dedup_key is not None:
         row.dedup_keys.add(item.dedup_key)

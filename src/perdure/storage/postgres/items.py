@@ -103,14 +103,14 @@ def _record(transaction: Transaction, row: Row) -> InstanceRecord:
 
 def _deliver(working: Working, item: Deliver) -> Outcome:
     row = working.by_id.get(item.to_id)
-    if row is None or item.if_held not in (None, row.incarnation):
+    if row is None or item.incarnation not in (None, row.incarnation):
         return _NOT_FOUND
     key = item.dedup_key
     if key is not None and (item.to_id, key) in working.known_keys:
         return APPLIED
     if row.closed:
         return _CLOSED
-    if item.if_held is not None and row.status != Status.HELD:
+    if item.if_held and row.status != Status.HELD:
         return _NOT_HELD
     if key is not None:
         working.known_keys.add((item.to_id, key))

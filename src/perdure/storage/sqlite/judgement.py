@@ -187,7 +187,7 @@ class Judgement:
     def _judge_deliveries(self) -> None:
         """Receivers must be there and open."""
         deliveries = [(place, item) for place, item in self._items if isinstance(item, Deliver)]
-        rows = [(item.to_id, item.dedup_key, item.if_held) for _, item in deliveries]
+        rows = [(item.to_id, item.dedup_key, item.incarnation, item.if_held) for _, item in deliveries]
         answers = self._transaction.ask(_DELIVERIES, encode_rows(rows))
         for (place, _), (incarnation, closed, repeated, as_wanted) in zip(deliveries, answers, strict=True):
             if incarnation is None:

@@ -103,8 +103,8 @@ FROM (
 WHERE owner IS NOT ?2;
 
 -- name: judge_deliveries
--- Of [id, dedup key, incarnation if it is to be held]: for each the incarnation, and whether it has closed, and whether it
--- had this key already, and whether it is held if it is to be.
+-- Of [id, dedup key, incarnation if it is for that alone, whether it is to be held]: for each the incarnation, and whether
+-- it has closed, and whether it had this key already, and whether it is held if it is to be.
 SELECT json_group_array(json_array(incarnation, closed, repeated, as_wanted))
 FROM (
     SELECT
@@ -113,7 +113,7 @@ FROM (
         j.value ->> 1 IS NOT NULL AND EXISTS (
             SELECT 1 FROM dedup_keys AS d WHERE d.incarnation = i.incarnation AND d.dedup_key = j.value ->> 1
         ) AS repeated,
-        j.value ->> 2 IS NULL OR i.status = 'held' AS as_wanted
+        NOT j.value ->> 3 OR i.status = 'held' AS as_wanted
     FROM jsonb_each(?1) AS j
     LEFT JOIN instances AS i
         ON i.id = j.value ->> 0 AND (j.value ->> 2 IS NULL OR i.incarnation = j.value ->> 2)

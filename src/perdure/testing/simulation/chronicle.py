@@ -13,6 +13,7 @@ from perdure import _work as work
 from perdure._core.execution import Execution
 from perdure._types import INSTANT_US_MAX
 from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.letters import check_letter
 from perdure.testing.simulation.programs import NAME, REGISTRIES
 
 if TYPE_CHECKING:
@@ -219,7 +220,9 @@ class Chronicle:
             self._give(event.id, event.gave_to, given)
 
     def _raised(self, event: ev.EventRaised) -> None:
-        self.raised.append(bytes(event.data).decode())
+        text = bytes(event.data).decode()
+        check_letter(self.incarnation, text)
+        self.raised.append(text)
         if event.wait is None:
             self._unread[event.id] = (event.name, bytes(event.data))
         else:

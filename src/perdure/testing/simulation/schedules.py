@@ -19,10 +19,10 @@ from perdure._schedules.spec import SCHEDULE
 from perdure._types import Status, instant_us
 from perdure.errors import InstanceNotFoundError
 from perdure.testing._dice import Dice
+from perdure.testing.simulation.errands import Errand
 from perdure.testing.simulation.host import EPOCH_US
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.programs import RUN, Author
-from perdure.testing.simulation.users import Errand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

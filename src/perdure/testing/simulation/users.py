@@ -9,86 +9,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import (
-    ClientError,
     InstanceClosedError,
     InstanceExistsError,
     InstanceNotFoundError,
-    InstanceOpenError,
-    NotHeldError,
     OrchestrationError,
-    OutcomeUnknownError,
     RequestError,
-    StorageUnavailableError,
     UnknownRequestError,
 )
 from perdure.testing._dice import Dice
+from perdure.testing.simulation.errands import FINAL, Errand
 from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.letters import Letters
 from perdure.testing.simulation.programs import LAST, MAILBOXES, NAME, TOUCH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from perdure._client import Client
     from perdure.testing.simulation.programs import Program
     from perdure.testing.simulation.world import World
 
-AGAIN_US = 400_000
 BURST = 5
 _STRIDE = 0x9E3779B97F4A7C15
-_FINAL = (
-    InstanceClosedError,
-    InstanceNotFoundError,
-    InstanceExistsError,
-    InstanceOpenError,
-    NotHeldError,
-    # With the same key the answer stays the same.
-    UnknownRequestError,
-)
-
-
-class Errand:
-    """Something that a user wants done. Each try is made by whatever process lives; `told` hears how it ended.
-
-    `may_repeat` says whether it may be sent again when nobody knows whether it has landed.
-    """
-
-    def __init__(
-        self,
-        world: World,
-        what: str,
-        make: Callable[[Client], Coroutine[Any, Any, Any]],
-        told: Callable[[Any, BaseException | None], None],
-        *,
-        may_repeat: bool = True,
-    ) -> None:
-        self._world = world
-        self._what = what
-        self._make = make
-        self._told = told
-        self._may_repeat = may_repeat
-
-    def run(self, _: Any = None) -> None:
-        """Try, now or as soon as a process lives."""
-        host = self._world.some_host()
-        if host is None:
-            self._world.timeline.after(AGAIN_US, self.run)
-            return
-        self._world.note(host.name, "is asked to", self._what)
-        host.gateway.open(lambda: self._make(host.client), self._over)
-
-    def _over(self, result: Any, error: BaseException | None) -> None:
-        world = self._world
-        world.note("user", self._what, "done" if error is None else type(error).__name__)
-        if isinstance(error, StorageUnavailableError):
-            world.timeline.after(AGAIN_US, self.run)
-        elif isinstance(error, OutcomeUnknownError | ClientError) and not isinstance(error, _FINAL):
-            if self._may_repeat:
-                world.timeline.after(AGAIN_US, self.run)
-        else:
-            try:
-                self._told(result, error)
-            except Violation as violation:
-                world.fail(violation)
 
 
 class Root:
@@ -104,6 +44,7 @@ class Root:
         self.is_restarted = False
         self.is_cancelled = False
         self.events = 0
+        self._letters = Letters(world, self.instance_id, self._dice)
 
     def plan(self) -> None:
         """Announce what happens to it, and when."""
@@ -130,6 +71,7 @@ class Root:
             timeline.at(begin + dice.below(20_000_000), self._delete)
         if self._dice.chance(15):
             timeline.at(begin + self._dice.below(10_000_000), self._suspend)
+        self._letters.plan(begin, self._restart)
 
     # -- starting and waiting --------------------------------------------------------------------------------------
 
@@ -150,7 +92,7 @@ class Root:
         checks = self.world.checks
         if self.instance_id not in checks.by_id and self.instance_id not in checks.gone:
             raise Violation(f"the start of {self.instance_id} was acknowledged, and it is not there")
-        del handle
+        self._letters.started(handle)
         self.is_started = True
         self._wait(None)
 
@@ -280,5 +222,5 @@ class Root:
 
     def _deleted(self, count: int | None, error: BaseException | None) -> None:
         del count
-        if error is not None and not isinstance(error, _FINAL):
+        if error is not None and not isinstance(error, FINAL):
             raise Violation(f"the delete of {self.instance_id} ended with {error!r}")

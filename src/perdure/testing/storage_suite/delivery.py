@@ -1,7 +1,9 @@
 """What clients send: refused with a reason, or kept; once if they say that it is the same."""
 
+from msgspec.structs import replace
+
 from perdure._types import Status
-from perdure._work import APPLIED, InstanceChange, Refusal
+from perdure._work import APPLIED, Deliver, InstanceChange, Refusal, Refused, StartInstance
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import SECOND, bodies, ids, refused
 
@@ -12,6 +14,29 @@ class Delivery(Topic):
     def test_an_unknown_instance_is_not_found(self) -> None:
         assert refused(self.world.deliver("nobody", b"news")) is Refusal.NOT_FOUND
         assert refused(self.world.deliver("nobody", b"news", dedup_key="key")) is Refusal.NOT_FOUND
+
+    def test_one_for_an_earlier_instance_of_the_id_reaches_no_other(self) -> None:
+        # given
+        world = self.world
+        first = world.start("order")
+        message = Deliver(to_id="order", body=b"for the first", incarnation=first.incarnation)
+        assert world.client(message) == (APPLIED,)
+        second = world.start("order", on_conflict="terminate_and_restart")
+        # when, also with keys that the second one has
+        third = world.new("order")
+        with_key = replace(message, dedup_key="key")
+        outcomes = world.client(
+            message,
+            Deliver(to_id="order", body=b"for the second", incarnation=second.incarnation, dedup_key="key"),
+            with_key,
+            StartInstance(new=third, on_conflict="terminate_and_restart"),
+            replace(message, incarnation=second.incarnation),
+            replace(with_key, body=b"for the third", incarnation=third.incarnation),
+        )
+        # then
+        gone = Refused(reason=Refusal.NOT_FOUND)
+        assert outcomes == (gone, APPLIED, gone, APPLIED, gone, APPLIED)
+        assert bodies(world.worker().take("order")) == [b"start order", b"for the third"]
 
     def test_a_closed_instance_is_closed(self) -> None:
         world = self.world

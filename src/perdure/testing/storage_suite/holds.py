@@ -138,10 +138,12 @@ class Holds(Topic):
         world = self.world
         worker = world.worker()
         incarnation = worker.own("order").incarnation
-        message = Deliver(to_id="order", body=b"terminate", control=True, if_held=incarnation, dedup_key="once")
+        message = Deliver(
+            to_id="order", body=b"terminate", control=True, incarnation=incarnation, if_held=True, dedup_key="once"
+        )
         assert world.client(message) == (Refused(reason=Refusal.NOT_HELD),)
         worker.do(worker.hold("order"))
-        assert world.client(replace(message, if_held=incarnation + 1)) == (Refused(reason=Refusal.NOT_FOUND),)
+        assert world.client(replace(message, incarnation=incarnation + 1)) == (Refused(reason=Refusal.NOT_FOUND),)
         assert world.client(message, Resume(id="order"), message, replace(message, dedup_key=None)) == (
             APPLIED,
             APPLIED,

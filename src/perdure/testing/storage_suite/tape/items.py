@@ -181,7 +181,8 @@ class Items:
                     body=book.body(),
                     control=dice.chance(15),
                     dedup_key=f"key {dice.below(3)}" if dice.chance(30) else None,
-                    if_held=self._guess_incarnation(),
+                    incarnation=self._guess_incarnation(),
+                    if_held=dice.chance(10),
                 )
             case "suspend":
                 return Suspend(
