@@ -43,6 +43,22 @@ registry = Registry(stubborn, hang, talk)
 other = Registry(talk)
 """
 
+IMPATIENT = """
+import logging
+import os
+import signal
+
+
+class Impatient(logging.Handler):
+    def emit(self, record):
+        if "working on" in record.getMessage():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+logging.basicConfig(level="INFO")
+logging.root.addHandler(Impatient())
+"""
+
 TWICE = """
 from perdure import Registry, activity
 
@@ -80,6 +96,16 @@ def test_it_works_until_ctrl_c_and_then_ends_well(perdure, project):
 
     assert "asked to stop: activities may go on for 10 s; another signal leaves at once" in process.log[-2]
     assert process.log[-1].endswith("ended; what was under way goes on with the next worker")
+    assert perdure("workers").out == ""
+
+
+def test_a_signal_that_comes_as_soon_as_it_works_is_heard(perdure, project):
+    (project / "shop.py").write_text(BODY + IMPATIENT, encoding="utf-8")
+
+    with worker("shop", folder=project) as process:
+        assert process.end() == 0
+
+    assert "ended; what was under way goes on with the next worker" in process.log[-1]
     assert perdure("workers").out == ""
 
 

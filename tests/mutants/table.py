@@ -68,6 +68,8 @@ _TRANSACTIONAL = "_runtime/transactional.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
 _SESSIONS_RUN = "tests/runtime/test_sessions.py"
 _TAGS_RUN = "tests/runtime/test_tags.py"
+_SUSPECTS = "_runtime/suspects.py"
+_SUSPECTS_RUN = "tests/runtime/test_suspects.py"
 
 SIMULATED = (
     # -- ownership and leases
@@ -114,6 +116,15 @@ SIMULATED = (
     Mutant("an event passes one that is on its way", _AHEAD, "if not self._kept and isinstance(entry, Request) and isinstance(entry.item, work.StartInstance):", "if isinstance(entry, Request):", suite=_AHEAD_RUN),
     Mutant("turns ahead outlive the worker's place", _ENGINE, "[*requests, *self.ahead.lost(), *self.orchestrations.drop_all()]", "[*requests, *self.orchestrations.drop_all()]", suite=_AHEAD_RUN),
     Mutant("a turn ahead of what was claimed anew is sent", _ENGINE, "        for turn in self.ahead.replaced() if taken.instances else ():", "        for turn in ():", suite=_AHEAD_RUN),
+    # -- what workers died with
+    Mutant("what is tried alone is not: others are tried together", _SUSPECTS, "begins=begins, alone=not self.tried)", "begins=begins)", suite=_SUSPECTS_RUN),
+    Mutant("what is tried alone is not: others have just begun", _SUSPECTS, "is_quiet = not (begins or self._is_busy() or self._orchestrations.queue)", "is_quiet = True", suite=_SUSPECTS_RUN),
+    Mutant("what is tried alone is not: turns go along", _SUSPECTS, "not (begins or self._is_busy()", "not (self._is_busy()", suite=_SUSPECTS_RUN),
+    Mutant("what is tried alone is not: a tried turn has asked for more", _SUSPECTS, "self._tasks.values(), self._instances_began, begins", "self._tasks.values(), 0, begins", suite=_SUSPECTS_RUN),
+    Mutant("who waits to be tried waits anew with each message", _SUSPECTS, "self._clock.monotonic_us() if before is None else before.since_us", "self._clock.monotonic_us()", suite=_SUSPECTS_RUN),
+    Mutant("one is tried again and again before the others", _SUSPECTS, "first = min(waiting, key=lambda each: each.deliveries)", "first = next(iter(waiting))", suite=_SUSPECTS_RUN),
+    Mutant("a trial is over before its outcome is durable", _ENGINE, "self.suspects.ended(entries) if self.suspects.tried else (entries, [])", "([each for each in entries if not self.suspects.over(each.task) or True], [])", suite=_SUSPECTS_RUN),
+    Mutant("a worker that ends begins trials", _ENGINE, "[] if self.draining else self.suspects.items", "self.suspects.items", suite=_SUSPECTS_RUN),
     Mutant("a cancelled activity stays", _TURNS, "        self.tasks_gone.append(event.source)\n        self.activities_cancelled", "        self.activities_cancelled"),
     Mutant("an ended activity stays", _TURNS, "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        self.tasks_gone.append(event.source)", "    def _answered(self, event: ev.ActivityCompleted | ev.ActivityFailed) -> None:\n        del event"),
     Mutant("a fired timer stays", _TURNS, "        self.timers_gone.append(event.source)\n", "        del event\n"),

@@ -50,10 +50,6 @@ async def innocent(ctx: OrchestrationContext, number: int) -> int:
 registry = Registry(deadly, slow, killer, waiting, ordering, innocent)
 
 
-async def main(url: str) -> None:
-    async with Runtime(url, registry, max_deliveries=4) as runtime:
-        await runtime.serve()
-
-
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    # Opened by `serve` alone: once open it takes work, and a signal that nobody hears yet would be another death.
+    asyncio.run(Runtime(sys.argv[1], registry, max_deliveries=4).serve())

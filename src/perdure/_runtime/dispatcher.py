@@ -77,7 +77,7 @@ class Engine:
             inbox=inbox, orchestrations=self.orchestrations, clock=clock, take_turns=self._take_turns,
             ended=self._ended, begin=self._request, is_busy=lambda: self.busy > 0,
         )  # fmt: skip
-        self.suspects = Suspects(self.orchestrations, settings.deliveries_max, clock)
+        self.suspects = Suspects(self.orchestrations, settings.deliveries_max, clock, lambda: self.busy > 0)
         self._worker = self.busy = self.commits = 0
         self._capacity = Capacity(settings.slots)
         self._requests: list[Request] = []
@@ -168,7 +168,8 @@ class Engine:
         self._poll()
         turns = self.ahead.next_turns()
         claim = self._claim()
-        self._items += self.suspects.items()
+        # What is tried when the worker is about to end may be killed by whoever has no patience.
+        self._items += [] if self.draining else self.suspects.items(begins=bool(turns) or claim is not None)
         self._hands.flush()
         if turns or self._items or self._requests or claim is not None:
             self._commit(turns, claim)
@@ -220,7 +221,7 @@ class Engine:
         """Microseconds in which there is nothing to do unless something comes in."""
         claims = self._claim_wanted and not self.draining
         waits = claims or self._items or self._requests or self._watches.fresh or self.orchestrations.queue
-        if waits or self.ahead.has_some or self.suspects.wait:
+        if waits or self.ahead.has_some or (self.suspects.wait and not self.draining):
             return 0
         now = self._clock.monotonic_us()
         delay = bounds.POLL_FAST_US if now < self._fast_until else bounds.POLL_US
@@ -256,10 +257,9 @@ class Engine:
             task = entry.task
             if self._lookout.tasks:
                 self._lookout.left(task)
-            if self.suspects.tried:
-                self.suspects.over(task)
             self._claim_wanted |= task.is_limited or task.session is not None
-        for entry in self.orchestrations.deliver_outcomes(entries):
+        entries, tried = self.suspects.ended(entries) if self.suspects.tried else (entries, [])
+        for entry in tried + self.orchestrations.deliver_outcomes(entries):
             self._items.append(done(entry.task.incarnation, entry.outcome))
             self._claim_wanted = True
 

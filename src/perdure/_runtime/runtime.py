@@ -287,7 +287,8 @@ class Runtime:
     async def serve(self) -> None:
         """Work until SIGTERM or SIGINT, then shut down within the grace time; a second signal leaves at once.
 
-        Inside `async with`, or alone: it opens the runtime when it is not open yet.
+        Inside `async with`, or alone: it opens the runtime when it is not open yet, and then no signal can come between
+        the two and end the process as a crash does.
 
         Example:
             asyncio.run(Runtime("sqlite:///shop.db", registry).serve())

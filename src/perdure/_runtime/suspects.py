@@ -6,42 +6,77 @@ what only happened to be there is not counted with it, and goes on as usual once
 Many things die with a worker. So a death counts by itself only up to `SUSPECT_DELIVERIES`; whatever has got so far is
 tried once more together with what else has, and from then on alone. The idea of telling who kills from who was killed
 along is that of delta debugging.
+
+What a death counts against: beyond `SUSPECT_DELIVERIES` nothing but a `Try` counts, and what is tried alone
+
+- runs beside no other suspect, as it begins after those that are tried together, too, have ended;
+- has nothing left to lose when the next is tried, as its end is in the store by then, or in the same commit;
+- begins when all that came with it, and was not suspected yet, has ended or lived for `TRIAL_US`: what a worker finds
+  when it starts begins at once, and would kill again and again just then.
+
+So a death counts against one task at most, and one instance, whose turn is over in a moment. What no worker can tell
+is whether these have killed it: that it was killed from outside just then, or by what began later, counts as well.
+That is why one such death is not enough, unless `max_deliveries` says so, and why who has died so often is set aside
+and not ended.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from perdure import _work as work
 from perdure._ports import Clock
+from perdure._runtime.inbox import Ended
 from perdure._runtime.orchestrations import Orchestrations
 from perdure.errors import HistoryCorruptError, PoisonedError, error_info_from_exception
 from perdure.storage.base import SUSPECT_DELIVERIES
 
 TRIAL_US = 5_000_000
-"""How long a task that is tried keeps instances from being tried: what kills its worker mostly does so at once."""
+"""How long a tried task keeps instances from being tried, and what has just begun others from being tried alone.
+
+What kills its worker mostly does so at once.
+"""
 
 TaskKey: TypeAlias = tuple[int, int, int]
 
-T = TypeVar("T")
+C = TypeVar("C", work.ClaimedInstance, work.ClaimedTask)
 
 _log = logging.getLogger("perdure.runtime")
 
 
-class Suspects:
-    """Instances and tasks that this worker owns and has not begun, and those that it is trying."""
+class _Suspect(Struct, Generic[C], frozen=True, eq=False):
+    """What waits to be tried, how often it was delivered, and since when it is here."""
 
-    def __init__(self, orchestrations: Orchestrations, deliveries_max: int, clock: Clock) -> None:
+    claimed: C
+    deliveries: int
+    since_us: int
+
+
+class Suspects:
+    """Instances and tasks that this worker owns and has not begun, and those that it is trying.
+
+    Args:
+        orchestrations: What instances there are.
+        deliveries_max: How many workers may die with one of them.
+        clock: Tells how long they wait.
+        is_busy: Whether activities run here.
+    """
+
+    def __init__(
+        self, orchestrations: Orchestrations, deliveries_max: int, clock: Clock, is_busy: Callable[[], bool]
+    ) -> None:
         self._orchestrations = orchestrations
         self._max = deliveries_max
         self._clock = clock
-        self._instances: dict[int, work.ClaimedInstance] = {}
-        self._tasks: dict[TaskKey, work.ClaimedTask] = {}
+        self._is_busy = is_busy
+        self._instances: dict[int, _Suspect[work.ClaimedInstance]] = {}
+        self._tasks: dict[TaskKey, _Suspect[work.ClaimedTask]] = {}
         self._turning: set[int] = set()
-        self._tasks_began = 0
+        self._tasks_began = self._instances_began = 0
         self.poisoned = 0
         """Instances and tasks that were set aside here."""
         self.tried: dict[TaskKey, bool] = {}
@@ -51,7 +86,9 @@ class Suspects:
     def wait(self) -> bool:
         """Whether there is anything to be tried now."""
         # Asked several times a round, and mostly there are none.
-        return bool((self._instances or self._tasks) and (self._next_instances() or self._next_tasks()))
+        if not (self._instances or self._tasks):
+            return False
+        return bool(self._next_instances(begins=False) or self._next_tasks(begins=False))
 
     def clear(self) -> None:
         """Forget all, as after a crash."""
@@ -69,7 +106,9 @@ class Suspects:
         if known or _needs_no_code(instance):
             self._orchestrations.admit(instance)
         else:
-            self._instances[record.incarnation] = instance
+            before = self._instances.get(record.incarnation)
+            since_us = self._clock.monotonic_us() if before is None else before.since_us
+            self._instances[record.incarnation] = _Suspect(instance, record.deliveries, since_us)
 
     def sift(self, tasks: Sequence[work.ClaimedTask], now: int) -> list[work.ClaimedTask]:
         """The tasks that may begin now; the others are kept."""
@@ -79,41 +118,57 @@ class Suspects:
             if late or task.deliveries < SUSPECT_DELIVERIES:
                 good.append(task)
             else:
-                self._tasks[_key(task)] = task
+                self._tasks[_key(task)] = _Suspect(task, task.deliveries, self._clock.monotonic_us())
         return good
 
     # -- trying ----------------------------------------------------------------------------------------------------
 
-    def items(self) -> list[work.Item]:
-        """What to commit before the next ones are tried: that they are, or that they are not any more."""
+    def items(self, *, begins: bool) -> list[work.Item]:
+        """What to commit before the next ones are tried: that they are, or that they are not any more.
+
+        `begins` says whether the same commit lets anything else begin.
+        """
         items: list[work.Item] = []
         if not (self._instances or self._tasks):
             return items
-        for instance in self._next_instances():
-            record = instance.record
-            if record.deliveries > self._max:
-                items.append(work.Hold(incarnation=record.incarnation, reason=_reason(record.deliveries, "a turn")))
+        for instance in self._next_instances(begins=begins):
+            incarnation = instance.claimed.record.incarnation
+            if instance.deliveries > self._max:
+                items.append(work.Hold(incarnation=incarnation, reason=_reason(instance.deliveries, "a turn")))
             else:
-                items.append(work.Try(incarnation=record.incarnation))
-        for task in self._next_tasks():
-            key = _key(task)
+                items.append(work.Try(incarnation=incarnation))
+        for task in self._next_tasks(begins=begins):
+            key = _key(task.claimed)
             if task.deliveries > self._max:
-                reason = _reason(task.deliveries, f"the activity {task.name}")
+                reason = _reason(task.deliveries, f"the activity {task.claimed.name}")
                 items.append(work.TaskHold(incarnation=key[0], execution=key[1], event=key[2], reason=reason))
             else:
                 items.append(work.Try(incarnation=key[0], execution=key[1], event=key[2]))
         return items
 
-    def _next_instances(self) -> list[work.ClaimedInstance]:
+    def _next_instances(self, *, begins: bool) -> list[_Suspect[work.ClaimedInstance]]:
         if self._is_turning() or (self.tried and self._clock.monotonic_us() < self._tasks_began + TRIAL_US):
             return []
-        return _first_group(list(self._instances.values()), lambda each: each.record.deliveries, self._max)
+        return self._first_group(self._instances.values(), 0, begins=begins)
 
-    def _next_tasks(self) -> list[work.ClaimedTask]:
+    def _next_tasks(self, *, begins: bool) -> list[_Suspect[work.ClaimedTask]]:
         # Instances first: a turn is short, and a task that kills must not be counted against one.
         if any(self.tried.values()) or self._instances or self._is_turning():
             return []
-        return _first_group(list(self._tasks.values()), lambda each: each.deliveries, self._max)
+        # Turns that were tried may have asked for activities that nobody suspects yet: these are given time, too.
+        return self._first_group(self._tasks.values(), self._instances_began, begins=begins, alone=not self.tried)
+
+    def _first_group(
+        self, waiting: Collection[_Suspect[C]], began: int, *, begins: bool, alone: bool = True
+    ) -> list[_Suspect[C]]:
+        """Whom to look at next: all that are to be set aside or tried together, or else one that may be tried alone."""
+        together = [each for each in waiting if each.deliveries == SUSPECT_DELIVERIES or each.deliveries > self._max]
+        if together or not (waiting and alone):
+            return together
+        # Who is killed from outside now and then while these are tried: that counts once against many, not against one.
+        first = min(waiting, key=lambda each: each.deliveries)
+        is_quiet = not (begins or self._is_busy() or self._orchestrations.queue)
+        return [first] if is_quiet or self._clock.monotonic_us() >= max(first.since_us, began) + TRIAL_US else []
 
     def _is_turning(self) -> bool:
         """Whether an instance that is tried has its turn still before it."""
@@ -130,12 +185,13 @@ class Suspects:
                 instance = self._instances.pop(item.incarnation)
                 if landed:
                     self.poisoned += 1
-                    _log.error("%s (%s) is held: %s", instance.record.id, instance.record.name, item.reason)
+                    record = instance.claimed.record
+                    _log.error("%s (%s) is held: %s", record.id, record.name, item.reason)
             elif isinstance(item, work.TaskHold):
                 task = self._tasks.pop((item.incarnation, item.execution, item.event), None)
                 if landed and task is not None:
                     self.poisoned += 1
-                    _log.error("activity %d of %s is held: %s", item.event, task.instance_id, item.reason)
+                    _log.error("activity %d of %s is held: %s", item.event, task.claimed.instance_id, item.reason)
             elif isinstance(item, work.Try):
                 self._begin(item, started, landed=landed)
         return started
@@ -144,24 +200,26 @@ class Suspects:
         if item.event is None:
             instance = self._instances.pop(item.incarnation, None)
             if landed and instance is not None:
-                self._orchestrations.admit(instance)
+                self._orchestrations.admit(instance.claimed)
                 self._turning.add(item.incarnation)
+                self._instances_began = self._clock.monotonic_us()
             return
         task = self._tasks.pop((item.incarnation, item.execution, item.event), None)
         if landed and task is not None:
-            self.tried[_key(task)] = task.deliveries > SUSPECT_DELIVERIES
+            self.tried[_key(task.claimed)] = task.deliveries > SUSPECT_DELIVERIES
             self._tasks_began = self._clock.monotonic_us()
-            started.append(task)
+            started.append(task.claimed)
 
-    def over(self, task: work.ClaimedTask) -> None:
-        """A task has ended, in whatever way that left the worker alive."""
-        self.tried.pop(_key(task), None)
+    def over(self, task: work.ClaimedTask) -> bool:
+        """A task has ended, in whatever way that left the worker alive; whether it was tried."""
+        return self.tried.pop(_key(task), None) is not None
 
-
-def _first_group(waiting: list[T], deliveries: Callable[[T], int], most: int) -> list[T]:
-    """Whom to look at next: all that are to be set aside or tried together, or else one that is tried alone."""
-    together = [each for each in waiting if deliveries(each) == SUSPECT_DELIVERIES or deliveries(each) > most]
-    return together or waiting[:1]
+    def ended(self, entries: list[Ended]) -> tuple[list[Ended], list[Ended]]:
+        """Those that were not tried, and those that were: they have ended when that is in the store."""
+        others, tried = list[Ended](), list[Ended]()
+        for entry in entries:
+            (tried if self.over(entry.task) else others).append(entry)
+        return others, tried
 
 
 def _key(task: work.ClaimedTask) -> TaskKey:
@@ -170,8 +228,9 @@ def _key(task: work.ClaimedTask) -> TaskKey:
 
 def _reason(deliveries: int, what: str) -> str:
     error = PoisonedError(
-        f"{deliveries - 1} workers died while they ran {what}: find out why (out of memory, a crash of native code, "
-        "os._exit), mend it, then retry or discard it"
+        f"{deliveries - 1} workers died while they ran {what}, at last while it was tried alone: find out why (out of "
+        "memory, a crash of native code, os._exit), mend it, then retry or discard it; if something else has ended "
+        "them (kill -9, a machine that went down), retry it"
     )
     return error_info_from_exception(error).summary
 

@@ -373,7 +373,7 @@ class Try(Struct, frozen=True, gc=False, kw_only=True):
     """Count a delivery of an owned instance, or with `event` of an owned task, before it is tried.
 
     From delivery `SUSPECT_DELIVERIES` on, deaths count no more by themselves: many things die with a worker, and what
-    is tried by itself after this is what kills. Refused: fenced; not_owner.
+    is tried by itself after this is the likeliest to kill. Refused: fenced; not_owner.
     """
 
     incarnation: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -72,13 +72,32 @@ def worker(
     options["tags"] = Tags.all_but(*all_but) if all_but else Tags(*tags, untagged=not only_tags)
     registry = load_registry(target)
     log_to_stderr(log_level, as_json=as_json)
-    runtime = Runtime(store.url, registry, **{name: value for name, value in options.items() if value is not None})
+    runtime = _Worker(store, registry, **{name: value for name, value in options.items() if value is not None})
     try:
         with _metrics_at(runtime, metrics_host, metrics_port):
-            asyncio.run(_serve(runtime, registry, store))
+            asyncio.run(runtime.serve())
     except StorageError as error:
         raise Refusal(f"{error} ({store.origin})") from error
+    _log.info("ended; what was under way goes on with the next worker")
     return DONE
+
+
+class _Worker(Runtime):
+    """Says that it works as soon as it does.
+
+    Not opened before it is to serve: a signal that came in between would end it as a crash does, which counts.
+    """
+
+    def __init__(self, store: Store, registry: Registry, **options: Any) -> None:
+        super().__init__(store.url, registry, **options)
+        versions = sum(map(len, registry.orchestrations.values()))
+        able = _counted(versions, "orchestration", "orchestrations")
+        self._working = f"{store.label}: {able}, {_counted(len(registry.activities), 'activity', 'activities')}"
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        _log.info("working on %s; Ctrl-C ends it", self._working)
+        return self
 
 
 @contextmanager
@@ -99,19 +118,6 @@ def _metrics_at(runtime: Runtime, host: str, port: int | None) -> Iterator[None]
             ) from None
         _log.info("metrics at %s", url)
         yield
-
-
-async def _serve(runtime: Runtime, registry: Registry, store: Store) -> None:
-    async with runtime:
-        versions = sum(map(len, registry.orchestrations.values()))
-        _log.info(
-            "working on %s: %s, %s; Ctrl-C ends it",
-            store.label,
-            _counted(versions, "orchestration", "orchestrations"),
-            _counted(len(registry.activities), "activity", "activities"),
-        )
-        await runtime.serve()
-    _log.info("ended; what was under way goes on with the next worker")
 
 
 def _counted(number: int, one: str, several: str) -> str:
