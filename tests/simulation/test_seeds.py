@@ -28,6 +28,7 @@ KNOWN = (
     124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
     900002187,  # a turn was taken on from before a suspend, as its worker had the instance back for a terminate
     900004813,  # an instance was resumed and deleted in one commit: the simulator looked for its row
+    960013623,  # who was asked spoke of what was held while an instance was reset, by what its key had meant before
     145585752055023,  # who was asked said what had come of an activity, and the judge of a reset thought it unknown
     930010673,  # one that was terminated was reset, and the judge wanted to be asked for what was open at its end
     940000129,  # a message came while the first turn after a continue-as-new was on its way: held for lack of a start

@@ -44,6 +44,9 @@ class Outside:
             self._world.fail(Violation(f"{key} was called again, and nobody had said that it had not happened"))
         if self._world.bookings.is_given_up(key):
             self._world.fail(Violation(f"{key} was called, and somebody had given it up"))
+        if key in self._world.checks.repeatable:
+            # What happened under this key before a reset may have been something else.
+            self._happened.pop(key, None)
         self._open.add(key)
 
     def happen(self, key: str, value: Any) -> None:
@@ -118,7 +121,8 @@ class Outside:
 
     def _decide(self, held: HeldActivity) -> Decision[Any] | None:
         key = self._world.checks.key_of(held.instance_id, held.event_id)
-        if key is None:
+        # What was not called is held for another reason, and what is known of its key may be of the time before a reset.
+        if key is None or held.began_at is None:
             return None
         verdict = self.verdict(key)
         return verdict if isinstance(verdict, Happened | Failed | DidNotHappen) else None
