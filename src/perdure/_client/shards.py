@@ -29,6 +29,12 @@ TREE_MAX = 100_000
 """How many instances of a tree are looked at for a delete."""
 
 _PARENTS_AT_ONCE = 1_000
+_ARRIVES_IN_S = 1.0
+_LOOK_S = 0.02
+
+
+class _NotArrivedError(UsageError):
+    """What an instance has sent to another shard is on its way: mostly it is there in a moment."""
 
 
 class ShardedInspector:
@@ -197,7 +203,7 @@ class ShardedInspector:
         # A child that has not arrived yet would be asked for once more, and meet itself.
         others = [number for number, shard in enumerate(self._shards) if shard is not home]
         if any(home.parcels(number, 1, [record.incarnation]) for number in others):
-            raise UsageError(
+            raise _NotArrivedError(
                 f"what instance {record.id!r} has sent to another shard has not arrived there yet: until it has "
                 "(`perdure queues` tells), it can't be put back, reset or forked"
             )
@@ -353,9 +359,18 @@ class ShardedGateway:
         return news
 
     async def read(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a method of the inspector off the event loop."""
-        found: T = await self._gateways[0].read(function, *arguments)
-        return found
+        """Call a method of the inspector off the event loop; again for a moment while something has to arrive first."""
+        looks = round(_ARRIVES_IN_S / _LOOK_S)
+        while True:
+            try:
+                found: T = await self._gateways[0].read(function, *arguments)
+            except _NotArrivedError:
+                looks -= 1
+                if looks == 0:
+                    raise
+                await asyncio.sleep(_LOOK_S)
+            else:
+                return found
 
     async def close(self) -> None:
         """Close them all."""

@@ -21,6 +21,7 @@ from perdure import (
     activity,
     orchestration,
 )
+from perdure._client import shards
 from perdure._client.shards import ShardedInspector
 from perdure._ports import SystemClock, SystemEntropy
 from perdure._work import Batch, Parcel, Query, Settle, ShardStamp
@@ -269,6 +270,20 @@ async def test_retention_removes_parents_and_their_children_on_the_other_shard(u
     async with Runtime(urls, registry, retention=Retention(after=0)) as runtime:
         while (await runtime.client.list_instances()).items:
             pass
+
+
+async def test_what_arrives_in_a_moment_is_waited_for_before_something_is_put_back(urls, monkeypatch):
+    monkeypatch.setattr(shards, "_ARRIVES_IN_S", 60)
+    async with Runtime(urls, registry) as runtime:
+        runtime._courier.stop()  # noqa: SLF001 - so that it stays on its way until another worker comes
+        await runtime.client.start_orchestration(waiting_parent, on(1, "child"), instance_id=on(0))
+        while not (await runtime.client.get_queues()).undelivered:
+            pass
+        resetting = asyncio.create_task(runtime.client.reset(on(0), to="start"))
+        await asyncio.sleep(0)
+        async with Runtime(urls, registry):
+            with pytest.raises(UsageError, match="has children on other shards"):
+                await resetting
 
 
 async def test_what_is_on_its_way_to_the_other_shard_is_not_put_back(urls):

@@ -121,7 +121,7 @@ class Outside:
 
     def _decide(self, held: HeldActivity) -> Decision[Any] | None:
         key = self._world.checks.key_of(held.instance_id, held.event_id)
-        # What was not called is held for another reason, and what is known of its key may be of the time before a reset.
+        # What was not called is held for another reason, and its key may have meant something else before a reset.
         if key is None or held.began_at is None:
             return None
         verdict = self.verdict(key)
