@@ -121,6 +121,7 @@ async def test_a_cancelled_parent_cancels_its_child_on_the_other_shard(urls):
     async with Runtime(urls, registry) as runtime:
         handle = await runtime.client.start_orchestration(hurrying, on(1, "child"), instance_id=on(0))
         assert await handle.result() == "cancelled"
+        await _there_is(runtime.client, on(1, "child"))
         far = runtime.client.get_handle(on(1, "child"))
         with pytest.raises(OrchestrationError):
             await far.result()
