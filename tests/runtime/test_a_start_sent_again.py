@@ -39,6 +39,23 @@ class LosesAnswers(MemoryStorage):
         return committed
 
 
+class Loses(LosesAnswers):
+    """Its next commits with items are lost, and not only the answers."""
+
+    def commit(self, batch, /):
+        if batch.items and self.after:
+            self.after.pop(0)(self)
+            raise OutcomeUnknownError("the connection broke before the commit")
+        return super().commit(batch)
+
+
+def one_that_is_younger_comes_and_goes(storage):
+    """Somebody whose clock is ahead starts something, and deletes it."""
+    new = NewInstance(id="other", incarnation=1 << 62, name="order", start=b"", root="other")
+    items = StartInstance(new=new), Delete(id="other", force=True)
+    MemoryStorage.commit(storage, Batch(token=bytes(16), items=items))
+
+
 def deletes(storage):
     """Somebody deletes it."""
     MemoryStorage.commit(storage, Batch(token=bytes(16), items=(Delete(id="order-1", force=True),)))
@@ -78,6 +95,21 @@ async def test_a_client_hears_that_nobody_knows_where_it_was_deleted(on_conflict
         with pytest.raises(OutcomeUnknownError, match="deleted or replaced"):
             await client.start_orchestration(order, instance_id="order-1", on_conflict=on_conflict)
     assert (len(storage.began), storage.get("order-1")) == (1, None)
+
+
+async def test_a_client_hears_so_too_where_it_never_began_and_something_younger_was_deleted():
+    storage = Loses(after=[one_that_is_younger_comes_and_goes])
+    async with client_of(storage) as client:
+        with pytest.raises(OutcomeUnknownError, match="as young or younger was deleted or replaced: perhaps it was"):
+            await client.start_orchestration(order, instance_id="order-1")
+    assert (storage.began, storage.get("order-1")) == ([], None)
+
+
+async def test_a_client_starts_what_never_began():
+    storage = Loses(after=[goes_on])
+    async with client_of(storage) as client:
+        await client.start_orchestration(order, instance_id="order-1")
+    assert storage.began == [storage.get("order-1").incarnation]
 
 
 async def test_a_client_finds_what_it_has_started():
@@ -124,11 +156,19 @@ async def test_a_fork_that_is_there_is_found(forkable):
     assert forkable.began == [forkable.get("fork-1").incarnation]
 
 
-@pytest.mark.parametrize(("after", "lives"), [(goes_on, True), (deletes, False)])
-def test_a_worker_whose_client_started_it_does_not_begin_it_twice(after, lives):
+@pytest.mark.parametrize(
+    ("store", "after", "lives"),
+    [
+        pytest.param(LosesAnswers, goes_on, True, id="landed"),
+        pytest.param(LosesAnswers, deletes, False, id="deleted"),
+        # It knows its own commits, whatever others have done.
+        pytest.param(Loses, one_that_is_younger_comes_and_goes, True, id="lost"),
+    ],
+)
+def test_a_worker_whose_client_started_it_begins_it_once(store, after, lives):
     # given a worker whose client starts something, of whose first turn no answer comes
     clock = ManualClock()
-    storage, client, answers = LosesAnswers(clock), ClientOf(), []
+    storage, client, answers = store(clock), ClientOf(), []
     engine = make_engine(Registry(order), storage, clock, inbox=client.inbox)
     message = encode_message(Start(input=Raw(b"[]")))
     new = NewInstance(id="order-1", incarnation=7, name="order", start=message, root="order-1")

@@ -98,8 +98,9 @@ def refused_start(instance_id: str, refused: work.Refused) -> Exception:
             )
         case work.Refusal.GONE:
             return OutcomeUnknownError(
-                f"the store broke off while {instance_id!r} was started, and has deleted or replaced instances since: "
-                "perhaps it was one of them, so it was not started again. Look whether it has run before you do"
+                f"the store broke off while {instance_id!r} was started, and an instance that is as young or younger "
+                "was deleted or replaced: perhaps it was this one, so it was not started again. Look whether it has "
+                "run before you start it"
             )
         case _:
             return InstanceExistsError(instance_id)
