@@ -1,7 +1,9 @@
 """What every test shares: signals as programs begin with them, folders in memory, a marker for the exhaustive model."""
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,25 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart() -> None:
+    """Keep pytest itself out of every search for garbage: nothing of it will be any, and there is much of it."""
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Keep the tests out of it too: one that lets the collector run would wait for all that the others are."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let Hypothesis be where nobody used it: it would be loaded now, to be asked whether it has something to say."""
+    plugins = session.config.pluginmanager
+    runs_them_here = session.config.getoption("dist", "no") == "no"
+    if runs_them_here and "hypothesis" not in sys.modules and plugins.hasplugin("hypothesispytest"):
+        plugins.unregister(name="hypothesispytest")
 
 
 @pytest.hookimpl(tryfirst=True)

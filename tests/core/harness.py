@@ -228,7 +228,7 @@ class Conversation:
 
     @property
     def _generation(self) -> int:
-        return int(self.history[0].execution)
+        return int(self.turns[0][0].execution)
 
     def _apply(self, message: work.AnyMessage, start: ev.Started | None) -> list[Any]:
         with self.stage, self.stage.on(self.execution):

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import msgspec
 import pytest
 
 from perdure import (
@@ -14,6 +15,7 @@ from perdure import (
     orchestration,
 )
 from perdure.testing import Environment
+from tests.core.harness import Conversation
 
 
 @activity
@@ -24,6 +26,20 @@ async def echo(number: int) -> int:
 @orchestration
 async def parent(ctx: OrchestrationContext) -> int:
     return await ctx.schedule_activity(echo, 1)
+
+
+def what_is_said_of(call):
+    @orchestration
+    async def mistaken(ctx: OrchestrationContext) -> str:
+        try:
+            call(ctx)
+        except UsageError as error:
+            return str(error)
+        return "accepted"
+
+    # Its end is the only event: what was refused has left none.
+    (ended,) = Conversation(mistaken).start()
+    return msgspec.json.decode(ended.output)
 
 
 @pytest.mark.parametrize(
@@ -38,30 +54,12 @@ async def parent(ctx: OrchestrationContext) -> int:
         ("tag", 7, "tag must be a string"),
     ],
 )
-async def test_an_option_that_no_store_could_keep_is_refused_at_the_call(option, value, words):
-    @orchestration
-    async def mistaken(ctx: OrchestrationContext) -> str:
-        try:
-            ctx.schedule_activity(echo, 1, **{option: value})
-        except UsageError as error:
-            return str(error)
-        return "accepted"
-
-    async with Environment(Registry(echo, mistaken)) as env:
-        assert words in await env.run(mistaken)
+def test_an_option_that_no_store_could_keep_is_refused_at_the_call(option, value, words):
+    assert words in what_is_said_of(lambda ctx: ctx.schedule_activity(echo, 1, **{option: value}))
 
 
-async def test_an_orchestration_is_no_activity_and_the_error_says_which_verb_to_use():
-    @orchestration
-    async def mistaken(ctx: OrchestrationContext) -> str:
-        try:
-            await ctx.schedule_activity(parent)  # type: ignore[call-overload]  # the mistake
-        except UsageError as error:
-            return str(error)
-        return "accepted"
-
-    async with Environment(Registry(echo, parent, mistaken)) as env:
-        assert "ctx.schedule_sub_orchestration" in await env.run(mistaken)
+def test_an_orchestration_is_no_activity_and_the_error_says_which_verb_to_use():
+    assert "ctx.schedule_sub_orchestration" in what_is_said_of(lambda ctx: ctx.schedule_activity(parent))
 
 
 @pytest.mark.parametrize(
@@ -105,17 +103,8 @@ async def test_an_orchestration_is_no_activity_and_the_error_says_which_verb_to_
         (lambda ctx: ctx.continue_as_new(version="latest"), "version is 'latest'"),
     ],
 )
-async def test_every_verb_refuses_an_option_that_it_does_not_have_and_says_which_was_meant(call, words):
-    @orchestration
-    async def mistaken(ctx: OrchestrationContext) -> str:
-        try:
-            call(ctx)
-        except UsageError as error:
-            return str(error)
-        return "accepted"
-
-    async with Environment(Registry(echo, parent, mistaken)) as env:
-        assert words in await env.run(mistaken)
+def test_every_verb_refuses_an_option_that_it_does_not_have_and_says_which_was_meant(call, words):
+    assert words in what_is_said_of(call)
 
 
 async def test_a_mistake_that_nobody_catches_fails_the_instance_as_every_exception_of_its_code_does():
