@@ -250,13 +250,13 @@ class Channel:
 class Desk:
     """The outbox of one shard, and the ways from there; all of it on one thread."""
 
-    def __init__(self, courier: Courier, number: int, storage: Any) -> None:
+    def __init__(self, courier: Courier, number: int, storage: Any, queue: Any) -> None:
         self.number = number
         self.storage = storage
         self._courier = courier
         self.monotonic_us = courier.clock.monotonic_us
         self.redrawn = courier.redrawn
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], None] | None] = queue
         self.channels = {other: Channel(self, other) for other in range(len(courier.storages)) if other != number}
         self._turn = number
         self._is_more = False
@@ -355,6 +355,7 @@ class Courier:
         inboxes: How the engine of each is told.
         clock: When to look for what was left.
         incarnations: New ones, for instances whose own was taken meanwhile.
+        queue: Makes the queue of a desk's duties.
     """
 
     def __init__(
@@ -363,33 +364,34 @@ class Courier:
         inboxes: Sequence[Callable[[list[Entry]], None]],
         clock: Clock,
         incarnations: Incarnations,
+        queue: Callable[[], Any] = SimpleQueue,
     ) -> None:
         self.storages = storages
         self.inboxes = inboxes
         self.clock = clock
         self._incarnations = incarnations
-        self._desks = [Desk(self, number, storage) for number, storage in enumerate(storages)]
+        self.desks = [Desk(self, number, storage, queue()) for number, storage in enumerate(storages)]
 
     def start(self) -> None:
         """Begin."""
-        for desk in self._desks:
+        for desk in self.desks:
             desk.start()
 
     def stop(self) -> None:
         """End; what is under way is found in the outboxes again."""
-        for desk in self._desks:
+        for desk in self.desks:
             desk.stop()
-        for desk in self._desks:
+        for desk in self.desks:
             desk.join()
 
     def sent(self, sender: int, receiver: int, incarnation: int) -> None:
         """An instance of one shard has left something for another; on any thread."""
-        desk = self._desks[sender]
+        desk = self.desks[sender]
         desk.put(partial(desk.channels[receiver].want, {incarnation}))
 
     def look(self, sender: int) -> None:
         """It is time to look what others have left in a shard's outbox; on any thread."""
-        desk = self._desks[sender]
+        desk = self.desks[sender]
         desk.put(desk.look)
 
     def redrawn(self, content: Content) -> Content:
@@ -402,7 +404,7 @@ class Courier:
 
     def run_once(self) -> None:
         """Do what is waiting to be done, and what comes of it at once."""
-        while any(desk.run_once() for desk in self._desks):
+        while any(desk.run_once() for desk in self.desks):
             pass
 
 

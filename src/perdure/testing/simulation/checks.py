@@ -17,11 +17,16 @@ from perdure.testing.simulation.chronicle import Chronicle
 from perdure.testing.simulation.ledger import Ledger, TaskKey, Violation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from perdure.storage.memory.rows import InstanceRow, Tables
 
 
 class Checks:
     """The books on one store. `tables` are its rows, which are read and never written."""
+
+    judges: dict[type, Any]
+    """What looks at an item that was applied, by its kind."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -57,6 +62,14 @@ class Checks:
         self.placed: set[TaskKey] = set()
         """Tasks that were last granted with a place of their limit: what is too late is granted without one."""
 
+    def here(self, chronicles: dict[int, Chronicle]) -> Iterable[Chronicle]:
+        """Those of instances that this store has."""
+        return chronicles.values()
+
+    def unpacked(self, turn: work.Turn) -> Iterable[work.OutMessage]:
+        """What a turn tells others."""
+        return turn.messages
+
     # -- calls of the store ----------------------------------------------------------------------------------------
 
     def committed(self, batch: work.Batch, answer: work.Committed) -> None:
@@ -75,14 +88,14 @@ class Checks:
         for incarnation in touched:
             self._conserved(incarnation)
         if touched and limits.may_have_grown(answer):
-            limits.check(self.chronicles.values(), self.ledger, self.placed, self.crowded)
+            limits.check(self.here(self.chronicles), self.ledger, self.placed, self.crowded)
 
     def _judge(self, batch: work.Batch, answer: work.Committed, touched: set[int], *, is_alive: bool) -> None:
         worker = batch.worker
         with self.stage:
             for item, outcome in zip(batch.items, answer.outcomes, strict=True):
                 if isinstance(outcome, work.Applied):
-                    _APPLIED[type(item)](self, item, outcome, worker, answer.now, touched)
+                    self.judges[type(item)](self, item, outcome, worker, answer.now, touched)
                 elif outcome.reason is work.Refusal.FENCED and is_alive:
                     raise Violation(f"{type(item).__name__} of worker {worker} was fenced, and it has a row")
 
@@ -111,9 +124,10 @@ class Checks:
         present = self.by_id.get(new.id)
         if present is not None:
             self.remove(present, item.cancel)
-        self._born(new, touched)
+        self.born(new, touched)
 
-    def _born(self, new: work.NewInstance, touched: set[int]) -> Chronicle:
+    def born(self, new: work.NewInstance, touched: set[int]) -> Chronicle:
+        """An instance was created."""
         if new.id in self.by_id or new.incarnation in self.chronicles or new.incarnation in self.closed:
             raise Violation(f"{new.id} ({new.incarnation}) was created where there is one")
         if new.incarnation in self.gone_for_good:
@@ -164,10 +178,11 @@ class Checks:
             text = bytes(message.data).decode()
             if text in self.stored_mail:
                 raise Violation(f"the event {text} was sent once, and accepted twice")
-        self._mailed(incarnation, item.body)
+        self.mailed(incarnation, item.body)
         touched.add(incarnation)
 
-    def _mailed(self, incarnation: int, body: bytes) -> None:
+    def mailed(self, incarnation: int, body: bytes) -> None:
+        """An instance was told something."""
         match self._read(body):
             case work.Raised(data=data):
                 text = bytes(data).decode()
@@ -179,26 +194,12 @@ class Checks:
             case work.Terminate():
                 self.terminates.add(incarnation)
 
-    def _deleted(self, item: work.Delete, outcome: work.Applied, _: int | None, __: int, ___: set[int]) -> None:
-        tree = [self.by_id[item.id]]
-        known = [*self.chronicles.values(), *self.closed.values()]
-        for incarnation in tree:
-            tree += [
-                each.incarnation for each in known if each.parent is not None and each.parent.incarnation == incarnation
-            ]
-        if outcome.count != len(tree):
-            raise Violation(f"deleting {item.id} removed {outcome.count} instances where it has {len(tree)}")
-        if not item.force and any(incarnation in self.chronicles for incarnation in tree):
-            raise Violation(f"{item.id} was deleted, and not all of its tree had ended")
-        for incarnation in tree:
-            self.remove(incarnation)
-
     def _turned(self, turn: work.Turn, _: work.Applied, worker: int | None, now: int, touched: set[int]) -> None:
         ledger, incarnation = self.ledger, turn.incarnation
         if turn.create is not None:
             if worker not in ledger.workers:
                 raise Violation(f"a turn that creates {turn.create.id} was taken from {worker}, which has no row")
-            self._born(turn.create, touched)
+            self.born(turn.create, touched)
             ledger.grant(worker, incarnation)
         ledger.check_owner(worker, incarnation, "a turn")
         chronicle = self.chronicles[incarnation]
@@ -209,7 +210,7 @@ class Checks:
             events = chronicle.extend(turn.history, turn.execution, now, self.stage)
             self._check_code(worker, chronicle, events)
             given_up = sum(isinstance(event, ev.ChildCancelled) for event in events)
-            told = sum(message.child_of is not None for message in turn.messages)
+            told = sum(message.child_of is not None for message in self.unpacked(turn))
             if told < given_up:
                 raise Violation(f"{chronicle.instance_id} gave up {given_up} children, and told {told}")
             self._take_mail(chronicle, chronicle.raised[begins:])
@@ -222,8 +223,8 @@ class Checks:
         self._tasks_of(turn, worker, execution)
         for child in turn.starts:
             if child.new.id not in self.by_id:
-                self._born(child.new, touched)
-        self._send(turn, touched)
+                self.born(child.new, touched)
+        self.send(turn, touched)
         self._end(turn, chronicle)
 
     def _lacks_code(self, worker: int | None, chronicle: Chronicle) -> bool:
@@ -253,14 +254,15 @@ class Checks:
                 ledger.check_tag(worker, task.tag, (turn.incarnation, execution, task.event))
         ledger.release_tasks((turn.incarnation, execution, event) for event in turn.tasks_gone)
 
-    def _send(self, turn: work.Turn, touched: set[int]) -> None:
+    def send(self, turn: work.Turn, touched: set[int]) -> None:
+        """A turn tells others."""
         for message in turn.messages:
-            receiver = message.to_incarnation if message.to_id is None else self._addressed(message)
+            receiver = message.to_incarnation if message.to_id is None else self.addressed(message)
             if receiver is not None and receiver in self.chronicles:
-                self._mailed(receiver, message.body)
+                self.mailed(receiver, message.body)
                 touched.add(receiver)
 
-    def _addressed(self, message: work.OutMessage) -> int | None:
+    def addressed(self, message: work.OutMessage) -> int | None:
         """Who gets a message by id: with `child_of` only a child of that instance."""
         receiver = self.by_id.get(message.to_id or "")
         if receiver is None or message.child_of is None:
@@ -290,12 +292,12 @@ class Checks:
 
     def _held(self, item: work.Hold, _: work.Applied, worker: int | None, __: int, touched: set[int]) -> None:
         if item.create is not None:
-            self._born(item.create, touched)
+            self.born(item.create, touched)
         else:
             self.ledger.check_owner(worker, item.incarnation, "a hold")
         for body in item.messages:
             if isinstance(self._read(body), work.Raised):
-                self._mailed(item.incarnation, body)
+                self.mailed(item.incarnation, body)
         keys = [(item.incarnation, item.execution, event) for event in item.tasks_gone]
         self.ledger.release_tasks(keys)
         self.ledger.release(item.incarnation)
@@ -479,10 +481,10 @@ def _check_shown(chronicle: Chronicle, row: InstanceRow) -> None:
         raise Violation(f"{chronicle.instance_id} shows {shown}; its history says {said}")
 
 
-_APPLIED: dict[type, Any] = {
+Checks.judges = {
     work.StartInstance: Checks._started,
     work.Deliver: Checks._delivered,
-    work.Delete: Checks._deleted,
+    work.Delete: putting.deleted,
     work.Turn: Checks._turned,
     work.Hold: Checks._held,
     work.InstanceRelease: Checks._released,

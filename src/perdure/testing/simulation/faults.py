@@ -31,22 +31,40 @@ WORLD_FAULTS = {
 }
 """Faults that happen to a worker or to all, at any moment."""
 
+SHARD_FAULTS = {"shard away": 3, "courier stands still": 3}
+"""Faults that happen besides where a store lies on several databases."""
+
 WAKE_FAULTS = ("wake-up lost", "wake-up late", "wake-up for nothing")
-_READS = {"history", "changed", "get_many", "still_open", "get", "images", "find", "read_history", "workers", "applied"}
+_READS = {
+    "parcels",
+    "lowest_parcel",
+    "history",
+    "changed",
+    "get_many",
+    "still_open",
+    "get",
+    "images",
+    "find",
+    "read_history",
+    "workers",
+    "applied",
+}
 _NEVER = 1 << 60
 
 
 class Faults:
     """The faults of one seed. `happened` counts them by their names."""
 
-    def __init__(self, dice: Dice, allowed: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, dice: Dice, allowed: frozenset[str] | None = None, mishaps: dict[str, int] = WORLD_FAULTS
+    ) -> None:
         def chosen(names: dict[str, int]) -> dict[str, int]:
             drawn = {name: weight for name, weight in names.items() if dice.chance(75)}
             return {name: weight for name, weight in drawn.items() if allowed is None or name in allowed}
 
         self._dice = dice
         self._calls = chosen(CALL_FAULTS)
-        self._world = chosen(WORLD_FAULTS)
+        self._world = chosen(mishaps)
         self._wakes = [name for name in chosen(dict.fromkeys(WAKE_FAULTS, 1)) if dice.chance(60)]
         self.gap = dice.pick((3, 5, 8, 12, 25))
         self.pace_us = dice.pick((300_000, 1_000_000, 3_000_000, 10_000_000))

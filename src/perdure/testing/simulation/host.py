@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from perdure import _work as work
+    from perdure._client import Client
     from perdure._runtime.inbox import Entry
     from perdure.testing.simulation.world import World
 
@@ -115,6 +116,9 @@ def _carry_out(orders: list[tuple[Callable[[Any], None], Any]]) -> None:
 class Host:
     """One process. It lives from `boot` until it is killed or has left."""
 
+    PORT = StorePort
+    shard: work.Shard | None = None
+
     def __init__(self, world: World, name: str, kit: str, serves: work.Serves) -> None:
         self.world = world
         self.name = name
@@ -139,14 +143,16 @@ class Host:
     def _make(self, entropy: SeededEntropy) -> None:
         world = self.world
         clock = self.clock = HostClock(world)
-        port = self.port = StorePort(world, self, world.connect(clock, entropy))
-        self.loop = ProcessLoop(world.timeline, clock, self._wake_loop)  # type: ignore[abstract]  # activities need no more
+        port = self.port = self.PORT(world, self, world.connect(clock, entropy))
+        storage = self._sending(port)
+        self.loop = self._make_loop()
         self.inbox = _Inbox(self)
         self.gateway = HostGateway(self, Incarnations(clock, entropy))
-        self.client = EngineClient(self.gateway)
+        self.client: Client = EngineClient(self.gateway)
         registry = REGISTRIES[self.kit]
-        asked_by_tasks = EngineClient(TaskGateway(self, self.gateway))
-        services = ActivityServices(client=asked_by_tasks, state=Bench(self._began, self, world.outside))
+        services = self.services = ActivityServices(
+            client=self.client_for_tasks(), state=Bench(self._began, self, world.outside)
+        )
         self.activities: Activities = self.loop.call(
             lambda: Activities(
                 registry=registry,
@@ -162,7 +168,7 @@ class Host:
         orders = _Orders(self)
         watch = TurnWatch(clock, None)
         self.engine = make_engine(
-            storage=port,
+            storage=storage,
             registry=registry,
             clock=clock,
             entropy=entropy,
@@ -173,6 +179,7 @@ class Host:
             turns=watch,
             cached_max=self.cached,
             retention=world.retention,
+            shard=self.shard,
         )
         if self.slots in WAITS_WITH:
             self.engine.ahead.use(port)
@@ -184,13 +191,33 @@ class Host:
             loop=LoopWatch(self.loop, clock),
         )
 
+    def _sending(self, port: StorePort) -> Any:
+        """The store as the engine sees it."""
+        return port
+
+    def _make_loop(self) -> ProcessLoop:
+        return ProcessLoop(self.world.timeline, self.clock, self._wake_loop)  # type: ignore[abstract]  # activities need no more
+
+    def client_for_tasks(self) -> Client:
+        """A client whose calls are awaited by tasks of the loop."""
+        return EngineClient(TaskGateway(self, self.gateway))
+
     def _began(self, key: str, attempt: int) -> None:
         self.world.began(self, key, attempt)
+
+    def is_one_with(self, other: Host) -> bool:
+        """Whether it is the same process."""
+        return self is other
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """Enter the store and begin to work; a process that can't dies and is started again by the world."""
+        if self.enter():
+            self.begin()
+
+    def enter(self) -> bool:
+        """Enter the store; whether that went well."""
         self._in_round = True
         try:
             self.engine.register()
@@ -202,7 +229,10 @@ class Host:
             self._in_round = False
         if not self.alive:
             self._clear_up()
-            return
+        return self.alive
+
+    def begin(self) -> None:
+        """Begin to work."""
         self.has_booted = True
         self.wake(self.world.timeline.now)
         self.world.timeline.after(BEAT_US, self._beat)
@@ -213,7 +243,7 @@ class Host:
             return
         self.alive = False
         self.world.note(self.name, "is killed")
-        self.gateway.die()
+        self._hang_up()
         self.world.died(self)
         if not self._in_round:
             self._clear_up()
@@ -223,16 +253,21 @@ class Host:
         if not self.alive or not self.has_booted or self.engine.leaving:
             return
         self.world.note(self.name, "shuts down")
-        self.inbox.put([Call(self._drain)])
+        self.inbox.put([Call(self.drain)])
         self.loop.call(lambda: self.loop.create_task(self._stop()))
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Take no more work."""
         self.engine.draining = True
 
     async def _stop(self) -> None:
         await self.activities.close(GRACE_US)
         self.gateway.close()
         self.inbox.put([Call(self.engine.leave)])
+
+    def _hang_up(self) -> None:
+        """Nobody is answered any more."""
+        self.gateway.die()
 
     def _clear_up(self) -> None:
         """What a dead process leaves in Python's memory is let go of here, and not by chance later."""
@@ -330,7 +365,7 @@ class Host:
     def _left(self) -> None:
         self.alive = False
         self.world.note(self.name, "has left")
-        self.gateway.die()
+        self._hang_up()
         self.world.died(self)
         self._clear_up()
 

@@ -10,13 +10,14 @@ from multiprocessing import get_all_start_methods, get_context
 from typing import TYPE_CHECKING, Any
 
 from perdure._ports import SystemClock
-from perdure.testing.simulation.faults import CALL_FAULTS, WAKE_FAULTS, WORLD_FAULTS
+from perdure.testing.simulation.faults import CALL_FAULTS, SHARD_FAULTS, WAKE_FAULTS, WORLD_FAULTS
+from perdure.testing.simulation.sharding import SHARDED, SHARDED_EVERY, ShardedWorld
 from perdure.testing.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-CLASSES = frozenset({*CALL_FAULTS, *WORLD_FAULTS, *WAKE_FAULTS})
+CLASSES = frozenset({*CALL_FAULTS, *WORLD_FAULTS, *WAKE_FAULTS, *SHARD_FAULTS})
 _CHUNK = 10
 _CHUNKS_OF_A_PROCESS = 20
 """So many worlds leave some hundred megabytes behind: to end a process costs less than to look for its garbage."""
@@ -79,7 +80,8 @@ def _live_untraced(seed: int) -> Life:
 
 def lived(seed: int, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None) -> World:
     """The world of this seed, at its end; `trace` says what happened in it."""
-    world = World(seed, allowed=allowed, roots=roots)
+    kind = ShardedWorld if seed % SHARDED_EVERY == SHARDED else World
+    world = kind(seed, allowed=allowed, roots=roots)
     world.run()
     return world
 

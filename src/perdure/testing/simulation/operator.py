@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from perdure._client import EngineClient
 from perdure._runtime.retention import Retention
 from perdure._types import Status
 from perdure.errors import (
@@ -24,7 +23,6 @@ from perdure.errors import (
     UsageError,
 )
 from perdure.testing._dice import Dice
-from perdure.testing.simulation.gateway import TaskGateway
 from perdure.testing.simulation.ledger import Violation
 
 if TYPE_CHECKING:
@@ -128,7 +126,7 @@ class Operator:
         host = self._world.some_host()
         if host is not None:
             self._world.note("operator", "asks", host.name, "to", what)
-            client = EngineClient(TaskGateway(host, host.gateway))
+            client = host.client_for_tasks()
             host.loop.call(lambda: host.loop.create_task(self._told(what, make, client)))
 
     async def _told(self, what: str, make: Callable[[Client], Awaitable[object]], client: Client) -> None:

@@ -92,6 +92,9 @@ class Author:
     `effects` are the activities that must not happen twice, `once` what else is said of them.
     """
 
+    LEAVES = _LEAVES
+    BRANCHES = _BRANCHES
+
     def __init__(
         self,
         dice: Dice,
@@ -120,8 +123,8 @@ class Author:
     def _node(self, depth: int) -> Node:
         dice = self._dice
         if depth >= _DEPTH_MAX or dice.chance(55):
-            return self._leaf(dice.weighted(_LEAVES))
-        return self._branch(dice.weighted(_BRANCHES), depth)
+            return self._leaf(dice.weighted(self.LEAVES))
+        return self._branch(dice.weighted(self.BRANCHES), depth)
 
     def _leaf(self, kind: str) -> Node:
         dice = self._dice
@@ -204,6 +207,18 @@ class Author:
 
     def _act_that_ends_well(self) -> Node:
         return self._new("act", "retry", {"ms": self._dice.below(500)})
+
+
+class FarAuthor(Author):
+    """Writes programs whose children and detached orchestrations have ids of their own, so that they are anywhere."""
+
+    LEAVES = _LEAVES | {"detach": 8, "send": 14}
+    BRANCHES = _BRANCHES | {"child": 28}
+
+    def _new(self, kind: str, *rest: Any) -> Node:
+        if kind in ("child", "detach") and self._dice.chance(75):
+            return super()._new({"child": "kin", "detach": "spawn"}[kind], *rest, self._dice.chance(15))
+        return super()._new(kind, *rest)
 
 
 # -- running ---------------------------------------------------------------------------------------------------------
@@ -406,6 +421,19 @@ async def _child(ctx: OrchestrationContext, _: int, parts: Program, on_close: An
     return await ctx.schedule_sub_orchestration(NAME, parts, [], returns=list, on_close=on_close)
 
 
+async def _kin(ctx: OrchestrationContext, number: int, parts: Program, on_close: Any, is_contested: bool) -> Any:  # noqa: FBT001 - a program is data
+    id_ = _own_id(ctx, number, is_contested=is_contested)
+    return await ctx.schedule_sub_orchestration(NAME, parts, [], returns=list, on_close=on_close, instance_id=id_)
+
+
+async def _spawn(ctx: OrchestrationContext, number: int, parts: Program, is_contested: bool) -> None:  # noqa: FBT001 - the same
+    ctx.schedule_orchestration(first, parts, [], instance_id=_own_id(ctx, number, is_contested=is_contested))
+
+
+def _own_id(ctx: OrchestrationContext, number: int, *, is_contested: bool) -> str:
+    return f"own-{number % 4}" if is_contested else f"{ctx.instance_id}-{ctx.execution_id}-{number}"
+
+
 async def _timeout(ctx: OrchestrationContext, _: int, seconds: float, body: Node) -> Any:
     async with asyncio.timeout(seconds):
         return await _do(ctx, body)
@@ -453,6 +481,8 @@ _DO: dict[str, Callable[..., Awaitable[Any]]] = {
     "try": _try,
     "guard": _guard,
     "child": _child,
+    "kin": _kin,
+    "spawn": _spawn,
     "timeout": _timeout,
     "task": _task,
     "loose": _loose,

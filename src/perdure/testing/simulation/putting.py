@@ -37,6 +37,22 @@ def resumed(checks: Checks, item: work.Resume, _: work.Applied, __: int | None, 
         checks.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
 
 
+def deleted(checks: Checks, item: work.Delete, outcome: work.Applied, _: int | None, __: int, ___: set[int]) -> None:
+    """An instance is no more, and all that is below it."""
+    tree = [checks.by_id[item.id]]
+    known = [*checks.here(checks.chronicles), *checks.here(checks.closed)]
+    for incarnation in tree:
+        tree += [
+            each.incarnation for each in known if each.parent is not None and each.parent.incarnation == incarnation
+        ]
+    if outcome.count != len(tree):
+        raise Violation(f"deleting {item.id} removed {outcome.count} instances where it has {len(tree)}")
+    if not item.force and any(incarnation in checks.chronicles for incarnation in tree):
+        raise Violation(f"{item.id} was deleted, and not all of its tree had ended")
+    for incarnation in tree:
+        checks.remove(incarnation)
+
+
 def pruned(checks: Checks, item: work.Prune, outcome: work.Applied, _: int | None, __: int, touched: set[int]) -> None:
     """Past executions of an instance have lost their histories."""
     number = checks.by_id[item.id]

@@ -110,6 +110,9 @@ class Verdict:
         # Whether its cancellation was asked for is its own affair: it is judged as an instance too.
         return self.result(parts, value)
 
+    def _kin(self, _: int, value: Any, parts: Program, __: str, ___: bool) -> str | None:  # noqa: FBT001 - a program is data
+        return self.result(parts, value)
+
     def _timeout(self, _: int, value: Any, __: float, body: Node) -> str | None:
         # Its body may have refused to be cancelled.
         return self.node(body, value)
@@ -128,7 +131,7 @@ def may_fail(node: Node) -> set[str]:
             return {"SimulatedEndError"}
         case "act":
             return _act_errors(rest[0], rest[1])
-        case "child":
+        case "child" | "kin":
             return CHILD_ERRORS
         case "hold":
             return may_fail(rest[1])

@@ -23,7 +23,7 @@ from perdure.testing._clock import SeededEntropy
 from perdure.testing._dice import Dice
 from perdure.testing.simulation.booking import Bookings
 from perdure.testing.simulation.checks import Checks
-from perdure.testing.simulation.faults import Faults
+from perdure.testing.simulation.faults import WORLD_FAULTS, Faults
 from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
@@ -77,6 +77,12 @@ class World:
         roots: Which of the programs are started; all by default.
     """
 
+    MISHAPS = WORLD_FAULTS
+    BACK_US: tuple[int, ...] = (1_000_000, 20_000_000)
+    """How far a store's clock may be set back."""
+    OFF_US = 10_000_000
+    """How far a worker's clock may be from the others."""
+
     def __init__(
         self, seed: int, *, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None
     ) -> None:
@@ -86,11 +92,9 @@ class World:
         self.clock_off_us = 0
         self.trace: list[tuple[Any, ...]] = []
         self.failure: BaseException | None = None
-        self.faults = Faults(Dice(self.dice.below(1 << 60)), allowed)
-        clock, entropy = HostClock(self), SeededEntropy(seed)
-        self._twins = None if seed % SQLITE_EVERY else Twins(clock, entropy)
-        self._store = self._twins or MemoryStorage(clock, entropy)
-        self.checks = Checks(self._store.rows)
+        self.faults = Faults(Dice(self.dice.below(1 << 60)), allowed, self.MISHAPS)
+        self._twins: Twins | None = None
+        self.checks = self._open()
         self.outside = Outside(self)
         self._nested = 0
         self.hosts: list[Host] = []
@@ -100,8 +104,7 @@ class World:
         self.bookings = Bookings(self)
         author_dice = Dice(self.dice.below(1 << 60))
         count = 2 + author_dice.below(4)
-        more = MORE if seed % 10 == PLANNED else {}
-        self.roots = [Root(self, number, Author(author_dice, count, **more).program()) for number in range(count)]
+        self.roots = [Root(self, number, self._author(author_dice, count).program()) for number in range(count)]
         self._operator = Operator(self) if seed % 10 == OPERATED else None
         self.planner = Planner(self) if seed % 10 == PLANNED else None
         self.healed_us = 0
@@ -109,6 +112,17 @@ class World:
         self.retention = None if self._operator is None else RETENTION
         self._wanted = self.roots if roots is None else [self.roots[number] for number in sorted(roots)]
         self.heal_at = self.dice.pick((4_000_000, 10_000_000, 30_000_000))
+
+    def _open(self) -> Checks:
+        """Make the store; the books on it."""
+        clock, entropy = HostClock(self), SeededEntropy(self.seed)
+        self._twins = None if self.seed % SQLITE_EVERY else Twins(clock, entropy)
+        self._store = self._twins or MemoryStorage(clock, entropy)
+        return Checks(self._store.rows)
+
+    def _author(self, dice: Dice, targets: int) -> Author:
+        """Who writes the programs."""
+        return Author(dice, targets, **(MORE if self.seed % 10 == PLANNED else {}))
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
@@ -194,7 +208,10 @@ class World:
         able = first or self.faults.healed
         kit = "all" if able else self.dice.pick(("all", "all", "old", "new", "code", "work"))
         serves = _SERVES[0 if able else self._booted % len(_SERVES)]
-        host = Host(self, f"w{self._booted}", kit, serves)
+        self._boot_process(f"w{self._booted}", kit, serves)
+
+    def _boot_process(self, name: str, kit: str, serves: work.Serves) -> None:
+        host = Host(self, name, kit, serves)
         self.hosts.append(host)
         self.note(host.name, "boots", kit)
         host.boot()
@@ -214,7 +231,7 @@ class World:
         """Somebody has written: the others find out when they look next, which a fault may put off."""
         within = LOOK_HEALED_US if self.faults.healed else LOOK_US
         for host in self.hosts:
-            if host is not author and host.has_booted:
+            if host is not author and host.has_booted and host.world is author.world:
                 fault = self.faults.of_wake_up()
                 if fault == "wake-up lost":
                     continue
@@ -264,11 +281,17 @@ class World:
             case "shut down":
                 host.leave()
             case "store's clock forward":
-                self.clock_off_us += self.dice.below(self.dice.pick((1_000_000, 60_000_000, HOUR_US, DAY_US)))
+                host.world.clock_off_us += self.dice.below(self.dice.pick((1_000_000, 60_000_000, HOUR_US, DAY_US)))
             case "store's clock back":
-                self.clock_off_us -= self.dice.below(self.dice.pick((1_000_000, 20_000_000)))
+                host.world.clock_off_us -= self.dice.below(self.dice.pick(self.BACK_US))
+            case "worker's clock moved":
+                host.clock.off_us = self.dice.below(2 * self.OFF_US) - self.OFF_US
             case _:
-                host.clock.off_us = self.dice.below(20_000_000) - 10_000_000
+                self._another_mishap(fault, host)
+
+    def _another_mishap(self, fault: str, host: Host) -> None:
+        """What only happens in worlds of a kind."""
+        raise NotImplementedError(f"{fault} of {host.name}")
 
     def _heal(self, _: Any) -> None:
         self.note("world", "heals")
@@ -276,7 +299,7 @@ class World:
         self.healed_us = store_us(self)
         stays = next((host for host in self.hosts if host.kit == "all" and host.serves is _SERVES[0]), None)
         for host in list(self.hosts):
-            if host is stays:
+            if stays is not None and host.is_one_with(stays):
                 continue
             if host.has_booted:
                 host.leave()
@@ -297,7 +320,7 @@ class World:
             self._operator.tidy()
         if self.planner is not None:
             self.planner.tidy()
-        if any(row.record.status is Status.HELD for row in self._store.rows.instances.values()):
+        if any(row.record.status is Status.HELD for row in self.rows.instances.values()):
             # Only a worker that starts after the hold, by the store's time, takes up what was held.
             self._boot(None)
         self.timeline.after(NUDGE_US, self._nudge)
@@ -319,7 +342,7 @@ class World:
     def _judge(self) -> None:
         checks = self.checks
         if checks.chronicles:
-            rows = self._store.rows.instances
+            rows = self.rows.instances
             stuck = [
                 f"{each.instance_id} ({rows[each.incarnation].record.status})" for each in checks.chronicles.values()
             ]
