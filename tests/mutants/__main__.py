@@ -36,7 +36,7 @@ def found(mutant: Mutant, seeds: int = SEEDS) -> str | None:
     suites = [suite for room, suite in SUITES.items() if mutant.file.startswith(room)]
     if mutant.suite is not None:
         suites.append(mutant.suite)
-    worlds = (0, seeds) if mutant.worlds is None else (mutant.worlds, seeds, 10)
+    worlds = (0, seeds) if mutant.worlds is None else (mutant.worlds, seeds, mutant.every)
     commands = [] if mutant in STORED or mutant.suite else [[sys.executable, "-c", HUNT, *map(str, worlds)]]
     commands += [[sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", suite] for suite in suites]
     with tempfile.TemporaryDirectory(prefix="perdure-mutant-") as folder:

@@ -6,6 +6,7 @@ from pathlib import Path
 from perdure.testing.simulation.letters import ADDRESSED
 from perdure.testing.simulation.operator import OPERATED
 from perdure.testing.simulation.schedules import PLANNED
+from perdure.testing.simulation.sharding import SHARDED, SHARDED_EVERY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "src" / "perdure"
@@ -22,7 +23,8 @@ class Mutant:
     suite: str | None = None
     """The tests that find it, where chance would take too long."""
     worlds: int | None = None
-    """The last digit of the seeds of the only worlds that meet it; None if all do."""
+    """Which of so many seeds are those of the only worlds that meet it; None if all do."""
+    every: int = 10
 
     def applied(self) -> str:
         """The file with the bug.
@@ -38,6 +40,8 @@ class Mutant:
 
 
 _PARCELS = "storage/memory/parcels.py"
+_COURIER = "_runtime/courier.py"
+_SHARDS = "_client/shards.py"
 _ITEMS = "storage/memory/items.py"
 _ROWS = "storage/memory/rows.py"
 _CLAIMS = "storage/memory/claims.py"
@@ -188,6 +192,15 @@ SIMULATED = (
     Mutant("what is for one life of an id reaches another", _ITEMS, "    if row is None or item.incarnation not in (None, row.record.incarnation):\n        return Refused(reason=Refusal.NOT_FOUND)\n    if item.dedup_key", "    if row is None:\n        return Refused(reason=Refusal.NOT_FOUND)\n    if item.dedup_key", worlds=ADDRESSED),
     Mutant("a worker gives what is for one life of an id to the one that it has", _ENGINE, "live is not None and item.incarnation in {None, live.incarnation} and not self._claim_wanted", "live is not None and not self._claim_wanted", worlds=ADDRESSED),
     Mutant("a handle sends to whoever has the id", "_client/receiver.py", "            incarnation=self.incarnation,\n", "", worlds=ADDRESSED),
+    # -- several databases
+    Mutant("shards: what could not be delivered leaves the outbox", _COURIER, "        else:\n            self._fail(outcome)\n\n    def _settle", "        else:\n            self._settle(set())\n\n    def _settle", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: what comes again is applied again", _PARCELS, "        if key not in tables.received:", "        if True:", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: what was sent later passes what waits", _COURIER, "        found = _first_bytes(parcels)\n", "        found = _first_bytes(parcels)[-1:]\n", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: what comes too late is applied", _PARCELS, "    if now > item.until:", "    if now < 0:", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: a parent does not hear that an id is taken", _COURIER, "replies=tuple(replies)", "replies=()", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: what others have left is never looked for", _COURIER, "        for receiver, incarnations in wanted.items():\n", "        for receiver, incarnations in ():\n", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: of a tree that is deleted the rest stays elsewhere", _SHARDS, "        for each in reversed(family[1:]):", "        for each in ():", worlds=SHARDED, every=SHARDED_EVERY),
+    Mutant("shards: children elsewhere of who was replaced go on", _SHARDS, "                if not child.status.is_closed:\n                    told", "                if child.status.is_closed:\n                    told", worlds=SHARDED, every=SHARDED_EVERY),
     # -- what has a transaction of its own, and what is given up
     Mutant("transactions: a store that can't be reached is a failure", _TRANSACTIONAL, "        except StorageUnavailableError as error:\n            return _again(task, error)\n", "        except StorageUnavailableError as error:\n            return failed(task, error, timed_out=False)\n", worlds=PLANNED),
     Mutant("transactions: an outcome that nobody knows is a failure", _TRANSACTIONAL, "    except OutcomeUnknownError as error:\n        return _again(task, error)\n", "    except OutcomeUnknownError:\n        raise\n", worlds=PLANNED),

@@ -145,7 +145,7 @@ class Checks:
         if cancel is not None and not chronicle.is_closed:
             self.cancels.update(
                 each.incarnation
-                for each in self.chronicles.values()
+                for each in self.here(self.chronicles)
                 if each.parent is not None and each.parent.incarnation == incarnation
             )
         del self.by_id[chronicle.instance_id]
@@ -341,10 +341,6 @@ class Checks:
             self.begun.pop(key, None)
         touched.add(item.incarnation)
 
-    def _decided(self, item: work.TaskDiscard, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
-        self.begun.pop((item.incarnation, item.execution, item.event), None)
-        touched.add(item.incarnation)
-
     def status_of(self, incarnation: int) -> Status | None:
         """What the row of an instance says; None if the commit has removed it."""
         row = self._tables.instances.get(incarnation)
@@ -498,5 +494,5 @@ Checks.judges = {
     work.Resume: putting.resumed,
     work.Put: putting.put,
     work.Prune: putting.pruned,
-    work.TaskDiscard: Checks._decided,
+    work.TaskDiscard: putting.decided,
 }

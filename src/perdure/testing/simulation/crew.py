@@ -36,8 +36,12 @@ class ShardPort(StorePort):
     """A shard as one simulated process sees it; it may be away."""
 
     def parcels(self, shard: int | None, limit: int, /, *which: Any, **options: Any) -> Any:
-        """What is in the outbox."""
-        return self._call("parcels", lambda: self._store.parcels(shard, limit, *which, **options))
+        """What is in the outbox; who has read it may stand still before anything comes of it."""
+        found = self._call("parcels", lambda: self._store.parcels(shard, limit, *which, **options))
+        station: Any = self._host
+        if found:
+            station.crew.has_read(station)
+        return found
 
     def lowest_parcel(self) -> int:
         """The lowest number in the outbox."""
@@ -170,6 +174,12 @@ class Crew:
             line.stop()
         for station in self.stations:
             station.inbox.put([Call(station.engine.leave)])
+
+    def has_read(self, station: Station) -> None:
+        """A courier knows what is in an outbox."""
+        if self.world.faults.of_reading():
+            self.world.note(station.name, "courier stands still")
+            station.wait(1 + self.world.dice.below(3 * LEASE_US), until=lambda: False)
 
     def stand_still(self) -> None:
         """Let one of the couriers do nothing for a while, which may be longer than a lease."""

@@ -55,6 +55,7 @@ class Errand:
         self._make = make
         self._told = told
         self._may_repeat = may_repeat
+        self.tries = 0
 
     def run(self, _: Any = None) -> None:
         """Try, now or as soon as a process lives."""
@@ -62,6 +63,7 @@ class Errand:
         if host is None:
             self._world.timeline.after(AGAIN_US, self.run)
             return
+        self.tries += 1
         self._world.note(host.name, "is asked to", self._what)
         host.gateway.open(lambda: self._make(host.client), self._over)
 

@@ -98,6 +98,13 @@ class Faults:
         self.happened[name] += 1
         return name
 
+    def of_reading(self) -> bool:
+        """Whether a courier that has read an outbox stands still."""
+        if self.healed or "courier stands still" not in self._world or not self._dice.chance(10):
+            return False
+        self.happened["courier stands still"] += 1
+        return True
+
     def of_wake_up(self) -> str | None:
         """The fault of a wake-up, if it has one."""
         if not self._wakes or not self._dice.chance(20):

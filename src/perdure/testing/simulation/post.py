@@ -1,6 +1,6 @@
 """What has to hold of all that goes from one shard to another: it arrives once, in order, and is forgotten after.
 
-The book of letters is kept from what turns have sent, and from what couriers were told; how a store remembers what it
+The book of parcels is kept from what turns have sent, and from what couriers were told; how a store remembers what it
 has received is none of its business.
 """
 
@@ -16,7 +16,7 @@ from perdure.testing.simulation.checks import Checks
 from perdure.testing.simulation.ledger import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from perdure import _events as ev
     from perdure.storage.memory.rows import MessageRow, Tables
@@ -27,7 +27,7 @@ Place = tuple[int, int, int]
 
 
 @dataclass(eq=False)
-class Letter:
+class Sent:
     """What a turn has sent to another shard.
 
     Attributes:
@@ -65,43 +65,47 @@ def place_of(parent: ev.Parent | None) -> Place | None:
 
 
 class Post:
-    """All letters between the shards of a world."""
+    """All parcels between the shards of a world."""
 
     def __init__(self) -> None:
-        self.letters: dict[tuple[int, int], Letter] = {}
+        self.parcels: dict[tuple[int, int], Sent] = {}
         """By the sender's shard, and the number."""
-        self.lines: dict[tuple[int, int], list[Letter]] = {}
+        self.lines: dict[tuple[int, int], list[Sent]] = {}
         """By sender and the receiver's shard, in order: what has not arrived."""
         self.outboxes: dict[int, set[int]] = {}
         """What has to be in each outbox."""
+        self.born_at: dict[int, int] = {}
+        """When instances were created that came from other shards."""
+        self.replaced: set[int] = set()
+        """Those that were open when another took their place."""
         self.under_way: Counter[Place] = Counter()
         """Starts of children, refusals and outcomes that have left and not arrived."""
 
-    def sent(self, shard: int, letter: Letter) -> None:
+    def sent(self, shard: int, parcel: Sent) -> None:
         """A turn was applied."""
-        self.letters[shard, letter.seq] = letter
-        self.lines.setdefault((letter.sender, letter.receiver), []).append(letter)
-        self.outboxes.setdefault(shard, set()).add(letter.seq)
-        self._moves(letter, 1)
+        self.parcels[shard, parcel.seq] = parcel
+        self.lines.setdefault((parcel.sender, parcel.receiver), []).append(parcel)
+        self.outboxes.setdefault(shard, set()).add(parcel.seq)
+        self._moves(parcel, 1)
 
-    def arrived(self, letter: Letter, *, passed_over: bool) -> None:
+    def arrived(self, parcel: Sent, *, passed_over: bool) -> None:
         """It was received for the first time."""
-        first = self.lines[letter.sender, letter.receiver].pop(0)
-        if first is not letter:
-            raise Violation(f"what {letter.sender} has sent as {letter.seq} came before {first.seq}")
-        letter.arrived, letter.passed_over = True, passed_over
-        if letter.content.start is None or not passed_over:
-            self._moves(letter, -1)
+        first = self.lines[parcel.sender, parcel.receiver].pop(0)
+        if first is not parcel:
+            raise Violation(f"what {parcel.sender} has sent as {parcel.seq} came before {first.seq}")
+        parcel.arrived, parcel.passed_over = True, passed_over
+        if parcel.content.start is None or not passed_over:
+            self._moves(parcel, -1)
 
-    def settled(self, shard: int, letter: Letter) -> None:
+    def settled(self, shard: int, parcel: Sent) -> None:
         """It has left the outbox."""
-        letter.settled = True
-        self.outboxes[shard].discard(letter.seq)
-        if letter.content.start is not None and letter.passed_over:
-            self._moves(letter, -1)
+        parcel.settled = True
+        self.outboxes[shard].discard(parcel.seq)
+        if parcel.content.start is not None and parcel.passed_over:
+            self._moves(parcel, -1)
 
-    def _moves(self, letter: Letter, by: int) -> None:
-        place = letter.place
+    def _moves(self, parcel: Sent, by: int) -> None:
+        place = parcel.place
         if place is not None:
             self.under_way[place] += by
 
@@ -113,14 +117,14 @@ def sent(checks: ShardChecks, turn: work.Turn) -> None:
         return
     mine, book = checks.number, checks.post
     new = [
-        parcel
-        for seq, parcel in sorted(checks.outbox.items())
-        if parcel.incarnation == turn.incarnation and (mine, seq) not in book.letters
+        row
+        for seq, row in sorted(checks.outbox.items())
+        if row.incarnation == turn.incarnation and (mine, seq) not in book.parcels
     ][: len(far)]
     if [(each.shard, each.body) for each in new] != [(each.shard, each.body) for each in far]:
         raise Violation(f"{turn.incarnation} has sent {len(far)} parcels, and there are {new}")
-    for parcel in new:
-        book.sent(mine, Letter(parcel.seq, parcel.incarnation, parcel.shard, read_parcel(parcel.body)))
+    for row in new:
+        book.sent(mine, Sent(row.seq, row.incarnation, row.shard, read_parcel(row.body)))
 
 
 def unpacked(messages: Iterable[work.OutMessage]) -> list[work.OutMessage]:
@@ -134,26 +138,27 @@ def received(
 ) -> None:
     """Parcels were received."""
     for effect in item.effects:
-        letter = checks.post.letters.get((item.sender, effect.seq))
-        if letter is None or letter.receiver != checks.number or not _is_of(effect, letter.content):
-            raise Violation(f"shard {checks.number} received {effect}, and {letter} was sent")
+        parcel = checks.post.parcels.get((item.sender, effect.seq))
+        if parcel is None or parcel.receiver != checks.number or not _is_of(effect, parcel.content):
+            raise Violation(f"shard {checks.number} received {effect}, and {parcel} was sent")
         passed_over = str(effect.seq) in outcome.skipped
-        if letter.arrived:
-            if passed_over != letter.passed_over:
-                raise Violation(f"{letter} was received once more, and now it was {passed_over=}")
-            _check_rows(checks, letter)
+        if parcel.arrived:
+            if passed_over != parcel.passed_over:
+                raise Violation(f"{parcel} was received once more, and now it was {passed_over=}")
+            _check_rows(checks, parcel)
             continue
         _check_passed_over(checks, effect, passed_over=passed_over)
-        checks.post.arrived(letter, passed_over=passed_over)
+        checks.post.arrived(parcel, passed_over=passed_over)
         if passed_over:
             continue
         if effect.start is not None:
             checks.born(effect.start, touched)
+            checks.post.born_at[effect.start.incarnation] = checks.now()
         else:
             receiver = _receiver(checks, effect) or 0
             checks.mailed(receiver, _body(effect))
             touched.add(receiver)
-            letter.rows = _rows(checks, letter)
+            parcel.rows = _rows(checks, parcel)
 
 
 def _is_of(effect: work.Effect, content: Content) -> bool:
@@ -179,18 +184,18 @@ def _check_passed_over(checks: ShardChecks, effect: work.Effect, *, passed_over:
         raise Violation(f"{effect} was {passed_over=}, and should have been {wanted}")
 
 
-def _rows(checks: ShardChecks, letter: Letter) -> set[int]:
+def _rows(checks: ShardChecks, parcel: Sent) -> set[int]:
     """The rows with the same outcome of the same child; what else is said may be said twice."""
-    message, place = letter.content.message, letter.place
+    message, place = parcel.content.message, parcel.place
     if message is None or place is None:
         return set()
     return {seq for seq, row in checks.messages_of(place[0]).items() if row.body == message.body}
 
 
-def _check_rows(checks: ShardChecks, letter: Letter) -> None:
-    again = _rows(checks, letter) - letter.rows
-    if again and not letter.passed_over:
-        raise Violation(f"{letter} was applied once more, as rows {again}")
+def _check_rows(checks: ShardChecks, parcel: Sent) -> None:
+    again = _rows(checks, parcel) - parcel.rows
+    if again and not parcel.passed_over:
+        raise Violation(f"{parcel} was applied once more, as rows {again}")
 
 
 def settled(
@@ -200,19 +205,19 @@ def settled(
     replies = {seq for seq, _ in item.replies}
     count = 0
     for seq in item.seqs:
-        letter = checks.post.letters[checks.number, seq]
-        if letter.settled:
+        parcel = checks.post.parcels[checks.number, seq]
+        if parcel.settled:
             continue
         count += 1
-        if not letter.arrived:
-            raise Violation(f"{letter} has left the outbox, and has not arrived")
-        start = letter.content.start
-        wants_reply = letter.passed_over and start is not None and start.refused is not None
+        if not parcel.arrived:
+            raise Violation(f"{parcel} has left the outbox, and has not arrived")
+        start = parcel.content.start
+        wants_reply = parcel.passed_over and start is not None and start.refused is not None
         if wants_reply != (seq in replies):
-            raise Violation(f"{letter} has left the outbox, and its sender was told {seq in replies}")
-        checks.post.settled(checks.number, letter)
-        if wants_reply and letter.sender in checks.chronicles:
-            touched.add(letter.sender)
+            raise Violation(f"{parcel} has left the outbox, and its sender was told {seq in replies}")
+        checks.post.settled(checks.number, parcel)
+        if wants_reply and parcel.sender in checks.chronicles:
+            touched.add(parcel.sender)
     if count != outcome.count:
         raise Violation(f"{outcome.count} of {item.seqs} have left the outbox, and {count} were there")
 
@@ -221,10 +226,10 @@ def forgotten(
     checks: ShardChecks, item: work.Forget, _: work.Applied, __: int | None, ___: int, ____: set[int]
 ) -> None:
     """It is forgotten which parcels were received."""
-    for (shard, seq), letter in checks.post.letters.items():
-        is_meant = shard == item.sender and letter.receiver == checks.number and seq < item.before
-        if is_meant and not letter.settled:
-            raise Violation(f"shard {checks.number} forgets {letter}, which is in the outbox of shard {shard}")
+    for (shard, seq), parcel in checks.post.parcels.items():
+        is_meant = shard == item.sender and parcel.receiver == checks.number and seq < item.before
+        if is_meant and not parcel.settled:
+            raise Violation(f"shard {checks.number} forgets {parcel}, which is in the outbox of shard {shard}")
 
 
 class ShardChecks(Checks):
@@ -233,14 +238,16 @@ class ShardChecks(Checks):
     Args:
         tables: The rows of the shard.
         shard: Which it is.
+        now: The time of the world.
         first: The books on another shard of the same world, if there are some.
     """
 
     judges = Checks.judges | {work.Receive: received, work.Settle: settled, work.Forget: forgotten}
 
-    def __init__(self, tables: Tables, shard: work.Shard, first: ShardChecks | None) -> None:
+    def __init__(self, tables: Tables, shard: work.Shard, now: Callable[[], int], first: ShardChecks | None) -> None:
         super().__init__(tables)
         self._shard = shard
+        self.now = now
         self.number = shard.number
         self.post = Post()
         if first is not None:
@@ -264,6 +271,18 @@ class ShardChecks(Checks):
     def unpacked(self, turn: work.Turn) -> Iterable[work.OutMessage]:
         """What a turn tells others, wherever they are."""
         return unpacked(turn.messages)
+
+    def remove(self, incarnation: int, cancel: bytes | None = None) -> None:
+        """An instance is no more."""
+        if cancel is not None and incarnation in self.chronicles:
+            self.post.replaced.add(incarnation)
+        super().remove(incarnation, cancel)
+
+    def children_of(self, incarnation: int, before: int) -> list[Chronicle]:
+        """Its children that came from another shard before some time."""
+        known = [*self.chronicles.values(), *self.closed.values()]
+        mine = [each for each in known if each.parent is not None and each.parent.incarnation == incarnation]
+        return [each for each in mine if self.post.born_at.get(each.incarnation, before) < before]
 
     def committed(self, batch: work.Batch, answer: work.Committed) -> None:
         """A batch was applied."""

@@ -37,6 +37,14 @@ def resumed(checks: Checks, item: work.Resume, _: work.Applied, __: int | None, 
         checks.begun.pop((incarnation, chronicle.execution, item.event or 0), None)
 
 
+def decided(
+    checks: Checks, item: work.TaskDiscard, _: work.Applied, __: int | None, ___: int, touched: set[int]
+) -> None:
+    """Somebody has said what came of an activity."""
+    checks.begun.pop((item.incarnation, item.execution, item.event), None)
+    touched.add(item.incarnation)
+
+
 def deleted(checks: Checks, item: work.Delete, outcome: work.Applied, _: int | None, __: int, ___: set[int]) -> None:
     """An instance is no more, and all that is below it."""
     tree = [checks.by_id[item.id]]

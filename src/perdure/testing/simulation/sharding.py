@@ -20,6 +20,7 @@ from perdure.testing.simulation.host import HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.post import ShardChecks
 from perdure.testing.simulation.programs import FarAuthor
+from perdure.testing.simulation.users import Root
 from perdure.testing.simulation.world import HEALED_HOSTS, World
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ SHARDED = 12
 
 AWAY_US_MAX = 8_000_000
 _STALE_US = (50_000, 1_000_000)
-_DELIVERY_US = 2_000_000
-_FORGET_US = 8_000_000
+_DELIVERY_US = 1_000_000
+_FORGET_US = 4_000_000
 """More than a delivery may take, and all by which clocks are set back between three looks."""
 _REFUSED_US = 3_000_000
 
@@ -52,7 +53,9 @@ class ShardView:
         self.away_until = 0
         entropy = SeededEntropy(world.seed + shard.number)
         self._store = MemoryStorage(HostClock(self), entropy)  # type: ignore[arg-type]  # it is one, as far as it goes
-        self.checks: ShardChecks = ShardChecks(self._store.rows, shard, None if first is None else first.checks)
+        self.checks: ShardChecks = ShardChecks(
+            self._store.rows, shard, lambda: world.timeline.now, None if first is None else first.checks
+        )
         self.rows = self._store.rows
 
     def __getattr__(self, name: str) -> Any:
@@ -71,12 +74,19 @@ class _AllRows:
         self.by_id = ChainMap(*(shard.rows.by_id for shard in shards))
 
 
+class _Root(Root):
+    """What becomes of children elsewhere when it is replaced or deleted is asked more often here."""
+
+    RESTARTED, DELETED = 25, 15
+
+
 class ShardedWorld(World):
     """A world on two or three databases."""
 
+    ROOT = _Root
     MISHAPS = WORLD_FAULTS | SHARD_FAULTS
-    BACK_US = (1_000_000,)
-    OFF_US = 1_000_000
+    BACK_US = (200_000,)
+    OFF_US = 100_000
 
     def _open(self) -> Checks:
         count = 2 + self.seed // SHARDED_EVERY % 2
@@ -139,6 +149,19 @@ class ShardedWorld(World):
         super()._heal(None)
 
     # -- the end ---------------------------------------------------------------------------------------------------
+
+    def was_replaced(self, incarnation: int, since: int) -> None:
+        """Its children elsewhere were told so, too."""
+        books = self.shards[0].checks
+        for child in books.children_of(incarnation, since) if incarnation in books.post.replaced else ():
+            if not child.is_closed and child.incarnation not in books.cancels | books.terminates:
+                raise Violation(f"{child.instance_id} was not cancelled when the instance above it was replaced")
+
+    def was_deleted(self, incarnation: int, since: int) -> None:
+        """Nothing is left of its tree."""
+        left = self.shards[0].checks.children_of(incarnation, since)
+        if left and incarnation not in self.shards[0].checks.post.replaced:
+            raise Violation(f"of a tree that was deleted these are left: {[each.instance_id for each in left]}")
 
     def _has_settled(self) -> bool:
         return super()._has_settled() and not any(shard.rows.outbox for shard in self.shards)

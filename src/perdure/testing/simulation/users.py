@@ -34,6 +34,9 @@ _STRIDE = 0x9E3779B97F4A7C15
 class Root:
     """One instance that users care for: its program, and what they do to it."""
 
+    RESTARTED, DELETED = 6, 6
+    """How many of a hundred are."""
+
     def __init__(self, world: World, number: int, program: Program) -> None:
         self.world = world
         self.instance_id = f"root-{number}"
@@ -65,9 +68,9 @@ class Root:
                 timeline.at(cancel + dice.below(500_000), self._cancel)
         if dice.chance(6):
             timeline.at(begin + dice.below(10_000_000), self._terminate)
-        if dice.chance(6):
+        if dice.chance(self.RESTARTED):
             timeline.at(begin + dice.below(20_000_000), self._restart)
-        if dice.chance(6):
+        if dice.chance(self.DELETED):
             timeline.at(begin + dice.below(20_000_000), self._delete)
         if self._dice.chance(15):
             timeline.at(begin + self._dice.below(10_000_000), self._suspend)
@@ -82,7 +85,20 @@ class Root:
             )
             return handle
 
-        Errand(self.world, f"start {self.instance_id} ({on_conflict})", start, self._started).run()
+        before, asked = self._incarnation, self.world.timeline.now
+
+        def started(handle: Any, error: BaseException | None) -> None:
+            self._started(handle, error)
+            # Asked for twice, it may have replaced itself.
+            if error is None and errand.tries == 1:
+                self.world.was_replaced(before, asked)
+
+        errand = Errand(self.world, f"start {self.instance_id} ({on_conflict})", start, started)
+        errand.run()
+
+    @property
+    def _incarnation(self) -> int:
+        return self.world.checks.by_id.get(self.instance_id, 0)
 
     def _started(self, handle: Any, error: BaseException | None) -> None:
         if isinstance(error, InstanceExistsError) and self.is_restarted:
@@ -218,9 +234,11 @@ class Root:
         async def delete(client: Client) -> int:
             return await client.delete(self.instance_id, force=force)
 
-        Errand(self.world, f"delete {self.instance_id}", delete, self._deleted).run()
+        before, asked = self._incarnation, self.world.timeline.now
+        Errand(self.world, f"delete {self.instance_id}", delete, partial(self._deleted, before, asked)).run()
 
-    def _deleted(self, count: int | None, error: BaseException | None) -> None:
-        del count
+    def _deleted(self, before: int, asked: int, _: int | None, error: BaseException | None) -> None:
+        if error is None:
+            self.world.was_deleted(before, asked)
         if error is not None and not isinstance(error, FINAL):
             raise Violation(f"the delete of {self.instance_id} ended with {error!r}")

@@ -77,7 +77,9 @@ class World:
         roots: Which of the programs are started; all by default.
     """
 
+    ROOT = Root
     MISHAPS = WORLD_FAULTS
+    """What happens to a worker or to all."""
     BACK_US: tuple[int, ...] = (1_000_000, 20_000_000)
     """How far a store's clock may be set back."""
     OFF_US = 10_000_000
@@ -104,7 +106,7 @@ class World:
         self.bookings = Bookings(self)
         author_dice = Dice(self.dice.below(1 << 60))
         count = 2 + author_dice.below(4)
-        self.roots = [Root(self, number, self._author(author_dice, count).program()) for number in range(count)]
+        self.roots = [self.ROOT(self, number, self._author(author_dice, count).program()) for number in range(count)]
         self._operator = Operator(self) if seed % 10 == OPERATED else None
         self.planner = Planner(self) if seed % 10 == PLANNED else None
         self.healed_us = 0
@@ -256,6 +258,12 @@ class World:
         if applied or has_taken:
             host.has_worked = True
             self.others_see_change(host)
+
+    def was_replaced(self, incarnation: int, since: int) -> None:
+        """Somebody who has asked since then for an instance to be replaced was told that it is."""
+
+    def was_deleted(self, incarnation: int, since: int) -> None:
+        """The same of a delete."""
 
     def began(self, host: Host, key: str, attempt: int) -> None:
         """An activity begins."""
