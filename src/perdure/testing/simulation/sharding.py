@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import _work as work
 from perdure._runtime import courier
+from perdure._types import Status
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import SeededEntropy
 from perdure.testing.simulation.crew import Crew
@@ -154,7 +155,8 @@ class ShardedWorld(World):
         """Its children elsewhere were told so, too."""
         books = self.shards[0].checks
         for child in books.children_of(incarnation, since) if incarnation in books.post.replaced else ():
-            if not child.is_closed and child.incarnation not in books.cancels | books.terminates:
+            # What its own worker was asked for is in its history, and was never a row.
+            if not (child.is_closed or child.cancel_requested or child.incarnation in books.cancels | books.terminates):
                 raise Violation(f"{child.instance_id} was not cancelled when the instance above it was replaced")
 
     def was_deleted(self, incarnation: int, since: int) -> None:
@@ -162,6 +164,11 @@ class ShardedWorld(World):
         left = self.shards[0].checks.children_of(incarnation, since)
         if left and incarnation not in self.shards[0].checks.post.replaced:
             raise Violation(f"of a tree that was deleted these are left: {[each.instance_id for each in left]}")
+
+    def _why_not(self, chronicle: Any, change: work.InstanceChange) -> str | None:
+        parent = chronicle.parent
+        is_orphan = parent is not None and parent.incarnation in self.shards[0].checks.post.replaced
+        return None if is_orphan and change.status is Status.CANCELLED else super()._why_not(chronicle, change)
 
     def _has_settled(self) -> bool:
         return super()._has_settled() and not any(shard.rows.outbox for shard in self.shards)
