@@ -14,6 +14,7 @@ from perdure import (
     orchestration,
 )
 from perdure._client.requests import Request
+from perdure._runtime.hands import MAINTENANCE_US
 from perdure._runtime.inbox import Ended
 from perdure._work import (
     APPLIED,
@@ -73,6 +74,9 @@ class WaitedFor(MemoryStorage):
     work = None
     meanwhile = None
     breaks = None
+    asked = None
+    """The question that takes its time the next time."""
+    took = None
 
     def __init__(self, clock):
         super().__init__(clock)
@@ -81,6 +85,21 @@ class WaitedFor(MemoryStorage):
 
     def while_waiting(self, work, /):
         self.work = work
+
+    def reap(self, worker, /):
+        return self._answered("reap", super().reap(worker))
+
+    def changed(self):
+        return self._answered("changed", super().changed())
+
+    def _answered(self, question, answer):
+        """What is answered, if somebody works until then."""
+        if self.asked == question:
+            self.asked = None
+            self.took = 0
+            while self.work is not None and self.work() == 0:
+                self.took += 1
+        return answer
 
     def commit(self, batch, /):
         happens, self.meanwhile = self.meanwhile, None
@@ -170,6 +189,21 @@ def test_a_turn_that_is_taken_ahead_is_in_the_next_commit_and_has_no_effect_befo
     assert worker.storage.turns == [[1], [2]]
     assert (between, due_at_once) == (["first"], True)
     assert [task.instance_id for task in worker.hands.tasks] == ["first", "second"]
+
+
+@pytest.mark.parametrize("question", ["reap", "changed"])
+def test_while_the_store_is_asked_something_turns_are_taken_for_the_next_commit(question):
+    worker = Worker(("first", "order"), ("second", "order"))
+    worker.clock.advance(MAINTENANCE_US)
+    worker.storage.asked = question
+    # What comes in once the round has begun, and so would wait for the next one.
+    worker.end("first")
+    worker.engine._round()  # noqa: SLF001 - without taking anything in first
+
+    assert (worker.storage.took, worker.storage.turns) == (1, [[1]])
+    assert [task.instance_id for task in worker.hands.tasks] == ["second", "first"]
+    worker.end_all()
+    assert (worker.status("first"), worker.status("second")) == (Status.COMPLETED, Status.COMPLETED)
 
 
 def test_an_instance_takes_no_turn_while_one_of_its_own_is_on_its_way():

@@ -1,4 +1,4 @@
-"""What the engine does while a commit is on its way to a server: it takes turns for the next one.
+"""What the engine does while a commit, or a question, is on its way to a server: it takes turns for the next one.
 
 Laws kept here: nothing of that is sent, or has any effect, before the commit has had its own; no instance takes a turn
 that has one which is not settled; and what others ask of the engine waits until then, outcomes of activities and new
@@ -6,7 +6,7 @@ instances excepted, so that it keeps its order.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure import _work as work
 from perdure._client.requests import Inbox, Request
@@ -19,6 +19,9 @@ from perdure._runtime.orchestrations import TURNS_US_MAX, Orchestrations
 
 if TYPE_CHECKING:
     from perdure.storage.base import Waits
+
+A = TypeVar("A")
+T = TypeVar("T")
 
 SLICE_US = 1_000
 """How long turns are taken until it is looked whether the answer has come, in microseconds."""
@@ -108,6 +111,14 @@ class Ahead:
         return requests_of(turns)
 
     # -- during a commit -------------------------------------------------------------------------------------------
+
+    def beside(self, ask: Callable[[A], T], of: A) -> T:
+        """What the store answers, which is waited for as the end of a commit is, while none is on its way."""
+        self.set_out(())
+        try:
+            return ask(of)
+        finally:
+            self.arrived(())
 
     def set_out(self, turns: Iterable[Prepared]) -> None:
         """These turns are on their way: their instances take no other."""

@@ -284,7 +284,7 @@ class Engine:
         self._capacity.look(now)
         if now >= self.next_look:
             self.next_look = now + bounds.POLL_FAST_US
-            if has_changed(self._storage):
+            if self.ahead.beside(has_changed, self._storage):
                 self._claim_wanted = True
                 self._watches.look()
                 self._lookout.look(self._worker)
@@ -301,7 +301,7 @@ class Engine:
 
     def _maintain(self) -> None:
         try:
-            reaped = self._storage.reap(self._worker)
+            reaped: work.Reaped = self.ahead.beside(self._storage.reap, self._worker)
             self._lookout.look(self._worker)
             if self._retirement is not None:
                 self._items += self._retirement.next()

@@ -69,6 +69,9 @@ LEASE_US = 10_000_000
 UNKNOWN_GRACE_US = 5_000_000
 """How long work waits for a live worker that has its code before `reap` holds the instance, in microseconds."""
 
+UNKNOWN_LOOKED_AT_MAX = 500
+"""At how many messages, timers and tasks that have waited for so long a call of `reap` looks; the next one goes on."""
+
 PASSING_US = 3_600_000_000
 """How long a passing entry is kept at least, in microseconds."""
 
@@ -205,7 +208,8 @@ class Storage(Protocol):
         deadline any more.
 
         Also marks as held, with the reason, pending and running instances that wait for code which no worker that is
-        left, the caller included, has:
+        left, the caller included, has. Of what waits a call need not look at more than `UNKNOWN_LOOKED_AT_MAX` of each
+        kind, if the next ones of the handle look at the rest:
 
         - those without owner that have had something due for `UNKNOWN_GRACE_US` while nobody has their name and version
           (`unknown_reason`);
@@ -436,13 +440,14 @@ class Wakes(Protocol):
 
 
 class Waits(Protocol):
-    """A store whose commits are waited for without anything left to do, as on the way to a server and back."""
+    """A store that is waited for without anything left to do, as on the way to a server and back."""
 
     def while_waiting(self, work: Meanwhile, /) -> None:
-        """Have `work` called while `commit` waits, by the thread that called that; takes the place of an earlier one.
+        """Have `work` called while `commit`, `reap` or `changed` waits, by the thread that called that.
 
-        Everything has been sent by then, so it holds nothing up; how the commit ends is not known yet. It is called
-        again when the time is over that it has told, and perhaps not at all. It does not call the store, nor raise.
+        It takes the place of an earlier one. Everything has been sent by then, so it holds nothing up; how the commit
+        ends is not known yet. It is called again when the time is over that it has told, and perhaps not at all. Of the
+        store it does no more than read, and it does not raise.
         """
         ...
 

@@ -10,6 +10,7 @@ from psycopg import sql
 from perdure._ports import first_drawn_at
 from perdure._types import Status
 from perdure._work import APPLIED, HistoryRow, InstanceChange, NewTask, Query, Turn
+from perdure.storage.base import UNKNOWN_LOOKED_AT_MAX
 from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.statements import read_statements
 from perdure.testing import ManualClock
@@ -29,6 +30,14 @@ FILL = (
     """
     INSERT INTO timers (incarnation, execution, event, fire_at)
     SELECT 1000000 + g, 1, 3, 4000000000000000 + g FROM generate_series(1, 100000) AS g WHERE g % 5 = 0
+    """,
+)
+LINE = 20_000
+LONG_LINE = (
+    "INSERT INTO messages (incarnation, due_at, body) SELECT 1000000 + g, g, '' FROM generate_series(1, 20000) AS g",
+    """
+    INSERT INTO tasks (incarnation, execution, event, scheduled_at, due_at, name, input)
+    SELECT 1000000 + g, 1, 2, g, g, 'unknown', '' FROM generate_series(1, 20000) AS g
     """,
 )
 AT_ONCE, ROUNDS = 20, 10
@@ -121,6 +130,50 @@ def test_timers_of_others_are_not_all_read_to_find_the_next_of_our_own(server):
 
     # Ours is the first; the stranger looks again when the last that it has looked at is due.
     assert found == [fire_at[0], fire_at[99]]
+
+
+LOOKS = {
+    "something_waits": "0",
+    "unknown_waiting": f"1000000, {UNKNOWN_LOOKED_AT_MAX}, 0, 0, 0, 0",
+    "unknown_tasks": f"1000000, 1000000, {UNKNOWN_LOOKED_AT_MAX}, '', 0, 0",
+}
+
+
+@pytest.mark.parametrize("analysed", [False, True], ids=["before statistics", "with statistics"])
+@pytest.mark.parametrize(
+    ("session", "looks", "rows_max"),
+    [
+        ("plan_transaction_by_index", ["something_waits"], 10),
+        ("plan_by_value", ["unknown_waiting", "unknown_tasks"], 2 * UNKNOWN_LOOKED_AT_MAX),
+        # A commit's plans may be of a time when there was nothing, and then it walks through the line once.
+        ("plan_by_index", ["unknown_waiting", "unknown_tasks"], LINE),
+    ],
+)
+def test_looking_for_what_nobody_can_run_reads_only_a_part_of_a_long_line(server, session, looks, rows_max, analysed):
+    schema = f"long_line_{session}_{analysed}".lower()
+    PostgresStorage(server.url(schema=schema)).close()
+    statements = read_statements(schema)
+    with (
+        _own_schema(server, schema) as connection,
+        server.connect() as worker,
+        worker.transaction(force_rollback=True),
+    ):
+        _leave_alone(connection)
+        worker.execute("SELECT set_config('search_path', %s, true)", [schema])
+        worker.execute(statements[session])
+        for name in looks:
+            prepare, ask = f"PREPARE {name} AS {statements[name]}", f"EXECUTE {name} ({LOOKS[name]})"
+            worker.execute(prepare)
+            worker.execute(ask)
+        for each in (*FILL, *LONG_LINE):
+            connection.execute(each)
+        if analysed:
+            connection.execute("ANALYZE instances; ANALYZE timers; ANALYZE messages; ANALYZE tasks")
+
+        for name in looks:
+            explain = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({LOOKS[name]})"
+            [([plan],)] = worker.execute(explain).fetchall()
+            assert max(_rows_met(plan["Plan"])) <= rows_max
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["sessions of its own", "a pooler's"])

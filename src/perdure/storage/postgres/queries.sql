@@ -771,7 +771,11 @@ ORDER BY j.place;
 -- name: there_are_stray_messages
 -- Whether such a message has come to an instance that has closed.
 SELECT EXISTS (
-    SELECT 1 FROM perdure.messages AS m JOIN perdure.instances AS i ON i.incarnation = m.incarnation
+    SELECT 1 FROM perdure.messages AS m
+    CROSS JOIN LATERAL (
+        -- Kept apart, so that no plan begins with the instances.
+        SELECT n.status FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
+    ) AS i
     WHERE m.loose AND i.status IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
 );
 
@@ -1651,24 +1655,9 @@ DELETE FROM perdure.tokens WHERE worker = ANY($1::bigint[]);
 -- The workers themselves.
 DELETE FROM perdure.workers WHERE number = ANY($1::bigint[]);
 
--- name: unknown_waiting
--- Instances that nobody owns and for which something has been due since $1, while no worker has their code.
-SELECT i.incarnation, i.id, i.name, i.version
-FROM perdure.instances AS i
-WHERE i.incarnation IN (
-    SELECT m.incarnation FROM perdure.messages AS m WHERE m.due_at <= $1::bigint
-    UNION ALL
-    SELECT t.incarnation FROM perdure.timers AS t WHERE t.fire_at <= $1::bigint
-)
-AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
-    SELECT 1 FROM perdure.abilities AS a
-    WHERE a.kind = 'orchestration' AND a.name = i.name AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-);
-
--- name: unknown_tasks
--- Instances with a task that nobody owns, due since $1 and not too late at $2, while no worker has its activity; in order
--- of the tasks. One that has a time to start in ends by that.
-WITH RECURSIVE names (name) AS (
+-- name: part_missing_names
+-- The activities that no worker has, of those of tasks that nobody owns.
+names (name) AS (
     SELECT MIN(t.name) FROM perdure.tasks AS t WHERE t.owner IS NULL AND t.permit IS NULL
     UNION ALL
     -- From one name to the next, so that a long line of one activity costs a single step.
@@ -1684,15 +1673,93 @@ missing (name) AS MATERIALIZED (
         SELECT 1 FROM perdure.abilities AS a
         WHERE a.kind = 'activity' AND a.name = n.name
     )
+);
+
+-- name: something_waits
+-- Whether anything has waited since $1 for an instance, or a task for an activity that no worker has.
+WITH RECURSIVE {{part_missing_names}}
+SELECT
+    EXISTS (SELECT 1 FROM perdure.messages AS m WHERE m.due_at <= $1::bigint)
+    OR EXISTS (SELECT 1 FROM perdure.timers AS t WHERE t.fire_at <= $1::bigint)
+    OR EXISTS (SELECT 1 FROM missing);
+
+-- name: unknown_waiting
+-- Of the messages that have been due since $1 those behind the place $3 and $4, of the timers those behind $5 and $6, of each the
+-- first $2: the last of these, if there are so many, and the instances that nobody owns, while no worker has their code.
+WITH told AS MATERIALIZED (
+    SELECT m.due_at AS due, m.incarnation FROM perdure.messages AS m
+    WHERE m.due_at BETWEEN $3::bigint AND $1::bigint AND (m.due_at, m.incarnation) > ($3::bigint, $4::bigint)
+    ORDER BY m.due_at, m.incarnation LIMIT $2::bigint
+),
+fired AS MATERIALIZED (
+    SELECT t.fire_at AS due, t.incarnation FROM perdure.timers AS t
+    WHERE t.fire_at BETWEEN $5::bigint AND $1::bigint AND (t.fire_at, t.incarnation) > ($5::bigint, $6::bigint)
+    ORDER BY t.fire_at, t.incarnation LIMIT $2::bigint
+),
+waiting AS MATERIALIZED (
+    SELECT i.*
+    FROM (SELECT w.incarnation FROM told AS w UNION SELECT w.incarnation FROM fired AS w) AS d
+    CROSS JOIN LATERAL (
+        -- Kept apart, so that no plan begins with the instances.
+        SELECT n.incarnation, n.id, n.name, n.version, n.min_reader, n.owner, n.status FROM perdure.instances AS n
+        WHERE n.incarnation = d.incarnation OFFSET 0
+    ) AS i
+    WHERE i.owner IS NULL AND i.status IN ('pending', 'running')
+),
+missing AS MATERIALIZED (
+    SELECT d.*
+    FROM (SELECT DISTINCT w.name, w.version, w.min_reader FROM waiting AS w) AS d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM perdure.abilities AS a
+        WHERE a.kind = 'orchestration' AND a.name = d.name
+        AND (d.version IS NULL OR a.version = d.version) AND a.reader >= d.min_reader
+    )
 )
-SELECT t.incarnation, i.id, t.name
-FROM missing AS u
-JOIN perdure.tasks AS t
-    ON t.owner IS NULL AND t.permit IS NULL AND t.name = u.name AND t.due_at <= $1::bigint
-JOIN perdure.instances AS i ON i.incarnation = t.incarnation
-WHERE t.start_by IS NULL AND (t.deadline IS NULL OR t.deadline > $2::bigint)
-AND i.status IN ('pending', 'running')
-ORDER BY t.due_at, t.event;
+SELECT e.*, u.incarnation, u.id, u.name, u.version
+FROM (
+    SELECT
+        (SELECT ARRAY[w.due, w.incarnation] FROM told AS w ORDER BY w.due, w.incarnation OFFSET $2::bigint - 1) AS told,
+        (SELECT ARRAY[w.due, w.incarnation] FROM fired AS w ORDER BY w.due, w.incarnation OFFSET $2::bigint - 1) AS fired
+) AS e
+LEFT JOIN (
+    SELECT w.* FROM missing AS m
+    JOIN waiting AS w ON w.name = m.name AND w.version IS NOT DISTINCT FROM m.version AND w.min_reader = m.min_reader
+) AS u ON true;
+
+-- name: unknown_tasks
+-- Of the tasks that nobody owns, while no worker has their activity, those due since $1 and behind the place $4, $5 and $6, the
+-- first $3: name, time and instance of the last, if there are so many, and the instances of those that are not too late at
+-- $2, in order of the tasks. One that has a time to start in ends by that.
+WITH RECURSIVE {{part_missing_names}},
+seen AS MATERIALIZED (
+    SELECT t.*
+    FROM (SELECT m.name FROM missing AS m WHERE m.name >= $4::text) AS u
+    CROSS JOIN LATERAL (
+        SELECT n.name, n.due_at AS due, n.incarnation, n.event, n.start_by, n.deadline FROM perdure.tasks AS n
+        WHERE n.owner IS NULL AND n.permit IS NULL AND n.name = u.name
+        AND n.due_at BETWEEN CASE WHEN u.name = $4::text THEN $5::bigint ELSE 0 END AND $1::bigint
+        AND (n.name, n.due_at, n.incarnation) > ($4::text, $5::bigint, $6::bigint)
+        ORDER BY n.due_at, n.incarnation LIMIT $3::bigint
+    ) AS t
+    ORDER BY t.name, t.due, t.incarnation LIMIT $3::bigint
+)
+SELECT e.*, x.incarnation, x.id, x.name
+FROM (
+    SELECT l.name AS last_name, l.due AS last_due, l.incarnation AS last_incarnation FROM (SELECT 1) AS one
+    LEFT JOIN (
+        SELECT w.* FROM seen AS w ORDER BY w.name, w.due, w.incarnation OFFSET $3::bigint - 1
+    ) AS l ON true
+) AS e
+LEFT JOIN (
+    SELECT w.incarnation, i.id, w.name, w.due, w.event
+    FROM seen AS w
+    CROSS JOIN LATERAL (
+        SELECT n.id, n.status FROM perdure.instances AS n WHERE n.incarnation = w.incarnation OFFSET 0
+    ) AS i
+    WHERE w.start_by IS NULL AND (w.deadline IS NULL OR w.deadline > $2::bigint)
+    AND i.status IN ('pending', 'running')
+) AS x ON true
+ORDER BY x.due, x.event;
 
 -- name: known_names
 -- What all workers have code for: kind, name, version.

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 
+from perdure.storage.base import Meanwhile
 from perdure.storage.postgres.session import Session
 from perdure.storage.postgres.wire import Call, Rows
 
@@ -19,12 +20,12 @@ class Readers:
         self._idle: list[Session] = []
         self._closed = False
 
-    def read(self, calls: Sequence[Call]) -> list[Rows]:
-        """The answers of statements."""
+    def read(self, calls: Sequence[Call], meanwhile: Meanwhile | None = None) -> list[Rows]:
+        """The answers of statements; `meanwhile` is called while they are waited for."""
         with self._lock:
             session = self._idle.pop() if self._idle else self._make()
         try:
-            return session.read(calls)
+            return session.read(calls, meanwhile)
         finally:
             with self._lock:
                 keep = len(self._idle) < READERS_IDLE_MAX and not self._closed

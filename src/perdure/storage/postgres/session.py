@@ -73,13 +73,13 @@ class Session:
         with self._lock:
             self._drop()
 
-    def read(self, calls: Sequence[Call]) -> list[Rows]:
-        """The answers of statements that each stand for themselves.
+    def read(self, calls: Sequence[Call], meanwhile: Meanwhile | None = None) -> list[Rows]:
+        """The answers of statements that each stand for themselves; `meanwhile` is called while they are waited for.
 
         Raises:
             StorageError: As the failure means; nothing was applied if it is a `StorageUnavailableError`.
         """
-        return self.attempt(lambda wire: wire.run(calls))
+        return self.attempt(lambda wire: wire.run(calls, meanwhile))
 
     def attempt(self, work: Callable[[Wire], T]) -> T:
         """Do work on the connection, again and again where that may help; it must apply nothing when it raises.

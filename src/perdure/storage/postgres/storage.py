@@ -44,13 +44,13 @@ from perdure.storage.postgres.moments import ServerTime
 from perdure.storage.postgres.open_starts import OpenStarts
 from perdure.storage.postgres.parcels import stamp_of, stamped
 from perdure.storage.postgres.readers import Readers
-from perdure.storage.postgres.reaping import looks, seen, tidy
+from perdure.storage.postgres.reaping import look, tidy
 from perdure.storage.postgres.session import Session, begin, check_transactions, commit
 from perdure.storage.postgres.statements import read_statements
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.url import parse
-from perdure.storage.postgres.wire import Call, Wire
-from perdure.storage.postgres.workers import bury, draw_number, hold_unknown, new_worker, removal
+from perdure.storage.postgres.wire import Call, Rows, Wire
+from perdure.storage.postgres.workers import Places, bury, draw_number, hold_unknown, new_worker, removal
 
 LOOK_US = 20_000
 """How often a worker that hears nothing asks at most whether others have committed, in microseconds."""
@@ -111,6 +111,7 @@ class PostgresStorage(PostgresInspector):
         self._clock = clock
         self._own_changes = self._next_look = 0
         self._workers: set[int] = set()
+        self._places = Places()
         self._is_alone = False
         self._wake: Callable[[], None] = lambda: None
         self._meanwhile: Meanwhile | None = None
@@ -232,13 +233,15 @@ class PostgresStorage(PostgresInspector):
     def reap(self, worker: int, /) -> Reaped:
         """Bury dead workers, and hold what waits in vain for code."""
         self._refuse_fork()
-        found = seen(self._readers.read(looks(worker, self.now())))
+        places = self._places
+        found = look(self._waiting, worker, self.now(), places)
         self._horizon.look(self._readers.read)
         if found.workers is None:
             return Reaped()
         there = len(found.workers)
         self._is_alone = self._workers.issuperset(found.workers)
         if not found.found:
+            self._places = found.places
             return Reaped(workers=there)
 
         def work(wire: Wire) -> Reaped:
@@ -247,12 +250,14 @@ class PostgresStorage(PostgresInspector):
                 wire.run([("rollback", ())])
                 return Reaped()
             buried, freed, changed = tidy(transaction, worker, found)
-            held, holding = hold_unknown(transaction)
+            held, holding = hold_unknown(transaction, places)
             commit(wire, holding, self.place, self._tell() if changed or held else ())
             self._own_changes += bool(changed or held)
             return Reaped(buried=buried, held=held, workers=there - buried, sessions=freed)
 
-        return self._write(work)
+        reaped = self._write(work)
+        self._places = found.places
+        return reaped
 
     def commit(self, batch: Batch, /) -> Committed:
         """Apply the items in order, then claim; all in one transaction. Durable when it returns."""
@@ -362,7 +367,12 @@ class PostgresStorage(PostgresInspector):
 
     def _changes(self) -> int:
         """How many changes there have been by others."""
-        return int(self._readers.read([("changes", ())])[0][0][0]) - self._own_changes
+        [[(changes,)]] = self._waiting([("changes", ())])
+        return int(changes) - self._own_changes
+
+    def _waiting(self, calls: Sequence[Call]) -> list[Rows]:
+        """The answers of statements, while which are waited for there may be other work to do."""
+        return self._readers.read(calls, self._meanwhile)
 
     def close(self) -> None:
         """Release connections; harmless when repeated, and in a forked child it does nothing."""

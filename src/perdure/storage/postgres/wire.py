@@ -151,14 +151,16 @@ class Wire:
         """The socket, for whoever waits for what comes unasked."""
         return self._fd
 
-    def run(self, calls: Sequence[Call]) -> list[Rows]:
+    def run(self, calls: Sequence[Call], meanwhile: Meanwhile | None = None) -> list[Rows]:
         """Send all these statements, and wait for all their answers.
+
+        `meanwhile` is called again and again while there is nothing to read.
 
         Raises:
             FailedError: One of them failed, by what the server says; those behind it were not run.
             LostError: The connection is gone, or was silent for too long; whatever was sent may have been done.
         """
-        return [self.rows(result) for result in self.results(calls) if result is not None]
+        return [self.rows(result) for result in self.results(calls, meanwhile=meanwhile) if result is not None]
 
     def results(
         self, calls: Sequence[Call], *, needed: int | None = None, meanwhile: Meanwhile | None = None

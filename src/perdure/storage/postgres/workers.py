@@ -7,14 +7,20 @@ commits of that worker, or takes it for alive.
 import os
 import socket
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from perdure._ports import Entropy
 from perdure._work import Serves, WorkerRecord
-from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
+from perdure.storage.base import (
+    UNKNOWN_GRACE_US,
+    UNKNOWN_LOOKED_AT_MAX,
+    unknown_activity_reason,
+    unknown_reason,
+)
 from perdure.storage.postgres.arrays import bigint, bigints, boolean, text, texts
 from perdure.storage.postgres.items import storable
 from perdure.storage.postgres.transaction import Transaction
-from perdure.storage.postgres.wire import Call
+from perdure.storage.postgres.wire import Call, Rows
 
 
 def draw_number(entropy: Entropy) -> int:
@@ -82,29 +88,55 @@ def removal(now: int, numbers: list[int], *, died: bool) -> list[Call]:
     ]
 
 
-def look_for_unknown(now: int) -> list[Call]:
-    """The statements that find what has waited too long for a worker that has its code."""
-    since = bigint(now - UNKNOWN_GRACE_US)
-    return [("unknown_waiting", (since,)), ("unknown_tasks", (since, bigint(now))), ("known_names", ())]
+class Places(NamedTuple):
+    """How far a handle has looked at what has waited for too long: a look at all that may be there would take too long.
+
+    Of messages and timers the moment and the instance, of tasks the activity, the moment and the instance.
+    """
+
+    told: Sequence[int] = (0, 0)
+    fired: Sequence[int] = (0, 0)
+    asked: tuple[str, int, int] = ("", 0, 0)
 
 
-def hold_unknown(transaction: Transaction) -> tuple[tuple[tuple[str, str], ...], list[Call]]:
+def look_for_unknown(now: int, places: Places) -> list[Call]:
+    """The statements that find what has waited too long for a worker that has its code, behind some places."""
+    since, most = bigint(now - UNKNOWN_GRACE_US), bigint(UNKNOWN_LOOKED_AT_MAX)
+    name, due, incarnation = places.asked
+    asked = (text(name), bigint(due), bigint(incarnation))
+    return [
+        ("unknown_waiting", (since, most, *map(bigint, places.told), *map(bigint, places.fired))),
+        ("unknown_tasks", (since, bigint(now), most, *asked)),
+    ]
+
+
+def unknown_of(waiting: Rows, tasks: Rows) -> tuple[Rows, Rows, Places]:
+    """What they have found: the instances, those with tasks, and where the next look begins."""
+    told, fired = waiting[0][:2]
+    name, due, incarnation = tasks[0][:3]
+    places = Places(told or (0, 0), fired or (0, 0), ("", 0, 0) if name is None else (name, due, incarnation))
+    return [row[2:] for row in waiting if row[2] is not None], [row[3:] for row in tasks if row[3] is not None], places
+
+
+def hold_unknown(transaction: Transaction, places: Places) -> tuple[tuple[tuple[str, str], ...], list[Call]]:
     """Which instances to hold, as no worker has their code or that of their activities, and the statements that do.
 
     Of each the id and the reason, in order of the ids.
     Whoever has a row has it: who is dead was buried just before, and the caller lives.
     """
-    waiting, tasks, _ = transaction.run(look_for_unknown(transaction.now))
+    waiting, tasks, _ = unknown_of(*transaction.run(look_for_unknown(transaction.now, places)))
     found = sorted({row[0] for row in (*waiting, *tasks)})
     if not found:
         return (), []
     # Once more with their rows locked: a worker that has the code may have come meanwhile.
-    locked, waiting, tasks, known = transaction.run(
+    locked, *seen, known = transaction.run(
         [
             ("lock_unowned", (bigints(found),)),
-            *look_for_unknown(transaction.now),
+            *look_for_unknown(transaction.now, places),
+            ("known_names", ()),
         ]
     )
+    waiting, tasks, _ = unknown_of(*seen)
     kept = {incarnation for incarnation, _ in locked}
     orchestrations = {f"{name}@{version}" for kind, name, version in known if kind == "orchestration"}
     activities = {name for kind, name, _ in known if kind == "activity"}

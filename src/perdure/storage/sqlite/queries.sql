@@ -1238,25 +1238,36 @@ DELETE FROM abilities WHERE worker IN (SELECT value FROM jsonb_each(?1));
 DELETE FROM workers WHERE number IN (SELECT value FROM jsonb_each(?1));
 
 -- name: unknown_waiting
--- Instances that nobody owns and for which something has been due since ?1, while no worker has their code.
-SELECT json_group_array(json_array(incarnation, id, name, version))
-FROM (
-    SELECT i.incarnation, i.id, i.name, i.version
-    FROM instances AS i
-    WHERE i.incarnation IN (
-        SELECT m.incarnation FROM messages AS m INDEXED BY messages_by_due WHERE m.due_at <= ?1
-        UNION ALL
-        SELECT t.incarnation FROM timers AS t INDEXED BY timers_by_due WHERE t.fire_at <= ?1
-    )
-    AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
-        SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
-        WHERE a.kind = 'orchestration' AND a.name = i.name
-        AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
-    )
+-- Of the messages that have been due since ?1 those behind the place ?3 and ?4, of the timers those behind ?5 and ?6, of each the
+-- first ?2: the last of these, if there are so many, and the instances that nobody owns, while no worker has their code.
+WITH told (due, incarnation) AS MATERIALIZED (
+    SELECT m.due_at, m.incarnation FROM messages AS m INDEXED BY messages_by_due
+    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?3, ?4)
+    ORDER BY m.due_at, m.incarnation LIMIT ?2
+),
+fired (due, incarnation) AS MATERIALIZED (
+    SELECT t.fire_at, t.incarnation FROM timers AS t INDEXED BY timers_by_due
+    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?5, ?6)
+    ORDER BY t.fire_at, t.incarnation LIMIT ?2
+)
+SELECT json_array(
+    json((SELECT json_array(due, incarnation) FROM told ORDER BY due, incarnation LIMIT 1 OFFSET ?2 - 1)),
+    json((SELECT json_array(due, incarnation) FROM fired ORDER BY due, incarnation LIMIT 1 OFFSET ?2 - 1)),
+    json((
+        SELECT json_group_array(json_array(i.incarnation, i.id, i.name, i.version))
+        FROM instances AS i
+        WHERE i.incarnation IN (SELECT incarnation FROM told UNION ALL SELECT incarnation FROM fired)
+        AND i.owner IS NULL AND i.status IN ('pending', 'running') AND NOT EXISTS (
+            SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
+            WHERE a.kind = 'orchestration' AND a.name = i.name
+            AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
+        )
+    ))
 );
 
 -- name: unknown_tasks
--- Instances with a task that nobody owns, due since ?1 and not too late at ?2, while no worker has its activity: as
+-- Of the tasks that nobody owns, while no worker has their activity, those due since ?1 and behind the place ?4 to ?7, the first
+-- ?3: the place of the last, if there are so many, and the instances of those that are not too late at ?2, as
 -- [incarnation, id, activity], in order of the tasks. One that has a time to start in ends by that.
 WITH RECURSIVE names (name) AS (
     SELECT min(t.name) FROM tasks AS t INDEXED BY tasks_by_name WHERE t.owner IS NULL AND t.permit IS NULL
@@ -1268,22 +1279,36 @@ WITH RECURSIVE names (name) AS (
     )
     FROM names WHERE names.name IS NOT NULL
 ),
-unknown (name) AS MATERIALIZED (
-    SELECT n.name FROM names AS n
-    WHERE n.name IS NOT NULL AND NOT EXISTS (
+unknown (name, delayed) AS MATERIALIZED (
+    SELECT n.name, d.value FROM names AS n CROSS JOIN json_each('[0, 1]') AS d
+    WHERE (n.name, d.value) >= (?4, ?5) AND NOT EXISTS (
         SELECT 1 FROM workers AS w CROSS JOIN abilities AS a ON a.worker = w.number
         WHERE a.kind = 'activity' AND a.name = n.name
     )
-)
-SELECT json_group_array(json_array(incarnation, id, name))
-FROM (
-    SELECT t.incarnation, i.id, t.name
+),
+seen (name, delayed, due, incarnation, event, start_by, deadline) AS MATERIALIZED (
+    -- In order of the index, which is that of the names: nothing is sorted, and no more read than is wanted.
+    SELECT t.name, t.delayed, t.due_at, t.incarnation, t.event, t.start_by, t.deadline
     FROM unknown AS u
     CROSS JOIN tasks AS t INDEXED BY tasks_by_name
-        ON t.owner IS NULL AND t.permit IS NULL AND t.name = u.name AND t.delayed IN (0, 1) AND t.due_at <= ?1
-    CROSS JOIN instances AS i ON i.incarnation = t.incarnation
-    WHERE t.start_by IS NULL AND (t.deadline IS NULL OR t.deadline > ?2) AND i.status IN ('pending', 'running')
-    ORDER BY t.due_at, t.event
+        ON t.owner IS NULL AND t.permit IS NULL AND t.name = u.name AND t.delayed = u.delayed AND t.due_at <= ?1
+        AND (t.due_at, t.incarnation) > (CASE WHEN (u.name, u.delayed) = (?4, ?5) THEN ?6 ELSE -1 END, ?7)
+    LIMIT ?3
+)
+SELECT json_array(
+    json((
+        SELECT json_array(name, delayed, due, incarnation) FROM seen
+        ORDER BY name, delayed, due, incarnation LIMIT 1 OFFSET ?3 - 1
+    )),
+    json((
+        SELECT json_group_array(json_array(incarnation, id, name))
+        FROM (
+            SELECT s.incarnation, i.id, s.name
+            FROM seen AS s CROSS JOIN instances AS i ON i.incarnation = s.incarnation
+            WHERE s.start_by IS NULL AND (s.deadline IS NULL OR s.deadline > ?2) AND i.status IN ('pending', 'running')
+            ORDER BY s.due, s.event
+        )
+    ))
 );
 
 -- name: known_names

@@ -47,6 +47,7 @@ from perdure.storage.sqlite.steps import UnexpectedError
 from perdure.storage.sqlite.tokens import LastCommits
 from perdure.storage.sqlite.transaction import Transaction
 from perdure.storage.sqlite.workers import (
+    Places,
     add_worker,
     bury,
     draw_number,
@@ -120,6 +121,7 @@ class SqliteStorage(SqliteInspector):
         self._numbers: set[int] = set()
         self._last_commits = LastCommits()
         self._odd: set[int] = set()
+        self._places = Places()
         self._wake: Callable[[], None] = _nobody
         self._writer = self._connect()
         try:
@@ -201,16 +203,17 @@ class SqliteStorage(SqliteInspector):
         """Bury dead workers, and hold what waits in vain for code."""
         writer = self._ready()
         dead = proven_dead(writer, self._locks)
-        reaped, buried = Reaped(), list[int]()
+        reaped, buried, places = Reaped(), list[int](), self._places
         with writer.writing():
             if writer.execute(STATEMENTS["worker"], (worker,)).get is not None:
                 transaction = Transaction(execute=writer.execute, now=self._clock.now_us())
                 buried, left = bury(transaction, dead, spared=worker)
-                held = hold_unknown(transaction)
+                held, places = hold_unknown(transaction, places)
                 transaction.execute(STATEMENTS["remove_passing_entries"], (transaction.now - PASSING_US,))
                 transaction.execute(STATEMENTS["forget_starts"], (transaction.now,))
                 freed = look_after(transaction, worker)
                 reaped = Reaped(buried=len(buried), held=held, workers=left, sessions=freed)
+        self._places = places
         self._forget(buried)
         return reaped
 

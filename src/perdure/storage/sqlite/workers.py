@@ -7,13 +7,19 @@ row is what counts: who has none owns nothing and writes nothing.
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import json
 
 from perdure._ports import Entropy
 from perdure._work import Serves, WorkerRecord
-from perdure.storage.base import SERVES, UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
+from perdure.storage.base import (
+    SERVES,
+    UNKNOWN_GRACE_US,
+    UNKNOWN_LOOKED_AT_MAX,
+    unknown_activity_reason,
+    unknown_reason,
+)
 from perdure.storage.sqlite.connection import Connection
 from perdure.storage.sqlite.far_items import hold_instances
 from perdure.storage.sqlite.locks import WorkerLocks
@@ -95,17 +101,30 @@ def remove_workers(transaction: Transaction, numbers: list[int], *, died: bool) 
     transaction.execute(STATEMENTS["remove_workers"], (rows,))
 
 
-def hold_unknown(transaction: Transaction) -> tuple[tuple[str, str], ...]:
+class Places(NamedTuple):
+    """How far a handle has looked at what has waited for too long: a look at all that may be there would take too long.
+
+    Of messages and timers the moment and the instance, of tasks the activity, whether it was put off, and the same.
+    """
+
+    told: tuple[int, int] = (0, 0)
+    fired: tuple[int, int] = (0, 0)
+    asked: tuple[str, int, int, int] = ("", 0, 0, 0)
+
+
+def hold_unknown(transaction: Transaction, places: Places) -> tuple[tuple[tuple[str, str], ...], Places]:
     """Hold the instances that have waited too long for a worker that has their code, or that of their activities.
 
-    Returns their ids and the reasons, in order of the ids.
+    Returns their ids and the reasons, in order of the ids, and where the next look begins.
     Whoever has a row has it: who is dead was buried just before, and the caller lives.
     """
-    since = transaction.now - UNKNOWN_GRACE_US
-    instances = transaction.ask(STATEMENTS["unknown_waiting"], since)
-    tasks = transaction.ask(STATEMENTS["unknown_tasks"], since, transaction.now)
+    since, most = transaction.now - UNKNOWN_GRACE_US, UNKNOWN_LOOKED_AT_MAX
+    told, fired, instances = transaction.ask(STATEMENTS["unknown_waiting"], since, most, *places.told, *places.fired)
+    asked, tasks = transaction.ask(STATEMENTS["unknown_tasks"], since, transaction.now, most, *places.asked)
+    first = Places()
+    places = Places(told or first.told, fired or first.fired, asked or first.asked)
     if not instances and not tasks:
-        return ()
+        return (), places
     orchestrations, activities = transaction.ask(STATEMENTS["known_names"])
     of_activity = {name: unknown_activity_reason(name, activities) for name in {name for *_, name in tasks}}
     # From the last to the first, so that the first task of an instance is the one that is told.
@@ -115,7 +134,8 @@ def hold_unknown(transaction: Transaction) -> tuple[tuple[str, str], ...]:
     reasons |= {incarnation: of_orchestration[name, version] for incarnation, _, name, version in instances}
     hold_instances(transaction, list(reasons.items()))
     ids = {incarnation: id_ for incarnation, id_, *_ in (*instances, *tasks)}
-    return tuple(sorted((ids[incarnation], storable(reason)) for incarnation, reason in reasons.items()))
+    held = sorted((ids[incarnation], storable(reason)) for incarnation, reason in reasons.items())
+    return tuple(held), places
 
 
 def read_workers(connection: Connection) -> list[WorkerRecord]:

@@ -2,8 +2,23 @@
 
 from perdure._events import KeyLimit
 from perdure._types import Status
-from perdure._work import APPLIED, InstanceChange, Reaped, Refusal, TaskDone, TaskRelease, TaskRetry
-from perdure.storage.base import UNKNOWN_GRACE_US, unknown_activity_reason, unknown_reason
+from perdure._work import (
+    APPLIED,
+    InstanceChange,
+    Reaped,
+    Refusal,
+    StartInstance,
+    Suspend,
+    TaskDone,
+    TaskRelease,
+    TaskRetry,
+)
+from perdure.storage.base import (
+    UNKNOWN_GRACE_US,
+    UNKNOWN_LOOKED_AT_MAX,
+    unknown_activity_reason,
+    unknown_reason,
+)
 from perdure.testing.storage_suite.suite import Topic
 from perdure.testing.storage_suite.world import (
     CHARGE,
@@ -20,6 +35,8 @@ from perdure.testing.storage_suite.world import (
 )
 
 LONG_US = 100 * UNKNOWN_GRACE_US
+LOOKS = 6
+"""How often `reap` looks here, until it has looked at all."""
 
 
 class UnknownOrchestrations(Topic):
@@ -108,6 +125,37 @@ class UnknownOrchestrations(Topic):
         world.clock.advance(1)
         assert bodies(world.worker("mended").take("order")) == [b"start order"]
 
+    def test_however_much_waits_what_nobody_can_run_is_found_with_one_of_the_next_looks(self) -> None:
+        world = self.world
+        worker = world.worker(lease_us=LONG_US)
+        many = UNKNOWN_LOOKED_AT_MAX + 1
+        for first in ("a", "b"):
+            world.client(*(StartInstance(new=world.new(f"{first}-{number}")) for number in range(many)))
+            world.start(f"{first}-unknown", version="0.9.0")
+            world.clock.advance(1)
+        world.clock.advance(UNKNOWN_GRACE_US)
+        held = [world.storage.reap(worker.number).held for _ in range(LOOKS)]
+        assert [name for each in held for name, _ in each] == ["a-unknown", "b-unknown"]
+        # It begins anew behind the last.
+        world.start("c-unknown", version="0.9.0")
+        world.clock.advance(UNKNOWN_GRACE_US)
+        held = [world.storage.reap(worker.number).held for _ in range(LOOKS)]
+        assert [name for each in held for name, _ in each] == ["c-unknown"]
+
+    def test_however_many_timers_are_due_what_nobody_can_run_is_found_with_one_of_the_next_looks(self) -> None:
+        world = self.world
+        worker = world.worker(lease_us=LONG_US)
+        worker.own("many")
+        now = world.clock.now_us()
+        worker.run("many", timers=tuple((event, now) for event in range(2, UNKNOWN_LOOKED_AT_MAX + 3)))
+        leaves = world.worker("leaves", orchestrations=[f"{NAME}@0.9.0"], lease_us=LONG_US)
+        leaves.own("unknown", version="0.9.0")
+        leaves.run("unknown", timers=((2, now + 1),))
+        leaves.storage.unregister(leaves.number)
+        world.clock.advance(UNKNOWN_GRACE_US + 1)
+        held = [world.storage.reap(worker.number).held for _ in range(LOOKS)]
+        assert [name for each in held for name, _ in each] == ["unknown"]
+
     def test_a_reaper_without_a_row_does_nothing(self) -> None:
         world = self.world
         world.worker("dead", lease_us=1)
@@ -142,6 +190,28 @@ class UnknownActivities(Topic):
         assert self._reap(worker, 1) == unknown_activity_reason(CHARGE, [])
         record = world.record("order")
         assert (record.status, record.owner, record.updated_at) == (Status.HELD, None, world.clock.now_us())
+
+    def test_however_many_wait_the_one_behind_them_is_found_with_one_of_the_next_looks(self) -> None:
+        world = self.world
+        worker = self._owner()
+        many = range(2, UNKNOWN_LOOKED_AT_MAX + 3)
+        # What is looked at first has waited for the shortest time.
+        for name in ("more", "many"):
+            worker.own(name)
+            worker.run(name, tasks=tuple(task(event, name=name) for event in many))
+            applied(world.client(Suspend(id=name))[0])
+            worker.own(f"behind {name}")
+            worker.run(f"behind {name}", tasks=(task(2, name=name),))
+            world.clock.advance(1)
+        world.clock.advance(UNKNOWN_GRACE_US)
+        held = [world.storage.reap(worker.number).held for _ in range(LOOKS)]
+        assert sorted(name for each in held for name, _ in each) == ["behind many", "behind more"]
+        # It begins anew behind the last.
+        worker.own("behind all")
+        worker.run("behind all", tasks=(task(2, name="many"),))
+        world.clock.advance(UNKNOWN_GRACE_US)
+        held = [world.storage.reap(worker.number).held for _ in range(LOOKS)]
+        assert [name for each in held for name, _ in each] == ["behind all"]
 
     def test_a_task_with_a_limit_is_no_other(self) -> None:
         worker = self._owner({"limit": KeyLimit("smtp", 1, None, SECOND)})
