@@ -5,6 +5,7 @@ from perdure.observability.counting import CALLS, InstrumentedStorage
 from perdure.storage.base import Inspector, Storage
 from perdure.storage.memory import MemoryStorage
 from perdure.testing import ManualClock
+from perdure.testing.simulation.host import Host
 from perdure.testing.simulation.lives import lived
 from perdure.testing.simulation.port import StorePort
 from perdure.testing.storage_suite import StorageSuite
@@ -34,7 +35,7 @@ def test_a_simulated_world_goes_the_same_way_whether_it_is_measured_or_not(monke
         return ReadAllTheTime(StorePort(world, host, store), hosts)
 
     plain = [lived(seed).trace for seed in SEEDS]
-    monkeypatch.setattr("perdure.testing.simulation.host.StorePort", measured)
+    monkeypatch.setattr(Host, "PORT", staticmethod(measured))
     measured_too = [lived(seed).trace for seed in SEEDS]
 
     assert measured_too == plain
