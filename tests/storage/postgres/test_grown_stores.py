@@ -252,6 +252,10 @@ def old(server):
         (Query(statuses=(Status.RUNNING,), created_before=BEGAN_AT + 11 * APART_US), [10, 5]),
         (Query(attributes={"group": 7, "kind": "old"}), [3_007, 7]),
         (Query(attributes={"group": 7, "kind": "older"}), []),
+        (Query(attributes={"group": 7}, root="x"), [57_007, 54_007, 51_007]),
+        (Query(attributes={"group": 7, "kind": "old"}, root="x"), [3_007, 7]),
+        (Query(attributes={"group": 7, "kind": "old"}, parent="nobody"), []),
+        (Query(attributes={"group": 7, "kind": "old"}, parents=(1, 2)), []),
         (Query(attributes={"kind": "new"}), [60_000, 59_999, 59_998]),
     ],
 )

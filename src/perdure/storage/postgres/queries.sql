@@ -1841,6 +1841,14 @@ AND (
     )
 );
 
+-- name: part_placed
+-- Whether the instance i is a child of the instance with the id $13, and of one of the incarnations $14.
+(
+    $13::text IS NULL
+    OR i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
+)
+AND ($14::bigint[] IS NULL OR i.parent_incarnation = ANY($14::bigint[]));
+
 -- name: part_look
 -- The beginning of a page of instances, newest first, up to the key of an index along which they are looked at. What there
 -- is of a key is asked for as a span, and the key is part of the order: so no plan takes the rows of all keys in order.
@@ -1945,36 +1953,34 @@ SELECT
     pg_catalog.set_config('jit', 'off', true), pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true),
     pg_catalog.set_config('enable_seqscan', 'off', true);
 
--- name: count_by_attributes
--- How many instances have these attributes, up to $2.
-SELECT COUNT(*) FROM (
-    SELECT FROM perdure.instances AS i
-    WHERE i.attributes IS NOT NULL AND perdure.attributes_of(i.attributes) @> $1::jsonb
-    LIMIT $2::bigint
-) AS f;
-
 -- name: count_name
 -- How many instances of the orchestration $1 there are, up to $2.
 SELECT COUNT(*) FROM (SELECT FROM perdure.instances AS i WHERE i.name = $1::text LIMIT $2::bigint) AS f;
 
 -- name: find_by_attributes
--- The same of those that have the attributes $5, of which there are few: all of them are looked at.
-SELECT 0 AS number, true AS hit, r.*
-FROM (
-    SELECT i.incarnation
+-- The same of those that have the attributes $5, if there are no more than $15, as all of them are looked at; with each of them how
+-- many there are, one more than $15 at most.
+WITH few AS MATERIALIZED (
+    SELECT n.* FROM perdure.instances AS n
+    WHERE n.attributes IS NOT NULL AND perdure.attributes_of(n.attributes) @> $5::jsonb
+    LIMIT $15::bigint + 1
+)
+SELECT m.many, p.*
+FROM (SELECT COUNT(*) AS many FROM few) AS m
+LEFT JOIN LATERAL (
+    SELECT 0 AS number, true AS hit, r.*
     FROM (
-        -- Kept apart, so that no plan begins with another index.
-        SELECT n.* FROM perdure.instances AS n
-        WHERE n.attributes IS NOT NULL AND perdure.attributes_of(n.attributes) @> $5::jsonb
-        OFFSET 0
-    ) AS i
-    WHERE i.incarnation < $1::bigint
-    AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-    AND {{part_matching}}
-    ORDER BY i.incarnation DESC
-    LIMIT $6::bigint
-) AS p
-JOIN perdure.instance_records AS r ON r.incarnation = p.incarnation
+        SELECT i.incarnation
+        FROM few AS i
+        WHERE m.many <= $15::bigint AND i.incarnation < $1::bigint
+        AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
+        AND {{part_placed}}
+        AND {{part_matching}}
+        ORDER BY i.incarnation DESC
+        LIMIT $6::bigint
+    ) AS f
+    JOIN perdure.instance_records AS r ON r.incarnation = f.incarnation
+) AS p ON true
 ORDER BY p.incarnation DESC;
 
 -- name: count_instances
@@ -1983,11 +1989,7 @@ SELECT i.name, i.status, COUNT(*)
 FROM perdure.instances AS i
 WHERE i.incarnation <= $1::bigint
 AND ($4::text[] IS NULL OR i.status = ANY($4::text[]))
-AND (
-    $13::text IS NULL
-    OR i.parent_incarnation = (SELECT c.incarnation FROM perdure.instances AS c WHERE c.id = $13::text)
-)
-AND ($14::bigint[] IS NULL OR i.parent_incarnation = ANY($14::bigint[]))
+AND {{part_placed}}
 AND {{part_matching}}
 AND ($6::bigint IS NULL OR true)
 GROUP BY i.name, i.status

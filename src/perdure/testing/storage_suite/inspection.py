@@ -205,7 +205,13 @@ class Finding(Topic):
         world = self._some()
         worker = world.worker()
         worker.own("trunk")
-        worker.run("trunk", starts=(ChildStart(new=world.child(world.record("trunk"), "child")),))
+        branches = [
+            world.child(
+                world.record("trunk"), f"child-{number}", attributes=b'{"odd":%s}' % (b"false", b"true")[number % 2]
+            )
+            for number in range(5)
+        ]
+        worker.run("trunk", starts=tuple(ChildStart(new=each) for each in branches))
         began, turned = world.record("order-0").created_at, world.record("order-4").updated_at
         queries: list[dict[str, Any]] = [
             {},
@@ -218,6 +224,9 @@ class Finding(Topic):
             {"roots_only": True},
             {"root": "trunk"},
             {"parent": "trunk"},
+            {"parent": "trunk", "attributes": {"odd": True}},
+            {"parents": (world.record("trunk").incarnation,), "attributes": {"odd": True}},
+            {"root": "trunk", "attributes": {"odd": True}},
             {"name": NAME, "statuses": (Status.RUNNING,)},
             {"statuses": (Status.PENDING, Status.RUNNING), "version": "1.0.0"},
             {"statuses": (Status.PENDING, Status.RUNNING), "created_from": began + 1},
