@@ -57,6 +57,15 @@ async def read(gateway: Gateway, ids: Sequence[str]) -> list[list[work.InstanceI
     return trees_of(await gateway.read(gateway.inspector.images, list(ids)))
 
 
+async def now_at(gateway: Gateway, instance_id: str) -> int:
+    """The time of the database that has an instance: what is due there is due by no other's clock."""
+    of_shard = getattr(gateway.inspector, "now_at", None)
+    if of_shard is None:
+        return await gateway.read(gateway.inspector.now)
+    now: int = await gateway.read(of_shard, instance_id)
+    return now
+
+
 async def put(
     gateway: Gateway,
     images: Sequence[work.InstanceImage],

@@ -204,7 +204,7 @@ class Repair(Opened):
             RewindError: It has not failed; its history is damaged or gone; a child that it needs is gone; or a worker
                 still runs an activity of a child that would be removed. Nothing was changed.
         """
-        from perdure._client.moving import put  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.moving import now_at, put  # noqa: PLC0415 - hardly ever needed
         from perdure._client.rewinding import rewound  # noqa: PLC0415 - the same
 
         gateway = self._opened()
@@ -213,7 +213,7 @@ class Repair(Opened):
             tree = await gateway.read(gateway.inspector.images, [instance_id])
             if not tree:
                 raise InstanceNotFoundError(instance_id)
-            now = await gateway.read(gateway.inspector.now)
+            now = await now_at(gateway, instance_id)
             item = rewound(instance_id, tree, now)
             outcome = await put(gateway, item.images, item.on_conflict, item.instead_of, item.while_open)
             if isinstance(outcome, work.Applied):
@@ -288,7 +288,7 @@ class Repair(Opened):
             OutcomeUnknownError: The store broke off: the fork is there, or not, or was and is deleted.
         """
         from perdure._client.handle import OrchestrationHandle  # noqa: PLC0415 - made of clients
-        from perdure._client.moving import put  # noqa: PLC0415 - hardly ever needed
+        from perdure._client.moving import now_at, put  # noqa: PLC0415 - hardly ever needed
         from perdure._client.resetting import Fork, forked  # noqa: PLC0415 - hardly ever needed
 
         gateway = self._opened()
@@ -297,7 +297,7 @@ class Repair(Opened):
         tree = await gateway.read(gateway.inspector.images, [instance_id])
         if not tree:
             raise InstanceNotFoundError(instance_id)
-        now = await gateway.read(gateway.inspector.now)
+        now = await now_at(gateway, fork_id)
         fork = Fork(fork_id, gateway.draw_incarnation(fork_id), run)
         outcome = await put(gateway, [forked(instance_id, tree, from_event, fork, now)], "fail", is_new=True)
         if isinstance(outcome, work.Refused):

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from perdure import _events as ev
 from perdure import _work as work
-from perdure._client.moving import LOOK_S, put, to_set_aside
+from perdure._client.moving import LOOK_S, now_at, put, to_set_aside
 from perdure._client.rewinding import RESETTING, Back, begun_otherwise, born_behind, events_of, put_back, refuse_moved
 from perdure._client.transferring import parked
 from perdure._types import Status
@@ -143,7 +143,7 @@ class Reset:
         gone = born_behind(image, cut, tree)
         if not await self._is_still(image, gone, cut, all_tasks=all_tasks):
             return None
-        item = put_back(image, events, cut, tree, await gateway.read(gateway.inspector.now))
+        item = put_back(image, events, cut, tree, await now_at(gateway, self._id))
         outcome = await put(gateway, item.images, item.on_conflict, item.instead_of, item.while_open)
         if isinstance(outcome, work.Refused):
             return None

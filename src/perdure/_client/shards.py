@@ -57,6 +57,11 @@ class ShardedInspector:
         """The time of the shard whose clock is ahead."""
         return max(int(shard.now()) for shard in self._shards)
 
+    def now_at(self, instance_id: str, /) -> int:
+        """The time of the shard that has the instance, or would have it."""
+        now: int = self._at(instance_id).now()
+        return now
+
     def get(self, instance_id: str, /) -> work.InstanceRecord | None:
         """One instance by id."""
         found: work.InstanceRecord | None = self._at(instance_id).get(instance_id)

@@ -54,8 +54,9 @@ _EXPECTED = (
 class Operator:
     """One who repairs, with dice of its own."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, refusals: tuple[type[BaseException], ...] = ()) -> None:
         self._world = world
+        self._expected: tuple[type[BaseException], ...] = (*_EXPECTED, *refusals)
         self._dice = Dice(world.seed + _STRIDE)
         self._forks = 0
 
@@ -133,7 +134,7 @@ class Operator:
         world = self._world
         try:
             await make(client)
-        except _EXPECTED as error:
+        except self._expected as error:
             world.note("operator", what, repr(error))
             if isinstance(error, RewindError) and error.__cause__ is not None:
                 world.fail(Violation(f"{what}: its history is damaged: {error.__cause__!r}"))

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from perdure import _work as work
 from perdure._runtime import courier
 from perdure._types import Status
+from perdure.errors import UsageError
 from perdure.storage.memory import MemoryStorage
 from perdure.testing._clock import SeededEntropy
 from perdure.testing.simulation.crew import Crew
 from perdure.testing.simulation.faults import SHARD_FAULTS, WORLD_FAULTS
 from perdure.testing.simulation.host import HostClock
 from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.operator import Operator
 from perdure.testing.simulation.post import ShardChecks
 from perdure.testing.simulation.programs import FarAuthor
 from perdure.testing.simulation.users import Root
@@ -85,7 +87,6 @@ class ShardedWorld(World):
     """A world on two or three databases."""
 
     ROOT = _Root
-    MISHAPS = WORLD_FAULTS | SHARD_FAULTS
     BACK_US = (200_000,)
     OFF_US = 100_000
 
@@ -100,6 +101,19 @@ class ShardedWorld(World):
 
     def _author(self, dice: Dice, targets: int) -> FarAuthor:
         return FarAuthor(dice, targets)
+
+    def _mishaps(self) -> dict[str, int]:
+        mishaps = WORLD_FAULTS | SHARD_FAULTS
+        # A fork on another shard waits for what is due by the clock of the first: they have to agree.
+        return {name: weight for name, weight in mishaps.items() if not (self._has_operator and "store's" in name)}
+
+    @property
+    def _has_operator(self) -> bool:
+        return self.seed % (3 * SHARDED_EVERY) == SHARDED
+
+    def _hired(self) -> Operator | None:
+        # What has children elsewhere is refused.
+        return Operator(self, refusals=(UsageError,)) if self._has_operator else None
 
     def run(self) -> None:
         """Live through both ages, at the pace of couriers that are in a hurry."""

@@ -78,8 +78,6 @@ class World:
     """
 
     ROOT = Root
-    MISHAPS = WORLD_FAULTS
-    """What happens to a worker or to all."""
     BACK_US: tuple[int, ...] = (1_000_000, 20_000_000)
     """How far a store's clock may be set back."""
     OFF_US = 10_000_000
@@ -94,7 +92,7 @@ class World:
         self.clock_off_us = 0
         self.trace: list[tuple[Any, ...]] = []
         self.failure: BaseException | None = None
-        self.faults = Faults(Dice(self.dice.below(1 << 60)), allowed, self.MISHAPS)
+        self.faults = Faults(Dice(self.dice.below(1 << 60)), allowed, self._mishaps())
         self._twins: Twins | None = None
         self.checks = self._open()
         self.outside = Outside(self)
@@ -107,7 +105,7 @@ class World:
         author_dice = Dice(self.dice.below(1 << 60))
         count = 2 + author_dice.below(4)
         self.roots = [self.ROOT(self, number, self._author(author_dice, count).program()) for number in range(count)]
-        self._operator = Operator(self) if seed % 10 == OPERATED else None
+        self._operator = self._hired()
         self.planner = Planner(self) if seed % 10 == PLANNED else None
         self.healed_us = 0
         """When it healed, by the store's time."""
@@ -125,6 +123,14 @@ class World:
     def _author(self, dice: Dice, targets: int) -> Author:
         """Who writes the programs."""
         return Author(dice, targets, **(MORE if self.seed % 10 == PLANNED else {}))
+
+    def _mishaps(self) -> dict[str, int]:
+        """What happens to a worker or to all, and how likely each is."""
+        return WORLD_FAULTS
+
+    def _hired(self) -> Operator | None:
+        """Who repairs, if anybody does."""
+        return Operator(self) if self.seed % 10 == OPERATED else None
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
