@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import apsw
@@ -29,9 +29,10 @@ CELLS = {
     for outcome in ("applied", "refused", "failed", "unknown")
     if outcome != "refused" or name not in NEVER_REFUSED
 }
-# From this seed on everything has happened soonest; `make chaos` plays others.
-FIRST = 129
-TAPES_MAX = 400
+SOONEST = (368, 276, 150, 316, 372, 66)
+"""Seeds by which everything happens soonest; when tapes are written otherwise, others follow until it has."""
+
+TAPES_MIN, TAPES_MAX = 12, 400
 
 
 class FailingDisk:
@@ -68,9 +69,9 @@ def test_every_call_and_every_item_meets_every_outcome(faults: FailingDisk):
         def make(clock, entropy):
             return SqliteStorage(Path(folder) / f"{next(names)}.db", clock=clock, entropy=entropy)
 
-        for number in range(TAPES_MAX):
-            check(make, seeds=[FIRST + number], faults=faults, met=met)
-            if number >= 20 and set(met) >= CELLS:
+        for played, seed in enumerate(chain(SOONEST, range(TAPES_MAX)), 1):
+            check(make, seeds=[seed], faults=faults, met=met)
+            if played >= TAPES_MIN and set(met) >= CELLS:
                 break
     assert sorted(CELLS - set(met)) == [], f"after {TAPES_MAX} tapes these have not happened"
 

@@ -87,7 +87,8 @@ class Author:
     def next(self) -> Step:
         """The next step."""
         call = self._call()
-        if self._faults and isinstance(call, WRITES) and self._dice.chance(15):
+        # The other calls are few, and many of them have nothing to write that could fail.
+        if self._faults and isinstance(call, WRITES) and self._dice.chance(15 if isinstance(call, Commit) else 60):
             return Faulty(call=call, fault=self._dice.pick(tuple(Fault)))
         return call
 
