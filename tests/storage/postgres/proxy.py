@@ -33,8 +33,13 @@ class Proxy:
     def close(self) -> None:
         """Close all of it."""
         self._listener.close()
+        self.cut_all()
+
+    def cut_all(self) -> None:
+        """Close all connections that there are."""
         for each in self._open:
             _shut(each)
+        self._open.clear()
 
     def _accept(self) -> None:
         while True:

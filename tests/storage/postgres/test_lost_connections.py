@@ -21,13 +21,31 @@ def storage(proxy, server, url):
     storage = PostgresStorage(url.replace(str(server.port), str(proxy.port)))
     yield storage
     proxy.mode = ""
+    # What has fallen silent would be waited for.
+    proxy.cut_all()
     storage.close()
 
 
+class Silence:
+    """A time in which nothing passes, and a server is given up sooner than in production: one that is busy is not."""
+
+    def __init__(self, proxy, monkeypatch):
+        self._proxy = proxy
+        self._monkeypatch = monkeypatch
+
+    def begin(self, *_):
+        self._proxy.mode = "silent"
+        self._monkeypatch.setattr("perdure.storage.postgres.wire.SILENCE_MS_MAX", 200)
+        return []
+
+    def end(self):
+        self._proxy.mode = ""
+        self._monkeypatch.undo()
+
+
 @pytest.fixture
-def impatient(monkeypatch):
-    """A silent server is given up sooner than in production."""
-    monkeypatch.setattr("perdure.storage.postgres.wire.SILENCE_MS_MAX", 200)
+def silence(proxy, monkeypatch):
+    return Silence(proxy, monkeypatch)
 
 
 @pytest.mark.parametrize(("mode", "landed"), [("cut before", False), ("cut after", True)])
@@ -75,10 +93,9 @@ def test_a_worker_whose_last_commit_is_gone_has_no_place_in_the_store(server, ur
     assert "has forgotten commits" in caplog.text
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_is_silent_is_given_up(storage, proxy):
+def test_a_server_that_is_silent_is_given_up(storage, silence):
     worker = register(storage)
-    proxy.mode = "silent"
+    silence.begin()
     for call in (
         lambda: storage.commit(batch(start("order"))),
         lambda: storage.applied(worker, b"token"),
@@ -90,24 +107,17 @@ def test_a_server_that_is_silent_is_given_up(storage, proxy):
             call()
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("meanwhile", [lambda: None, lambda: 1], ids=["nothing to do", "always more to do"])
 def test_a_server_that_falls_silent_between_a_commits_trips_leaves_nothing(
-    server, storage, proxy, monkeypatch, meanwhile
+    server, storage, monkeypatch, silence, meanwhile
 ):
     storage.while_waiting(meanwhile)
-
-    def silent_claims(*_):
-        proxy.mode = "silent"
-        return []
-
     worker = register(storage)
-    monkeypatch.setattr("perdure.storage.postgres.storage.claims", silent_claims)
+    monkeypatch.setattr("perdure.storage.postgres.storage.claims", silence.begin)
     sent = batch(start("order"), worker=worker, claim=True)
-    with pytest.raises(OutcomeUnknownError):
+    with pytest.raises(OutcomeUnknownError, match="the server has said nothing for 0.2 seconds"):
         storage.commit(sent)
-    proxy.mode = ""
-    monkeypatch.undo()
+    silence.end()
     # The server has the transaction still, and who asks waits until it has given it up.
     terminate_all(server, "idle in transaction")
     assert storage.applied(worker, sent.token) is False

@@ -273,7 +273,7 @@ class Wire:
                 return
             left_ms -= for_ms
         if not self._poller.poll(max(0, left_ms)):
-            raise self._lost(f"the server has said nothing for {SILENCE_MS_MAX // 1000} seconds")
+            raise self._lost(f"the server has said nothing for {SILENCE_MS_MAX / 1000:g} seconds")
 
     def _lost(self, reason: str) -> LostError:
         self.close()
@@ -306,5 +306,5 @@ def _connect(conninfo: str) -> Any:
         poller.register(fd, select.POLLIN if status == PollingStatus.READING else select.POLLOUT)
         if not poller.poll(SILENCE_MS_MAX):
             raw.finish()
-            raise LostError(f"the server did not answer within {SILENCE_MS_MAX // 1000} seconds", connecting=True)
+            raise LostError(f"the server did not answer within {SILENCE_MS_MAX / 1000:g} seconds", connecting=True)
         poller.unregister(fd)
