@@ -7,6 +7,7 @@ from perdure.testing.simulation.letters import ADDRESSED
 from perdure.testing.simulation.operator import OPERATED
 from perdure.testing.simulation.schedules import PLANNED
 from perdure.testing.simulation.sharding import SHARDED, SHARDED_EVERY
+from perdure.testing.simulation.towns import MOVING, MOVING_EVERY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "src" / "perdure"
@@ -68,6 +69,7 @@ _IMAGES = "storage/images.py"
 _IMAGES_SUITE = "tests/storage/test_conformance.py"
 _SUSPENDED_RUN = "tests/runtime/test_cancelled_while_suspended.py"
 _SCHEDULES = "_schedules/program.py"
+_MOVING = "_client/moving.py"
 _TRANSACTIONAL = "_runtime/transactional.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
 _SESSIONS_RUN = "tests/runtime/test_sessions.py"
@@ -202,6 +204,11 @@ SIMULATED = (
     Mutant("shards: what others have left is never looked for", _COURIER, "        for receiver, incarnations in wanted.items():\n", "        for receiver, incarnations in ():\n", worlds=SHARDED, every=SHARDED_EVERY),
     Mutant("shards: of a tree that is deleted the rest stays elsewhere", _SHARDS, "        for each in reversed(family[1:]):", "        for each in ():", worlds=SHARDED, every=SHARDED_EVERY),
     Mutant("shards: children elsewhere of who was replaced go on", _SHARDS, "                if not child.status.is_closed:\n                    told", "                if child.status.is_closed:\n                    told", worlds=SHARDED, every=SHARDED_EVERY),
+    # -- moving house
+    Mutant("moving: a copy that nobody knows of counts as written", _MOVING, "            # An earlier copy looks the same from afar: the next round reads it.\n            return None\n", "            return work.APPLIED\n", worlds=MOVING, every=MOVING_EVERY),
+    Mutant("moving: it goes on there before this store has said that it has moved", _MOVING, "                if await self._is_out(out):\n", "                if await self._is_out(out) or True:\n", worlds=MOVING, every=MOVING_EVERY),
+    Mutant("moving: a copy that was left in the middle is taken for the instance", _MOVING, " or not _is_copy_of(tree, source):", " or source:", worlds=MOVING, every=MOVING_EVERY),
+    Mutant("moving: what broke off is found by its status only", "_client/transferring.py", "        meant = [each for each in page if each.status in wanted or (each.status, each.held_because) in begun]\n", "        meant = [each for each in page if each.status in wanted]\n", worlds=MOVING, every=MOVING_EVERY),
     # -- what has a transaction of its own, and what is given up
     Mutant("transactions: a store that can't be reached is a failure", _TRANSACTIONAL, "        except StorageUnavailableError as error:\n            return _again(task, error)\n", "        except StorageUnavailableError as error:\n            return failed(task, error, timed_out=False)\n", worlds=PLANNED),
     Mutant("transactions: an outcome that nobody knows is a failure", _TRANSACTIONAL, "    except OutcomeUnknownError as error:\n        return _again(task, error)\n", "    except OutcomeUnknownError:\n        raise\n", worlds=PLANNED),

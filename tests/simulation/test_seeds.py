@@ -35,6 +35,10 @@ KNOWN = (
     54465703793045,  # two attempts of one activity that must not run twice gave back what the other had, for ever
     500294,  # an execution began before the one that it came from had ended, where the clocks of workers differ
     810053688,  # a start whose answer was lost began once more what had been deleted since
+    174,  # a move by status that broke off was not gone on with: its own suspending had changed the status
+    454,  # a second copy whose writing nobody knew of counted as written, though it was lost: the first one was there
+    1574,  # a copy that was left in the middle was taken for the instance by who moved back
+    31134,  # one who was late with a move wrote a copy over what had moved away since, and another let it go on
     140204446777503,  # a child ended while its failed parent was being rewound, which then waited for it for ever
 )
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._client.export_file import trees_of
@@ -16,12 +19,17 @@ from perdure._types import Status, duration_us
 from perdure.errors import ClientError, OutcomeUnknownError, StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from perdure._client.requests import Gateway
     from perdure._types import Duration
 
 MOVING = "moving to another store"
+"""Why an instance is suspended that is being moved, and its activities."""
+
+COMING = "coming from another store: it goes on when the move is done"
+"""Why its copy is, so that nobody takes it for an instance: behind it stands, if so, why a person had suspended it."""
+
 LOOK_S = 0.05
 """How long to wait before looking again whether activities have ended."""
 
@@ -118,8 +126,16 @@ class Move:
         self._there = there
         self._place = place
         self._run = run
+        self._running: set[tuple[int, int]] = set()
+        """What ran there when it was looked last, as (incarnation, resets)."""
+        self._strange: set[str] = set()
+        """Ids of copies here that were copies of nothing there when it was looked last."""
         self.refused: list[str] = []
         """Ids that others have there; the trees of these go on here."""
+        self.unfinished: list[str] = []
+        """Ids of roots here that are copies, of which nobody can say that what they are copies of has moved."""
+        self.resumed: list[str] = []
+        """Ids of roots whose copies somebody has let go on there, before they had moved; they stay suspended here."""
 
     async def trees(self, ids: Sequence[str], rounds: int) -> Transfer:
         """Move the trees of these roots; activities that run have so many rounds in which to end.
@@ -130,27 +146,63 @@ class Move:
         waiting = set(ids)
         total = Transfer(trees=0, instances=0)
         for attempt in range(rounds + MOVE_ATTEMPTS_MAX):
+            # There first: what has not moved away when it is read here is no more than a copy in what was read there,
+            # and such a copy may be written over as long as it stands as it was read.
+            copies = {each[0].record.incarnation: each for each in await read(self._there, sorted(waiting))}
             trees = await read(self._here, sorted(waiting))
             gone = [tree for tree in trees if tree[0].record.status is Status.MOVED]
-            ready = [tree for tree in trees if tree[0].record.status is not Status.MOVED and self._is_still(tree)]
-            moved = [*gone, *await self._copy(ready)]
+            here = self._own([tree for tree in trees if tree[0].record.status is not Status.MOVED], copies)
+            skipped = len(trees) - len(here) - len(self._strange)
+            self._look_for_resumed(here, copies)
+            ready = [tree for tree in here if self._is_still(tree)]
+            moved = [*gone, *await self._copy(ready, copies)]
             await self._let_go_on(moved)
-            waiting &= {tree[0].record.id for tree in trees}
+            waiting &= {tree[0].record.id for tree in here} | self._strange
             waiting -= {tree[0].record.id for tree in moved}
-            waiting -= set(self.refused)
+            waiting -= {*self.refused, *self.resumed, *self.unfinished}
             taken = [tree for tree in moved if tree not in gone]
-            total = total_of(total, Transfer(trees=len(taken), instances=sum(map(len, taken)), skipped=len(gone)))
+            total = total_of(total, Transfer(trees=len(taken), instances=sum(map(len, taken)), skipped=skipped))
             if not waiting:
                 return total
             still = {tree[0].record.id for tree in ready}
-            moving = [tree for tree in trees if tree[0].record.id in waiting - still]
+            moving = [tree for tree in here if tree[0].record.id in waiting - still]
             if not await self._seal(moving, all_tasks=attempt >= rounds):
                 await asyncio.sleep(LOOK_S)
         await self._let_stay(await read(self._here, sorted(waiting)))
         raise ClientError(f"{min(waiting)!r} was sent something whenever it was copied: move it when that has ended")
 
+    def _own(
+        self, trees: Sequence[Sequence[work.InstanceImage]], there: Mapping[int, Sequence[work.InstanceImage]]
+    ) -> list[Sequence[work.InstanceImage]]:
+        """Without copies that a move left here which broke off; they count once what they are copies of has moved."""
+        own: list[Sequence[work.InstanceImage]] = []
+        strange: set[str] = set()
+        for tree in trees:
+            source = there.get(tree[0].record.incarnation)
+            if source is None and any(map(_is_copy, tree)):
+                strange.add(tree[0].record.id)
+            elif source is None or source[0].record.status is Status.MOVED or not _is_copy_of(tree, source):
+                own.append(tree)
+        # What has come since it was looked there is there at the second look.
+        self.unfinished += sorted(strange & self._strange)
+        self._strange = strange
+        return own
+
     def _is_still(self, tree: Sequence[work.InstanceImage]) -> bool:
         return not any(to_set_aside(image, MOVING, all_tasks=True) for image in tree)
+
+    def _look_for_resumed(
+        self, trees: Sequence[Sequence[work.InstanceImage]], copies: Mapping[int, Sequence[work.InstanceImage]]
+    ) -> None:
+        """Find out whose copies run there. It may just have come from there: only a second look in a row proves it."""
+        running = {
+            (image.record.incarnation, image.record.resets): tree[0].record.id
+            for tree in trees
+            for image in copies.get(tree[0].record.incarnation, ())
+            if _runs(image)
+        }
+        self.resumed += sorted({running[each] for each in self._running & running.keys()})
+        self._running = set(running)
 
     async def _seal(self, trees: Sequence[Sequence[work.InstanceImage]], *, all_tasks: bool) -> bool:
         """Suspend what is open, with its tasks; False if there is nothing to do but to wait."""
@@ -159,20 +211,40 @@ class Move:
         await asyncio.gather(*map(self._here.submit, items))
         return bool(items)
 
-    async def _copy(self, trees: Sequence[Sequence[work.InstanceImage]]) -> list[Sequence[work.InstanceImage]]:
+    async def _copy(
+        self, trees: Sequence[Sequence[work.InstanceImage]], copies: Mapping[int, Sequence[work.InstanceImage]]
+    ) -> list[Sequence[work.InstanceImage]]:
         """Copy trees that stand still, and say here that they have moved; returns those of which that is so."""
-        copied = await asyncio.gather(*(put(self._there, tree, "again") for tree in trees))
+        outcomes = await asyncio.gather(
+            *(self._put(tree, copies.get(tree[0].record.incarnation, ())) for tree in trees)
+        )
         moved: list[Sequence[work.InstanceImage]] = []
-        for tree, outcome in zip(trees, copied, strict=True):
-            if isinstance(outcome, work.Refused):
+        for tree, outcome in zip(trees, outcomes, strict=True):
+            if isinstance(outcome, work.Refused) and _is_taken(tree, outcome):
                 self.refused.append(tree[0].record.id if outcome.existing is None else outcome.existing.id)
                 self.refused.append(tree[0].record.id)
                 await self._let_stay([tree])
-                continue
-            out = work.MoveOut(stamps=tuple(image.stamp for image in tree), place=self._place)
-            if await self._is_out(out):
-                moved.append(tree)
+            elif isinstance(outcome, work.Applied):
+                out = work.MoveOut(stamps=tuple(image.stamp for image in tree), place=self._place)
+                if await self._is_out(out):
+                    moved.append(tree)
         return moved
+
+    async def _put(self, tree: Sequence[work.InstanceImage], copy: Sequence[work.InstanceImage]) -> work.Outcome | None:
+        """Write a copy in place of an earlier one; None if nobody can say whether it was, or if that one runs."""
+        if any(map(_runs, copy)):
+            return None
+        try:
+            return await self._there.submit(
+                work.Put(
+                    images=tuple(map(_coming, tree)),
+                    on_conflict="named",
+                    instead_of=tuple(image.stamp for image in copy),
+                )
+            )
+        except OutcomeUnknownError:
+            # An earlier copy looks the same from afar: the next round reads it.
+            return None
 
     async def _is_out(self, item: work.MoveOut) -> bool:
         for _ in range(_UNKNOWN_RETRIES_MAX):
@@ -185,17 +257,89 @@ class Move:
 
     async def _let_go_on(self, trees: Sequence[Sequence[work.InstanceImage]]) -> None:
         """Resume there what was suspended for the move; what is not, or not any more, stays as it is."""
-        if self._run:
-            await self._resume(self._there, trees)
+        if not self._run or not trees:
+            return
+        records = {image.record.incarnation: image.record for image in chain(*trees)}
+        await self._resume(self._there, ((each, _mark(each)) for each in records.values()))
+        # As long as a person's reason stands behind another, it is told from what waits for the move.
+        found = await self._there.read(self._there.inspector.get_many, [each.id for each in records.values()])
+        kept = [each for each in found.values() if each.incarnation in records and _is_kept(each)]
+        items = [
+            work.Suspend(id=each.id, incarnation=each.incarnation, reason=_reason_before(each), tasks="go on")
+            for each in kept
+            if (each.held_because or "").startswith(_mark(records[each.incarnation]))
+        ]
+        await asyncio.gather(*map(self._there.submit, items))
 
     async def _let_stay(self, trees: Sequence[Sequence[work.InstanceImage]]) -> None:
-        """Resume here what was suspended for the move."""
-        await self._resume(self._here, trees)
+        """Resume here what was suspended for the move, and its activities, which may have come here and not gone on."""
+        reasons = [
+            (image.record, reason)
+            for image in chain(*trees)
+            for reason in sorted({MOVING} | {task.held_because or "" for task in image.tasks if _has_come(task)})
+        ]
+        await self._resume(self._here, reasons)
 
-    async def _resume(self, gateway: Gateway, trees: Sequence[Sequence[work.InstanceImage]]) -> None:
-        records = [image.record for tree in trees for image in tree]
-        items = [work.Resume(id=each.id, incarnation=each.incarnation, reason=MOVING) for each in records]
+    async def _resume(self, gateway: Gateway, reasons: Iterable[tuple[work.InstanceRecord, str]]) -> None:
+        items = [work.Resume(id=each.id, incarnation=each.incarnation, reason=reason) for each, reason in reasons]
         await asyncio.gather(*map(gateway.submit, items))
+
+
+def _coming(image: work.InstanceImage) -> work.InstanceImage:
+    """The image of a copy, which is told from what it is a copy of by `resets` too."""
+    record, mark = replace(image.record, resets=image.record.resets + 1), _mark(image.record)
+    if not record.status.is_closed:
+        why = mark if record.held_because == MOVING else f"{mark}; {record.held_because or ''}"
+        record = replace(record, held_because=why)
+    tasks = tuple(
+        replace(each, held_because=mark) if each.held_because == MOVING or _has_come(each) else each
+        for each in image.tasks
+    )
+    return replace(image, record=record, tasks=tasks)
+
+
+def _mark(record: work.InstanceRecord) -> str:
+    """Why a copy is suspended of what stands so: whoever is late with a move lets no copy go on of a later one."""
+    return f"{COMING} ({record.resets + 1})"
+
+
+def _has_come(task: work.TaskImage) -> bool:
+    return (task.held_because or "").startswith(COMING)
+
+
+def _is_copy(image: work.InstanceImage) -> bool:
+    record = image.record
+    return record.status is Status.SUSPENDED and (record.held_because or "").startswith(COMING)
+
+
+def _is_copy_of(tree: Sequence[work.InstanceImage], source: Sequence[work.InstanceImage]) -> bool:
+    """Whether it was written as a copy of what is there, and not the other way round; a copy may be suspended anew."""
+    return any(map(_is_copy, tree)) or tree[0].record.resets > source[0].record.resets
+
+
+def _is_kept(record: work.InstanceRecord) -> bool:
+    """Whether a person had suspended what has come."""
+    why = record.held_because or ""
+    return record.status is Status.SUSPENDED and why.startswith(COMING) and "); " in why
+
+
+def _reason_before(record: work.InstanceRecord) -> str:
+    """Why something was suspended before it came, if it has come."""
+    why = record.held_because or ""
+    if not why.startswith(COMING):
+        return why
+    return why.partition("); ")[2] or MOVING
+
+
+def _runs(image: work.InstanceImage) -> bool:
+    return not image.record.status.is_closed and image.record.status is not Status.SUSPENDED
+
+
+def _is_taken(tree: Sequence[work.InstanceImage], refused: work.Refused) -> bool:
+    """Whether another instance has an id there; if one of the same has come or changed, it is looked at anew."""
+    if refused.reason is work.Refusal.EXISTS and refused.existing is not None:
+        return refused.existing.incarnation not in {image.record.incarnation for image in tree}
+    return refused.reason is work.Refusal.INCARNATION
 
 
 def to_set_aside(image: work.InstanceImage, reason: str, *, all_tasks: bool) -> list[work.Suspend]:
@@ -206,10 +350,12 @@ def to_set_aside(image: work.InstanceImage, reason: str, *, all_tasks: bool) -> 
     moves = any(
         task.permit is None and task.held_because is None and (all_tasks or not task.running) for task in image.tasks
     )
-    if record.status.is_closed or (is_suspended and not moves):
+    # What has come and moves on is a copy no more before it is copied: where both are, one must be none.
+    has_come = reason == MOVING and _is_copy(image)
+    if record.status.is_closed or (is_suspended and not moves and not has_come):
         return []
     # Who was suspended by a person stays so, for the reason that was given.
-    why = (record.held_because or "") if is_suspended else reason
+    why = _reason_before(record) if is_suspended else reason
     return [
         work.Suspend(id=record.id, incarnation=record.incarnation, reason=why, tasks="all" if all_tasks else "wait")
     ]

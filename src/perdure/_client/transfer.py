@@ -100,7 +100,9 @@ class Transfers(Opened):
         `InstanceClosedError`. Ids, histories and idempotency keys stay the same. What was left here stays to be looked
         at until it is deleted.
 
-        If the call breaks off, call it again: it goes on where it was, and nothing has run twice meanwhile.
+        If the call breaks off, call it again with the same arguments: it goes on where it was, and nothing has run
+        twice meanwhile. Until it is done, send nothing to the target, and resume nothing there: a copy may be written
+        anew.
 
         Args:
             target: A client of the other store, of any kind.
@@ -112,7 +114,10 @@ class Transfers(Opened):
 
         Raises:
             InstanceNotFoundError: There is no such instance.
-            InstanceExistsError: An id is taken there by another instance; its tree stays, all others have moved.
+            InstanceExistsError: An id is taken there by another instance, or by a copy that somebody has resumed there
+                before it had moved; its tree stays, all others have moved.
+            ClientError: Something was sent to one of them whenever it was copied; or one is itself a copy, left by a
+                move from a third store that was not completed.
             UsageError: One of the ids is that of a child; a filter means nothing; or both stores are one.
             StorageUnavailableError: One of the stores can't be reached: call it again when it can.
 

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._client import export_file
-from perdure._client.filters import query_of
-from perdure._client.moving import MOVING, Move, Transfer, put, read, rounds_in, total_of
+from perdure._client.filters import query_of, statuses_of
+from perdure._client.moving import COMING, MOVING, Move, Transfer, put, read, rounds_in, total_of
 from perdure._client.opened import pages
 from perdure._types import INSTANT_US_MAX, Status, check_name
-from perdure.errors import InstanceExistsError, InstanceMovedError, InstanceNotFoundError, UsageError
+from perdure.errors import ClientError, InstanceExistsError, InstanceMovedError, InstanceNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -106,14 +106,40 @@ async def move_trees(
     if _is_one(gateway, there):
         raise UsageError("the target is the store that the instances are in: open a client on the other one")
     rounds = rounds_in(grace)
-    total, refused = Transfer(trees=0, instances=0), list[str]()
-    async for roots in _roots(gateway, instance_ids, filters):
+    total = Transfer(trees=0, instances=0)
+    refused, resumed, unfinished = list[str](), list[str](), list[str]()
+    async for roots in _moving_roots(gateway, instance_ids, filters, _place_of(there)):
         move = Move(gateway, there, _place_of(there), run=run)
         total = total_of(total, await move.trees([each.id for each in roots], rounds))
         refused += move.refused
+        resumed += move.resumed
+        unfinished += move.unfinished
     if refused:
         raise _taken(refused[0])
+    if resumed:
+        raise _resumed(resumed[0])
+    if unfinished:
+        raise ClientError(
+            f"{unfinished[0]!r} is a copy whose move to this store was not completed: call that move again, then this"
+        )
     return total
+
+
+async def _moving_roots(
+    gateway: Gateway, instance_ids: Iterable[str] | None, filters: InstanceFilter, place: str
+) -> AsyncGenerator[list[work.InstanceRecord], None]:
+    """The roots that are meant, and those of which a move that broke off has changed the status that was asked for."""
+    wanted = statuses_of(filters.get("status"))
+    if instance_ids is not None or not wanted:
+        async for page in _roots(gateway, instance_ids, filters):
+            yield page
+        return
+    several: Any = {**filters, "status": {*wanted, Status.SUSPENDED, Status.MOVED}}
+    begun = {(Status.SUSPENDED, MOVING), (Status.MOVED, place)}
+    async for page in _roots(gateway, None, several):
+        meant = [each for each in page if each.status in wanted or (each.status, each.held_because) in begun]
+        if meant:
+            yield meant
 
 
 async def _roots(
@@ -247,6 +273,15 @@ def _taken(instance_id: str) -> InstanceExistsError:
     return error
 
 
+def _resumed(instance_id: str) -> InstanceExistsError:
+    error = InstanceExistsError(instance_id)
+    error.add_note(
+        "It is a copy of the same instance, which somebody has resumed in the store to which it comes before it had "
+        "moved. It stays suspended where it was: delete it in one of the two, and call this again if it is to move."
+    )
+    return error
+
+
 # -- images ------------------------------------------------------------------------------------------------------------
 
 
@@ -271,12 +306,14 @@ def parked(image: work.InstanceImage, why: str = IMPORTED) -> work.InstanceImage
 def _released(image: work.InstanceImage) -> work.InstanceImage:
     """The image of an instance that goes on, unless a person has suspended it."""
     record = image.record
-    ours = (IMPORTED, MOVING)
-    if record.status is Status.SUSPENDED and record.held_because in ours:
+    ours = (IMPORTED, MOVING, COMING)  # the last with a number behind it
+    if record.status is Status.SUSPENDED and (record.held_because or "").startswith(ours):
         begun = record.execution > 1 or record.last_event > 0
         record = replace(record, status=Status.RUNNING if begun else Status.PENDING, held_because=None)
     tasks = tuple(
-        replace(each, held_because=None, held_at=None, due_at=each.scheduled_at) if each.held_because in ours else each
+        replace(each, held_because=None, held_at=None, due_at=each.scheduled_at)
+        if (each.held_because or "").startswith(ours)
+        else each
         for each in image.tasks
     )
     return replace(image, record=record, tasks=tasks)

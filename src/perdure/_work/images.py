@@ -10,7 +10,7 @@ from msgspec import Struct
 from perdure._work.answers import InstanceRecord
 from perdure._work.history import HistoryRow
 
-Replacing: TypeAlias = Literal["fail", "skip", "replace", "again"]
+Replacing: TypeAlias = Literal["fail", "skip", "replace", "named"]
 
 
 class MessageImage(Struct, frozen=True, gc=False, kw_only=True):
@@ -138,8 +138,8 @@ class Put(Struct, frozen=True, gc=False, kw_only=True):
 
     Of an id that another instance has besides: "fail" refuses (exists), "skip" writes nothing and applies as a no-op
     with `existing`, "replace" removes an instance that has ended, or a suspended one of the same incarnation, and
-    refuses any other (exists); "again" is the same for the same incarnation only. One of the same incarnation that
-    has moved away is replaced by any of them. Refused too: incarnation, when another id has it.
+    refuses any other (exists). One of the same incarnation that has moved away is replaced by any of them; but "named"
+    refuses whatever `instead_of` does not name. Refused too: incarnation, when another id has it.
 
     Who comes for one of the same incarnation has one `resets` more than either had; and who comes `instead_of` one has
     `updated_at` now, if its own is not later.

@@ -58,13 +58,12 @@ def going(item: Put, found: Mapping[int, Present]) -> Outcome | dict[int, Instan
 
 def _meet(item: Put, holder: InstanceRecord, *, is_same: bool) -> Outcome | None:
     """What an instance says to the one that has its id; None: it comes in its place."""
-    if is_same and holder.status is Status.MOVED:
+    if is_same and holder.status is Status.MOVED and item.on_conflict != "named":
         return None
     if item.on_conflict == "skip":
         return Applied(existing=holder)
-    is_meant = is_same or item.on_conflict == "replace"
     may_go = holder.status.is_closed or (is_same and holder.status is Status.SUSPENDED)
-    if item.on_conflict in ("replace", "again") and is_meant and may_go:
+    if item.on_conflict == "replace" and may_go:
         return None
     return Refused(reason=Refusal.EXISTS, existing=holder)
 

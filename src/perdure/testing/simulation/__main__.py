@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from perdure.testing.simulation.lives import Totals
+    from perdure.testing.simulation.towns import Towns
     from perdure.testing.simulation.world import World
 
 LINES = 60
@@ -65,7 +66,7 @@ def _again(options: argparse.Namespace) -> int:
     return int(world.failure is not None)
 
 
-def _tell_timeline(world: World, lines: int) -> None:
+def _tell_timeline(world: World | Towns, lines: int) -> None:
     for now, who, *what in world.trace[-lines:]:
         print(f"{now / 1e6:12.6f}  {who:<6}", *what)
     if world.failure is None:

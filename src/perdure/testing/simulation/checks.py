@@ -50,6 +50,8 @@ class Checks:
         self.gone_for_good: set[int] = set()
         """Ids of instances that were deleted or replaced, and their incarnations."""
         self.endings: dict[int, work.InstanceChange] = {}
+        self.away: set[int] = set()
+        """Instances that have moved to another store; here they count as ended."""
         self._messages: dict[bytes, Any] = {}
         self.begun: dict[TaskKey, int] = {}
         """Tasks that were about to be called, and of which nobody has heard since."""
@@ -392,7 +394,7 @@ class Checks:
             raise Violation(f"the row of {record.id} says {facts}, what was accepted is {books}")
         self._check_rows(chronicle, row)
         putting.check_histories(chronicle, row)
-        _check_shown(chronicle, row)
+        putting.check_shown(chronicle, row)
 
     def _check_gone(self, incarnation: int, row: InstanceRow | None) -> None:
         closed = self.closed.get(incarnation)
@@ -405,7 +407,7 @@ class Checks:
         if row.messages or row.timers or row.tasks or row.record.owner is not None or not row.closed:
             raise Violation(f"{closed.instance_id} has ended, and has still rows")
         putting.check_histories(closed, row)
-        _check_shown(closed, row)
+        putting.check_shown(closed, row)
 
     def _check_rows(self, chronicle: Chronicle, row: InstanceRow) -> None:
         outcomes: set[int] = set()
@@ -457,24 +459,21 @@ class Checks:
             if task.new.permit is None and task.owner != self.ledger.task_owner.get(key):
                 raise Violation(f"task {key} is with {task.owner}; it was granted to {self.ledger.task_owner.get(key)}")
 
+    # -- other stores ----------------------------------------------------------------------------------------------
+
+    def arrives(self, item: work.Put) -> bool:  # noqa: ARG002 - those of two stores look at it
+        """Take in what comes from another store; False if it does not."""
+        return False
+
+    def departs(self, incarnation: int) -> None:
+        """An instance has left for another store."""
+        raise Violation(f"instance {incarnation} has moved, and there is nowhere to go")
+
     def drop_all(self) -> None:
         """Let go of the programs that run beside the histories."""
         with self.stage:
             for chronicle in [*self.chronicles.values(), *self.closed.values()]:
                 chronicle.drop(self.stage)
-
-
-def _check_shown(chronicle: Chronicle, row: InstanceRow) -> None:
-    """What others can read of an instance is what its history says."""
-    record = row.record
-    kept = {
-        key: work.unsealed(value, "a value") for (shelf, key), (value, _) in row.entries.items() if shelf == work.VALUES
-    }
-    status = None if record.custom_status is None else work.unsealed(record.custom_status, "a custom status")
-    shown = (kept, status, record.custom_status_version)
-    said = (chronicle.values, chronicle.status, chronicle.status_version)
-    if shown != said:
-        raise Violation(f"{chronicle.instance_id} shows {shown}; its history says {said}")
 
 
 Checks.judges = {
@@ -493,6 +492,7 @@ Checks.judges = {
     work.Suspend: putting.suspended,
     work.Resume: putting.resumed,
     work.Put: putting.put,
+    work.MoveOut: putting.moved_out,
     work.Prune: putting.pruned,
     work.TaskDiscard: putting.decided,
 }

@@ -8,6 +8,7 @@ from perdure.errors import (
     ClientError,
     InstanceClosedError,
     InstanceExistsError,
+    InstanceMovedError,
     InstanceNotFoundError,
     InstanceOpenError,
     NotHeldError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 AGAIN_US = 400_000
 FINAL = (
     InstanceClosedError,
+    InstanceMovedError,
     InstanceNotFoundError,
     InstanceExistsError,
     InstanceOpenError,

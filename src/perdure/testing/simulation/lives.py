@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._ports import SystemClock
 from perdure.testing.simulation.faults import CALL_FAULTS, SHARD_FAULTS, WAKE_FAULTS, WORLD_FAULTS
 from perdure.testing.simulation.sharding import SHARDED, SHARDED_EVERY, ShardedWorld
+from perdure.testing.simulation.towns import MOVING, MOVING_EVERY, Towns
 from perdure.testing.simulation.world import World
 
 if TYPE_CHECKING:
@@ -78,20 +79,24 @@ def _live_untraced(seed: int) -> Life:
     return _told(lived(seed), "")
 
 
-def lived(seed: int, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None) -> World:
+def lived(seed: int, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None) -> World | Towns:
     """The world of this seed, at its end; `trace` says what happened in it."""
+    if seed % MOVING_EVERY == MOVING:
+        towns = Towns(seed, allowed=allowed, roots=roots)
+        towns.run()
+        return towns
     kind = ShardedWorld if seed % SHARDED_EVERY == SHARDED else World
     world = kind(seed, allowed=allowed, roots=roots)
     world.run()
     return world
 
 
-def _told(world: World, trace: str) -> Life:
+def _told(world: World | Towns, trace: str) -> Life:
     failure = world.failure
     return Life(
         seed=world.seed,
         found=None if failure is None else f"{type(failure).__name__}: {failure}",
-        faults=world.faults.happened,
+        faults=world.happened,
         steps=world.timeline.steps,
         virtual_us=world.timeline.now,
         trace=trace,
@@ -129,7 +134,7 @@ def _lives(seeds: Iterable[int], jobs: int) -> Iterator[Life]:
 def shrunk(seed: int) -> tuple[frozenset[str], frozenset[int]]:
     """The fewest classes of faults and programs, dropped one by one, with which the seed still finds something."""
     world = lived(seed)
-    allowed = frozenset(world.faults.happened)
+    allowed = frozenset(world.happened)
     roots = frozenset(range(len(world.roots)))
     if live(seed, allowed, roots).found is None:
         return CLASSES, roots

@@ -32,9 +32,15 @@ class Outside:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._worlds = [world]
         self._happened: dict[str, Any] = {}
         self._open: set[str] = set()
         """Calls that have begun and did not end by themselves, of which nobody has said that they did not happen."""
+
+    def join(self, other: Outside) -> None:
+        """Be outside another world, too."""
+        self._worlds, self._happened, self._open = other._worlds, other._happened, other._open
+        self._worlds.append(self._world)
 
     # -- what activities do ----------------------------------------------------------------------------------------
 
@@ -67,7 +73,7 @@ class Outside:
         if key in self._happened:
             return Happened(self._happened[key])
         # One that stands still may go on, though everybody believes that it has died.
-        others = [host for host in self._world.hosts if host is not asker and host.alive]
+        others = [host for world in self._worlds for host in world.hosts if host is not asker and host.alive]
         if any(key == idempotency_key(*each) for host in others for each in host.activities.effects.at_work):
             return CannotTell("it may be under way")
         self._open.discard(key)

@@ -79,8 +79,24 @@ def check_histories(chronicle: Chronicle, row: InstanceRow) -> None:
         raise Violation(f"{chronicle.instance_id} has histories of {kept}, and should have of {chronicle.histories}")
 
 
+def check_shown(chronicle: Chronicle, row: InstanceRow) -> None:
+    """What others can read of an instance is what its history says."""
+    record = row.record
+    kept = {
+        key: work.unsealed(value, "a value") for (shelf, key), (value, _) in row.entries.items() if shelf == work.VALUES
+    }
+    status = None if record.custom_status is None else work.unsealed(record.custom_status, "a custom status")
+    shown = (kept, status, record.custom_status_version)
+    said = (chronicle.values, chronicle.status, chronicle.status_version)
+    if shown != said:
+        raise Violation(f"{chronicle.instance_id} shows {shown}; its history says {said}")
+
+
 def put(checks: Checks, item: work.Put, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
     """Instances were written, in place of others or as new ones."""
+    if checks.arrives(item):
+        touched.update(image.record.incarnation for image in item.images)
+        return
     before: dict[int, tuple[Chronicle, dict[str, int]]] = {}
     for stamp in item.instead_of:
         number = stamp.incarnation
@@ -98,20 +114,27 @@ def put(checks: Checks, item: work.Put, _: work.Applied, __: int | None, ___: in
             _check_back(checks, image, anew, *before[number])
         else:
             _check_fork(checks, image, anew)
-        _take_in(checks, image, anew)
+        take_in(checks, image, anew)
         touched.add(number)
+
+
+def moved_out(checks: Checks, item: work.MoveOut, _: work.Applied, __: int | None, ___: int, ____: set[int]) -> None:
+    """Instances are elsewhere from now on."""
+    for stamp in item.stamps:
+        checks.departs(stamp.incarnation)
 
 
 def _tasks_of(checks: Checks, incarnation: int) -> list[Any]:
     return [key for key in checks.ledger.task_owner if key[0] == incarnation]
 
 
-def _take_in(checks: Checks, image: work.InstanceImage, anew: Chronicle) -> None:
+def take_in(checks: Checks, image: work.InstanceImage, anew: Chronicle) -> None:
+    """Keep the books of an instance as it was written."""
     number = image.record.incarnation
     checks.chronicles[number] = anew
     checks.by_id[image.record.id] = number
     checks.endings.pop(number, None)
-    checks.mail[number] = dict(_mail_of(image))
+    checks.mail[number] = dict(mail_of(image))
     checks.stored_mail.update(checks.mail[number])
     checks.put_back.add(image.record.id)
     (checks.suspended.add if image.record.status is Status.SUSPENDED else checks.suspended.discard)(number)
@@ -122,7 +145,8 @@ def _take_in(checks: Checks, image: work.InstanceImage, anew: Chronicle) -> None
             checks.begun[number, task.execution, task.event] = task.began_at
 
 
-def _mail_of(image: work.InstanceImage) -> Counter[str]:
+def mail_of(image: work.InstanceImage) -> Counter[str]:
+    """The external events that wait for it, by their data."""
     messages = [work.decode_message(each.body) for each in image.messages]
     return Counter(bytes(each.data).decode() for each in messages if isinstance(each, work.Raised))
 
@@ -137,8 +161,8 @@ def _check_back(
     told = Counter(old.raised[old.begins :])
     told.subtract(anew.raised[anew.begins :])
     wanted = told + Counter({} if old.is_closed else waited)
-    if wanted != _mail_of(image):
-        raise Violation(f"{record.id} went back and is told {_mail_of(image)}; it had been told {wanted}")
+    if wanted != mail_of(image):
+        raise Violation(f"{record.id} went back and is told {mail_of(image)}; it had been told {wanted}")
     if record.custom_status_version != old.status_version + (anew.status != old.status):
         raise Violation(f"the custom status of {record.id} went from version {old.status_version} to that of {record}")
     anew.status_version = record.custom_status_version
@@ -166,7 +190,7 @@ def _check_fork(checks: Checks, image: work.InstanceImage, anew: Chronicle) -> N
     record = image.record
     if record.incarnation in checks.chronicles or record.incarnation in checks.closed:
         raise Violation(f"{record.id} was forked under an incarnation that is taken")
-    if record.parent is not None or _mail_of(image):
+    if record.parent is not None or mail_of(image):
         raise Violation(f"{record.id} was forked with a parent or with mail")
     anew.status_version = record.custom_status_version
     if anew.cancel_requested:

@@ -184,14 +184,16 @@ class ShardedWorld(World):
         is_orphan = parent is not None and parent.incarnation in self.shards[0].checks.post.replaced
         return None if is_orphan and change.status is Status.CANCELLED else super()._why_not(chronicle, change)
 
-    def _has_settled(self) -> bool:
-        return super()._has_settled() and not any(shard.rows.outbox for shard in self.shards)
+    def has_settled(self) -> bool:
+        """Whether nobody waits, and nothing is on its way."""
+        return super().has_settled() and not any(shard.rows.outbox for shard in self.shards)
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """What must be so when everything has ended."""
         for shard in self.shards:
             if shard.rows.outbox:
                 raise Violation(f"after healing shard {shard.shard.number} has in its outbox: {shard.rows.outbox}")
-        super()._judge()
+        super().judge()
 
 
 @contextmanager

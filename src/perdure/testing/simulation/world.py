@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -36,6 +36,7 @@ from perdure.testing.simulation.twins import SQLITE_EVERY, Twins
 from perdure.testing.simulation.users import Root
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator
 
     from perdure._ports import Clock
@@ -75,20 +76,27 @@ class World:
         seed: Repeats the world.
         allowed: The classes of faults that may happen; all by default.
         roots: Which of the programs are started; all by default.
+        timeline: The time of several worlds; one of its own by default.
     """
 
     ROOT = Root
+    books: ClassVar[type[Checks]] = Checks
     BACK_US: tuple[int, ...] = (1_000_000, 20_000_000)
     """How far a store's clock may be set back."""
     OFF_US = 10_000_000
     """How far a worker's clock may be from the others."""
 
     def __init__(
-        self, seed: int, *, allowed: frozenset[str] | None = None, roots: frozenset[int] | None = None
+        self,
+        seed: int,
+        *,
+        allowed: frozenset[str] | None = None,
+        roots: frozenset[int] | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self.seed = seed
         self.dice = Dice(seed)
-        self.timeline = Timeline()
+        self.timeline = Timeline() if timeline is None else timeline
         self.clock_off_us = 0
         self.trace: list[tuple[Any, ...]] = []
         self.failure: BaseException | None = None
@@ -118,7 +126,7 @@ class World:
         clock, entropy = HostClock(self), SeededEntropy(self.seed)
         self._twins = None if self.seed % SQLITE_EVERY else Twins(clock, entropy)
         self._store = self._twins or MemoryStorage(clock, entropy)
-        return Checks(self._store.rows)
+        return self.books(self._store.rows)
 
     def _author(self, dice: Dice, targets: int) -> Author:
         """Who writes the programs."""
@@ -137,9 +145,9 @@ class World:
     def run(self) -> None:
         """Live through both ages. `failure` is what went wrong, None if all is well."""
         # In an outer stage those of the engines have less to prepare, each time.
-        with _quiet(), Stage():
+        with quiet(), Stage():
             try:
-                self._begin()
+                self.begin()
                 while self.failure is None and self.timeline.now < self.heal_at + SETTLE_US_MAX:
                     self._live(self.heal_at + SETTLE_US_MAX)
                     ended = len(self.checks.endings)
@@ -148,13 +156,14 @@ class World:
                     if not self.checks.chronicles and len(self.checks.endings) == ended:
                         break
                 if self.failure is None:
-                    self._judge()
+                    self.judge()
             except Violation as violation:
                 self.fail(violation)
             finally:
-                self._end()
+                self.end()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Boot the first processes, and announce what users do and what goes wrong."""
         for _ in range(1 + self.dice.below(3)):
             self._boot(None)
         for root in self._wanted:
@@ -171,7 +180,7 @@ class World:
         timeline, faults, chronicles = self.timeline, self.faults, self.checks.chronicles
         while self.failure is None:
             # Asked at every step, of which few are so late.
-            if faults.healed and not chronicles and self._has_settled():
+            if faults.healed and not chronicles and self.has_settled():
                 return
             if not timeline.step(until):
                 return
@@ -192,7 +201,8 @@ class World:
         finally:
             self._nested -= 1
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Let go of everything."""
         for host in list(self.hosts):
             host.kill()
         self.checks.drop_all()
@@ -200,6 +210,11 @@ class World:
             self._twins.close()
 
     # -- processes -------------------------------------------------------------------------------------------------
+
+    @property
+    def happened(self) -> Counter[str]:
+        """The faults that have happened, by their names."""
+        return self.faults.happened
 
     @property
     def rows(self) -> Tables:
@@ -342,18 +357,23 @@ class World:
     def _give(self, instance_id: str, mailbox: str) -> None:
         host = self.some_host()
         if host is not None:
-            self._given += 1
-            data = f"gift#{self._given}"
+            data = self._gift()
             host.gateway.open(
                 lambda: host.client.raise_event(instance_id, mailbox, data, dedup_key=data), lambda *_: None
             )
 
-    def _has_settled(self) -> bool:
+    def _gift(self) -> str:
+        self._given += 1
+        return f"gift#{self._given}"
+
+    def has_settled(self) -> bool:
+        """Whether nobody waits in a call of its own, or stands still."""
         return not self._nested and all(host.paused_until <= self.timeline.now for host in self.hosts)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """What must be so when everything has ended."""
         checks = self.checks
         if checks.chronicles:
             rows = self.rows.instances
@@ -361,20 +381,26 @@ class World:
                 f"{each.instance_id} ({rows[each.incarnation].record.status})" for each in checks.chronicles.values()
             ]
             raise Violation(f"after healing these did not end: {', '.join(stuck)}")
+        self._check_answers()
         for host in self.hosts:
-            # A client that has just asked, or asks again and again, has its answer on the way.
-            unanswered = host.gateway.unanswered(since=self.timeline.now - ANSWER_US)
-            if unanswered:
-                raise Violation(f"{host.name} has left {unanswered} clients without an answer")
             # An orchestration may have ended without an activity that runs elsewhere, which is not told of it.
             if host.has_booted and host.engine.busy != host.activities.under_way:
                 counted, there = host.engine.busy, host.activities.under_way
                 raise Violation(f"{host.name} counts {counted} activities, and {there} are under way")
         for incarnation, chronicle in checks.closed.items():
+            if incarnation in checks.away:
+                continue
             change = checks.endings[incarnation]
             why = self._why_not(chronicle, change)
             if why is not None:
                 raise Violation(f"{chronicle.instance_id} ended {change.status} and can't have: {why}")
+
+    def _check_answers(self) -> None:
+        for host in self.hosts:
+            # A client that has just asked, or asks again and again, has its answer on the way.
+            unanswered = host.gateway.unanswered(since=self.timeline.now - ANSWER_US)
+            if unanswered:
+                raise Violation(f"{host.name} has left {unanswered} clients without an answer")
 
     def _why_not(self, chronicle: Any, change: work.InstanceChange) -> str | None:
         incarnation = chronicle.incarnation
@@ -422,7 +448,7 @@ class World:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Nothing of a seed is logged or collected while it runs, and no traceback is kept, as nobody reads them."""
     logger = logging.getLogger("perdure")
     level, was_enabled = logger.level, gc.isenabled()

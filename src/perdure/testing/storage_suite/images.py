@@ -159,16 +159,6 @@ class Images(Topic):
         assert refused(_one(world, Put(images=(another,), on_conflict="replace"))) is Refusal.EXISTS
         assert _one(world, Put(images=images, on_conflict="replace")) == APPLIED
 
-    def test_again_is_of_the_same_only_also_where_the_other_has_ended(self) -> None:
-        world = self.world
-        worker = world.worker()
-        worker.own("order")
-        worker.run("order", change=InstanceChange(status=Status.COMPLETED))
-        images = tuple(world.storage.images(["order"]))
-        another = replace(images[0], record=replace(images[0].record, incarnation=7))
-        assert refused(_one(world, Put(images=(another,), on_conflict="again"))) is Refusal.EXISTS
-        assert _one(world, Put(images=images, on_conflict="again")) == APPLIED
-
     def test_an_incarnation_of_another_is_refused_and_nothing_is_written(self) -> None:
         world = self.world
         record = world.start("order")
@@ -317,6 +307,16 @@ class MovingOut(Topic):
         _one(world, Resume(id="order"))
         assert bodies(worker.take("order")) == [b"unread"]
         assert world.record("order").resets == 1
+
+    def test_who_names_what_it_comes_for_comes_for_nothing_else_not_even_for_what_has_moved_away(self) -> None:
+        world = self.world
+        _, (image,) = self._sealed()
+        _one(world, MoveOut(stamps=(image.stamp,), place=ELSEWHERE))
+        [left] = world.storage.images(["order"])
+        late = refused(_one(world, Put(images=(image,), on_conflict="named")))
+        stale = refused(_one(world, Put(images=(image,), on_conflict="named", instead_of=(image.stamp,))))
+        assert (late, stale) == (Refusal.EXISTS, Refusal.STALE)
+        assert _one(world, Put(images=(image,), on_conflict="named", instead_of=(left.stamp,))) == APPLIED
 
     def test_another_of_its_id_does_not(self) -> None:
         world = self.world

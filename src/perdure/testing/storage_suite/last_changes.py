@@ -138,7 +138,7 @@ class LastChanges(Topic):
 
         def put_back(worker: Worker, name: str) -> None:
             image = suspended(worker, name)
-            applied(worker.do(Put(images=(image,), on_conflict="again", instead_of=(image.stamp,))))
+            applied(worker.do(Put(images=(image,), on_conflict="named", instead_of=(image.stamp,))))
 
         def move_out(worker: Worker, name: str) -> None:
             applied(worker.do(MoveOut(stamps=(suspended(worker, name).stamp,), place="elsewhere")))

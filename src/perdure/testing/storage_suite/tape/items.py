@@ -76,7 +76,7 @@ class Images:
         stamps = tuple(map(self._stamp, dice.some(list(book.records.values()), 2))) if dice.chance(40) else ()
         return Put(
             images=tuple(incarnations.values()),
-            on_conflict=dice.pick(("fail", "skip", "replace", "again")),
+            on_conflict=dice.pick(("fail", "skip", "replace", "named")),
             instead_of=tuple({stamp.incarnation: stamp for stamp in stamps}.values()),
             while_open=dice.some(book.incarnations[-8:], 2) if dice.chance(25) else (),
         )
