@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from perdure._client import Client
     from perdure.testing.simulation.towns import Town
 
+SUSPENDED = "simulated"
+"""Why persons suspend."""
 _STRIDE = 0x3C6EF372FE94F82B
 _PACE_US = 2_500_000
 _AGAIN_US = 1_500_000
@@ -148,7 +150,9 @@ class Haulage:
                 host = town.some_host()
                 if host is None or town.checks.lives.get(record.incarnation) is not town.checks:
                     continue
-                if record.status is Status.SUSPENDED:
+                # Who suspends what a move is about to suspend sees its reason go, and only its activities stay aside.
+                is_aside = any(task.held_because == SUSPENDED for task in row.tasks.values())
+                if record.status is Status.SUSPENDED or is_aside:
                     host.gateway.open(partial(_resume, host.client, record.id), lambda *_: None)
 
 

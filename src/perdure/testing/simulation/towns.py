@@ -111,6 +111,9 @@ class TownChecks(Checks):
             home = self.lives.get(image.record.incarnation)
             if home is None:
                 raise Violation(f"{image.record.id} has come from nowhere")
+            # Who was handed it for a cancel that waits has it no more.
+            self.ledger.release(image.record.incarnation)
+            self.ledger.release_tasks([key for key in self.ledger.task_owner if key[0] == image.record.incarnation])
             if home is self:
                 self._comes_again(image)
             else:
@@ -183,6 +186,23 @@ class TownChecks(Checks):
         there = self.beside.known(incarnation)
         if there is None:
             raise Violation(f"{chronicle.instance_id} has moved, and is not there")
+        # A copy that a terminate has ended by then has forgotten what it was copied with.
+        if incarnation not in self.terminates or incarnation not in self.beside.endings:
+            self._compare(chronicle, there)
+        if any(key[0] == incarnation for key in self.ledger.task_owner):
+            raise Violation(f"{chronicle.instance_id} has moved while a worker has an activity of it")
+        self.ledger.release(incarnation)
+        self.mail.pop(incarnation, None)
+        chronicle.drop(self.stage)
+        self.closed[incarnation] = chronicle
+        self.chronicles.pop(incarnation, None)
+        self.away.add(incarnation)
+        self.lives[incarnation] = self.beside
+        there.first_input = there.first_input or chronicle.first_input
+
+    def _compare(self, chronicle: Chronicle, there: Chronicle) -> None:
+        """What has come is what was here."""
+        incarnation = chronicle.incarnation
         missing = Counter(self._mail_of(incarnation)) - Counter(self.beside._mail_of(incarnation))  # noqa: SLF001 - its own
         if missing:
             raise Violation(f"{chronicle.instance_id} has moved, and these external events have not: {missing}")
@@ -196,18 +216,8 @@ class TownChecks(Checks):
             raise Violation(f"{chronicle.instance_id} has moved, and that these were begun was forgotten: {begun}")
         facts = zip(_FACTS, self._facts(chronicle), self.beside._facts(there), strict=True)  # noqa: SLF001 - its own
         for what, ours, theirs in facts:
-            if ours != theirs and incarnation not in self.terminates:
+            if ours != theirs:
                 raise Violation(f"{chronicle.instance_id} has moved: its {what} was {ours}, there it is {theirs}")
-        if any(key[0] == incarnation for key in self.ledger.task_owner):
-            raise Violation(f"{chronicle.instance_id} has moved while a worker has an activity of it")
-        self.ledger.release(incarnation)
-        self.mail.pop(incarnation, None)
-        chronicle.drop(self.stage)
-        self.closed[incarnation] = chronicle
-        self.chronicles.pop(incarnation, None)
-        self.away.add(incarnation)
-        self.lives[incarnation] = self.beside
-        there.first_input = there.first_input or chronicle.first_input
 
     def _facts(self, chronicle: Chronicle) -> tuple[Any, ...]:
         return (
