@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from perdure import Registry, Runtime
-from perdure._runtime.collector import COLLECT_AFTER
+from perdure._runtime.collector import COLLECT_AFTER, OLDER_AFTER
 
 OF_PYTHON = (700, 10, 10)
 OF_THE_PROGRAM = (5_000, 20, 20)
@@ -21,7 +21,7 @@ def thresholds():
 
 async def test_it_is_spared_while_a_worker_is_open():
     async with Runtime("memory://", Registry()):
-        assert gc.get_threshold() == (COLLECT_AFTER, *OF_PYTHON[1:])
+        assert gc.get_threshold() == (COLLECT_AFTER, OLDER_AFTER, OLDER_AFTER)
 
     assert gc.get_threshold() == OF_PYTHON
 

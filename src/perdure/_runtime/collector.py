@@ -12,6 +12,13 @@ COLLECT_AFTER = 10_000
 """New objects after which Python searches the youngest for garbage. An instance that begins makes thirty which outlive
 its turn, so that after Python's own 700 it would search the same ones again and again, and find nothing."""
 
+OLDER_AFTER = 2
+"""Searches of the younger after which an older generation is searched.
+
+With Python's own ten a million new objects come before the oldest are searched, and what has left the cache meanwhile
+is kept: a crowd of instances took twice the memory.
+"""
+
 _PYTHONS_OWN = frozenset({700, 2_000})
 """After how many it does that by itself, by its version."""
 
@@ -32,7 +39,7 @@ class Collector:
             before = gc.get_threshold()
             if before[0] in _PYTHONS_OWN:
                 self._before = before
-                gc.set_threshold(COLLECT_AFTER, *before[1:])
+                gc.set_threshold(COLLECT_AFTER, OLDER_AFTER, OLDER_AFTER)
         try:
             yield
         finally:
