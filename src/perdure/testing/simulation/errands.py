@@ -21,6 +21,7 @@ from perdure.testing.simulation.ledger import Violation
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from perdure import _work as work
     from perdure._client import Client
     from perdure.testing.simulation.world import World
 
@@ -82,3 +83,13 @@ class Errand:
                 self._told(result, error)
             except Violation as violation:
                 world.fail(violation)
+
+
+def check_told(
+    world: World, instance_id: str, change: work.InstanceChange | None, result: Any, error: BaseException | None
+) -> None:
+    """Whoever waited for an instance heard of an end that there is, and of the result that is stored."""
+    if change is None:
+        raise Violation(f"{instance_id} was said to have ended, and has not")
+    if error is None and world.unsealed(change.output) != result:
+        raise Violation(f"{instance_id} was said to have ended with {result!r}, not {change.output!r}")

@@ -151,25 +151,8 @@ class HostGateway:
             return function(*arguments)
         answer: asyncio.Future[T] = loop.create_future()
         reading = answer, partial(function, *arguments)
-        self._host.world.timeline.after(self._host.world.dice.below(300), self._read, reading)
+        self._host.world.timeline.after(self._host.world.dice.below(300), self._host.answer, reading)
         return await answer
-
-    def _read(self, reading: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
-        answer, call = reading
-        timeline = self._host.world.timeline
-        if timeline.now < self._host.paused_until:
-            timeline.at(self._host.paused_until, self._read, reading)
-            return
-        if not self._host.alive or answer.done():
-            return
-        try:
-            settle = partial(answer.set_result, call())
-        except Dead:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever the store says
-            settle = partial(answer.set_exception, error)
-        if not answer.done():
-            settle()
 
     def _put(self, entries: list[Any]) -> None:
         if self._closed:

@@ -22,6 +22,7 @@ from perdure.testing.simulation.host import HANG_US_MAX, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.loop import ProcessLoop
 from perdure.testing.simulation.port import Dead, StorePort
+from perdure.testing.simulation.process import Process
 
 if TYPE_CHECKING:
     import asyncio
@@ -229,12 +230,12 @@ def _is_busy(error: BaseException) -> bool:
     return isinstance(error, ClientError) and "whenever it was copied" in str(error)
 
 
-class Carrier:
+class Carrier(Process):
     """A process with a client on each store, and nothing else."""
 
     def __init__(self, haulage: Haulage, here: Town, name: str) -> None:
         self._haulage = haulage
-        self._here = here
+        self.world = here
         self.name = name
         self.alive = True
         self.numbers: set[int] = set()
@@ -274,7 +275,7 @@ class Carrier:
         if over is None:
             return
         over(result, error)
-        self._here.timeline.after(1, self._leave)
+        self.world.timeline.after(1, self._leave)
 
     def _leave(self, _: Any) -> None:
         if self.alive:
@@ -294,7 +295,7 @@ class Carrier:
         if not self.alive:
             return
         self.alive = False
-        self._here.note(self.name, "is killed")
+        self.world.note(self.name, "is killed")
         self._end(None, Dead())
         self._let_go()
 
@@ -302,58 +303,30 @@ class Carrier:
         """Stand still for a while."""
         if self.alive:
             us = 1_000 + self.dice.below(_STILL_US_MAX)
-            self._here.note(self.name, "stands still", us)
-            self.paused_until = max(self.paused_until, self._here.timeline.now + us)
+            self.world.note(self.name, "stands still", us)
+            self.paused_until = max(self.paused_until, self.world.timeline.now + us)
 
     def hang(self) -> None:
         """Wait for the store."""
-        self._here.go_on(1 + self.dice.below(HANG_US_MAX), lambda: not self.alive)
+        self.world.go_on(1 + self.dice.below(HANG_US_MAX), lambda: not self.alive)
         self.stand_still()
 
     def stand_still(self) -> None:
         """Wait until the pause is over."""
-        timeline = self._here.timeline
-        while self.alive and self._here.failure is None and timeline.now < self.paused_until:
-            self._here.go_on(self.paused_until - timeline.now, lambda: not self.alive)
-        if not self.alive or self._here.failure is not None:
+        timeline = self.world.timeline
+        while self.alive and self.world.failure is None and timeline.now < self.paused_until:
+            self.world.go_on(self.paused_until - timeline.now, lambda: not self.alive)
+        if not self.alive or self.world.failure is not None:
             raise Dead
 
     def _wake_loop(self) -> None:
-        self._here.timeline.after(1 + self.dice.below(_ROUND_US_MAX), self._loop_round)
-
-    def _loop_round(self, _: Any) -> None:
-        timeline = self._here.timeline
-        if not self.alive:
-            return
-        if timeline.now < self.paused_until:
-            timeline.at(self.paused_until, self._loop_round)
-            return
-        self.loop.run()
-        if self.loop.errors:
-            self._here.fail(RuntimeError(self.loop.errors[0]))
+        self.world.timeline.after(1 + self.dice.below(_ROUND_US_MAX), self.loop_round)
 
     def ask(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
         """Call something a moment later, as on a thread."""
         answer: asyncio.Future[Any] = self.loop.create_future()
-        self._here.timeline.after(self.dice.below(_ROUND_US_MAX), self._call, (answer, call))
+        self.world.timeline.after(self.dice.below(_ROUND_US_MAX), self.answer, (answer, call))
         return answer
-
-    def _call(self, asked: tuple[asyncio.Future[Any], Callable[[], Any]]) -> None:
-        answer, call = asked
-        timeline = self._here.timeline
-        if timeline.now < self.paused_until:
-            timeline.at(self.paused_until, self._call, asked)
-            return
-        if not self.alive or answer.done():
-            return
-        try:
-            settle = partial(answer.set_result, call())
-        except Dead:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever the store says
-            settle = partial(answer.set_exception, error)
-        if not answer.done():
-            settle()
 
 
 class _Hand:

@@ -25,6 +25,7 @@ from perdure.testing._clock import SeededEntropy
 from perdure.testing.simulation.gateway import HostGateway, TaskGateway
 from perdure.testing.simulation.loop import ProcessLoop
 from perdure.testing.simulation.port import Dead, StorePort
+from perdure.testing.simulation.process import Process
 from perdure.testing.simulation.programs import REGISTRIES
 from perdure.testing.simulation.work import Bench
 
@@ -113,7 +114,7 @@ def _carry_out(orders: list[tuple[Callable[[Any], None], Any]]) -> None:
         function(argument)
 
 
-class Host:
+class Host(Process):
     """One process. It lives from `boot` until it is killed or has left."""
 
     PORT = StorePort
@@ -404,18 +405,7 @@ class Host:
     # -- the other threads -----------------------------------------------------------------------------------------
 
     def _wake_loop(self) -> None:
-        self.world.timeline.after(1 + self.world.dice.below(200), self._loop_round)
-
-    def _loop_round(self, _: Any) -> None:
-        timeline = self.world.timeline
-        if not self.alive:
-            return
-        if timeline.now < self.paused_until:
-            timeline.at(self.paused_until, self._loop_round)
-            return
-        self.loop.run()
-        if self.loop.errors:
-            self.world.fail(RuntimeError(self.loop.errors[0]))
+        self.world.timeline.after(1 + self.world.dice.below(200), self.loop_round)
 
     def _beat(self, _: Any) -> None:
         timeline = self.world.timeline

@@ -13,7 +13,7 @@ from perdure.errors import (
     InstanceNotFoundError,
     OrchestrationError,
 )
-from perdure.testing.simulation.errands import AGAIN_US, Errand
+from perdure.testing.simulation.errands import AGAIN_US, Errand, check_told
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.programs import MAILBOXES, NAME
 
@@ -127,10 +127,7 @@ class Tenant:
         if change is None and number in beside.closed and number not in beside.away:
             # A copy was asked before the move was done, and has heard of a terminate by then.
             return
-        if change is None:
-            raise Violation(f"{self.instance_id} was said to have ended, and has not")
-        if error is None and self._first.unsealed(change.output) != result:
-            raise Violation(f"{self.instance_id} was said to have ended with {result!r}, not {change.output!r}")
+        check_told(self._first, self.instance_id, change, result, error)
 
     def _send(self, _: Any) -> None:
         dice = self._first.dice

@@ -17,7 +17,7 @@ from perdure.errors import (
     UnknownRequestError,
 )
 from perdure.testing._dice import Dice
-from perdure.testing.simulation.errands import FINAL, Errand
+from perdure.testing.simulation.errands import FINAL, Errand, check_told
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.letters import Letters
 from perdure.testing.simulation.programs import LAST, MAILBOXES, NAME, TOUCH
@@ -133,10 +133,7 @@ class Root:
             raise Violation(f"the result of {self.instance_id} was {error!r}")
         if self.instance_id not in checks.gone:
             change = checks.endings.get(checks.by_id.get(self.instance_id, 0))
-            if change is None:
-                raise Violation(f"{self.instance_id} was said to have ended, and has not")
-            if error is None and self.world.unsealed(change.output) != result:
-                raise Violation(f"{self.instance_id} was said to have ended with {result!r}, not {change.output!r}")
+            check_told(self.world, self.instance_id, change, result, error)
 
     # -- steering --------------------------------------------------------------------------------------------------
 
