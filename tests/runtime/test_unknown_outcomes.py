@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -91,6 +92,24 @@ async def begin(url: str, world: World, which: str, retry: RetryPolicy | None = 
         await runtime.client.start_orchestration("pay", which, instance_id="i")
         await world.called.wait()
     world.hangs = False
+
+
+async def begin_with(url: str, world: World, probe: Callable[..., Verdict[str]]) -> Registry:
+    """The same of an activity that asks this probe."""
+
+    @activity(name="charge", on_unknown="hold", probe=probe)
+    async def charge(order: str) -> str:
+        return await world.charge(order)
+
+    @orchestration(name="pay")
+    async def pay(ctx: OrchestrationContext) -> str:
+        return await ctx.schedule_activity(charge, "order-1")
+
+    registry = Registry(charge, pay)
+    async with Runtime(url, registry, grace=0) as runtime:
+        await runtime.client.start_orchestration(pay, instance_id="i")
+        await world.called.wait()
+    return registry
 
 
 async def held(runtime: Runtime):
@@ -216,18 +235,7 @@ async def test_a_plain_probe_that_raises_has_not_found_out_whatever_it_is(databa
     def probe(ctx: ActivityContext, order: str) -> Verdict[str]:
         raise error("enough")
 
-    @activity(name="charge", on_unknown="hold", probe=probe)
-    async def charge(order: str) -> str:
-        return await world.charge(order)
-
-    @orchestration(name="pay")
-    async def pay(ctx: OrchestrationContext) -> str:
-        return await ctx.schedule_activity(charge, "order-1")
-
-    registry = Registry(charge, pay)
-    async with Runtime(database, registry, grace=0) as runtime:
-        await runtime.client.start_orchestration(pay, instance_id="i")
-        await world.called.wait()
+    registry = await begin_with(database, world, probe)
     async with Runtime(database, registry) as runtime:
         [item] = await held(runtime)
     assert "its probe failed: " in item.held_because
@@ -253,18 +261,7 @@ async def test_a_plain_probe_runs_in_a_thread(database, world):
         threads.append(threading.current_thread())
         return Happened(f"{order} was found")
 
-    @activity(name="charge", on_unknown="hold", probe=probe)
-    async def charge(order: str) -> str:
-        return await world.charge(order)
-
-    @orchestration(name="pay")
-    async def pay(ctx: OrchestrationContext) -> str:
-        return await ctx.schedule_activity(charge, "order-1")
-
-    registry = Registry(charge, pay)
-    async with Runtime(database, registry, grace=0) as runtime:
-        await runtime.client.start_orchestration(pay, instance_id="i")
-        await world.called.wait()
+    registry = await begin_with(database, world, probe)
     async with Runtime(database, registry) as runtime:
         assert await runtime.client.get_handle("i").result() == "order-1 was found"
     assert threads != [threading.main_thread()]
