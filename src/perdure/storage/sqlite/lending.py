@@ -147,7 +147,7 @@ class _Guarded:
             return apsw.SQLITE_OK
         if operation in _NEVER:
             self.refused = "begins, ends or widens the transaction, which only the block around it does"
-        elif (changed := first if operation in _CHANGES else second) in _tables() and operation in _CHANGING:
+        elif operation in _CHANGING and (changed := first if operation in _CHANGES else second) in _tables():
             self.refused = f"would change {changed}, which is the store's own"
         elif operation in _PASSING:
             self.refused = "makes something temporary, on a connection that others get after you"
