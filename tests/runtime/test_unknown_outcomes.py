@@ -13,6 +13,7 @@ from perdure import (
     ActivityError,
     ActivityTimeoutError,
     CannotTell,
+    Client,
     DidNotHappen,
     Failed,
     Happened,
@@ -134,6 +135,32 @@ async def test_what_nobody_knows_of_is_held_and_not_run_again(database, world):
         assert item.began_at is not None
         assert item.held_because.startswith("whether it has happened is unknown")
         assert (await runtime.client.get_status("i")).status is Status.RUNNING
+        assert len(world.calls) == 1
+
+
+async def test_what_nobody_knows_of_is_held_when_its_instance_takes_back_a_later_turn(database, world):
+    @activity(name="charge", on_unknown="hold")
+    async def charge(order: str) -> str:
+        return await world.charge(order)
+
+    @orchestration(name="pay")
+    async def pay(ctx: OrchestrationContext) -> str:
+        receipt = ctx.schedule_activity(charge, "order-1")
+        ctx.set_custom_status(await ctx.schedule_wait("note"))
+        return await receipt
+
+    registry = Registry(charge, pay)
+    async with Runtime(database, registry, grace=0) as runtime:
+        handle = await runtime.client.start_orchestration(pay, instance_id="i")
+        await world.called.wait()
+        await handle.raise_event("note", "hurry")
+        await handle.wait_for_status_change()
+    world.hangs = False
+    async with Client(database) as client:
+        await client.reset("i", to="last")
+    async with Runtime(database, registry) as runtime:
+        [item] = await held(runtime)
+        assert item.held_because.startswith("whether it has happened is unknown")
         assert len(world.calls) == 1
 
 
