@@ -88,6 +88,7 @@ EVERY = [
     errors.InstanceOpenError("order-1", "running"),
     errors.NotHeldError("order-1"),
     errors.InstanceMovedError("order-1", "elsewhere"),
+    errors.InstanceComingError("order-1"),
     errors.ExportFileError(3, "was cut"),
     errors.RewindError("order-1", "it is running"),
     errors.ResultTimeoutError("order-1", 2.5),

@@ -320,6 +320,7 @@ class Client(Management, Repair, Transactions, Transfers):
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
+            InstanceComingError: It is on its way here from another store.
             PayloadError: The data does not fit the event's type.
             UsageError: The connection can't be used for this.
         """
@@ -335,6 +336,7 @@ class Client(Management, Repair, Transactions, Transfers):
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
+            InstanceComingError: It is on its way here from another store.
         """
         await Receiver(self._opened(), check_name("instance id", instance_id)).cancel(reason)
 
@@ -344,6 +346,7 @@ class Client(Management, Repair, Transactions, Transfers):
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
+            InstanceComingError: It is on its way here from another store.
         """
         await Receiver(self._opened(), check_name("instance id", instance_id)).terminate(reason)
 

@@ -409,8 +409,7 @@ class OrchestrationHandle(Generic[R_co]):
                 present = Receiver(self._gateway, record.id, record.incarnation)
                 if isinstance(outcome, work.Applied):
                     return outcome.answer or await self._answer_of(present, record.incarnation, request)
-                if outcome.reason is work.Refusal.CLOSED:
-                    raise InstanceClosedError(record.id, (await present.record()).status)
+                await present.refuse(outcome)
                 # It went between the look and the question: another look says who is there now.
 
         found = await self._within(timeout, answer, f"answer {asked.name!r}")

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 MOVING = "moving to another store"
 """Why an instance is suspended that is being moved, and its activities."""
 
-COMING = "coming from another store: it goes on when the move is done"
+COMING = work.COMING
 """Why its copy is, so that nobody takes it for an instance: behind it stands, if so, why a person had suspended it."""
+
+COME = "come from another store: resume it to let it go on"
+"""Why it is when the move is done: it is an instance there then, and may be told something."""
 
 LOOK_S = 0.05
 """How long to wait before looking again whether activities have ended."""
@@ -179,7 +182,7 @@ class Move:
         strange: set[str] = set()
         for tree in trees:
             source = there.get(tree[0].record.incarnation)
-            if source is None and any(map(_is_copy, tree)):
+            if source is None and _has_copies(tree):
                 strange.add(tree[0].record.id)
             elif source is None or source[0].record.status is Status.MOVED or not _is_copy_of(tree, source):
                 own.append(tree)
@@ -256,20 +259,27 @@ class Move:
         return False
 
     async def _let_go_on(self, trees: Sequence[Sequence[work.InstanceImage]]) -> None:
-        """Resume there what was suspended for the move; what is not, or not any more, stays as it is."""
-        if not self._run or not trees:
+        """Resume there what was suspended for the move; what is not, or not any more, stays as it is.
+
+        Before the first goes on none is a copy any more, as one may tell another something.
+        """
+        if not trees:
             return
-        records = {image.record.incarnation: image.record for image in chain(*trees)}
-        await self._resume(self._there, ((each, _mark(each)) for each in records.values()))
-        # As long as a person's reason stands behind another, it is told from what waits for the move.
-        found = await self._there.read(self._there.inspector.get_many, [each.id for each in records.values()])
-        kept = [each for each in found.values() if each.incarnation in records and _is_kept(each)]
+        images = {image.record.incarnation: image for image in chain(*trees)}
+        found = await self._there.read(self._there.inspector.get_many, [each.record.id for each in images.values()])
+        copies = [each for each in found.values() if each.incarnation in images and _is_copy(each)]
         items = [
-            work.Suspend(id=each.id, incarnation=each.incarnation, reason=_reason_before(each), tasks="go on")
-            for each in kept
-            if (each.held_because or "").startswith(_mark(records[each.incarnation]))
+            work.Suspend(
+                id=each.id, incarnation=each.incarnation, reason=_reason_there(each), instead_of=each.held_because
+            )
+            for each in copies
+            if (each.held_because or "").startswith(_mark(images[each.incarnation].record))
         ]
         await asyncio.gather(*map(self._there.submit, items))
+        if self._run:
+            await self._resume(
+                self._there, ((each.record, why) for each in images.values() for why in _reasons_to_wait(each))
+            )
 
     async def _let_stay(self, trees: Sequence[Sequence[work.InstanceImage]]) -> None:
         """Resume here what was suspended for the move, and its activities, which may have come here and not gone on."""
@@ -298,37 +308,47 @@ def _coming(image: work.InstanceImage) -> work.InstanceImage:
     return replace(image, record=record, tasks=tasks)
 
 
-def _mark(record: work.InstanceRecord) -> str:
+def _mark(record: work.InstanceRecord, words: str = COMING) -> str:
     """Why a copy is suspended of what stands so: whoever is late with a move lets no copy go on of a later one."""
-    return f"{COMING} ({record.resets + 1})"
+    return f"{words} ({record.resets + 1})"
+
+
+def _reasons_to_wait(image: work.InstanceImage) -> list[str]:
+    """Why what has come from here may wait there: itself, and its activities if it may have any."""
+    has_tasks = bool(image.tasks) or image.record.status is Status.MOVED
+    return [*([_mark(image.record)] if has_tasks else []), _mark(image.record, COME)]
+
+
+def _reason_there(copy: work.InstanceRecord) -> str:
+    """Why it is suspended when it is a copy no more."""
+    mark, is_kept, before = (copy.held_because or "").partition("); ")
+    return before if is_kept else COME + mark.removeprefix(COMING)
 
 
 def _has_come(task: work.TaskImage) -> bool:
     return (task.held_because or "").startswith(COMING)
 
 
-def _is_copy(image: work.InstanceImage) -> bool:
-    record = image.record
-    return record.status is Status.SUSPENDED and (record.held_because or "").startswith(COMING)
+def _is_copy(record: work.InstanceRecord) -> bool:
+    return work.is_copy(record.status, record.held_because)
+
+
+def _has_copies(tree: Sequence[work.InstanceImage]) -> bool:
+    return any(_is_copy(image.record) for image in tree)
 
 
 def _is_copy_of(tree: Sequence[work.InstanceImage], source: Sequence[work.InstanceImage]) -> bool:
     """Whether it was written as a copy of what is there, and not the other way round; a copy may be suspended anew."""
-    return any(map(_is_copy, tree)) or tree[0].record.resets > source[0].record.resets
+    return _has_copies(tree) or tree[0].record.resets > source[0].record.resets
 
 
-def _is_kept(record: work.InstanceRecord) -> bool:
-    """Whether a person had suspended what has come."""
+def reason_before(record: work.InstanceRecord, reason: str) -> str:
+    """Why a person had suspended it before it came, if it has come; this reason if nobody had."""
     why = record.held_because or ""
-    return record.status is Status.SUSPENDED and why.startswith(COMING) and "); " in why
-
-
-def _reason_before(record: work.InstanceRecord) -> str:
-    """Why something was suspended before it came, if it has come."""
-    why = record.held_because or ""
-    if not why.startswith(COMING):
+    if not why.startswith((COMING, COME)):
         return why
-    return why.partition("); ")[2] or MOVING
+    _, is_kept, before = why.partition("); ")
+    return before if is_kept else reason
 
 
 def _runs(image: work.InstanceImage) -> bool:
@@ -351,11 +371,17 @@ def to_set_aside(image: work.InstanceImage, reason: str, *, all_tasks: bool) -> 
         task.permit is None and task.held_because is None and (all_tasks or not task.running) for task in image.tasks
     )
     # What has come and moves on is a copy no more before it is copied: where both are, one must be none.
-    has_come = reason == MOVING and _is_copy(image)
+    has_come = reason == MOVING and (record.held_because or "").startswith((COMING, COME))
     if record.status.is_closed or (is_suspended and not moves and not has_come):
         return []
     # Who was suspended by a person stays so, for the reason that was given.
-    why = _reason_before(record) if is_suspended else reason
+    why = reason_before(record, MOVING) if is_suspended else reason
     return [
-        work.Suspend(id=record.id, incarnation=record.incarnation, reason=why, tasks="all" if all_tasks else "wait")
+        work.Suspend(
+            id=record.id,
+            incarnation=record.incarnation,
+            reason=why,
+            tasks="all" if all_tasks else "wait",
+            instead_of=record.held_because if is_suspended else None,
+        )
     ]

@@ -12,7 +12,7 @@ from perdure._client.transactions import joining
 from perdure._context import ExternalEvent, event_name
 from perdure._types import Status, check_name
 from perdure.codec import codec_for, encode_any
-from perdure.errors import InstanceClosedError, InstanceNotFoundError, InstanceReplacedError
+from perdure.errors import InstanceClosedError, InstanceComingError, InstanceNotFoundError, InstanceReplacedError
 
 if TYPE_CHECKING:
     from perdure._client.requests import Gateway
@@ -65,6 +65,18 @@ class Receiver:
         """End it at once; see `Client.terminate`."""
         await self._deliver(work.Terminate(reason=check_reason(reason)), control=True)
 
+    async def refuse(self, refused: work.Refused) -> None:
+        """Say why a message was refused; but not, if there was nobody for it.
+
+        Raises:
+            InstanceClosedError: It has ended.
+            InstanceComingError: It is a copy.
+        """
+        if refused.reason is work.Refusal.CLOSED:
+            raise InstanceClosedError(self._instance_id, (await self.record()).status)
+        if refused.reason is work.Refusal.COMING:
+            raise InstanceComingError(self._instance_id)
+
     async def _deliver(
         self,
         message: work.AnyMessage,
@@ -83,8 +95,7 @@ class Receiver:
         outcome = await (submit or self._gateway.submit)(item)
         if isinstance(outcome, work.Applied):
             return
-        if outcome.reason is work.Refusal.CLOSED:
-            raise InstanceClosedError(self._instance_id, (await self.record()).status)
+        await self.refuse(outcome)
         if self.incarnation is not None:
             # Whether another one has taken its place.
             await self.record()

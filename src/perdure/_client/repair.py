@@ -13,6 +13,7 @@ from perdure._types import Status, check_count, check_instance_id, check_name
 from perdure.codec import codec_for, encode_any
 from perdure.errors import (
     InstanceClosedError,
+    InstanceComingError,
     InstanceExistsError,
     InstanceNotFoundError,
     NotHeldError,
@@ -47,8 +48,12 @@ class Repair(Opened):
         Raises:
             InstanceNotFoundError: There is no such instance.
             InstanceClosedError: It has ended.
+            InstanceComingError: It is a copy of one of another store, whose move is not done.
+            UsageError: The reason begins with the words by which copies are known.
         """
-        item = work.Suspend(id=check_name("instance id", instance_id), reason=check_reason(reason))
+        if check_reason(reason).startswith(work.COMING):
+            raise UsageError(f"reason is {reason!r}: with these words moves mark their copies, so use others")
+        item = work.Suspend(id=check_name("instance id", instance_id), reason=reason)
         await self._apply(item, instance_id)
 
     async def resume(self, instance_id: str, /) -> None:
@@ -184,8 +189,10 @@ class Repair(Opened):
             body=work.encode_message(outcome),
             held_at=held.held_at,
         )
-        if isinstance(await self._opened().submit(item), work.Refused):
-            raise NotHeldError(held.instance_id)
+        answer = await self._opened().submit(item)
+        if isinstance(answer, work.Refused):
+            is_copy = answer.reason is work.Refusal.COMING
+            raise InstanceComingError(held.instance_id) if is_copy else NotHeldError(held.instance_id)
 
     async def rewind(self, instance_id: str, /) -> None:
         """Let a failed instance go on from before the turn in which it failed, with the code that workers have now.
@@ -329,6 +336,8 @@ class Repair(Opened):
             return
         if outcome.reason is work.Refusal.NOT_HELD:
             raise NotHeldError(instance_id)
+        if outcome.reason is work.Refusal.COMING:
+            raise InstanceComingError(instance_id)
         record = await gateway.read(gateway.inspector.get, instance_id)
         if record is not None and outcome.reason is work.Refusal.CLOSED:
             raise InstanceClosedError(instance_id, record.status)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from perdure import _work as work
 from perdure._client import export_file
 from perdure._client.filters import query_of, statuses_of
-from perdure._client.moving import COMING, MOVING, Move, Transfer, put, read, rounds_in, total_of
+from perdure._client.moving import COME, COMING, MOVING, Move, Transfer, put, read, reason_before, rounds_in, total_of
 from perdure._client.opened import pages
 from perdure._types import INSTANT_US_MAX, Status, check_name
 from perdure.errors import ClientError, InstanceExistsError, InstanceMovedError, InstanceNotFoundError, UsageError
@@ -292,7 +292,8 @@ def parked(image: work.InstanceImage, why: str = IMPORTED) -> work.InstanceImage
         return image
     reason = why
     if record.status is Status.SUSPENDED and record.held_because is not None:
-        reason = record.held_because
+        # A copy in a file is one of nothing that could still move.
+        reason = reason_before(record, why)
     tasks = tuple(
         each if each.held_because is not None or each.permit is not None
         else replace(
@@ -306,7 +307,7 @@ def parked(image: work.InstanceImage, why: str = IMPORTED) -> work.InstanceImage
 def _released(image: work.InstanceImage) -> work.InstanceImage:
     """The image of an instance that goes on, unless a person has suspended it."""
     record = image.record
-    ours = (IMPORTED, MOVING, COMING)  # the last with a number behind it
+    ours = (IMPORTED, MOVING, COMING, COME)  # the last two with a number behind them
     if record.status is Status.SUSPENDED and (record.held_because or "").startswith(ours):
         begun = record.execution > 1 or record.last_event > 0
         record = replace(record, status=Status.RUNNING if begun else Status.PENDING, held_because=None)

@@ -19,6 +19,7 @@ from perdure._work.answers import Standing as Standing
 from perdure._work.answers import Work as Work
 from perdure._work.answers import WorkerRecord as WorkerRecord
 from perdure._work.history import HistoryRow as HistoryRow
+from perdure._work.images import COMING as COMING
 from perdure._work.images import EntryImage as EntryImage
 from perdure._work.images import HistoryImage as HistoryImage
 from perdure._work.images import InstanceImage as InstanceImage
@@ -29,6 +30,7 @@ from perdure._work.images import Replacing as Replacing
 from perdure._work.images import Stamp as Stamp
 from perdure._work.images import TaskImage as TaskImage
 from perdure._work.images import TimerImage as TimerImage
+from perdure._work.images import is_copy as is_copy
 from perdure._work.images import stamp_of as stamp_of
 from perdure._work.items import ANSWERS as ANSWERS
 from perdure._work.items import PLACE as PLACE

@@ -25,6 +25,8 @@ class Refusal(StrEnum):
     """The incarnation is taken by another id: draw another one."""
     NOT_FOUND = "not_found"
     CLOSED = "closed"
+    COMING = "coming"
+    """What has the id is a copy of an instance of another store, and none itself before the move is done."""
     NOT_CLOSED = "not_closed"
     NOT_ROOT = "not_root"
     NOT_HELD = "not_held"

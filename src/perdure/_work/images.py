@@ -7,10 +7,19 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
+from perdure._types import Status
 from perdure._work.answers import InstanceRecord
 from perdure._work.history import HistoryRow
 
 Replacing: TypeAlias = Literal["fail", "skip", "replace", "named"]
+
+COMING = "coming from another store: it goes on when the move is done"
+"""With these words begins why a copy is suspended, so that nobody takes it for an instance."""
+
+
+def is_copy(status: str, held_because: str | None) -> bool:
+    """Whether what stands so is a copy, and no instance: it may be written anew as long as its move is not done."""
+    return status == Status.SUSPENDED and (held_because or "").startswith(COMING)
 
 
 class MessageImage(Struct, frozen=True, gc=False, kw_only=True):

@@ -72,7 +72,8 @@ class OutMessage(Struct, frozen=True, gc=False, kw_only=True):
 
     `child_of` guards a message by id: it is delivered only while that id still belongs to a child of this incarnation.
     An unknown or closed receiver is no error: the message is skipped and the receiver reported in `Applied.skipped` as
-    it was named, an incarnation in decimal.
+    it was named, an incarnation in decimal. So is a copy (`is_copy`) that is named by its id without that guard: its
+    family, which came with it, reaches it.
 
     With a `shard` it is no message but a parcel: it names nobody here, and goes into the outbox for that shard, behind
     all that the instance has sent there before. It stays there whatever becomes of the instance, until it is settled.
@@ -283,7 +284,7 @@ class StartInstance(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Deliver(Struct, frozen=True, gc=False, kw_only=True):
-    """A client's message to an instance by id. Refused: not_found, as for a delete; closed; not_held.
+    """A client's message to an instance by id. Refused: not_found, as for a delete; closed; coming; not_held.
 
     With a `dedup_key`, a second one with the same key to the same incarnation is applied as a no-op, for as long as the
     instance exists, closed or not.
@@ -329,13 +330,16 @@ class Suspend(Struct, frozen=True, gc=False, kw_only=True):
 
     Its messages wait, control messages excepted; its tasks go on, unless `tasks` says that they are set aside too, with
     the same reason: those that "wait" for a worker and are not held yet, or "all", also those that a worker runs, of
-    which nobody hears any more. Refused: not_found, as for a delete; closed.
+    which nobody hears any more. With `instead_of`, only what is suspended for that reason gets another one: anything
+    else is applied as a no-op. Refused: not_found, as for a delete; closed; coming, for a copy (`is_copy`) whose reason
+    is not named.
     """
 
     id: str
     reason: str = ""
     incarnation: int | None = None
     tasks: Literal["go on", "wait", "all"] = "go on"
+    instead_of: str | None = None
 
 
 class Resume(Struct, frozen=True, gc=False, kw_only=True):
@@ -359,7 +363,8 @@ class Resume(Struct, frozen=True, gc=False, kw_only=True):
 class TaskDiscard(Struct, frozen=True, gc=False, kw_only=True):
     """End a held task: `body` (an `ActivityOutcome`) is delivered as if it had ended so.
 
-    With `held_at` only if it was set aside then, and has not been tried and set aside once more. Refused: not_found.
+    With `held_at` only if it was set aside then, and has not been tried and set aside once more. Refused: not_found;
+    coming, as for a message.
     """
 
     incarnation: int

@@ -39,6 +39,7 @@
         InstanceOpenError
         NotHeldError
         InstanceMovedError
+        InstanceComingError
         RewindError
         ExportFileError
         ResultTimeoutError              (also TimeoutError)
@@ -490,6 +491,7 @@ def _class_names(exc: BaseException) -> Iterator[str]:
 
 
 from perdure.errors._elsewhere import ExportFileError as ExportFileError  # noqa: E402 - made of the above
+from perdure.errors._elsewhere import InstanceComingError as InstanceComingError  # noqa: E402 - the same
 from perdure.errors._elsewhere import InstanceMovedError as InstanceMovedError  # noqa: E402 - the same
 from perdure.errors._elsewhere import InstanceReplacedError as InstanceReplacedError  # noqa: E402 - the same
 from perdure.errors._elsewhere import NotHeldError as NotHeldError  # noqa: E402 - the same

@@ -16,6 +16,18 @@ class InstanceMovedError(_InstanceError):
         return f"instance {self.instance_id!r} has moved to {self.place or 'another store'}: ask for it there"
 
 
+class InstanceComingError(_InstanceError):
+    """What has the id is a copy of an instance of another store, whose move is not done; it was told nothing."""
+
+    __module__ = "perdure.errors"
+
+    def __str__(self) -> str:
+        return (
+            f"instance {self.instance_id!r} is coming from another store, and its move is not done, so it was told "
+            "nothing here: tell it in the store that it comes from, or call the move again and then tell it here"
+        )
+
+
 class InstanceReplacedError(InstanceNotFoundError):
     """The instance that a handle is of was deleted or replaced, and another one has its id: that has heard nothing."""
 

@@ -3,12 +3,13 @@
 from msgspec.structs import replace
 
 from perdure._types import INSTANT_US_MAX, Status
-from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
+from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try, is_copy
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
 
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_COMING = Refused(reason=Refusal.COMING)
 
 
 def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
@@ -16,6 +17,10 @@ def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
     row = _named(tables, item)
     if row is None or row.closed:
         return _NOT_FOUND if row is None else _CLOSED
+    if item.instead_of is None and is_copy(row.record.status, row.record.held_because):
+        return _COMING
+    if item.instead_of is not None and not _is_suspended_for(row, item.instead_of):
+        return APPLIED
     updated_at = max(now, row.record.updated_at)
     tables.own_instance(row, None)
     row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=updated_at)
@@ -23,6 +28,10 @@ def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
         if task.new.permit is None and task.held_because is None and (task.owner is None or item.tasks == "all"):
             _set_aside(tables, now, task, item.reason)
     return APPLIED
+
+
+def _is_suspended_for(row: InstanceRow, reason: str) -> bool:
+    return row.record.status is Status.SUSPENDED and row.record.held_because == reason
 
 
 def _set_aside(tables: Tables, now: int, task: TaskRow, reason: str) -> None:
@@ -65,6 +74,8 @@ def discard(tables: Tables, now: int, item: TaskDiscard) -> Outcome:
     task = None if row is None else row.tasks.get((item.execution, item.event))
     if row is None or task is None or task.held_because is None or item.held_at not in (None, task.held_at):
         return _NOT_FOUND
+    if is_copy(row.record.status, row.record.held_because):
+        return _COMING
     tables.remove_task(task)
     tables.add_message(row, item.body, now, execution=item.execution)
     return APPLIED

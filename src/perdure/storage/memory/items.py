@@ -41,6 +41,7 @@ from perdure._work import (
     TaskRetry,
     Try,
     Turn,
+    is_copy,
 )
 from perdure.storage.base import SUSPECT_DELIVERIES
 from perdure.storage.memory import parcels
@@ -150,6 +151,8 @@ def _deliver(tables: Tables, now: int, item: Deliver) -> Outcome:
         return APPLIED
     if row.closed:
         return Refused(reason=Refusal.CLOSED)
+    if is_copy(row.record.status, row.record.held_because):
+        return Refused(reason=Refusal.COMING)
     if item.if_held and row.record.status is not Status.HELD:
         return Refused(reason=Refusal.NOT_HELD)
     if item.dedup_key is not None:

@@ -17,6 +17,7 @@ from perdure._work import (
     Refused,
     Settle,
     ShardItem,
+    is_copy,
 )
 from perdure.storage.memory.rows import InstanceRow, Tables
 
@@ -33,7 +34,7 @@ def send(tables: Tables, now: int, sender: int, messages: tuple[OutMessage, ...]
             tables.outbox[parcel.seq] = parcel
             continue
         row = _receiver(tables, message)
-        if row is None or row.closed:
+        if row is None or row.closed or _is_none(row, message):
             skipped.append(str(message.to_incarnation) if message.to_id is None else message.to_id)
         else:
             tables.add_message(row, message.body, now, control=message.control)
@@ -48,6 +49,12 @@ def _receiver(tables: Tables, message: OutMessage) -> InstanceRow | None:
         return row
     parent = row.record.parent
     return row if parent is not None and parent.incarnation == message.child_of else None
+
+
+def _is_none(row: InstanceRow, message: OutMessage) -> bool:
+    """Whether it is a copy to whoever sends the message."""
+    is_by_name = message.to_id is not None and message.child_of is None
+    return is_by_name and is_copy(row.record.status, row.record.held_because)
 
 
 def apply(tables: Tables, now: int, item: ShardItem) -> Outcome:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from perdure._types import INSTANT_US_MAX, Status
-from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
+from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try, is_copy
 from perdure.storage.postgres.arrays import bigint, bigints, boolean, text
 from perdure.storage.postgres.items import storable
 from perdure.storage.postgres.transaction import Transaction
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_COMING = Refused(reason=Refusal.COMING)
 
 
 def apply(transaction: Transaction, working: Working, item: Suspend | Resume | TaskDiscard | Try | TaskHold) -> Outcome:
@@ -44,6 +45,10 @@ def _suspend(working: Working, item: Suspend) -> Outcome:
     row = _refusal(working, item)
     if isinstance(row, Refused):
         return row
+    if item.instead_of is None and is_copy(row.status, row.held_because):
+        return _COMING
+    if item.instead_of is not None and not _is_suspended_for(row, storable(item.instead_of)):
+        return APPLIED
     reason = storable(item.reason)
     row.status, row.held_because, row.owner = Status.SUSPENDED, reason, None
     row.changed = True
@@ -51,6 +56,10 @@ def _suspend(working: Working, item: Suspend) -> Outcome:
         how = bigint(working.now), text(reason), bigint(INSTANT_US_MAX), boolean(value=item.tasks == "all")
         working.further.append(("set_tasks_aside", (bigint(row.incarnation), *how)))
     return APPLIED
+
+
+def _is_suspended_for(row: Row, reason: str) -> bool:
+    return bool(row.status == Status.SUSPENDED and row.held_because == reason)
 
 
 def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome:
@@ -83,8 +92,11 @@ def _discard(transaction: Transaction, working: Working, item: TaskDiscard) -> O
     [held] = transaction.run([("task_is_held", (*key, bigint(item.held_at)))])
     if not held or not held[0][0]:
         return _NOT_FOUND
+    row = working.by_incarnation[item.incarnation]
+    if is_copy(row.status, row.held_because):
+        return _COMING
     working.drop_tasks(item.incarnation, item.execution, (item.event,))
-    working.message(working.by_incarnation[item.incarnation], item.body, execution=item.execution)
+    working.message(row, item.body, execution=item.execution)
     return APPLIED
 
 

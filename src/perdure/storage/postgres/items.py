@@ -29,11 +29,13 @@ from perdure._work import (
     TaskRelease,
     TaskRetry,
     Turn,
+    is_copy,
 )
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.working import CLOSED, Row, Working
 
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_COMING = Refused(reason=Refusal.COMING)
 _FENCED = Refused(reason=Refusal.FENCED)
 _INCARNATION = Refused(reason=Refusal.INCARNATION)
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
@@ -110,6 +112,8 @@ def _deliver(working: Working, item: Deliver) -> Outcome:
         return APPLIED
     if row.closed:
         return _CLOSED
+    if is_copy(row.status, row.held_because):
+        return _COMING
     if item.if_held and row.status != Status.HELD:
         return _NOT_HELD
     if key is not None:
@@ -260,7 +264,7 @@ def send(working: Working, sender: int, messages: Iterable[OutMessage]) -> list[
             working.parcels.append((message.shard, sender, message.body))
             continue
         row = _receiver(working, message)
-        if row is None or row.closed:
+        if row is None or row.closed or _is_none(row, message):
             skipped.append(str(message.to_incarnation) if message.to_id is None else message.to_id)
         else:
             working.message(row, message.body, control=message.control)
@@ -274,6 +278,11 @@ def _receiver(working: Working, message: OutMessage) -> Row | None:
     if row is None or message.child_of is None:
         return row
     return row if row.parent_incarnation == message.child_of else None
+
+
+def _is_none(row: Row, message: OutMessage) -> bool:
+    """Whether it is a copy to whoever sends the message."""
+    return message.to_id is not None and message.child_of is None and is_copy(row.status, row.held_because)
 
 
 def _change(working: Working, row: Row, turn: Turn) -> None:

@@ -1,7 +1,19 @@
 """What is set aside, and what brings it back: suspended instances, held tasks, and what is tried by itself."""
 
-from perdure._types import INSTANT_US_MAX
-from perdure._work import APPLIED, Outcome, Refusal, Refused, Resume, Suspend, TaskDiscard, TaskHold, Try
+from perdure._types import INSTANT_US_MAX, Status
+from perdure._work import (
+    APPLIED,
+    InstanceRecord,
+    Outcome,
+    Refusal,
+    Refused,
+    Resume,
+    Suspend,
+    TaskDiscard,
+    TaskHold,
+    Try,
+    is_copy,
+)
 from perdure.storage.sqlite import local_tasks
 from perdure.storage.sqlite.changes import CLOSED, Changes
 from perdure.storage.sqlite.rows import decode_answer, encode_rows, storable
@@ -11,6 +23,7 @@ from perdure.storage.sqlite.transaction import Transaction
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_COMING = Refused(reason=Refusal.COMING)
 
 
 def apply(transaction: Transaction, item: Suspend | Resume | TaskDiscard | Try | TaskHold) -> Outcome:
@@ -36,11 +49,7 @@ def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
         return _CLOSED
     reason = None if item.reason is None else storable(item.reason)
     if isinstance(item, Suspend):
-        transaction.execute(STATEMENTS["suspend_instance"], (incarnation, transaction.now, reason))
-        if item.tasks != "go on":
-            values = (incarnation, transaction.now, reason, INSTANT_US_MAX, item.tasks == "all")
-            transaction.execute(STATEMENTS["set_tasks_aside"], values)
-        return APPLIED
+        return _suspend(transaction, item, record)
     held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event, reason, item.repeat)
     if item.event is None:
         transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now, reason))
@@ -50,6 +59,22 @@ def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
         which = (incarnation, item.event, reason, item.repeat)
         transaction.execute(STATEMENTS["resume_tasks"], (*which, transaction.now))
     return APPLIED
+
+
+def _suspend(transaction: Transaction, item: Suspend, record: InstanceRecord) -> Outcome:
+    if item.instead_of is None and is_copy(record.status, record.held_because):
+        return _COMING
+    if item.instead_of is not None and not _is_suspended_for(record, storable(item.instead_of)):
+        return APPLIED
+    how = record.incarnation, transaction.now, storable(item.reason)
+    transaction.execute(STATEMENTS["suspend_instance"], how)
+    if item.tasks != "go on":
+        transaction.execute(STATEMENTS["set_tasks_aside"], (*how, INSTANT_US_MAX, item.tasks == "all"))
+    return APPLIED
+
+
+def _is_suspended_for(record: InstanceRecord, reason: str) -> bool:
+    return record.status is Status.SUSPENDED and record.held_because == reason
 
 
 def _stands(transaction: Transaction, key: tuple[int, int, int]) -> tuple[int | None, str | None, int | None] | None:
@@ -62,6 +87,9 @@ def _discard(transaction: Transaction, item: TaskDiscard) -> Outcome:
     stands = _stands(transaction, (item.incarnation, item.execution, item.event))
     if stands is None or stands[1] is None or item.held_at not in (None, stands[2]):
         return _NOT_FOUND
+    [record] = transaction.records([item.incarnation])
+    if is_copy(record.status, record.held_because):
+        return _COMING
     changes = Changes(transaction)
     changes.drop_tasks(item.incarnation, item.execution, (item.event,))
     changes.message(item.incarnation, item.body, execution=item.execution)

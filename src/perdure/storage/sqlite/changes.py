@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from perdure._types import Status
 from perdure._work import (
+    COMING,
     ChildStart,
     Deliver,
     InstanceChange,
@@ -299,7 +300,7 @@ class Changes:
     def _find_receivers(self) -> None:
         """Address the messages that turns send, now that all instances of the segment are there."""
         wanted = [(out.to_id, out.to_incarnation, out.child_of) for _, _, out in self._outgoing]
-        found = self._transaction.ask(_RECEIVERS, encode_rows(wanted))
+        found = self._transaction.ask(_RECEIVERS, encode_rows(wanted), COMING)
         values = self._tables["add_messages"]
         for (place, position, out), incarnation in zip(self._outgoing, found, strict=True):
             # A message to nobody stays null, and is passed over.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from perdure._work import (
     APPLIED,
+    COMING,
     Applied,
     Deliver,
     InstanceRelease,
@@ -34,6 +35,7 @@ _STALE = Refused(reason=Refusal.STALE)
 _INCARNATION = Refused(reason=Refusal.INCARNATION)
 _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _CLOSED = Refused(reason=Refusal.CLOSED)
+_COMING = Refused(reason=Refusal.COMING)
 _NOT_HELD = Refused(reason=Refusal.NOT_HELD)
 _BY_VERDICT = {"not_owner": _NOT_OWNER, "stale": _STALE}
 
@@ -188,14 +190,16 @@ class Judgement:
         """Receivers must be there and open."""
         deliveries = [(place, item) for place, item in self._items if isinstance(item, Deliver)]
         rows = [(item.to_id, item.dedup_key, item.incarnation, item.if_held) for _, item in deliveries]
-        answers = self._transaction.ask(_DELIVERIES, encode_rows(rows))
-        for (place, _), (incarnation, closed, repeated, as_wanted) in zip(deliveries, answers, strict=True):
+        answers = self._transaction.ask(_DELIVERIES, encode_rows(rows), COMING)
+        for (place, _), (incarnation, closed, repeated, coming, as_wanted) in zip(deliveries, answers, strict=True):
             if incarnation is None:
                 self.settled[place] = _NOT_FOUND
             elif repeated:
                 self.settled[place] = APPLIED
             elif closed:
                 self.settled[place] = _CLOSED
+            elif coming:
+                self.settled[place] = _COMING
             elif not as_wanted:
                 self.settled[place] = _NOT_HELD
             else:

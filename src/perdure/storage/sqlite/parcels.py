@@ -4,6 +4,7 @@ from typing import assert_never
 
 from perdure._work import (
     APPLIED,
+    COMING,
     Applied,
     Effect,
     Forget,
@@ -102,7 +103,7 @@ def _happens(transaction: Transaction, effect: Effect) -> bool:
 def _tell(transaction: Transaction, message: OutMessage) -> bool:
     """Whether a message had a receiver."""
     named = (message.to_id, message.to_incarnation, message.child_of)
-    [receiver] = transaction.ask(_RECEIVERS, encode_rows([named]))
+    [receiver] = transaction.ask(_RECEIVERS, encode_rows([named]), COMING)
     if receiver is None:
         return False
     changes = Changes(transaction)

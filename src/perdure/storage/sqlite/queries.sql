@@ -104,8 +104,9 @@ WHERE owner IS NOT ?2;
 
 -- name: judge_deliveries
 -- Of [id, dedup key, incarnation if it is for that alone, whether it is to be held]: for each the incarnation, and whether
--- it has closed, and whether it had this key already, and whether it is held if it is to be.
-SELECT json_group_array(json_array(incarnation, closed, repeated, as_wanted))
+-- it has closed, and whether it had this key already, and whether it is a copy, whose reason begins with ?2, and whether it
+-- is held if it is to be.
+SELECT json_group_array(json_array(incarnation, closed, repeated, coming, as_wanted))
 FROM (
     SELECT
         i.incarnation,
@@ -113,6 +114,7 @@ FROM (
         j.value ->> 1 IS NOT NULL AND EXISTS (
             SELECT 1 FROM dedup_keys AS d WHERE d.incarnation = i.incarnation AND d.dedup_key = j.value ->> 1
         ) AS repeated,
+        i.status = 'suspended' AND ifnull(substr(i.held_because, 1, length(?2)) = ?2, 0) AS coming,
         NOT j.value ->> 3 OR i.status = 'held' AS as_wanted
     FROM jsonb_each(?1) AS j
     LEFT JOIN instances AS i
@@ -132,7 +134,8 @@ FROM jsonb_each(?1) AS j CROSS JOIN instances AS i ON i.id = j.value
 WHERE i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved');
 
 -- name: receivers
--- Of [id, incarnation, child of]: for each the incarnation of its open receiver, or null.
+-- Of [id, incarnation, child of]: for each the incarnation of its open receiver, or null. A copy, whose reason begins with
+-- ?2, is none to who names it by its id alone.
 SELECT json_group_array(incarnation)
 FROM (
     SELECT i.incarnation
@@ -141,6 +144,10 @@ FROM (
         ON i.incarnation = ifnull(j.value ->> 1, (SELECT n.incarnation FROM instances AS n WHERE n.id = j.value ->> 0))
         AND i.status NOT IN ('completed', 'failed', 'cancelled', 'terminated', 'moved')
         AND (j.value ->> 0 IS NULL OR j.value ->> 2 IS NULL OR i.parent_incarnation = j.value ->> 2)
+        AND NOT (
+            i.status = 'suspended' AND j.value ->> 0 IS NOT NULL AND j.value ->> 2 IS NULL
+            AND ifnull(substr(i.held_because, 1, length(?2)) = ?2, 0)
+        )
     ORDER BY j.key
 );
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from perdure.errors import (
     ClientError,
     InstanceClosedError,
+    InstanceComingError,
     InstanceExistsError,
     InstanceMovedError,
     InstanceNotFoundError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 AGAIN_US = 400_000
 FINAL = (
     InstanceClosedError,
+    InstanceComingError,
     InstanceMovedError,
     InstanceNotFoundError,
     InstanceExistsError,

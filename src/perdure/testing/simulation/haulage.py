@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from perdure import _work as work
 from perdure._client import EngineClient
 from perdure._client.export_file import read_trees
-from perdure._client.moving import COMING, MOVING
+from perdure._client.moving import COME, COMING, MOVING
 from perdure._types import Status
 from perdure.errors import ClientError, InstanceMovedError, OutcomeUnknownError, StorageUnavailableError
 from perdure.testing._clock import SeededEntropy
@@ -136,7 +136,8 @@ class Haulage:
                 if record.parent is not None:
                     # Its parent may have ended, and is not asked for by its status any more.
                     continue
-                is_left = record.status is Status.SUSPENDED and (record.held_because or "").startswith((COMING, MOVING))
+                is_aside = record.status is Status.SUSPENDED
+                is_left = is_aside and (record.held_because or "").startswith((COMING, COME, MOVING))
                 if is_left and town.checks.lives.get(record.incarnation) is town.checks:
                     raise Violation(f"{wish.what} was said to be done, and {record.id} is suspended in {town.letter}")
 

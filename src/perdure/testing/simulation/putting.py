@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def suspended(checks: Checks, item: work.Suspend, _: work.Applied, __: int | None, ___: int, touched: set[int]) -> None:
     """An operator has set an instance aside."""
     incarnation = checks.by_id[item.id]
+    row = checks._tables.instances.get(incarnation)  # noqa: SLF001 - its own
+    if item.instead_of is not None and (row is None or row.record.held_because != item.reason):
+        # It was not suspended for the reason that was to go.
+        return
     checks.ledger.release(incarnation)
     checks.suspended.add(incarnation)
     if item.tasks == "all":

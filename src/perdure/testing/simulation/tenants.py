@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from perdure._client.moving import COMING
+from perdure import _work as work
 from perdure._types import Status
 from perdure.errors import (
     InstanceClosedError,
+    InstanceComingError,
     InstanceMovedError,
     InstanceNotFoundError,
     OrchestrationError,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from perdure.testing.simulation.towns import Town
 
 _SENDS_MAX = 6
+_EARLY = 50
+"""How many of a hundred tell an instance something where it is about to come."""
 
 
 class Tenant:
@@ -40,15 +43,19 @@ class Tenant:
         self._is_second = False
         """Whether it is believed to be in the second of the two."""
 
-    @property
-    def _town(self) -> Town:
-        """Whom they ask: nobody asks for one where it is said to come, before it has moved."""
+    def _whom(self, *, tells: bool) -> Town:
+        """Whom they ask: nobody waits for it where it is said to come; some tell it something there too early."""
         town = self._first.towns[self._is_second]
-        row = town.rows.by_id.get(self.instance_id)
-        if row is not None and (row.record.held_because or "").startswith(COMING):
+        if tells:
+            return town.beside if self._comes_to(town.beside) and self._first.dice.chance(_EARLY) else town
+        if self._comes_to(town):
             self._is_second = not self._is_second
             return town.beside
         return town
+
+    def _comes_to(self, town: Town) -> bool:
+        row = town.rows.by_id.get(self.instance_id)
+        return row is not None and work.is_copy(row.record.status, row.record.held_because)
 
     def plan(self) -> None:
         """Announce what happens to it, and when."""
@@ -71,21 +78,22 @@ class Tenant:
         told: Callable[[Any, BaseException | None], None],
         *,
         may_repeat: bool = True,
+        tells: bool = True,
     ) -> None:
-        town = self._town
+        town = self._whom(tells=tells)
 
         def over(result: Any, error: BaseException | None) -> None:
             is_elsewhere = isinstance(error, InstanceClosedError) and not self._has_ended()
-            if is_elsewhere or isinstance(error, InstanceMovedError):
+            if is_elsewhere or isinstance(error, InstanceMovedError | InstanceComingError):
                 row = town.rows.by_id[self.instance_id]
-                if row.record.status is Status.MOVED:
+                if row.record.status is Status.MOVED or isinstance(error, InstanceComingError):
                     self._is_second = town is self._first
                 town.timeline.after(AGAIN_US, again)
             else:
                 told(result, error)
 
         def again(_: Any) -> None:
-            self._ask(what, make, told, may_repeat=may_repeat)
+            self._ask(what, make, told, may_repeat=may_repeat, tells=tells)
 
         Errand(town, what, make, over, may_repeat=may_repeat).run()
 
@@ -104,7 +112,7 @@ class Tenant:
                 NAME, self.program, [], instance_id=self.instance_id, on_conflict="use_existing"
             )
 
-        self._ask(f"start {self.instance_id}", start, self._started)
+        self._ask(f"start {self.instance_id}", start, self._started, tells=False)
 
     def _started(self, _: Any, error: BaseException | None) -> None:
         if error is not None:
@@ -116,7 +124,7 @@ class Tenant:
         async def wait(client: Client) -> Any:
             return await client.get_handle(self.instance_id).result()
 
-        self._ask(f"await {self.instance_id}", wait, self._ended)
+        self._ask(f"await {self.instance_id}", wait, self._ended, tells=False)
 
     def _ended(self, result: Any, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, OrchestrationError):
@@ -149,8 +157,6 @@ class Tenant:
             number = checks.by_id[self.instance_id]
             home = checks.lives[number]
             text = f'"{data}"'
-            if text in home.told_to_copies | home.beside.told_to_copies:
-                return
             if text not in home.chronicles[number].raised and not home.mail.get(number, {}).get(text):
                 raise Violation(f"the event {data} was acknowledged, and is nowhere")
         self._check_refusal(error, was_there=was_there)

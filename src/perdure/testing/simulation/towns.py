@@ -41,8 +41,6 @@ class TownChecks(Checks):
         """Know each other."""
         self.beside, self.lives = beside, lives
         self._resumed: set[tuple[int, int]] = set()
-        self.told_to_copies: set[str] = set()
-        """External events that were sent to where an instance was about to come: that they are kept is not promised."""
         # Whatever was sent once arrives once, wherever that is.
         self.stored_mail = beside.stored_mail
 
@@ -56,6 +54,9 @@ class TownChecks(Checks):
 
     def committed(self, batch: work.Batch, answer: work.Committed) -> None:
         """A batch was applied: only who lives here may have gone on."""
+        for item, outcome in zip(batch.items, answer.outcomes, strict=True):
+            if isinstance(item, work.Deliver) and isinstance(outcome, work.Applied):
+                self._is_told(item)
         super().committed(batch, answer)
         for item, outcome in zip(batch.items, answer.outcomes, strict=True):
             if isinstance(outcome, work.Applied):
@@ -79,10 +80,20 @@ class TownChecks(Checks):
             case work.Resume() if item.event is not None:
                 # Who has looked before it moved decides about a copy.
                 self._resumed.add((self.by_id[item.id], item.event))
-            case work.Deliver():
-                message = self._read(item.body)
-                if self.lives.get(self.by_id[item.to_id]) is not self and isinstance(message, work.Raised):
-                    self.told_to_copies.add(bytes(message.data).decode())
+
+    def _is_told(self, item: work.Deliver) -> None:
+        """Whoever is told something lives here: what a copy is told would go when it is written anew."""
+        incarnation = self.by_id.get(item.to_id, 0)
+        is_known = item.dedup_key is not None and (incarnation, item.dedup_key) in self.dedup
+        if incarnation and not is_known and self.lives.get(incarnation) is not self:
+            raise Violation(f"a message to {item.to_id} was accepted where it does not live")
+
+    def addressed(self, message: work.OutMessage) -> int | None:
+        """Who gets a message by id: no copy, unless its family sends it."""
+        receiver = super().addressed(message)
+        row = self._tables.instances.get(receiver or 0)
+        is_copy = row is not None and work.is_copy(row.record.status, row.record.held_because)
+        return None if is_copy and message.child_of is None else receiver
 
     def _must_live(self, incarnation: int, what: str) -> None:
         # A terminate that waits is copied, too, and ends the copy as it ends what it is a copy of.

@@ -18,6 +18,7 @@ from perdure.testing.storage_suite.aside import HeldTasks, Suspending, Trying
 from perdure.testing.storage_suite.atomicity import Atomicity
 from perdure.testing.storage_suite.beginnings import Beginnings
 from perdure.testing.storage_suite.children import Children, RestartedParents
+from perdure.testing.storage_suite.copies import Copies
 from perdure.testing.storage_suite.creation import Conflicts, Creation
 from perdure.testing.storage_suite.deletion import Deletion, Lapsing, Pruning
 from perdure.testing.storage_suite.delivery import Delivery
@@ -58,6 +59,7 @@ class StorageSuite(
     Conflicts,
     ContinueAsNew,
     Control,
+    Copies,
     Creation,
     CustomStatus,
     Deadlines,

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from perdure._events import KeyLimit, Parent, checksum
 from perdure._types import Status
 from perdure._work import (
+    COMING,
     ChildStart,
     Delete,
     Deliver,
@@ -51,6 +52,7 @@ DELAYS_US = (0, 1, 500_000, 1_000_000, 5_000_000, 30_000_000)
 SHELVES = ("answer", "value")
 TAGS = ("gpu", "big")
 LIMIT_KEYS = ("smtp", "tenant")
+ASIDE = ("aside", "aside", f"{COMING} (1)")
 SESSIONS = ("anna", "ben", "carla", "dora")
 CLOSED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.TERMINATED)
 
@@ -95,7 +97,7 @@ class Images:
         known = list(book.records.values())
         status = dice.pick((Status.PENDING, Status.RUNNING, Status.RUNNING, Status.HELD, Status.SUSPENDED, *CLOSED))
         if known and dice.chance(60):
-            reason = "aside" if status in (Status.HELD, Status.SUSPENDED) else None
+            reason = dice.pick(ASIDE) if status in (Status.HELD, Status.SUSPENDED) else None
             record = replace(dice.pick(known), owner=None, status=status, held_because=reason)
         else:
             instance_id = dice.pick(IDS)
@@ -187,9 +189,10 @@ class Items:
             case "suspend":
                 return Suspend(
                     id=self._receiver(),
-                    reason="aside",
+                    reason=dice.pick(ASIDE),
                     incarnation=self._guess_incarnation(),
                     tasks=dice.pick(("go on", "wait", "all")),
+                    instead_of=dice.pick(ASIDE) if dice.chance(30) else None,
                 )
             case "resume":
                 event = dice.pick([event for _, _, event in book.tasks] or [1]) if dice.chance(40) else None
@@ -197,7 +200,7 @@ class Items:
                     id=self._receiver(),
                     event=event,
                     incarnation=self._guess_incarnation(),
-                    reason="aside" if dice.chance(30) else None,
+                    reason=dice.pick(ASIDE) if dice.chance(30) else None,
                     repeat=book.now + dice.pick((0, *DELAYS_US)) if dice.chance(20) else None,
                 )
             case "receive" | "settle" | "forget" as kind:

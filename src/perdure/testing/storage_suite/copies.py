@@ -1,0 +1,137 @@
+"""Copies of instances of another store, which are none before their move is done: they are told nothing."""
+
+from perdure._types import Status
+from perdure._work import (
+    APPLIED,
+    COMING,
+    ChildStart,
+    Deliver,
+    Effect,
+    Hold,
+    Item,
+    Outcome,
+    OutMessage,
+    Receive,
+    Refusal,
+    Resume,
+    Suspend,
+    TaskDiscard,
+)
+from perdure.testing.storage_suite.suite import Topic
+from perdure.testing.storage_suite.world import SECOND, Worker, applied, bodies, refused, task
+
+MARK = f"{COMING} (1)"
+HELD = "come from another store"
+
+
+class Copies(Topic):
+    """What has the reason of a copy."""
+
+    def _one(self, item: Item) -> Outcome:
+        [outcome] = self.world.client(item)
+        return outcome
+
+    def _copied(self, *instance_ids: str) -> Worker:
+        """These are copies, which had a message and a task."""
+        worker = self.world.worker()
+        for each in instance_ids:
+            worker.own(each)
+            worker.run(each, written=2, tasks=(task(3),))
+            self.world.deliver(each, b"came along", dedup_key="once")
+            assert self._one(Suspend(id=each, reason=MARK, tasks="all")) == APPLIED
+        return worker
+
+    def test_it_takes_no_message_of_a_client(self) -> None:
+        world = self.world
+        worker = self._copied("order")
+        incarnation = world.record("order").incarnation
+        for item in (
+            Deliver(to_id="order", body=b"lost"),
+            Deliver(to_id="order", body=b"lost", control=True),
+            Deliver(to_id="order", body=b"lost", dedup_key="new"),
+            Deliver(to_id="order", body=b"lost", incarnation=incarnation),
+            Deliver(to_id="order", body=b"lost", if_held=True),
+        ):
+            assert refused(self._one(item)) is Refusal.COMING
+        assert worker.claim().instances == ()
+        assert self._one(Resume(id="order", reason=MARK)) == APPLIED
+        assert bodies(worker.take("order")) == [b"came along"]
+
+    def test_what_has_come_along_is_known_and_a_key_that_was_refused_is_not(self) -> None:
+        world = self.world
+        worker = self._copied("order")
+        assert world.deliver("order", b"came along", dedup_key="once") == APPLIED
+        assert refused(world.deliver("order", b"later", dedup_key="new")) is Refusal.COMING
+        assert self._one(Resume(id="order", reason=MARK)) == APPLIED
+        assert world.deliver("order", b"later", dedup_key="new") == APPLIED
+        assert bodies(worker.take("order")) == [b"came along", b"later"]
+
+    def test_what_others_send_it_by_its_id_goes_to_nobody(self) -> None:
+        world = self.world
+        worker = self._copied("order")
+        worker.own("sender")
+        incarnation = world.record("order").incarnation
+        messages = (OutMessage(body=b"by id", to_id="order"), OutMessage(body=b"family", to_incarnation=incarnation))
+        assert worker.run("sender", messages=messages).skipped == ("order",)
+        assert self._one(Resume(id="order", reason=MARK)) == APPLIED
+        assert bodies(worker.take("order")) == [b"came along", b"family"]
+
+    def test_its_parent_reaches_it(self) -> None:
+        world = self.world
+        worker = world.worker()
+        parent = worker.own("parent")
+        worker.run("parent", starts=(ChildStart(new=world.child(parent, "child")),))
+        self._one(Suspend(id="child", reason=MARK))
+        message = OutMessage(body=b"cancel", to_id="child", child_of=parent.incarnation)
+        assert worker.run("parent", messages=(message,)).skipped == ()
+        assert self._one(Resume(id="child", reason=MARK)) == APPLIED
+        assert bodies(worker.take("child")) == [b"start child", b"cancel"]
+
+    def test_what_comes_for_it_from_another_shard_goes_to_nobody(self) -> None:
+        world = self.world
+        self._copied("order")
+        effect = Effect(seq=1, incarnation=4_711, message=OutMessage(body=b"lost", to_id="order"))
+        outcome = self._one(Receive(sender=1, effects=(effect,), until=world.storage.now() + SECOND))
+        assert applied(outcome).skipped == ("1",)
+
+    def test_nobody_says_what_came_of_its_activities(self) -> None:
+        world = self.world
+        worker = self._copied("order")
+        discard = TaskDiscard(incarnation=world.record("order").incarnation, execution=1, event=3, body=b"given up")
+        assert refused(self._one(discard)) is Refusal.COMING
+        assert self._one(Suspend(id="order", reason="audit", instead_of=MARK)) == APPLIED
+        assert self._one(discard) == APPLIED
+        self._one(Resume(id="order"))
+        assert bodies(worker.take("order")) == [b"came along", b"given up"]
+
+    def test_only_who_names_its_reason_gives_it_another_one(self) -> None:
+        world = self.world
+        self._copied("order")
+        assert refused(self._one(Suspend(id="order", reason="audit"))) is Refusal.COMING
+        assert self._one(Suspend(id="order", reason="audit", instead_of=COMING)) == APPLIED
+        assert world.record("order").held_because == MARK
+        assert self._one(Suspend(id="order", reason=HELD, instead_of=MARK)) == APPLIED
+        assert world.record("order").held_because == HELD
+        assert world.deliver("order", b"news") == APPLIED
+
+    def test_what_is_not_suspended_for_a_reason_is_not_set_aside_instead_of_that(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", written=2, tasks=(task(3),))
+        world.clock.advance(1)
+        before = world.record("order")
+        late = Suspend(id="order", reason=HELD, instead_of=MARK, tasks="all")
+        assert self._one(late) == APPLIED
+        assert world.record("order") == before
+        assert world.storage.held_tasks(10) == []
+        worker.do(Hold(incarnation=before.incarnation, reason=MARK))
+        assert self._one(late) == APPLIED
+        assert (world.record("order").status, world.record("order").held_because) == (Status.HELD, MARK)
+
+    def test_what_is_held_with_these_words_is_an_instance(self) -> None:
+        world = self.world
+        worker = world.worker()
+        held = worker.own("order")
+        worker.do(Hold(incarnation=held.incarnation, reason=MARK))
+        assert world.deliver("order", b"news") == APPLIED
