@@ -8,6 +8,7 @@ from perdure.testing.simulation.operator import OPERATED
 from perdure.testing.simulation.schedules import PLANNED
 from perdure.testing.simulation.sharding import SHARDED, SHARDED_EVERY
 from perdure.testing.simulation.towns import MOVING, MOVING_EVERY
+from perdure.testing.simulation.twins import SQLITE_EVERY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "src" / "perdure"
@@ -216,6 +217,11 @@ SIMULATED = (
     Mutant("transactions: an outcome that nobody knows is a failure", _TRANSACTIONAL, "    except OutcomeUnknownError as error:\n        return _again(task, error)\n", "    except OutcomeUnknownError:\n        raise\n", worlds=PLANNED),
     Mutant("transactions: what is written is not committed with the outcome", _TRANSACTIONAL, "                return await _land(attempt, loan, entry, worker)\n", "                return entry\n", worlds=PLANNED),
     Mutant("discard: an activity that is given up fails as any other", "_client/repair.py", "                PoisonedError(reason or", "                RuntimeError(reason or", worlds=PLANNED),
+    # -- what is in a transaction that was lent
+    Mutant("lent: a start is written outside of the transaction", "_client/transactions.py", "    return partial(joins.join, connection)\n", "    return gateway.submit\n", worlds=0, every=SQLITE_EVERY),
+    Mutant("lent: an event is written outside of the transaction", "_client/receiver.py", "await (submit or self._gateway.submit)(item)", "await self._gateway.submit(item)", worlds=0, every=SQLITE_EVERY),
+    Mutant("lent: a block that raises commits", "_client/transactions.py", "            await uninterrupted(asyncio.to_thread(lent.roll_back))\n", "            await uninterrupted(asyncio.to_thread(lent.commit))\n", worlds=0, every=SQLITE_EVERY),
+    Mutant("lent: what is taken back is committed", "storage/sqlite/lending.py", "guarded.connection.end(why, schema=False)", "guarded.connection.end(None, schema=True)", worlds=0, every=SQLITE_EVERY),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 

@@ -35,7 +35,7 @@ SHARD_FAULTS = {"shard away": 3, "courier stands still": 3}
 """Faults that happen besides where a store lies on several databases."""
 
 WAKE_FAULTS = ("wake-up lost", "wake-up late", "wake-up for nothing")
-_READS = {
+_NEVER_UNKNOWN = {
     "parcels",
     "lowest_parcel",
     "history",
@@ -48,6 +48,7 @@ _READS = {
     "read_history",
     "workers",
     "applied",
+    "lend",
 }
 _NEVER = 1 << 60
 
@@ -85,7 +86,7 @@ class Faults:
             return None
         self._countdown = 1 + self._dice.below(2 * self.gap)
         name = self._dice.weighted(self._calls)
-        if operation in _READS and "unknown" in name:
+        if operation in _NEVER_UNKNOWN and "unknown" in name:
             name = "refused"
         self.happened[name] += 1
         return name

@@ -30,6 +30,7 @@ from perdure.testing.simulation.programs import REGISTRIES
 from perdure.testing.simulation.work import Bench
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from perdure import _work as work
@@ -197,7 +198,7 @@ class Host(Process):
         return port
 
     def _make_loop(self) -> ProcessLoop:
-        return ProcessLoop(self.world.timeline, self.clock, self._wake_loop)  # type: ignore[abstract]  # activities need no more
+        return ProcessLoop(self.world.timeline, self.clock, self._wake_loop, self._ask)  # type: ignore[abstract]  # activities need no more
 
     def client_for_tasks(self) -> Client:
         """A client whose calls are awaited by tasks of the loop."""
@@ -237,6 +238,16 @@ class Host(Process):
         self.has_booted = True
         self.wake(self.world.timeline.now)
         self.world.timeline.after(BEAT_US, self._beat)
+        if self.world.orders is not None:
+            self.port.wake_by(self._told_of_lent)
+
+    def _told_of_lent(self) -> None:
+        """What was lent here is committed, as a station is told."""
+        if self.world.faults.of_wake_up() != "wake-up lost":
+            self.inbox.put([Call(self._look)])
+
+    def _look(self) -> None:
+        self.engine.next_look = 0
 
     def kill(self) -> None:
         """End at once, as by SIGKILL."""
@@ -244,6 +255,7 @@ class Host(Process):
             return
         self.alive = False
         self.world.note(self.name, "is killed")
+        self._return_lent()
         self._hang_up()
         self.world.died(self)
         if not self._in_round:
@@ -270,10 +282,17 @@ class Host(Process):
         """Nobody is answered any more."""
         self.gateway.die()
 
+    def _return_lent(self) -> None:
+        """The writer is free as soon as the process is gone that has it."""
+        lent = self.world.lent
+        if lent is not None and lent.is_of(self):
+            lent.roll_back()
+
     def _clear_up(self) -> None:
         """What a dead process leaves in Python's memory is let go of here, and not by chance later."""
         self.engine.orchestrations.drop_all()
         self.loop.die()
+        self._return_lent()
         self.port.close()
 
     def pause(self) -> None:
@@ -403,6 +422,9 @@ class Host(Process):
         return min(self._idle_us, max(0, engine.next_due - store_now))
 
     # -- the other threads -----------------------------------------------------------------------------------------
+
+    def _ask(self, future: asyncio.Future[Any], call: Callable[[], Any]) -> None:
+        self.world.timeline.after(1 + self.world.dice.below(300), self.answer, (future, call))
 
     def _wake_loop(self) -> None:
         self.world.timeline.after(1 + self.world.dice.below(200), self.loop_round)

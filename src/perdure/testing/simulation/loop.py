@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,17 @@ _ROUNDS_AT_THE_END_MAX = 1_000
 class ProcessLoop(asyncio.AbstractEventLoop):
     """An event loop that runs when the world lets it: `wake` is called when it has something to do."""
 
-    def __init__(self, timeline: Timeline, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        timeline: Timeline,
+        clock: Clock,
+        wake: Callable[[], None],
+        ask: Callable[[asyncio.Future[Any], Callable[[], Any]], None] | None = None,
+    ) -> None:
         self._timeline = timeline
         self._clock = clock
         self._wake = wake
+        self._ask = ask
         self._ready: deque[asyncio.Handle] = deque()
         self._tasks: list[asyncio.Task[Any]] = []
         self._woken = False
@@ -86,6 +94,18 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         self._tasks.append(task)
         return task
+
+    def run_in_executor(  # type: ignore[override]  # the same
+        self,
+        executor: Any,  # noqa: ARG002 - there are no threads
+        func: Callable[..., Any],
+        *args: Any,
+    ) -> asyncio.Future[Any]:
+        """Call it a moment later, as a thread would."""
+        future = self.create_future()
+        if self._ask is not None and not self._dead:
+            self._ask(future, partial(func, *args))
+        return future
 
     get_debug = staticmethod(bool)  # pyright: ignore[reportAssignmentType] - called on instances, which it does not get
     """No, which is what `bool()` says. Every future and every callback asks."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure import _work as work
 from perdure._events import MIN_READER
-from perdure.errors import OutcomeUnknownError, StorageUnavailableError
+from perdure.errors import OutcomeUnknownError, StorageBusyError, StorageUnavailableError
 from perdure.storage.base import LEASE_US, SERVES
 from perdure.testing.simulation.booking import SimulatedLoan
+from perdure.testing.simulation.lent import SimulatedLent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,8 +19,17 @@ if TYPE_CHECKING:
     from perdure.testing.simulation.world import World
 
 
+_WRITES = {"register", "heartbeat", "unregister", "reap", "commit", "lend"}
+PATIENCE_US = 5_000_000
+"""How long a call waits for the writer while somebody has borrowed it."""
+
+
 class Dead(BaseException):
     """The process was killed here."""
+
+
+class WriterLentError(StorageBusyError):
+    """Somebody has had the writer for too long."""
 
 
 class StorePort:
@@ -31,6 +42,7 @@ class StorePort:
         self.now: Callable[[], int] = store.now
         """The store's time, as this process sees it."""
         self._meanwhile: Callable[[], int | None] | None = None
+        self._lends = world.orders is not None
 
     def while_waiting(self, work: Callable[[], int | None], /) -> None:
         """Have `work` called while a commit is on its way."""
@@ -133,6 +145,48 @@ class StorePort:
         answer: work.Outcome = self._call("land", apply)
         return answer
 
+    # -- what is lent ----------------------------------------------------------------------------------------------
+
+    def wake_by(self, wake: Callable[[], None], /) -> None:
+        """Have `wake` called when such a transaction of this process has been committed."""
+        self._store.wake_by(wake)
+
+    def lend(self, limit_us: int) -> SimulatedLent:
+        """A transaction for a user."""
+        return SimulatedLent(self._host, self._store, limit_us)
+
+    async def join(self, connection: Any, item: work.ClientItem, /) -> work.Outcome:
+        """Make an item part of such a transaction."""
+        outcome: work.Outcome = await self._store.join(connection, item)
+        return outcome
+
+    def begin_lent(self, lent: SimulatedLent, begin: Callable[[], None]) -> None:
+        """Give it the writer."""
+
+        def apply() -> None:
+            begin()
+            self._world.lent = lent
+
+        self._call("lend", apply)
+
+    def end_lent(self, lent: SimulatedLent, commit: Callable[[], None]) -> None:
+        """Commit it, if it has not been taken back."""
+
+        def apply() -> TimeoutError | None:
+            try:
+                commit()
+            except TimeoutError as error:
+                return error
+            answer = lent.arrive()
+            batch = work.Batch(token=b"", items=tuple(item for _, item, _ in lent.joined))
+            self._world.checks.committed(batch, answer)
+            self._world.committed(self._host, batch, answer)
+            return None
+
+        late: TimeoutError | None = self._call("end of the loan", apply)
+        if late is not None:
+            raise late
+
     def applied(self, worker: int, token: bytes, /) -> bool | None:
         """Whether the last commit was this one."""
         answer: bool | None = self._call("applied", lambda: self._store.applied(worker, token))
@@ -226,6 +280,8 @@ class StorePort:
         if not host.alive:
             raise Dead
         world.timeline.now += 40
+        if self._lends and operation in _WRITES:
+            apply = partial(self._alone, apply)
         fault = world.faults.of_call(operation)
         if fault is not None:
             world.note(host.name, operation, fault)
@@ -233,13 +289,26 @@ class StorePort:
         # As `_apply` does it, without the call: nearly all calls go well.
         try:
             return apply()
+        except WriterLentError:
+            raise
         except Exception as error:
             world.fail(error)
             raise Dead from error
 
+    def _alone(self, apply: Callable[[], Any]) -> Any:
+        """Apply it once nobody has borrowed the writer."""
+        world = self._world
+        if world.lent is not None:
+            self._host.wait(PATIENCE_US, until=lambda: world.lent is None)
+            if world.lent is not None:
+                raise WriterLentError("simulated: the writer is lent")
+        return apply()
+
     def _apply(self, apply: Callable[[], Any]) -> Any:
         try:
             return apply()
+        except WriterLentError:
+            raise
         except Exception as error:
             self._world.fail(error)
             raise Dead from error

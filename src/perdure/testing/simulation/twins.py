@@ -6,6 +6,7 @@ The worlds whose seeds are multiples of `SQLITE_EVERY` live on it. The checks re
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure.storage.memory import MemoryStorage
+from perdure.storage.memory.items import apply
 from perdure.storage.sqlite import SqliteStorage
+from perdure.storage.sqlite.files import connect
 from perdure.testing.simulation.ledger import Violation
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from perdure._ports import Clock, Entropy
     from perdure.storage.memory.rows import Tables
+    from perdure.storage.sqlite.lending import Lending
 
 SQLITE_EVERY = 20
 _MEMORY = "/dev/shm"  # noqa: S108 - the folder inside is made for this world alone
@@ -65,6 +69,7 @@ class Twins:
     def __init__(self, clock: Clock, entropy: Entropy) -> None:
         # Of what a power cut leaves nothing is asked here, so the file need not reach a disk.
         self._folder = TemporaryDirectory(prefix="perdure-simulation-", dir=_MEMORY if os.path.isdir(_MEMORY) else None)
+        self._path = f"{self._folder.name}/store.db"
         self._reference = MemoryStorage(clock, entropy)
         self.seqs: dict[int, int] = {}
         """By the numbers that SQLite gave to messages, those of the reference."""
@@ -79,7 +84,7 @@ class Twins:
         drawn = _Drawn(entropy)
         reference = self._reference.connect(clock, drawn)
         sqlite = SqliteStorage(
-            f"{self._folder.name}/store.db",
+            self._path,
             clock=clock,
             entropy=drawn.again(),
             durability="normal",
@@ -89,6 +94,13 @@ class Twins:
         # One memory of what time it has been, however often either of them looks.
         sqlite._clock = reference._time  # noqa: SLF001 - the handles have no other way to share it
         return Twin(self.seqs, reference, sqlite)
+
+    def written(self) -> frozenset[str]:
+        """What users have written into a table of their own."""
+        with closing(connect(self._path, durability="normal", busy_timeout_s=0)) as reader:
+            if not reader.execute("SELECT 1 FROM sqlite_schema WHERE name = 'orders'").get:
+                return frozenset()
+            return frozenset(row for (row,) in reader.execute("SELECT id FROM orders"))
 
     def close(self) -> None:
         """Nothing is left of them."""
@@ -130,6 +142,26 @@ class Twin:
                     (one.seq, other.seq) for one, other in zip(theirs.messages, ours.messages, strict=True) if one.seq
                 )
         return answer
+
+    @property
+    def lending(self) -> Lending:
+        """What lends transactions of the file."""
+        return self._sqlite._lending  # noqa: SLF001 - what it lends is to be held by the world's clock
+
+    def wake_by(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called when a transaction that was lent has been committed."""
+        self._sqlite.wake_by(wake)
+
+    async def join(self, connection: Any, item: work.ClientItem) -> work.Outcome:
+        """Make an item part of a transaction that was lent, of which the reference hears when that commits."""
+        return await self._sqlite.join(connection, item)
+
+    def take_over(self, joined: list[tuple[int, work.ClientItem, work.Outcome]]) -> work.Committed:
+        """What was in a transaction that is committed now is in the reference, too."""
+        tables = self._reference.rows
+        for now, item, outcome in joined:
+            _agreed("join", apply(tables, now, None, item), outcome)
+        return work.Committed(now=self._reference.now(), outcomes=tuple(outcome for _, _, outcome in joined))
 
     def changed(self) -> bool:
         """Whether others have written: SQLite may say so once too often."""

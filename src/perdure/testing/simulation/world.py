@@ -28,6 +28,7 @@ from perdure.testing.simulation.host import Host, HostClock
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
 from perdure.testing.simulation.operator import OPERATED, RETENTION, Operator
+from perdure.testing.simulation.orders import Orders
 from perdure.testing.simulation.programs import MAILBOXES, TAG, Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.schedules import MORE, PLANNED, Planner, store_us
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from perdure._ports import Clock
     from perdure.storage.memory.rows import Tables
+    from perdure.testing.simulation.lent import SimulatedLent
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -115,6 +117,9 @@ class World:
         self.roots = [self.ROOT(self, number, self._author(author_dice, count).program()) for number in range(count)]
         self._operator = self._hired()
         self.planner = Planner(self) if seed % 10 == PLANNED else None
+        self.orders = self._order_books()
+        self.lent: SimulatedLent | None = None
+        """The transaction that has the store's one writer, if it is lent."""
         self.healed_us = 0
         """When it healed, by the store's time."""
         self.retention = None if self._operator is None else RETENTION
@@ -135,6 +140,10 @@ class World:
     def _mishaps(self) -> dict[str, int]:
         """What happens to a worker or to all, and how likely each is."""
         return WORLD_FAULTS
+
+    def _order_books(self) -> Orders | None:
+        """Who borrows transactions, where the store lends any."""
+        return None if self._twins is None else Orders(self, self._twins.written)
 
     def _hired(self) -> Operator | None:
         """Who repairs, if anybody does."""
@@ -175,6 +184,8 @@ class World:
             self._operator.act()
         if self.planner is not None:
             self.planner.begin()
+        if self.orders is not None:
+            self.orders.begin()
 
     def _live(self, until: int) -> None:
         timeline, faults, chronicles = self.timeline, self.faults, self.checks.chronicles
@@ -382,6 +393,8 @@ class World:
             ]
             raise Violation(f"after healing these did not end: {', '.join(stuck)}")
         self._check_answers()
+        if self.orders is not None:
+            self.orders.judge()
         for host in self.hosts:
             # An orchestration may have ended without an activity that runs elsewhere, which is not told of it.
             if host.has_booted and host.engine.busy != host.activities.under_way:
