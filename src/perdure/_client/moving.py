@@ -98,14 +98,14 @@ async def put(
         images=tuple(images), on_conflict=on_conflict, instead_of=tuple(instead_of), while_open=tuple(while_open)
     )
     first = images[0].record
-    stale = {stamp.incarnation: stamp for stamp in instead_of}.get(first.incarnation)
+    resets = None if is_new else await _resets_before(gateway, first, instead_of)
     unknown: OutcomeUnknownError | None = None
     for _ in range(_UNKNOWN_RETRIES_MAX):
         try:
             if unknown is not None:
                 found = await gateway.read(gateway.inspector.get, first.id)
                 is_it = found is not None and found.incarnation == first.incarnation
-                if found is not None and is_it and (stale is None or found.resets > stale.resets):
+                if found is not None and is_it and (resets is None or found.resets > resets):
                     return work.APPLIED
                 if is_new:
                     break
@@ -119,6 +119,15 @@ async def put(
     raise OutcomeUnknownError(
         f"the store broke off while {first.id!r} was written, and nobody knows whether it was: look before trying again"
     ) from unknown
+
+
+async def _resets_before(gateway: Gateway, record: work.InstanceRecord, instead_of: Sequence[work.Stamp]) -> int | None:
+    """How often the instance that is to be written had been put back; None if there was none of it."""
+    for stamp in instead_of:
+        if stamp.incarnation == record.incarnation:
+            return stamp.resets
+    found: work.InstanceRecord | None = await gateway.read(gateway.inspector.get, record.id)
+    return None if found is None or found.incarnation != record.incarnation else found.resets
 
 
 class Move:
