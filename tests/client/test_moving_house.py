@@ -356,16 +356,6 @@ async def test_a_move_that_broke_off_goes_on_when_it_is_asked_for_again(database
         assert await runtime.client.get_handle("order").result() == "charged order, then meanwhile"
 
 
-async def test_what_a_person_has_suspended_stays_so_when_it_moves(database, other):
-    async with Runtime(database, REGISTRY) as here, Client(other) as there:
-        await here.client.start_orchestration(wait, "order", instance_id="order")
-        await settled(here.client)
-        await here.client.suspend("order", "audit")
-        await here.client.move_instances(there, instance_ids=["order"])
-        status = await there.get_status("order")
-        assert (status.status, status.held_because) == (Status.SUSPENDED, "audit")
-
-
 async def test_a_tree_whose_id_is_taken_there_stays_and_goes_on(database, other):
     async with Runtime(database, REGISTRY) as here, Client(other) as there:
         await here.client.start_orchestration(wait, "order", instance_id="order")

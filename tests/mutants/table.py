@@ -47,6 +47,7 @@ _SHARDS = "_client/shards.py"
 _ITEMS = "storage/memory/items.py"
 _ROWS = "storage/memory/rows.py"
 _CLAIMS = "storage/memory/claims.py"
+_ASIDE = "storage/memory/aside.py"
 _MEMORY = "storage/memory/storage.py"
 _ENGINE = "_runtime/dispatcher.py"
 _SENDING = "_runtime/sending.py"
@@ -71,6 +72,7 @@ _IMAGES_SUITE = "tests/storage/test_conformance.py"
 _SUSPENDED_RUN = "tests/runtime/test_cancelled_while_suspended.py"
 _SCHEDULES = "_schedules/program.py"
 _MOVING = "_client/moving.py"
+_MOVING_RUN = "tests/client/test_suspended_and_moved.py"
 _TRANSACTIONAL = "_runtime/transactional.py"
 _LIMITS_RUN = "tests/runtime/test_limits.py"
 _SESSIONS_RUN = "tests/runtime/test_sessions.py"
@@ -170,7 +172,7 @@ SIMULATED = (
     Mutant("operators: a start that is told again may come behind what is sent later", _REWINDING, "ready_at=image.ready_at if last else max(image.ready_at, self._now),", "ready_at=image.ready_at,", suite="tests/runtime/test_reset_to_a_beginning.py"),
     Mutant("a start that a turn on its way has taken is missed", "_runtime/live.py", "if any(message.timer is None and message.seq not in waiting for message in claimed.messages):", "if not waiting:", suite="tests/runtime/test_beginnings.py"),
     Mutant("operators: a turn from before it was suspended lands", "storage/memory/items.py", "if record.status is Status.SUSPENDED and turn.runs:", "if False:", suite=_IMAGES_SUITE),
-    Mutant("operators: what is suspended keeps its owner", "storage/memory/aside.py", "    tables.own_instance(row, None)\n    row.record = replace(row.record, status=Status.SUSPENDED", "    row.record = replace(row.record, status=Status.SUSPENDED", worlds=OPERATED),
+    Mutant("operators: what is suspended keeps its owner", _ASIDE, "        tables.own_instance(row, None)\n        row.record = replace(row.record, status=Status.SUSPENDED", "        row.record = replace(row.record, status=Status.SUSPENDED", worlds=OPERATED),
     # -- limits, tags and sessions
     Mutant("limits: one place too many", _LANES, "limit.concurrency - running(tables, key))", "limit.concurrency - running(tables, key) + 1)", suite=_LIMITS_RUN),
     Mutant("limits: a rate that forgets what began", _LANES, "        free = min(free, limit.rate - begun)", "        free = min(free, limit.rate)", suite=_LIMITS_RUN),
@@ -209,9 +211,15 @@ SIMULATED = (
     Mutant("moving: a copy that nobody knows of counts as written", _MOVING, "            # An earlier copy looks the same from afar: the next round reads it.\n            return None\n", "            return work.APPLIED\n", worlds=MOVING, every=MOVING_EVERY),
     Mutant("moving: it goes on there before this store has said that it has moved", _MOVING, "                if await self._is_out(out):\n", "                if await self._is_out(out) or True:\n", worlds=MOVING, every=MOVING_EVERY),
     Mutant("moving: an instance of which nobody knows whether it has moved counts as moved", _MOVING, "            except OutcomeUnknownError:\n                continue\n", "            except OutcomeUnknownError:\n                return True\n", worlds=MOVING, every=MOVING_EVERY),
-    Mutant("moving: what broke off is found by its status only", "_client/transferring.py", "        meant = [each for each in page if each.status in wanted or (each.status, each.held_because) in begun]\n", "        meant = [each for each in page if each.status in wanted]\n", worlds=MOVING, every=MOVING_EVERY),
     Mutant("moving: a copy takes messages", _ITEMS, "    if is_copy(row.record.status, row.record.held_because):\n        return Refused(reason=Refusal.COMING)\n", "", worlds=MOVING, every=MOVING_EVERY),
     Mutant("moving: what has moved stays a copy there", _MOVING, "        await asyncio.gather(*map(self._there.submit, items))\n        if self._run:", "        if self._run:", worlds=MOVING, every=MOVING_EVERY),
+    Mutant("moving: a suspend for a move overrules a person's", _MOVING, "tasks=tasks, keep=True)]", "tasks=tasks)]", suite=_MOVING_RUN),
+    Mutant("moving: a person's suspend is overruled by the store", _ASIDE, "    if not (item.keep and row.record.status is Status.SUSPENDED):\n", "    if True:\n", suite=_IMAGES_SUITE),
+    Mutant("moving: a decision about an activity leaves the stamp", _ASIDE, "replace(row.record, updated_at=row.record.updated_at + 1)", "replace(row.record, updated_at=row.record.updated_at)", suite=_IMAGES_SUITE),
+    Mutant("moving: a suspend of the same moment leaves the stamp", _ASIDE, "    if not (item.keep and row.record.status is Status.SUSPENDED):\n        updated_at = max(now, row.record.updated_at + 1)\n", "    if not (item.keep and row.record.status is Status.SUSPENDED):\n        updated_at = max(now, row.record.updated_at)\n", suite=_IMAGES_SUITE),
+    Mutant("moving: whatever is suspended is so for another reason", _ASIDE, "    if item.instead_of is not None and not _is_suspended_for(row, item.instead_of):\n", "    if False:\n", suite=_IMAGES_SUITE),
+    Mutant("moving: what broke off is forgotten where a person has suspended it since", "_client/transferring.py", "any(map(waits_for_move, tree))", "tree[0].record.held_because == MOVING", suite=_MOVING_RUN),
+    Mutant("moving: what broke off is found by its status only", "_client/transferring.py", "any(map(waits_for_move, tree))", "False", worlds=MOVING, every=MOVING_EVERY),
     # -- what has a transaction of its own, and what is given up
     Mutant("transactions: a store that can't be reached is a failure", _TRANSACTIONAL, "        except StorageUnavailableError as error:\n            return _again(task, error)\n", "        except StorageUnavailableError as error:\n            return failed(task, error, timed_out=False)\n", worlds=PLANNED),
     Mutant("transactions: an outcome that nobody knows is a failure", _TRANSACTIONAL, "    except OutcomeUnknownError as error:\n        return _again(task, error)\n", "    except OutcomeUnknownError:\n        raise\n", worlds=PLANNED),

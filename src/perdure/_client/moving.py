@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from msgspec.structs import replace
 
@@ -334,6 +334,11 @@ def _reason_there(copy: work.InstanceRecord) -> str:
     return before if is_kept else COME + mark.removeprefix(COMING)
 
 
+def waits_for_move(image: work.InstanceImage) -> bool:
+    """Whether something of an instance is set aside until it has moved."""
+    return MOVING in (image.record.held_because, *(task.held_because for task in image.tasks))
+
+
 def _has_come(task: work.TaskImage) -> bool:
     return (task.held_because or "").startswith(COMING)
 
@@ -379,18 +384,12 @@ def to_set_aside(image: work.InstanceImage, reason: str, *, all_tasks: bool) -> 
     moves = any(
         task.permit is None and task.held_because is None and (all_tasks or not task.running) for task in image.tasks
     )
-    # What has come and moves on is a copy no more before it is copied: where both are, one must be none.
-    has_come = reason == MOVING and (record.held_because or "").startswith((COMING, COME))
-    if record.status.is_closed or (is_suspended and not moves and not has_come):
+    if reason == MOVING and is_suspended and (record.held_because or "").startswith((COMING, COME)):
+        # What has come and moves on is a copy no more before it is copied: where both are, one must be none.
+        why = reason_before(record, MOVING)
+        return [work.Suspend(id=record.id, incarnation=record.incarnation, reason=why, instead_of=record.held_because)]
+    if record.status.is_closed or (is_suspended and not moves):
         return []
-    # Who was suspended by a person stays so, for the reason that was given.
-    why = reason_before(record, MOVING) if is_suspended else reason
-    return [
-        work.Suspend(
-            id=record.id,
-            incarnation=record.incarnation,
-            reason=why,
-            tasks="all" if all_tasks else "wait",
-            instead_of=record.held_because if is_suspended else None,
-        )
-    ]
+    # Who was suspended by a person stays so, also if that comes first: only the tasks wait for what this is for.
+    tasks: Literal["all", "wait"] = "all" if all_tasks else "wait"
+    return [work.Suspend(id=record.id, incarnation=record.incarnation, reason=reason, tasks=tasks, keep=True)]

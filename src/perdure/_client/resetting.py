@@ -164,7 +164,7 @@ class Reset:
         items = to_set_aside(image, RESETTING, all_tasks=all_tasks)
         items += [item for each in gone for item in to_set_aside(each, RESETTING, all_tasks=True)]
         for item in items:
-            if item.reason == RESETTING and item.incarnation is not None:
+            if item.incarnation is not None:
                 self._set_aside[item.incarnation] = item.id
         await asyncio.gather(*map(self._gateway.submit, items))
         if running and not items:

@@ -14,7 +14,19 @@ from msgspec.structs import replace
 from perdure import _work as work
 from perdure._client import export_file
 from perdure._client.filters import query_of, statuses_of
-from perdure._client.moving import COME, COMING, MOVING, Move, Transfer, put, read, reason_before, rounds_in, total_of
+from perdure._client.moving import (
+    COME,
+    COMING,
+    MOVING,
+    Move,
+    Transfer,
+    put,
+    read,
+    reason_before,
+    rounds_in,
+    total_of,
+    waits_for_move,
+)
 from perdure._client.opened import pages
 from perdure._types import INSTANT_US_MAX, Status, check_name
 from perdure.errors import ClientError, InstanceExistsError, InstanceMovedError, InstanceNotFoundError, UsageError
@@ -135,11 +147,19 @@ async def _moving_roots(
             yield page
         return
     several: Any = {**filters, "status": {*wanted, Status.SUSPENDED, Status.MOVED}}
-    begun = {(Status.SUSPENDED, MOVING), (Status.MOVED, place)}
     async for page in _roots(gateway, None, several):
-        meant = [each for each in page if each.status in wanted or (each.status, each.held_because) in begun]
+        has_moved = Status.MOVED, place
+        meant = [each for each in page if each.status in wanted or (each.status, each.held_because) == has_moved]
+        if Status.SUSPENDED not in wanted:
+            meant += await _begun(gateway, [each for each in page if each.status is Status.SUSPENDED])
         if meant:
             yield meant
+
+
+async def _begun(gateway: Gateway, roots: Sequence[work.InstanceRecord]) -> list[work.InstanceRecord]:
+    """Those of which a move has set something aside; a person may have suspended them besides."""
+    trees = await read(gateway, [each.id for each in roots]) if roots else []
+    return [tree[0].record for tree in trees if any(map(waits_for_move, tree))]
 
 
 async def _roots(

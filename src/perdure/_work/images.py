@@ -91,7 +91,11 @@ class HistoryImage(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Stamp(Struct, frozen=True, gc=False, kw_only=True):
-    """How an instance stood when it was read: nothing has happened to it for as long as it stands so."""
+    """How an instance stood when it was read: nothing has happened to it for as long as it stands so.
+
+    Neither has anybody decided anything about it: whatever suspends it, or lets it or a held task go on, moves
+    `updated_at`, and a task that somebody ends is a message.
+    """
 
     incarnation: int
     execution: int

@@ -30,6 +30,8 @@ Words that the contract uses:
 - `updated_at` moves with every applied turn, and with what sets an instance aside or brings it back, with nothing else:
   to now, or to the time of the turn's last event (`HistoryRow.at`) if that is later. It never goes back: where another
   handle was ahead, it stands still until this one has caught up. So what comes after it comes after every event.
+  What somebody decides tells by it: an applied `Suspend` or `Resume` moves it by a microsecond at least, and a `Resume`
+  by which nothing but tasks go on, by just that; those that change nothing leave it.
 """
 
 from collections.abc import Callable, Iterable, Sequence

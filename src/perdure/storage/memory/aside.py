@@ -21,9 +21,10 @@ def suspend(tables: Tables, now: int, item: Suspend) -> Outcome:
         return _COMING
     if item.instead_of is not None and not _is_suspended_for(row, item.instead_of):
         return APPLIED
-    updated_at = max(now, row.record.updated_at)
-    tables.own_instance(row, None)
-    row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=updated_at)
+    if not (item.keep and row.record.status is Status.SUSPENDED):
+        updated_at = max(now, row.record.updated_at + 1)
+        tables.own_instance(row, None)
+        row.record = replace(row.record, status=Status.SUSPENDED, held_because=item.reason, updated_at=updated_at)
     for task in [] if item.tasks == "go on" else list(row.tasks.values()):
         if task.new.permit is None and task.held_because is None and (task.owner is None or item.tasks == "all"):
             _set_aside(tables, now, task, item.reason)
@@ -50,6 +51,7 @@ def resume(tables: Tables, now: int, item: Resume) -> Outcome:
     row = _named(tables, item)
     if row is None or row.closed:
         return _NOT_FOUND if row is None else _CLOSED
+    goes_on = False
     held = [task for task in row.tasks.values() if task.held_because is not None]
     held = [task for task in held if item.reason in (None, task.held_because)]
     held = [task for task in held if item.repeat in (None, task.began_at)]
@@ -60,9 +62,12 @@ def resume(tables: Tables, now: int, item: Resume) -> Outcome:
     elif row.record.status in (Status.HELD, Status.SUSPENDED) and item.reason in (None, row.record.held_because):
         begun = row.record.execution > 1 or row.record.last_event > 0
         status = Status.RUNNING if begun else Status.PENDING
-        updated_at = max(now, row.record.updated_at)
+        updated_at = max(now, row.record.updated_at + 1)
         row.record = replace(row.record, status=status, held_because=None, deliveries=1, updated_at=updated_at)
         tables.wake_instance(row)
+        goes_on = True
+    if held and not goes_on:
+        row.record = replace(row.record, updated_at=row.record.updated_at + 1)
     for task in held:
         tables.reset_task(task, due=now, repeat=item.repeat is not None)
     return APPLIED

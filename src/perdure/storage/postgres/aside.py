@@ -22,7 +22,7 @@ def apply(transaction: Transaction, working: Working, item: Suspend | Resume | T
     """Apply one item, or refuse it and leave everything as it was."""
     match item:
         case Suspend():
-            return _suspend(working, item)
+            return _suspend(transaction, working, item)
         case Resume():
             return _resume(transaction, working, item)
         case TaskDiscard():
@@ -41,7 +41,7 @@ def _refusal(working: Working, item: Suspend | Resume) -> Refused | Row:
     return _CLOSED if row.closed else row
 
 
-def _suspend(working: Working, item: Suspend) -> Outcome:
+def _suspend(transaction: Transaction, working: Working, item: Suspend) -> Outcome:
     row = _refusal(working, item)
     if isinstance(row, Refused):
         return row
@@ -50,8 +50,11 @@ def _suspend(working: Working, item: Suspend) -> Outcome:
     if item.instead_of is not None and not _is_suspended_for(row, storable(item.instead_of)):
         return APPLIED
     reason = storable(item.reason)
-    row.status, row.held_because, row.owner = Status.SUSPENDED, reason, None
-    row.changed = True
+    if not (item.keep and row.status == Status.SUSPENDED):
+        [[(changed_at,)]] = transaction.run([("last_change", (bigint(row.incarnation),))])
+        row.status, row.held_because, row.owner = Status.SUSPENDED, reason, None
+        row.updated_at = max(working.now, changed_at + 1)
+        row.changed = True
     if item.tasks != "go on":
         how = bigint(working.now), text(reason), bigint(INSTANT_US_MAX), boolean(value=item.tasks == "all")
         working.further.append(("set_tasks_aside", (bigint(row.incarnation), *how)))
@@ -71,8 +74,9 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
     looks: list[Call] = [
         ("held_task_events", key),
         ("last_events", (bigints([row.incarnation]), bigints([row.execution]))),
+        ("last_change", (bigint(row.incarnation),)),
     ]
-    held, [(last, _)] = transaction.run(looks)
+    held, [(last, _)], [(changed_at,)] = transaction.run(looks)
     if item.event is not None and not held:
         return _NOT_FOUND
     is_meant = item.event is None and reason in (None, row.held_because)
@@ -80,7 +84,11 @@ def _resume(transaction: Transaction, working: Working, item: Resume) -> Outcome
         row.status = Status.RUNNING if last or row.execution > 1 else Status.PENDING
         row.held_because = row.released_by = row.released_until = None
         row.deliveries = 1
+        row.updated_at = max(working.now, changed_at + 1)
         row.changed = working.news = True
+    elif held:
+        row.updated_at = changed_at + 1
+        row.changed = True
     if held:
         working.further.append(("resume_tasks", (*key, bigint(working.now))))
         working.news = True

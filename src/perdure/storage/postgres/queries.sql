@@ -2111,6 +2111,10 @@ LIMIT $2::bigint;
 SELECT first_event, last_event, at, data, crc, format, encoding FROM perdure.history
 WHERE incarnation = $1::bigint AND execution = $2::bigint ORDER BY last_event;
 
+-- name: last_change
+-- When an instance changed last.
+SELECT r.updated_at FROM perdure.instance_records AS r WHERE r.incarnation = $1::bigint;
+
 -- name: set_tasks_aside
 -- Set aside the tasks of an instance that nobody runs, or with $5 all of them.
 UPDATE perdure.tasks SET

@@ -24,6 +24,7 @@ _NOT_FOUND = Refused(reason=Refusal.NOT_FOUND)
 _NOT_OWNER = Refused(reason=Refusal.NOT_OWNER)
 _CLOSED = Refused(reason=Refusal.CLOSED)
 _COMING = Refused(reason=Refusal.COMING)
+_ASIDE = Status.HELD, Status.SUSPENDED
 
 
 def apply(transaction: Transaction, item: Suspend | Resume | TaskDiscard | Try | TaskHold) -> Outcome:
@@ -51,9 +52,11 @@ def _of_instance(transaction: Transaction, item: Suspend | Resume) -> Outcome:
     if isinstance(item, Suspend):
         return _suspend(transaction, item, record)
     held = transaction.ask(STATEMENTS["held_task_events"], incarnation, item.event, reason, item.repeat)
-    if item.event is None:
-        transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now, reason))
-    elif not held:
+    if item.event is None and record.status in _ASIDE and reason in (None, record.held_because):
+        transaction.execute(STATEMENTS["resume_instance"], (incarnation, transaction.now))
+    elif held:
+        transaction.execute(STATEMENTS["tell_decision"], (incarnation,))
+    elif item.event is not None:
         return _NOT_FOUND
     if held:
         which = (incarnation, item.event, reason, item.repeat)
@@ -67,7 +70,8 @@ def _suspend(transaction: Transaction, item: Suspend, record: InstanceRecord) ->
     if item.instead_of is not None and not _is_suspended_for(record, storable(item.instead_of)):
         return APPLIED
     how = record.incarnation, transaction.now, storable(item.reason)
-    transaction.execute(STATEMENTS["suspend_instance"], how)
+    if not (item.keep and record.status is Status.SUSPENDED):
+        transaction.execute(STATEMENTS["suspend_instance"], how)
     if item.tasks != "go on":
         transaction.execute(STATEMENTS["set_tasks_aside"], (*how, INSTANT_US_MAX, item.tasks == "all"))
     return APPLIED

@@ -560,15 +560,19 @@ WHERE tasks.incarnation = c.incarnation AND tasks.execution = c.execution AND ta
 -- name: suspend_instance
 -- Set an instance aside until somebody resumes it.
 UPDATE instances SET
-    status = 'suspended', owner = NULL, changed_at = max(changed_at, ?2), held_because = ?3
+    status = 'suspended', owner = NULL, changed_at = max(changed_at + 1, ?2), held_because = ?3
 WHERE incarnation = ?1;
 
 -- name: resume_instance
 -- Let a held or suspended instance go on.
 UPDATE instances SET
     status = CASE WHEN execution = 1 AND last_event = 0 THEN 'pending' ELSE 'running' END,
-    held_because = NULL, deliveries = 1, changed_at = max(changed_at, ?2), released_by = NULL, released_until = NULL
-WHERE incarnation = ?1 AND status IN ('held', 'suspended') AND (?3 IS NULL OR held_because = ?3);
+    held_because = NULL, deliveries = 1, changed_at = max(changed_at + 1, ?2), released_by = NULL, released_until = NULL
+WHERE incarnation = ?1;
+
+-- name: tell_decision
+-- Let an instance tell that somebody has decided about a task of it.
+UPDATE instances SET changed_at = changed_at + 1 WHERE incarnation = ?1;
 
 -- name: held_task_events
 -- The held tasks of an instance, or that of one event, or those that are held for a reason, or were about to be called at

@@ -125,6 +125,11 @@ class Haulage:
 
         self._wishes.append(Wish(self, here, what, move))
 
+    def _is_for_persons(self, record: work.InstanceRecord) -> bool:
+        """Whether it waits for a person, or may: whoever moved it and has not done so goes on with that."""
+        is_sure = self.all_run and not self.was_impatient and record.parent is None
+        return record.held_because == SUSPENDED or not is_sure
+
     def done(self, wish: Wish, process: Carrier) -> None:
         """Something was said to be done: nothing may have been forgotten."""
         others = [each for each in self.processes if each is not process]
@@ -136,10 +141,13 @@ class Haulage:
                 if record.parent is not None:
                     # Its parent may have ended, and is not asked for by its status any more.
                     continue
-                is_aside = record.status is Status.SUSPENDED
-                is_left = is_aside and (record.held_because or "").startswith((COMING, COME, MOVING))
-                if is_left and town.checks.lives.get(record.incarnation) is town.checks:
+                if town.checks.lives.get(record.incarnation) is not town.checks:
+                    continue
+                if record.status is Status.SUSPENDED and _waits_for_move(record.held_because):
                     raise Violation(f"{wish.what} was said to be done, and {record.id} is suspended in {town.letter}")
+                left = [event for (_, event), task in row.tasks.items() if _waits_for_move(task.held_because)]
+                if left:
+                    raise Violation(f"{wish.what} was said to be done, and {left} of {record.id} wait in {town.letter}")
 
     def _tidy(self, _: Any) -> None:
         """Persons bring back what waits for one, where it lives."""
@@ -152,10 +160,12 @@ class Haulage:
                 host = town.some_host()
                 if host is None or town.checks.lives.get(record.incarnation) is not town.checks:
                     continue
-                # Who suspends what a move is about to suspend sees its reason go, and only its activities stay aside.
-                is_aside = any(task.held_because == SUSPENDED for task in row.tasks.values())
-                if record.status is Status.SUSPENDED or is_aside:
+                if record.status is Status.SUSPENDED and self._is_for_persons(record):
                     host.gateway.open(partial(_resume, host.client, record.id), lambda *_: None)
+
+
+def _waits_for_move(held_because: str | None) -> bool:
+    return (held_because or "").startswith((COMING, COME, MOVING))
 
 
 async def _resume(client: Client, instance_id: str) -> None:

@@ -22,7 +22,8 @@ def suspended(checks: Checks, item: work.Suspend, _: work.Applied, __: int | Non
     if item.instead_of is not None and (row is None or row.record.held_because != item.reason):
         # It was not suspended for the reason that was to go.
         return
-    checks.ledger.release(incarnation)
+    if not item.keep or incarnation not in checks.suspended:
+        checks.ledger.release(incarnation)
     checks.suspended.add(incarnation)
     if item.tasks == "all":
         checks.ledger.release_tasks(_tasks_of(checks, incarnation))

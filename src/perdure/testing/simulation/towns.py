@@ -41,6 +41,8 @@ class TownChecks(Checks):
         """Know each other."""
         self.beside, self.lives = beside, lives
         self._resumed: set[tuple[int, int]] = set()
+        self.set_aside: set[int] = beside.__dict__.get("set_aside", set())
+        """What persons have suspended, in either store."""
         # Whatever was sent once arrives once, wherever that is.
         self.stored_mail = beside.stored_mail
 
@@ -77,6 +79,13 @@ class TownChecks(Checks):
         match item:
             case work.Turn() if item.history is not None:
                 self._must_live(item.incarnation, "took a turn")
+                if item.runs and item.incarnation in self.set_aside:
+                    raise Violation(f"instance {item.incarnation} went on, and a person has suspended it")
+            case work.Suspend(reason="simulated", instead_of=None):
+                if self.lives.get(self.by_id[item.id]) is self:
+                    self.set_aside.add(self.by_id[item.id])
+            case work.Resume(event=None, reason=None):
+                self.set_aside.discard(self.by_id[item.id])
             case work.Resume() if item.event is not None:
                 # Who has looked before it moved decides about a copy.
                 self._resumed.add((self.by_id[item.id], item.event))
@@ -220,11 +229,12 @@ class TownChecks(Checks):
         keys = {key for key in self.dedup if key[0] == incarnation} - self.beside.dedup
         if keys:
             raise Violation(f"{chronicle.instance_id} has moved, and these keys have not: {keys}")
-        # What a person has decided since it was copied is asked again there; what was not begun must not have been.
-        begun = {(number, *rest) for number, *rest in self.begun if number == incarnation} - self.beside.begun.keys()
+        # Also what a person has decided about them.
+        begun = {key for key in self.begun.keys() ^ self.beside.begun.keys() if key[0] == incarnation}
         open_there = self.beside._tables.instances[incarnation].tasks  # noqa: SLF001 - its own
-        if any(key[1:] in open_there for key in begun):
-            raise Violation(f"{chronicle.instance_id} has moved, and that these were begun was forgotten: {begun}")
+        wrong = [key for key in begun if key[1:] in open_there]
+        if wrong:
+            raise Violation(f"{chronicle.instance_id} has moved, and these were begun in one store only: {wrong}")
         facts = zip(_FACTS, self._facts(chronicle), self.beside._facts(there), strict=True)  # noqa: SLF001 - its own
         for what, ours, theirs in facts:
             if ours != theirs:

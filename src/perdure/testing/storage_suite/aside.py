@@ -1,5 +1,7 @@
 """What is set aside, by a person or because it kills its workers, and what brings it back."""
 
+from msgspec.structs import replace
+
 from perdure._types import Status
 from perdure._work import (
     APPLIED,
@@ -53,6 +55,48 @@ class Suspending(Topic):
         record = self.world.record("order")
         assert (record.status, record.held_because, record.owner) == (Status.SUSPENDED, "audit", None)
         assert record.updated_at == self.world.clock.now_us()
+
+    def test_one_that_is_suspended_already_is_so_for_the_reason_that_came_last(self) -> None:
+        worker = self._suspended()
+        assert worker.do(Suspend(id="order", reason="law")) == APPLIED
+        assert self.world.record("order").held_because == "law"
+
+    def test_it_stays_as_it_is_if_that_is_asked_for_and_its_activities_do_not(self) -> None:
+        world = self.world
+        worker = world.worker()
+        worker.own("order")
+        worker.run("order", tasks=(task(3),))
+        _only(world, Suspend(id="order", reason="audit"))
+        before = world.record("order")
+        world.clock.advance(1)
+        assert _only(world, Suspend(id="order", reason="moving", tasks="all", keep=True)) is None
+        assert world.record("order") == before
+        assert [each.held_because for each in world.storage.held_tasks(9)] == ["moving"]
+        assert _only(world, Resume(id="order", reason="moving")) is None
+        assert world.record("order").held_because == "audit"
+        assert events(worker.claim()) == [3]
+
+    def test_who_would_keep_that_suspends_what_goes_on(self) -> None:
+        world = self.world
+        world.worker().own("order")
+        assert _only(world, Suspend(id="order", reason="moving", keep=True)) is None
+        record = world.record("order")
+        assert (record.status, record.held_because, record.owner) == (Status.SUSPENDED, "moving", None)
+
+    def test_only_what_is_suspended_for_a_reason_is_so_for_another(self) -> None:
+        world = self.world
+        worker = world.worker()
+        for name in ("order", "other", "running"):
+            worker.own(name)
+            worker.run(name, tasks=(task(3),))
+        for name, reason in (("order", "audit"), ("other", "law")):
+            _only(world, Suspend(id=name, reason=reason))
+        before = {name: world.record(name) for name in ("other", "running")}
+        for name in ("order", "other", "running"):
+            assert _only(world, Suspend(id=name, reason="seen", instead_of="audit", tasks="wait")) is None
+        assert world.record("order").held_because == "seen"
+        assert {name: world.record(name) for name in before} == before
+        assert [(each.instance_id, each.held_because) for each in world.storage.held_tasks(9)] == [("order", "seen")]
 
     def test_its_owner_can_do_nothing_more(self) -> None:
         world = self.world
@@ -322,6 +366,18 @@ class HeldTasks(Topic):
         assert _only(world, Resume(id="order", event=3)) is None
         assert [each.event for each in world.storage.held_tasks(10)] == [5]
         assert [(each.event, each.deliveries) for each in worker.claim().tasks] == [(3, 1), (4, 1)]
+
+    def test_a_decision_about_it_shows_in_its_instance_and_is_no_change_of_that(self) -> None:
+        world = self.world
+        self._tasks_held()
+        before = world.record("order")
+        world.clock.advance(SECOND)
+        assert _only(world, Resume(id="order", event=3)) is None
+        assert world.record("order") == replace(before, updated_at=before.updated_at + 1)
+        assert _only(world, Resume(id="order")) is None
+        assert world.record("order") == replace(before, updated_at=before.updated_at + 2)
+        assert _only(world, Resume(id="order")) is None
+        assert world.record("order") == replace(before, updated_at=before.updated_at + 2)
 
     def test_with_its_instance_all_are_resumed(self) -> None:
         world = self.world

@@ -285,6 +285,26 @@ class MovingOut(Topic):
         world.delete("order", force=True)
         assert refused(_one(world, out)) is Refusal.STALE
 
+    def test_it_stays_when_somebody_has_decided_about_it_though_it_looks_the_same(self) -> None:
+        world = self.world
+        self._sealed()
+        moving = Suspend(id="order", reason="moving", tasks="all", keep=True)
+        for decisions in (
+            (Suspend(id="order", reason="moving"),),
+            (Resume(id="order"), moving),
+            (Resume(id="order", event=3), moving),
+            (Resume(id="order", event=3), moving, Resume(id="order", event=4), moving),
+        ):
+            [image] = world.storage.images(["order"])
+            for decision in decisions:
+                assert _one(world, decision) == APPLIED
+            [after] = world.storage.images(["order"])
+            assert (len(after.tasks), len(after.messages)) == (len(image.tasks), len(image.messages))
+            assert refused(_one(world, MoveOut(stamps=(image.stamp,), place=ELSEWHERE))) is Refusal.STALE, decisions
+        [image] = world.storage.images(["order"])
+        assert _one(world, moving) == APPLIED
+        assert _one(world, MoveOut(stamps=(image.stamp,), place=ELSEWHERE)) == APPLIED
+
     def test_it_stays_while_a_worker_runs_an_activity_of_it(self) -> None:
         world = self.world
         worker = world.worker()

@@ -192,6 +192,7 @@ class Items:
                     reason=dice.pick(ASIDE),
                     incarnation=self._guess_incarnation(),
                     tasks=dice.pick(("go on", "wait", "all")),
+                    keep=dice.chance(20),
                     instead_of=dice.pick(ASIDE) if dice.chance(30) else None,
                 )
             case "resume":
