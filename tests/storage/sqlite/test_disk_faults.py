@@ -2,6 +2,7 @@
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from perdure._types import Status
 from perdure._work import APPLIED, Batch, InstanceChange, StartInstance
@@ -10,6 +11,9 @@ from perdure.storage.sqlite import SqliteStorage
 from perdure.testing._clock import ManualClock
 from perdure.testing.storage_suite.world import World, task
 from tests.storage.sqlite.failing_disk import Disk
+
+LARGER_THAN_THE_CACHE = 40_000_000
+"""So that it is written into the log before the commit."""
 
 
 @pytest.fixture
@@ -107,3 +111,32 @@ def _break_off(world, disk, batch):
     with pytest.raises(OutcomeUnknownError):
         world.storage.commit(batch)
     disk.sync_error = None
+
+
+async def _lent(world):
+    lent = world.storage.lend(5_000_000)
+    await lent.open()
+    return lent
+
+
+@pytest.mark.parametrize("error", [apsw.FullError("no space"), apsw.IOError("the disk is gone")])
+async def test_a_start_that_a_failing_disk_breaks_off_ends_the_transaction_that_it_is_part_of(world, disk, error):
+    # given
+    lent = await _lent(world)
+    lent.execute("CREATE TABLE orders (id TEXT)")
+    lent.commit()
+    lent = await _lent(world)
+    lent.execute("INSERT INTO orders VALUES ('before')")
+    # when
+    disk.write_error = error
+    with pytest.raises(StorageUnavailableError) as told:
+        lent.apply(StartInstance(new=replace(world.new("order"), start=bytes(LARGER_THAN_THE_CACHE))))
+    disk.write_error = None
+    with pytest.raises(StorageUnavailableError) as told_again:
+        lent.execute("INSERT INTO orders VALUES ('behind')")
+    with pytest.raises(StorageUnavailableError):
+        lent.commit()
+    # then
+    assert told_again.value is told.value
+    assert world.storage.get("order") is None
+    assert (await _lent(world)).execute("SELECT id FROM orders") == []

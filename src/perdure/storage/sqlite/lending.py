@@ -269,9 +269,20 @@ class LentTransaction:
                 raise
 
     def apply(self, item: Item, worker: int | None = None) -> Outcome:
-        """Make an item part of it."""
+        """Make an item part of it.
+
+        Raises:
+            StorageError: As the failure means; the transaction is rolled back with it.
+        """
         with self._lock:
-            return self._lending.apply(self._begun(), item, worker)
+            guarded = self._begun()
+            try:
+                return self._lending.apply(guarded, item, worker)
+            except StorageError as error:
+                # A part of it may be there, or all is rolled back already and what follows would commit by itself.
+                self.is_lost = True
+                self._end(error)
+                raise
 
     @property
     def is_open(self) -> bool:
