@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import (
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from perdure import Transaction
     from perdure._client import Client
-    from perdure.testing.simulation.host import Host
     from perdure.testing.simulation.world import World
 
 AGAIN_US = 400_000
@@ -35,13 +35,17 @@ TRIES_MAX = 4
 _STRIDE = 0x3C6EF372FE94F82B
 _TABLE = "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY) WITHOUT ROWID"
 _CONFLICTS = ("fail", "fail", "use_existing", "restart_if_closed")
-_LASTS_S = (0.05, 0.5, 2, 5)
+_LASTS_S = (0.05, 0.5, 2, 5, 5)
 _REFUSALS = (InstanceExistsError, InstanceClosedError, InstanceNotFoundError)
 _SPAN_US = 8_000_000
 
 
 class _ChangedMindError(Exception):
     """The user rolls back."""
+
+
+_FINAL = (*_REFUSALS, _ChangedMindError)
+"""Who is told so does not try again."""
 
 
 @dataclass
@@ -129,19 +133,11 @@ class _Order:
         made = Try(f"order-{self._number}/{self._tries}")
         self._orders.tries.append(made)
         self._world.note(host.name, "is asked to take", made.row, self._id or "")
-        host.loop.call(lambda: host.loop.create_task(self._take(host, made)))
-
-    async def _take(self, host: Host, made: Try) -> None:
-        error: BaseException | None = None
-        try:
-            await self._transact(host.client_for_tasks(), made)
-        except asyncio.CancelledError as cancelled:
-            error = cancelled
-            raise
-        except Exception as failed:  # noqa: BLE001 - whatever the client says
-            error = failed
-        finally:
-            self._over(made, error)
+        task: asyncio.Task[None] = host.loop.call(
+            lambda: host.loop.create_task(self._transact(host.client_for_tasks(), made))
+        )
+        # It is told of one that was cancelled before it began, too.
+        task.add_done_callback(partial(self._over, made))
 
     async def _transact(self, client: Client, made: Try) -> None:
         async with client.transaction(timeout=self._lasts_s) as tx:
@@ -182,13 +178,14 @@ class _Order:
         if dice.chance(70):
             await asyncio.sleep(dice.below(dice.pick((1_000, 50_000, 1_000_000))) / 1e6)
 
-    def _over(self, made: Try, error: BaseException | None) -> None:
+    def _over(self, made: Try, task: asyncio.Task[None]) -> None:
         world = self._world
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         world.note("user", made.row, "done" if error is None else type(error).__name__)
         made.is_over = True
         if error is None:
             made.is_there = True
-        elif isinstance(error, TimeoutError | StorageUnavailableError | _ChangedMindError | _REFUSALS):
+        elif isinstance(error, (*_FINAL, TimeoutError, StorageUnavailableError)):
             made.is_there = False
         elif not isinstance(error, OutcomeUnknownError | ClientError | asyncio.CancelledError):
             world.fail(Violation(f"the order {made.row} ended with {error!r}"))
@@ -196,5 +193,5 @@ class _Order:
             self._orders.check(made)
         except Violation as violation:
             world.fail(violation)
-        if error is not None and not isinstance(error, _ChangedMindError | _REFUSALS) and self._tries < TRIES_MAX:
+        if error is not None and not isinstance(error, _FINAL) and self._tries < TRIES_MAX:
             world.timeline.after(AGAIN_US, self.run)
