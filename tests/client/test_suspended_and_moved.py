@@ -15,6 +15,12 @@ from perdure import (
     activity,
     orchestration,
 )
+from perdure import _work as work
+from perdure._client import EngineClient
+from perdure._client.gateway import ThreadGateway
+from perdure._ports import SystemClock, SystemEntropy
+from perdure.errors import StorageUnavailableError
+from perdure.storage.memory import MemoryStorage
 
 GO = ExternalEvent[str]("go")
 
@@ -112,3 +118,30 @@ async def test_a_move_by_status_that_broke_off_finds_what_a_person_has_suspended
         assert reasons.pop("parent") == "audit"
         assert [*reasons.values()] == [None] * 3
         assert await how(client, "suspended before") == (Status.SUSPENDED, "audit")
+
+
+class Away(MemoryStorage):
+    """Takes nothing in."""
+
+    def commit(self, batch, /):
+        if any(isinstance(each, work.Put) for each in batch.items):
+            raise StorageUnavailableError("away")
+        return super().commit(batch)
+
+
+async def test_a_move_by_status_that_broke_off_finds_whose_activity_alone_waits_for_it(database, other):
+    gateway = ThreadGateway(Away(), SystemClock(), SystemEntropy())
+    async with Runtime(database, REGISTRY) as here, Client(other) as there:
+        await here.client.start_orchestration(order, "slow", instance_id="order")
+        await have_charged(1)
+        with pytest.raises(StorageUnavailableError):
+            await here.client.move_instances(EngineClient(gateway), status="running", grace=0)
+        await here.client.suspend("order", "audit")
+
+        moved = await here.client.move_instances(there, status="running")
+
+        assert moved.trees == 1
+        assert await how(there, "order") == (Status.SUSPENDED, "audit")
+        assert await there.list_held_activities() == []
+        gates[0].set()
+    await gateway.close()

@@ -334,11 +334,6 @@ def _reason_there(copy: work.InstanceRecord) -> str:
     return before if is_kept else COME + mark.removeprefix(COMING)
 
 
-def waits_for_move(image: work.InstanceImage) -> bool:
-    """Whether something of an instance is set aside until it has moved."""
-    return MOVING in (image.record.held_because, *(task.held_because for task in image.tasks))
-
-
 def _has_come(task: work.TaskImage) -> bool:
     return (task.held_because or "").startswith(COMING)
 

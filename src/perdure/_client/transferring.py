@@ -13,21 +13,9 @@ from msgspec.structs import replace
 
 from perdure import _work as work
 from perdure._client import export_file
-from perdure._client.filters import query_of, statuses_of
-from perdure._client.moving import (
-    COME,
-    COMING,
-    MOVING,
-    Move,
-    Transfer,
-    put,
-    read,
-    reason_before,
-    rounds_in,
-    total_of,
-    waits_for_move,
-)
-from perdure._client.opened import pages
+from perdure._client.filters import query_of
+from perdure._client.moving import COME, COMING, MOVING, Move, Transfer, put, read, reason_before, rounds_in, total_of
+from perdure._client.opened import PAGE_MAX, pages
 from perdure._types import INSTANT_US_MAX, Status, check_name
 from perdure.errors import ClientError, InstanceExistsError, InstanceMovedError, InstanceNotFoundError, UsageError
 
@@ -140,26 +128,73 @@ async def move_trees(
 async def _moving_roots(
     gateway: Gateway, instance_ids: Iterable[str] | None, filters: InstanceFilter, place: str
 ) -> AsyncGenerator[list[work.InstanceRecord], None]:
-    """The roots that are meant, and those of which a move that broke off has changed the status that was asked for."""
-    wanted = statuses_of(filters.get("status"))
-    if instance_ids is not None or not wanted:
-        async for page in _roots(gateway, instance_ids, filters):
+    """The roots that are meant, and before them those of which a move that broke off has changed what was asked for."""
+    begun: set[int] = set()
+    query = query_of(filters, limit=ROOTS_AT_ONCE_MAX)
+    if instance_ids is None and (query.statuses or query.updated_from is not None or query.updated_before is not None):
+        async for page in _begun_roots(gateway, query, place):
             yield page
-        return
-    several: Any = {**filters, "status": {*wanted, Status.SUSPENDED, Status.MOVED}}
-    async for page in _roots(gateway, None, several):
-        has_moved = Status.MOVED, place
-        meant = [each for each in page if each.status in wanted or (each.status, each.held_because) == has_moved]
-        if Status.SUSPENDED not in wanted:
-            meant += await _begun(gateway, [each for each in page if each.status is Status.SUSPENDED])
+            if not query.statuses or Status.MOVED in query.statuses:
+                begun |= {each.incarnation for each in page}
+    async for page in _roots(gateway, instance_ids, filters):
+        meant = [each for each in page if each.incarnation not in begun]
         if meant:
             yield meant
 
 
-async def _begun(gateway: Gateway, roots: Sequence[work.InstanceRecord]) -> list[work.InstanceRecord]:
-    """Those of which a move has set something aside; a person may have suspended them besides."""
-    trees = await read(gateway, [each.id for each in roots]) if roots else []
-    return [tree[0].record for tree in trees if any(map(waits_for_move, tree))]
+async def _begun_roots(
+    gateway: Gateway, query: work.Query, place: str
+) -> AsyncGenerator[list[work.InstanceRecord], None]:
+    """Those of which a move has begun: which have moved, and above what is suspended for it; they may have ended."""
+    steady = replace(query, statuses=(), updated_from=None, updated_before=None, roots_only=True)
+    async for page in pages(gateway, replace(steady, statuses=(Status.MOVED,))):
+        moved = [each for each in page if each.held_because == place]
+        if moved:
+            yield moved
+    async for page in pages(gateway, work.Query(statuses=(Status.SUSPENDED,), root=query.root, limit=query.limit)):
+        waits = await asyncio.gather(*(_waits_for_move(gateway, each) for each in page))
+        roots = await _roots_of(gateway, [each for each, does in zip(page, waits, strict=True) if does])
+        meant = [each for each in roots if await _is_like(gateway, each, steady)]
+        if meant:
+            yield meant
+
+
+async def _waits_for_move(gateway: Gateway, record: work.InstanceRecord) -> bool:
+    """Whether something of it is set aside until it has moved; a person may have suspended it besides."""
+    if record.held_because in (MOVING, IMPORTED):
+        return record.held_because == MOVING
+    held = await gateway.read(gateway.inspector.held_tasks, PAGE_MAX, record.incarnation)
+    return any(each.held_because == MOVING for each in held)
+
+
+async def _roots_of(gateway: Gateway, records: Sequence[work.InstanceRecord]) -> list[work.InstanceRecord]:
+    """Who is above these and has no parent, or none any more."""
+    roots: dict[int, work.InstanceRecord] = {}
+    while records:
+        parents = {each.parent.instance_id for each in records if each.parent is not None}
+        found = {
+            each.incarnation: each
+            for each in (await gateway.read(gateway.inspector.get_many, sorted(parents))).values()
+        }
+        above: dict[int, work.InstanceRecord] = {}
+        for each in records:
+            parent = None if each.parent is None else found.get(each.parent.incarnation)
+            if parent is None:
+                roots[each.incarnation] = each
+            else:
+                above[parent.incarnation] = parent
+        records = list(above.values())
+    return list(roots.values())
+
+
+async def _is_like(gateway: Gateway, root: work.InstanceRecord, query: work.Query) -> bool:
+    """Whether it is among what a query finds."""
+    if query == work.Query(roots_only=True, limit=query.limit):
+        return True
+    async for page in pages(gateway, replace(query, root=root.root)):
+        if any(each.incarnation == root.incarnation for each in page):
+            return True
+    return False
 
 
 async def _roots(

@@ -138,9 +138,6 @@ class Haulage:
         for town in self.towns:
             for row in town.rows.instances.values():
                 record = row.record
-                if record.parent is not None:
-                    # Its parent may have ended, and is not asked for by its status any more.
-                    continue
                 if town.checks.lives.get(record.incarnation) is not town.checks:
                     continue
                 if record.status is Status.SUSPENDED and _waits_for_move(record.held_because):
