@@ -5,6 +5,7 @@ from pathlib import Path
 
 from perdure.testing.simulation.letters import ADDRESSED
 from perdure.testing.simulation.operator import OPERATED
+from perdure.testing.simulation.own import OWN
 from perdure.testing.simulation.schedules import PLANNED
 from perdure.testing.simulation.sharding import SHARDED, SHARDED_EVERY
 from perdure.testing.simulation.towns import MOVING, MOVING_EVERY
@@ -231,6 +232,7 @@ SIMULATED = (
     Mutant("lent: an event is written outside of the transaction", "_client/receiver.py", "await (submit or self._gateway.submit)(item)", "await self._gateway.submit(item)", worlds=0, every=SQLITE_EVERY),
     Mutant("lent: a block that raises commits", "_client/transactions.py", "            await uninterrupted(asyncio.to_thread(lent.roll_back))\n", "            await uninterrupted(asyncio.to_thread(lent.commit))\n", worlds=0, every=SQLITE_EVERY),
     Mutant("lent: what is taken back is committed", "storage/sqlite/lending.py", "guarded.connection.end(why, schema=False)", "guarded.connection.end(None, schema=True)", worlds=0, every=SQLITE_EVERY),
+    Mutant("own transactions: an id that one is about to take is told to be taken", "_client/starts.py", "        case work.Refusal.BUSY:\n", "        case work.Refusal.BUSY if not instance_id:\n", worlds=OWN),
 )  # fmt: skip
 """Found by the simulation, those in a storage by its suite at the latest."""
 

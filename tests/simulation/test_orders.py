@@ -1,10 +1,11 @@
-"""In worlds on SQLite users borrow transactions of the store: rows of theirs, starts and events land together."""
+"""In some worlds users order: a row of theirs, a start and an event, in one transaction, borrowed or of their own."""
 
 import pytest
 
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.lives import lived
 from perdure.testing.simulation.orders import Orders, Try
+from perdure.testing.simulation.own import OWN
 from perdure.testing.simulation.twins import SQLITE_EVERY
 
 ENDS = {"done", "TimeoutError", "_ChangedMindError", "CancelledError", "OutcomeUnknownError", "InstanceExistsError"}
@@ -54,5 +55,13 @@ def test_an_order_of_which_nobody_was_told_is_found(worlds):
         orders.judge()
 
 
-def test_where_nothing_is_lent_nobody_borrows():
+def test_who_wants_an_id_that_an_open_transaction_is_about_to_take_is_put_off_and_no_promise_is_broken():
+    worlds = [lived(seed) for seed in range(1_000_000 + OWN, 1_000_400, 10)]
+
+    assert not [world.failure for world in worlds if world.failure is not None]
+    assert {kind for world in worlds for kind in world.own.put_off} == {"StartInstance", "Turn"}
+    assert sum(len(world.own.rows) for world in worlds) > len(worlds)
+
+
+def test_elsewhere_nobody_orders():
     assert lived(1_000_001).orders is None

@@ -238,7 +238,7 @@ class Host(Process):
         self.has_booted = True
         self.wake(self.world.timeline.now)
         self.world.timeline.after(BEAT_US, self._beat)
-        if self.world.orders is not None:
+        if self.world.lends:
             self.port.wake_by(self._told_of_lent)
 
     def _told_of_lent(self) -> None:
@@ -284,6 +284,8 @@ class Host(Process):
 
     def _return_lent(self) -> None:
         """The writer is free as soon as the process is gone that has it."""
+        if self.world.own is not None:
+            self.world.own.drop(self)
         lent = self.world.lent
         if lent is not None and lent.is_of(self):
             lent.roll_back()

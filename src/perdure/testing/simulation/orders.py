@@ -1,4 +1,4 @@
-"""Orders: users of a SQLite store write a row of their own, start an orchestration and send events, in one transaction.
+"""Orders: users write a row of their own, start an orchestration and send events, in one transaction.
 
 The row is there if and only if what was made with it is. What a user was told happened is so; what was rolled back, ran
 out of its time or failed has left nothing, and holds up nobody; of what nobody knows, all or nothing is there.
@@ -21,6 +21,7 @@ from perdure.errors import (
 )
 from perdure.testing._dice import Dice
 from perdure.testing.simulation.ledger import Violation
+from perdure.testing.simulation.own import OwnTransaction
 from perdure.testing.simulation.programs import MAILBOXES, NAME
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from perdure import Transaction
     from perdure._client import Client
+    from perdure.testing.simulation.host import Host
     from perdure.testing.simulation.world import World
 
 AGAIN_US = 400_000
@@ -70,9 +72,15 @@ class Orders:
 
     def begin(self) -> None:
         """Announce them."""
-        for number in range(1 + self.dice.below(4)):
+        # Where they hold up nobody, more of them meet somebody.
+        most = 4 if self.world.own is None else 8
+        for number in range(1 + self.dice.below(most)):
             order = _Order(self, number)
             self.world.timeline.at(self.dice.below(_SPAN_US), order.run)
+
+    def are_over(self) -> bool:
+        """Whether nobody is about to order something."""
+        return all(made.is_over for made in self.tries)
 
     def check(self, made: Try) -> None:
         """All of it is there, or nothing, and as its user was told.
@@ -118,10 +126,15 @@ class _Order:
         self._starts = dice.chance(80)
         self._sends = not self._starts or dice.chance(50)
         self._on_conflict: Any = dice.pick(_CONFLICTS)
+        if orders.world.own is not None:
+            self._starts, self._on_conflict = True, "fail"
+            # Others want it, too.
+            self._id = dice.pick((self._id, f"own-{dice.below(4)}", f"root-{dice.below(3)}"))
         self._lasts_s = dice.pick(_LASTS_S)
         self._has_key = dice.chance(50)
         self._goes_on = dice.chance(50)
         self._rolls_back = dice.chance(20)
+        self._pauses_us = (1_000, 50_000, 1_000_000) if orders.world.own is None else (50_000, 1_000_000, 8_000_000)
 
     def run(self, _: Any = None) -> None:
         """Try, now or as soon as a process lives."""
@@ -133,14 +146,15 @@ class _Order:
         made = Try(f"order-{self._number}/{self._tries}")
         self._orders.tries.append(made)
         self._world.note(host.name, "is asked to take", made.row, self._id or "")
-        task: asyncio.Task[None] = host.loop.call(
-            lambda: host.loop.create_task(self._transact(host.client_for_tasks(), made))
-        )
+        task: asyncio.Task[None] = host.loop.call(lambda: host.loop.create_task(self._transact(host, made)))
         # It is told of one that was cancelled before it began, too.
         task.add_done_callback(partial(self._over, made))
 
-    async def _transact(self, client: Client, made: Try) -> None:
-        async with client.transaction(timeout=self._lasts_s) as tx:
+    async def _transact(self, host: Host, made: Try) -> None:
+        client = host.client_for_tasks()
+        own: Any = self._world.own
+        opened = client.transaction(timeout=self._lasts_s) if own is None else OwnTransaction(host, own)
+        async with opened as tx:
             tx.execute(_TABLE)
             tx.execute("INSERT INTO orders VALUES (?)", (made.row,))
             await self._think()
@@ -153,7 +167,7 @@ class _Order:
             if self._rolls_back:
                 raise _ChangedMindError
 
-    async def _fill(self, client: Client, tx: Transaction, made: Try) -> None:
+    async def _fill(self, client: Client, tx: Transaction | OwnTransaction, made: Try) -> None:
         checks = self._world.checks
         receiver: Any = None
         if self._starts:
@@ -176,7 +190,7 @@ class _Order:
     async def _think(self) -> None:
         dice = self._orders.dice
         if dice.chance(70):
-            await asyncio.sleep(dice.below(dice.pick((1_000, 50_000, 1_000_000))) / 1e6)
+            await asyncio.sleep(dice.below(dice.pick(self._pauses_us)) / 1e6)
 
     def _over(self, made: Try, task: asyncio.Task[None]) -> None:
         world = self._world

@@ -10,7 +10,9 @@ from perdure._events import MIN_READER
 from perdure.errors import OutcomeUnknownError, StorageBusyError, StorageUnavailableError
 from perdure.storage.base import LEASE_US, SERVES
 from perdure.testing.simulation.booking import SimulatedLoan
+from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.lent import SimulatedLent
+from perdure.testing.simulation.own import OwnTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +44,8 @@ class StorePort:
         self.now: Callable[[], int] = store.now
         """The store's time, as this process sees it."""
         self._meanwhile: Callable[[], int | None] | None = None
-        self._lends = world.orders is not None
+        self._lends = world.lends
+        self._own = world.own
 
     def while_waiting(self, work: Callable[[], int | None], /) -> None:
         """Have `work` called while a commit is on its way."""
@@ -112,10 +115,14 @@ class StorePort:
         """Apply a batch."""
 
         def apply() -> work.Committed:
-            answer: work.Committed = self._store.commit(batch)
-            self._world.checks.committed(batch, answer)
-            self._world.committed(self._host, batch, answer)
-            return answer
+            if self._own is not None:
+                applied, answer, told = self._own.commit(self._store, batch)
+            else:
+                applied, answer = batch, self._store.commit(batch)
+                told = answer
+            self._world.checks.committed(applied, answer)
+            self._world.committed(self._host, applied, answer)
+            return told
 
         if self._meanwhile is not None and self._host.alive:
             self._host.work_on(self._meanwhile)
@@ -157,8 +164,25 @@ class StorePort:
 
     async def join(self, connection: Any, item: work.ClientItem, /) -> work.Outcome:
         """Make an item part of such a transaction."""
+        if isinstance(connection, OwnTransaction):
+            return connection.join(self._world.rows, item)
         outcome: work.Outcome = await self._store.join(connection, item)
         return outcome
+
+    def end_own(self, tx: OwnTransaction) -> None:
+        """Commit a transaction of a user's own."""
+
+        def apply() -> None:
+            batch = work.Batch(token=b"", items=tuple(tx.items))
+            answer: work.Committed = self._store.commit(batch)
+            if not all(isinstance(each, work.Applied) for each in answer.outcomes):
+                raise Violation(f"an open transaction had taken the ids in {batch}, and {answer.outcomes} came of it")
+            self._world.checks.committed(batch, answer)
+            tx.write()
+            tx.end()
+            self._world.committed(self._host, batch, answer)
+
+        self._call("end of an own transaction", apply)
 
     def begin_lent(self, lent: SimulatedLent, begin: Callable[[], None]) -> None:
         """Give it the writer."""

@@ -29,6 +29,7 @@ from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.once import AGAIN_US, Outside
 from perdure.testing.simulation.operator import OPERATED, RETENTION, Operator
 from perdure.testing.simulation.orders import Orders
+from perdure.testing.simulation.own import OWN, OwnTransactions
 from perdure.testing.simulation.programs import MAILBOXES, TAG, Author
 from perdure.testing.simulation.reference import Verdict, program_may_fail
 from perdure.testing.simulation.schedules import MORE, PLANNED, Planner, store_us
@@ -117,6 +118,9 @@ class World:
         self.roots = [self.ROOT(self, number, self._author(author_dice, count).program()) for number in range(count)]
         self._operator = self._hired()
         self.planner = Planner(self) if seed % 10 == PLANNED else None
+        self.lends = self._twins is not None
+        """Whether the store lends transactions."""
+        self.own = OwnTransactions(self) if seed % 10 == OWN else None
         self.orders = self._order_books()
         self.lent: SimulatedLent | None = None
         """The transaction that has the store's one writer, if it is lent."""
@@ -142,8 +146,9 @@ class World:
         return WORLD_FAULTS
 
     def _order_books(self) -> Orders | None:
-        """Who borrows transactions, where the store lends any."""
-        return None if self._twins is None else Orders(self, self._twins.written)
+        """Who borrows transactions, where the store lends any, or has some of his own."""
+        source = self.own if self._twins is None else self._twins
+        return None if source is None else Orders(self, source.written)
 
     def _hired(self) -> Operator | None:
         """Who repairs, if anybody does."""
@@ -378,7 +383,9 @@ class World:
         return f"gift#{self._given}"
 
     def has_settled(self) -> bool:
-        """Whether nobody waits in a call of its own, or stands still."""
+        """Whether nobody waits in a call of its own, stands still, or is about to order something."""
+        if self.orders is not None and not self.orders.are_over():
+            return False
         return not self._nested and all(host.paused_until <= self.timeline.now for host in self.hosts)
 
     # -- the end ---------------------------------------------------------------------------------------------------
