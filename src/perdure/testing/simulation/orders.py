@@ -73,7 +73,7 @@ class Orders:
     def begin(self) -> None:
         """Announce them."""
         # Where they hold up nobody, more of them meet somebody.
-        most = 4 if self.world.own is None else 8
+        most = 4 if self.world.own is None else 6
         for number in range(1 + self.dice.below(most)):
             order = _Order(self, number)
             self.world.timeline.at(self.dice.below(_SPAN_US), order.run)
