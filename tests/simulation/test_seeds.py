@@ -40,6 +40,7 @@ KNOWN = (
     1574,  # a copy that was left in the middle was taken for the instance by who moved back
     31134,  # one who was late with a move wrote a copy over what had moved away since, and another let it go on
     140204446777503,  # a child ended while its failed parent was being rewound, which then waited for it for ever
+    3001767,  # an order that was begun while the world was at rest took longer than the rest
 )
 
 

@@ -167,7 +167,7 @@ class World:
                     ended = len(self.checks.endings)
                     self.go_on(REST_US, lambda: False)
                     # Whoever waits for what has just ended hears of it within the same rest.
-                    if not self.checks.chronicles and len(self.checks.endings) == ended:
+                    if not self.checks.chronicles and len(self.checks.endings) == ended and self._nobody_orders():
                         break
                 if self.failure is None:
                     self.judge()
@@ -384,9 +384,14 @@ class World:
 
     def has_settled(self) -> bool:
         """Whether nobody waits in a call of its own, stands still, or is about to order something."""
-        if self.orders is not None and not self.orders.are_over():
-            return False
-        return not self._nested and all(host.paused_until <= self.timeline.now for host in self.hosts)
+        return (
+            self._nobody_orders()
+            and not self._nested
+            and all(host.paused_until <= self.timeline.now for host in self.hosts)
+        )
+
+    def _nobody_orders(self) -> bool:
+        return self.orders is None or self.orders.are_over()
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
