@@ -27,6 +27,7 @@ KNOWN = (
     19753103940,  # an outcome was given to what a worker remembered of an instance that had gone on elsewhere, and lost
     124069756331400,  # the reference held nobody who waited in vain for an activity with a limit, SQLite did
     900002187,  # a turn was taken on from before a suspend, as its worker had the instance back for a terminate
+    970030760,  # the time of a loan began with its answer, which was late while others waited for its end
     900004813,  # an instance was resumed and deleted in one commit: the simulator looked for its row
     960013623,  # who was asked spoke of what was held while an instance was reset, by what its key had meant before
     145585752055023,  # who was asked said what had come of an activity, and the judge of a reset thought it unknown

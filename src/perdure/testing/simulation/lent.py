@@ -38,8 +38,14 @@ class SimulatedLent(LentTransaction):
         return outcome
 
     def _begin(self) -> None:
-        self._host.port.begin_lent(self, super()._begin)
-        self._host.world.timeline.after(self._lasts_us, self._time_is_up)
+        begun = super()._begin
+
+        def begin() -> None:
+            begun()
+            # Its time begins with it, however late the answer is.
+            self._host.world.timeline.after(self._lasts_us, self._time_is_up)
+
+        self._host.port.begin_lent(self, begin)
 
     def _time_is_up(self, _: None) -> None:
         if self._host.world.timeline.now < self._host.paused_until:

@@ -19,7 +19,7 @@ from perdure.testing.simulation.haulage import Haulage
 from perdure.testing.simulation.ledger import Violation
 from perdure.testing.simulation.tenants import Tenant
 from perdure.testing.simulation.timeline import Timeline
-from perdure.testing.simulation.world import REST_US, SETTLE_US_MAX, STEPS_MAX, World, quiet
+from perdure.testing.simulation.world import REST_US, SETTLE_US_MAX, World, quiet
 
 MOVING = 14
 MOVING_EVERY = 20
@@ -398,8 +398,7 @@ class Towns:
                 return
             if not timeline.step(until):
                 return
-            if timeline.steps > STEPS_MAX:
-                first.fail(Violation(f"the world did not come to rest within {STEPS_MAX:,} steps"))
+            first.lose_patience()
 
     def _judge(self) -> None:
         if self.haulage.is_busy:

@@ -200,8 +200,12 @@ class World:
                 return
             if not timeline.step(until):
                 return
-            if timeline.steps > STEPS_MAX:
-                self.fail(Violation(f"the world did not come to rest within {STEPS_MAX:,} steps"))
+            self.lose_patience()
+
+    def lose_patience(self) -> None:
+        """Fail if so much has happened that it never comes to rest."""
+        if self.timeline.steps > STEPS_MAX:
+            self.fail(Violation(f"the world did not come to rest within {STEPS_MAX:,} steps"))
 
     def go_on(self, us: int, until: Callable[[], bool]) -> None:
         """Let the world go on for so long, or until something is so; for a process that waits in its own call."""
@@ -214,6 +218,7 @@ class World:
                     timeline.now = end
                 else:
                     timeline.step(end)
+                    self.lose_patience()
         finally:
             self._nested -= 1
 
