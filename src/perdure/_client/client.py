@@ -170,6 +170,7 @@ class Client(Management, Repair, Transactions, Transfers):
 
         Raises:
             InstanceExistsError: The id is taken; with "use_existing", by an instance of another orchestration.
+            InstanceComingError: It was to be replaced, and is on its way here from another store.
             PayloadError: An input does not fit its annotation.
             UsageError: An option is wrong, or the connection can't be used for this.
             StorageUnavailableError: Nothing was started; try again.

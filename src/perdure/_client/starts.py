@@ -11,7 +11,13 @@ from perdure._client.attributes import checked_version, encode_attributes
 from perdure._definitions import Orchestration
 from perdure._types import OnConflict, check_instance_id, check_name, instant_us, slot_of
 from perdure.codec import encode_any
-from perdure.errors import InstanceExistsError, OutcomeUnknownError, StorageBusyError, UsageError
+from perdure.errors import (
+    InstanceComingError,
+    InstanceExistsError,
+    OutcomeUnknownError,
+    StorageBusyError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -96,6 +102,8 @@ def refused_start(instance_id: str, refused: work.Refused) -> Exception:
                 f"instance {instance_id!r} is the child of an open orchestration, which would wait for it for ever: "
                 "terminate it, or restart the parent"
             )
+        case work.Refusal.COMING:
+            return InstanceComingError(instance_id)
         case work.Refusal.GONE:
             return OutcomeUnknownError(
                 f"the store broke off while {instance_id!r} was started, and an instance that is as young or younger "

@@ -269,8 +269,8 @@ class StartInstance(Struct, frozen=True, gc=False, kw_only=True):
 
     A restart removes all rows of the instance that has the id. `cancel` is the body of the `Cancel` message for the
     open children (not their children) of an open instance that terminate_and_restart replaces. Refused: exists, with
-    the instance that has the id; not_root when terminate_and_restart meets the open child of an open parent, which
-    would wait for ever; incarnation; gone.
+    the instance that has the id; coming when terminate_and_restart meets a copy (`is_copy`); not_root when it meets the
+    open child of an open parent, which would wait for ever; incarnation; gone.
 
     `again` says that it was sent before, and nobody knows what came of that. What it began then may have been deleted
     or replaced, and must not begin once more: where it would make the instance, it is refused as gone if one of its

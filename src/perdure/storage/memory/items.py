@@ -129,6 +129,8 @@ def _meet(tables: Tables, present: InstanceRow, item: StartInstance) -> Outcome 
         case "restart_if_closed" if present.closed:
             return None
         case "terminate_and_restart":
+            if is_copy(present.record.status, present.record.held_because):
+                return Refused(reason=Refusal.COMING)
             parent = _parent(tables, present)
             if present.closed or parent is None or parent.closed:
                 return None

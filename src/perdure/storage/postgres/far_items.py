@@ -18,6 +18,7 @@ from perdure._work import (
     TaskDiscard,
     TaskHold,
     Try,
+    is_copy,
 )
 from perdure.storage.postgres import aside, images, parcels
 from perdure.storage.postgres.arrays import bigint
@@ -89,6 +90,8 @@ def _meet(transaction: Transaction, item: StartInstance, present: Row) -> Outcom
         return Applied(existing=transaction.record(present.incarnation))
     if item.on_conflict == "fail" or (item.on_conflict == "restart_if_closed" and not present.closed):
         return Refused(reason=Refusal.EXISTS, existing=transaction.record(present.incarnation))
+    if is_copy(present.status, present.held_because):
+        return Refused(reason=Refusal.COMING)
     if not present.closed and present.parent_incarnation is not None:
         [parents] = transaction.run([("parent_is_open", (bigint(present.parent_incarnation),))])
         if parents:

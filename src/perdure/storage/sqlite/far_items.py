@@ -22,6 +22,7 @@ from perdure._work import (
     TaskDiscard,
     TaskHold,
     Try,
+    is_copy,
 )
 from perdure.storage.sqlite import aside, images, local_tasks, parcels
 from perdure.storage.sqlite.changes import CLOSED, Changes
@@ -135,6 +136,8 @@ def _meet(transaction: Transaction, item: StartInstance, holder: int) -> Outcome
         return None
     if item.on_conflict in ("fail", "restart_if_closed"):
         return Refused(reason=Refusal.EXISTS, existing=record)
+    if is_copy(record.status, record.held_because):
+        return Refused(reason=Refusal.COMING)
     if transaction.execute(STATEMENTS["parent_is_open"], (holder,)).get:
         return Refused(reason=Refusal.NOT_ROOT)
     return None

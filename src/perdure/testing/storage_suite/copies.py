@@ -14,6 +14,7 @@ from perdure._work import (
     Receive,
     Refusal,
     Resume,
+    StartInstance,
     Suspend,
     TaskDiscard,
 )
@@ -103,6 +104,15 @@ class Copies(Topic):
         assert self._one(discard) == APPLIED
         self._one(Resume(id="order"))
         assert bodies(worker.take("order")) == [b"came along", b"given up"]
+
+    def test_no_start_replaces_it(self) -> None:
+        world = self.world
+        self._copied("order")
+        before = world.record("order")
+        new = world.new("order")
+        assert refused(self._one(StartInstance(new=new, on_conflict="terminate_and_restart"))) is Refusal.COMING
+        assert refused(self._one(StartInstance(new=new, on_conflict="restart_if_closed"))) is Refusal.EXISTS
+        assert world.record("order") == before
 
     def test_only_who_names_its_reason_gives_it_another_one(self) -> None:
         world = self.world
