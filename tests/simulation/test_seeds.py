@@ -40,6 +40,7 @@ KNOWN = (
     454,  # a second copy whose writing nobody knew of counted as written, though it was lost: the first one was there
     1574,  # a copy that was left in the middle was taken for the instance by who moved back
     31134,  # one who was late with a move wrote a copy over what had moved away since, and another let it go on
+    9059834,  # a copy was ended by a terminate that came along, before its move was done, and then copied anew
     140204446777503,  # a child ended while its failed parent was being rewound, which then waited for it for ever
     3001767,  # an order that was begun while the world was at rest took longer than the rest
 )

@@ -18,7 +18,10 @@ COMING = "coming from another store: it goes on when the move is done"
 
 
 def is_copy(status: str, held_because: str | None) -> bool:
-    """Whether what stands so is a copy, and no instance: it may be written anew as long as its move is not done."""
+    """Whether what stands so is a copy, and no instance: it may be written anew as long as its move is not done.
+
+    So nobody claims it, for whatever message, before that or a resume has made it an instance.
+    """
     return status == Status.SUSPENDED and (held_because or "").startswith(COMING)
 
 

@@ -328,11 +328,12 @@ class Prune(Struct, frozen=True, gc=False, kw_only=True):
 class Suspend(Struct, frozen=True, gc=False, kw_only=True):
     """Set an open instance aside until somebody resumes it: status suspended, with the reason, and without owner.
 
-    Its messages wait, control messages excepted; its tasks go on, unless `tasks` says that they are set aside too, with
-    the same reason: those that "wait" for a worker and are not held yet, or "all", also those that a worker runs, of
-    which nobody hears any more. With `keep`, one that is suspended already stays as it is, and only its tasks are set
-    aside. With `instead_of`, only what is suspended for that reason gets another one: anything else is applied as a
-    no-op. Refused: not_found, as for a delete; closed; coming, for a copy (`is_copy`) whose reason is not named.
+    Its messages wait, control messages excepted unless it is a copy (`is_copy`) now; its tasks go on, unless `tasks`
+    says that they are set aside too, with the same reason: those that "wait" for a worker and are not held yet, or
+    "all", also those that a worker runs, of which nobody hears any more. With `keep`, one that is suspended already
+    stays as it is, and only its tasks are set aside. With `instead_of`, only what is suspended for that reason gets
+    another one: anything else is applied as a no-op. Refused: not_found, as for a delete; closed; coming, for a copy
+    whose reason is not named.
     """
 
     id: str

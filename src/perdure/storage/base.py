@@ -244,14 +244,13 @@ class Storage(Protocol):
 
         Claimed are instances without owner, or owned by this worker, that have due messages or timers: pending and
         running ones whose name and version (or name alone while the version is open) this worker has, and whose
-        `min_reader` is at most its `reader`; held ones of
-        those only if this worker registered after the one that held it, or after all that were there when `reap` did,
-        whatever any clock says; any other open instance with a due control message, whatever its name or status
-        (`for_control`). At most `instances_max` instances, owned ones included, in order of their earliest due row,
-        then of incarnation. Of messages all that are due come along, of one that comes `for_control` its control
-        messages alone, in order of due time, then arrival, timers before messages of the same due time and among
-        themselves by event; at most `MESSAGES_MAX` per instance. Messages of an owned instance that were handed out and
-        not yet consumed come again.
+        `min_reader` is at most its `reader`; held ones of those only if this worker registered after the one that held
+        it, or after all that were there when `reap` did, whatever any clock says; any other open instance with a due
+        control message (`for_control`), whatever its name or status, unless it is a copy (`is_copy`). At most
+        `instances_max` instances, owned ones included, in order of their earliest due row, then of incarnation. Of
+        messages all that are due come along, of one that comes `for_control` its control messages alone, in order of
+        due time, then arrival, timers before messages of the same due time and among themselves by event; at most
+        `MESSAGES_MAX` per instance. Messages of an owned instance that were handed out and not yet consumed come again.
 
         Claimed are tasks without owner that are due, whose activity this worker has and whose tag it serves; also tasks
         of whatever activity and tag whose total or schedule-to-start deadline is over, due or not. At most `tasks_max`:

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from perdure._ports import first_drawn_at
 from perdure._types import Status
-from perdure._work import APPLIED, HistoryRow, InstanceChange, NewTask, Query, Turn
+from perdure._work import APPLIED, COMING, HistoryRow, InstanceChange, NewTask, Query, Turn
 from perdure.storage.base import UNKNOWN_LOOKED_AT_MAX
 from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.statements import read_statements
@@ -86,9 +86,9 @@ def explain(request, server):
     first, last = -(1 << 63), (1 << 63) - 1
     line = [f"'{{{each}}}'" for each in ("", "", first, last)]
     arguments = {
-        "claim_instances": (now, worker, now, 1_000, 1_001, 1 << 26, f"'{first}'"),
+        "claim_instances": (now, worker, now, f"'{COMING}'", 1_000, 1_001, 1 << 26, f"'{first}'"),
         "claim_tasks": (now, worker, 100, *line, f"'{first}'", f"'{first}'"),
-        "next_due": (now, worker, now, f"'{first}'", f"'{first}'"),
+        "next_due": (now, worker, now, f"'{COMING}'", f"'{first}'", f"'{first}'"),
     }
     statements = read_statements(schema)
 

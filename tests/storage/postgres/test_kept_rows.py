@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from perdure._types import Status
-from perdure._work import Deliver, InstanceChange, TaskRelease, TaskRetry
+from perdure._work import COMING, Deliver, InstanceChange, Suspend, TaskRelease, TaskRetry
 from perdure.storage.postgres import PostgresStorage
 from perdure.storage.postgres.fronts import IN_FLIGHT_US, WHOLE_LOOK_US
 from perdure.storage.postgres.horizon import AGE_MIN
@@ -227,6 +227,18 @@ def test_a_task_that_was_handed_back_is_found_within_a_second(world, worker):
     world.clock.advance(WHOLE_LOOK_US)
     assert events(worker.claim()) == [2]
     worker.run("handed back", change=OVER)
+
+
+def test_what_somebody_ends_is_found_within_a_second_of_being_a_copy_no_more(world, worker):
+    worker.own("copied")
+    world.deliver("copied", b"terminate", control=True)
+    world.client(Suspend(id="copied", reason=COMING))
+    world.clock.advance(2 * IN_FLIGHT_US)
+    assert ids(worker.claim()) == []
+    world.client(Suspend(id="copied", reason="come", instead_of=COMING))
+    world.clock.advance(WHOLE_LOOK_US)
+    assert ids(worker.claim()) == ["copied"]
+    worker.run("copied", change=InstanceChange(status=Status.TERMINATED))
 
 
 def test_timers_of_our_own_are_known_at_once_and_fire_at_their_time(world, worker):

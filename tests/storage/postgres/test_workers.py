@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from perdure._work import APPLIED, Deliver
+from perdure._work import APPLIED, COMING, Deliver, Suspend
 from perdure.errors import StorageError
 from perdure.storage.postgres import PostgresStorage
 from tests.storage.postgres.server import Server
@@ -104,6 +104,26 @@ def test_a_worker_is_woken_by_work_for_all_and_for_what_it_owns(storage, url):
         assert woken.wait(60)
         assert other.changed()
         assert other.commit(batch(worker=worker, claim=True)).work.instances
+    other.close()
+
+
+def test_a_worker_is_woken_when_what_somebody_ends_is_a_copy_no_more(storage, url):
+    storage.commit(batch(start("order"), Deliver(to_id="order", body=b"terminate", control=True)))
+    storage.commit(batch(Suspend(id="order", reason=COMING)))
+    other = PostgresStorage(url)
+    woken = threading.Event()
+    other.wake_by(woken.set)
+    worker = register(other)
+    while not other._listener.hears:  # noqa: SLF001 - when it is ready is nobody's business but this test's
+        pass
+    other.changed()
+    woken.clear()
+
+    storage.commit(batch(Suspend(id="order", reason="come", instead_of=COMING)))
+
+    assert woken.wait(60)
+    [claimed] = other.commit(batch(worker=worker, claim=True)).work.instances
+    assert claimed.for_control
     other.close()
 
 

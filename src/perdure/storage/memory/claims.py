@@ -1,7 +1,7 @@
 """What a worker may take, in which order, and when there will be more.
 
 Laws kept here: nobody takes what another owns; an instance goes only to a worker that has its code, unless a control
-message waits for it, which needs none.
+message waits for it, which needs none; a copy goes to nobody.
 """
 
 from bisect import bisect_left
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice, takewhile
 
 from perdure._types import Status
-from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
+from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work, is_copy
 from perdure.storage.base import MESSAGES_MAX
 from perdure.storage.memory.lanes import admitted, expired, in_force, is_expired, next_laned
 from perdure.storage.memory.rows import InstanceRow, Tables, TaskRow, WorkerRow
@@ -95,12 +95,16 @@ def _claimable_instances(tables: Tables, now: int, worker: WorkerRow) -> Iterato
         if incarnation not in seen:
             seen.add(incarnation)
             row = tables.instances[incarnation]
-            if _may_own(worker, row) and (_may_run(worker, row, now) or _due_control(row, now)):
+            if _may_own(worker, row) and (_may_run(worker, row, now) or (_due_control(row, now) and not _is_copy(row))):
                 yield row
 
 
 def _may_own(worker: WorkerRow, row: InstanceRow) -> bool:
     return row.record.owner in (None, worker.record.worker)
+
+
+def _is_copy(row: InstanceRow) -> bool:
+    return is_copy(row.record.status, row.record.held_because)
 
 
 def _may_run(worker: WorkerRow, row: InstanceRow, now: int) -> bool:
@@ -198,7 +202,7 @@ def _next_row(tables: Tables, now: int, worker: WorkerRow) -> Iterator[int]:
         row = tables.instances[incarnation]
         if not _may_own(worker, row):
             continue
-        if seq and row.messages[seq].control:
+        if seq and row.messages[seq].control and not _is_copy(row):
             moment = due
         elif _suits(worker, row):
             moment = max(due, row.rests_until(worker.record.worker))

@@ -45,7 +45,8 @@ def _suspend(transaction: Transaction, working: Working, item: Suspend) -> Outco
     row = _refusal(working, item)
     if isinstance(row, Refused):
         return row
-    if item.instead_of is None and is_copy(row.status, row.held_because):
+    was_copy = is_copy(row.status, row.held_because)
+    if item.instead_of is None and was_copy:
         return _COMING
     if item.instead_of is not None and not _is_suspended_for(row, storable(item.instead_of)):
         return APPLIED
@@ -55,6 +56,8 @@ def _suspend(transaction: Transaction, working: Working, item: Suspend) -> Outco
         row.status, row.held_because, row.owner = Status.SUSPENDED, reason, None
         row.updated_at = max(working.now, changed_at + 1)
         row.changed = True
+        # One that was a copy may be ended now.
+        working.news = working.news or was_copy
     if item.tasks != "go on":
         how = bigint(working.now), text(reason), bigint(INSTANT_US_MAX), boolean(value=item.tasks == "all")
         working.further.append(("set_tasks_aside", (bigint(row.incarnation), *how)))

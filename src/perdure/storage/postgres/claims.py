@@ -1,15 +1,15 @@
 """What a worker may take, in which order, and when there will be more.
 
 Laws kept here: nobody takes what another owns; an instance goes only to a worker that has its code, unless a control
-message waits for it; a claim waits for nobody.
+message waits for it; a copy goes to nobody; a claim waits for nobody.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
+from perdure._work import COMING, Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, TimerDue, Work
 from perdure.storage.base import MESSAGES_MAX, SESSIONS_SEEN_MAX
-from perdure.storage.postgres.arrays import bigint
+from perdure.storage.postgres.arrays import bigint, text
 from perdure.storage.postgres.fronts import WHOLE
 from perdure.storage.postgres.transaction import Transaction
 from perdure.storage.postgres.wire import Call, Rows
@@ -38,6 +38,7 @@ def _lock_sessions(transaction: Transaction) -> list[Call]:
 def claims(transaction: Transaction, claim: Claim) -> list[Call]:
     """The statements that give the worker what it may take, up to the limits."""
     now, worker, joined = bigint(transaction.now), bigint(transaction.worker), bigint(transaction.joined)
+    coming = text(COMING)
     bounds = WHOLE if transaction.front is None else transaction.front.bounds()
     tasks = (now, worker, bigint(claim.tasks_max), *bounds.line, bounds.delayed, bounds.deadlines)
     return [
@@ -47,6 +48,7 @@ def claims(transaction: Transaction, claim: Claim) -> list[Call]:
                 now,
                 worker,
                 joined,
+                coming,
                 bigint(claim.instances_max),
                 bigint(MESSAGES_MAX + 1),
                 bigint(_BYTES_MAX),
@@ -58,7 +60,7 @@ def claims(transaction: Transaction, claim: Claim) -> list[Call]:
         *([] if transaction.places else _lock_sessions(transaction)),
         ("claim_tasks_in_lanes" if transaction.laned else "claim_tasks", tasks),
         *([("give_up_sessions", (now, worker))] if transaction.sessions else []),
-        ("next_due", (now, worker, joined, *bounds.ahead)),
+        ("next_due", (now, worker, joined, coming, *bounds.ahead)),
         *([("next_in_lanes", (now,))] if transaction.laned else []),
         *([] if transaction.front is None else [("first_ahead", (now, *bounds.ahead))]),
     ]

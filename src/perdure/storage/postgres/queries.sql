@@ -799,11 +799,15 @@ SELECT j.* FROM unnest($1::bigint[], $2::text[]) AS j;
     AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
 );
 
+-- name: part_is_copy
+-- Whether the instance i is a copy, whose reason begins with $4.
+(i.status = 'suspended' AND COALESCE(pg_catalog.starts_with(i.held_because, $4::text), false));
+
 -- name: part_of_due
 -- The instance of the row `waiting`, if the worker $2 may have it, and whether it may go on with it at $1: kept apart, so that no
 -- plan begins with the instances, of which there may be millions.
 (
-    SELECT i.incarnation,
+    SELECT i.incarnation, i.status, i.held_because,
         (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= $1::bigint) AND {{part_suits}} AS runs
     FROM perdure.instances AS i
     WHERE i.incarnation = waiting.incarnation AND (i.owner IS NULL OR i.owner = $2::bigint) OFFSET 0
@@ -812,36 +816,36 @@ SELECT j.* FROM unnest($1::bigint[], $2::text[]) AS j;
 -- name: part_is_wanted
 -- Whether the worker can do anything with the instance i: go on with it, or see to its control messages.
 (
-    i.runs OR EXISTS (
+    i.runs OR (EXISTS (
         SELECT 1 FROM perdure.messages AS c
         WHERE c.control AND c.incarnation = i.incarnation AND c.due_at <= $1::bigint
-    )
+    ) AND NOT {{part_is_copy}})
 );
 
 -- name: claim_instances
--- Give the worker $2, registered in place $3, at time $1 up to $4 instances for which something is due: how many there are, the
--- record of each, and its messages and timers, up to $5 of each kind and $6 bytes; of one that the worker may not run, its
+-- Give the worker $2, registered in place $3, at time $1 up to $5 instances for which something is due: how many there are, the
+-- record of each, and its messages and timers, up to $6 of each kind and $7 bytes; of one that the worker may not run, its
 -- control messages alone. An instance that has changed since we looked is not taken: what we saw of its messages need not
--- be there any more. Looked for is what fell due at $7 or after.
+-- be there any more. Looked for is what fell due at $8 or after.
 WITH RECURSIVE fired (seen, incarnations, dues, runs, since, wanted) AS (
     -- Instances by their first due timers. As many timers as instances are wanted are read at once, and again behind them
     -- without those instances, as long as they are of fewer: to look for the first of each instance's own reads all that it
     -- has for each that it has.
-    SELECT '{}'::bigint[], '{}'::bigint[], '{}'::bigint[], '{}'::boolean[], $7::bigint, 2 * $4::bigint + 1
+    SELECT '{}'::bigint[], '{}'::bigint[], '{}'::bigint[], '{}'::boolean[], $8::bigint, 2 * $5::bigint + 1
     UNION ALL
     SELECT f.seen || b.incarnations, b.incarnations, b.dues, b.runs, b.last, CASE WHEN b.is_full THEN f.wanted - b.many ELSE 0 END
     FROM fired AS f
     CROSS JOIN LATERAL (
         SELECT
             ARRAY_AGG(d.incarnation) AS incarnations, ARRAY_AGG(d.due) AS dues, ARRAY_AGG(d.runs) AS runs,
-            MAX(d.due) AS last, COUNT(*) > 2 * $4::bigint AS is_full, COUNT(DISTINCT d.incarnation) AS many
+            MAX(d.due) AS last, COUNT(*) > 2 * $5::bigint AS is_full, COUNT(DISTINCT d.incarnation) AS many
         FROM (
             SELECT waiting.fire_at AS due, waiting.incarnation, i.runs
             FROM perdure.timers AS waiting CROSS JOIN LATERAL {{part_of_due}} AS i
             WHERE waiting.fire_at BETWEEN f.since AND $1::bigint AND waiting.incarnation NOT IN (SELECT UNNEST(f.seen))
             AND {{part_is_wanted}}
             ORDER BY waiting.fire_at, waiting.incarnation
-            LIMIT 2 * $4::bigint + 1
+            LIMIT 2 * $5::bigint + 1
         ) AS d
     ) AS b
     WHERE f.wanted > 0
@@ -850,21 +854,21 @@ due AS MATERIALIZED (
     (
         SELECT waiting.due_at AS due, waiting.incarnation, i.runs
         FROM perdure.messages AS waiting CROSS JOIN LATERAL {{part_of_due}} AS i
-        WHERE waiting.due_at BETWEEN $7::bigint AND $1::bigint
+        WHERE waiting.due_at BETWEEN $8::bigint AND $1::bigint
         AND waiting.seq = (
             SELECT e.seq FROM perdure.messages AS e
-            WHERE e.incarnation = waiting.incarnation AND e.due_at >= $7::bigint ORDER BY e.due_at, e.seq LIMIT 1
+            WHERE e.incarnation = waiting.incarnation AND e.due_at >= $8::bigint ORDER BY e.due_at, e.seq LIMIT 1
         )
         AND {{part_is_wanted}}
         ORDER BY waiting.due_at, waiting.incarnation
-        LIMIT 2 * $4::bigint + 1
+        LIMIT 2 * $5::bigint + 1
     )
     UNION ALL
     (SELECT UNNEST(f.dues) AS due, UNNEST(f.incarnations), UNNEST(f.runs) FROM fired AS f)
 ),
 found AS MATERIALIZED (
     SELECT d.incarnation, MIN(d.due) AS due, BOOL_OR(d.runs) AS runs FROM due AS d
-    GROUP BY d.incarnation ORDER BY MIN(d.due), d.incarnation LIMIT 2 * $4::bigint + 1
+    GROUP BY d.incarnation ORDER BY MIN(d.due), d.incarnation LIMIT 2 * $5::bigint + 1
 ),
 seen AS MATERIALIZED (
     SELECT i.incarnation, f.due, f.runs, i.xmin AS row_of
@@ -874,7 +878,7 @@ locked AS MATERIALIZED (
     SELECT i.incarnation, s.due, s.runs
     FROM seen AS s JOIN perdure.instances AS i ON i.incarnation = s.incarnation AND i.xmin = s.row_of
     ORDER BY s.due, i.incarnation
-    LIMIT $4::bigint
+    LIMIT $5::bigint
     FOR NO KEY UPDATE OF i SKIP LOCKED
 ),
 taken AS (
@@ -897,9 +901,9 @@ LEFT JOIN (
     CROSS JOIN LATERAL (
         SELECT
             COUNT(*) AS present,
-            ARRAY_AGG(q.due_at ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $6::bigint) AS dues,
-            ARRAY_AGG(q.seq ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $6::bigint) AS seqs,
-            ARRAY_AGG(q.body ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $6::bigint) AS bodies
+            ARRAY_AGG(q.due_at ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $7::bigint) AS dues,
+            ARRAY_AGG(q.seq ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $7::bigint) AS seqs,
+            ARRAY_AGG(q.body ORDER BY q.due_at, q.seq) FILTER (WHERE q.before <= $7::bigint) AS bodies
         FROM (
             SELECT
                 p.due_at, p.seq, p.body,
@@ -909,13 +913,13 @@ LEFT JOIN (
                 (
                     SELECT n.due_at, n.seq, n.body FROM perdure.messages AS n
                     WHERE l.runs AND n.incarnation = l.incarnation AND n.due_at <= $1::bigint
-                    ORDER BY n.due_at, n.seq LIMIT $5::bigint
+                    ORDER BY n.due_at, n.seq LIMIT $6::bigint
                 )
                 UNION ALL
                 (
                     SELECT n.due_at, n.seq, n.body FROM perdure.messages AS n
                     WHERE NOT l.runs AND n.control AND n.incarnation = l.incarnation AND n.due_at <= $1::bigint
-                    ORDER BY n.due_at, n.seq LIMIT $5::bigint
+                    ORDER BY n.due_at, n.seq LIMIT $6::bigint
                 )
             ) AS p
         ) AS q
@@ -927,7 +931,7 @@ LEFT JOIN (
             SELECT n.fire_at, n.event
             FROM (SELECT e.* FROM perdure.timers AS e WHERE l.runs AND e.incarnation = l.incarnation OFFSET 0) AS n
             WHERE n.fire_at <= $1::bigint
-            ORDER BY n.fire_at, n.event LIMIT $5::bigint
+            ORDER BY n.fire_at, n.event LIMIT $6::bigint
         ) AS q
     ) AS t
 ) AS x ON true
@@ -1427,7 +1431,7 @@ SELECT LEAST(
 -- The earliest moment after $1 at which something may become claimable by worker $2, registered in place $3.
 -- Of messages and timers only the next hundred are looked at: where none of them is for this worker, it looks again
 -- when the last of them is due. So no plan can begin with all that there are, of which there may be millions.
--- No timer is looked for at $4 or before, and no deadline at $5 or before.
+-- No timer is looked for at $5 or before, and no deadline at $6 or before.
 SELECT LEAST(
     COALESCE(
         (
@@ -1441,7 +1445,7 @@ SELECT LEAST(
                 SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = m.incarnation OFFSET 0
             ) AS i
             WHERE (i.owner IS NULL OR i.owner = $2::bigint) AND (
-                m.control
+                (m.control AND NOT {{part_is_copy}})
                 OR (
                     (i.released_by IS DISTINCT FROM $2::bigint OR i.released_until <= m.due_at) AND {{part_suits}}
                 )
@@ -1455,7 +1459,7 @@ SELECT LEAST(
             SELECT t.fire_at
             FROM (
                 SELECT n.incarnation, n.fire_at FROM perdure.timers AS n
-                WHERE n.fire_at > GREATEST($1::bigint, $4::bigint) ORDER BY n.fire_at LIMIT 100
+                WHERE n.fire_at > GREATEST($1::bigint, $5::bigint) ORDER BY n.fire_at LIMIT 100
             ) AS t
             CROSS JOIN LATERAL (
                 SELECT n.* FROM perdure.instances AS n WHERE n.incarnation = t.incarnation OFFSET 0
@@ -1466,7 +1470,7 @@ SELECT LEAST(
         ),
         (
             SELECT t.fire_at FROM perdure.timers AS t
-            WHERE t.fire_at > GREATEST($1::bigint, $4::bigint) ORDER BY t.fire_at LIMIT 1 OFFSET 99
+            WHERE t.fire_at > GREATEST($1::bigint, $5::bigint) ORDER BY t.fire_at LIMIT 1 OFFSET 99
         )
     ),
     (
@@ -1508,7 +1512,7 @@ SELECT LEAST(
     ),
     (
         SELECT LEAST(t.start_by, t.deadline) FROM perdure.tasks AS t
-        WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > GREATEST($1::bigint, $5::bigint) AND NOT (
+        WHERE t.owner IS NULL AND LEAST(t.start_by, t.deadline) > GREATEST($1::bigint, $6::bigint) AND NOT (
             t.due_at <= $1::bigint AND t.lane IS NULL
             AND (SELECT w.untagged FROM perdure.workers AS w WHERE w.number = $2::bigint)
             AND EXISTS (

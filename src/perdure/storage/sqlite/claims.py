@@ -1,7 +1,7 @@
 """What a worker may take, in which order, and when there will be more.
 
 Laws kept here: nobody takes what another owns; an instance goes only to a worker that has its code, unless a control
-message waits for it; a claim that finds nothing changes nothing.
+message waits for it; a copy goes to nobody; a claim that finds nothing changes nothing.
 """
 
 import heapq
@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import apsw
 from msgspec import json
 
-from perdure._work import Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, Serves, TimerDue, Work
+from perdure._work import COMING, Claim, ClaimedInstance, ClaimedMessage, ClaimedTask, Serves, TimerDue, Work
 from perdure.storage.base import MESSAGES_MAX, SERVES
 from perdure.storage.sqlite.lanes import Lanes, Rank
 from perdure.storage.sqlite.rows import cut, decode_answer, encode_rows
@@ -21,6 +21,8 @@ from perdure.storage.sqlite.transaction import Transaction
 _WAITING = STATEMENTS["waiting"]
 _DUE = STATEMENTS["due_messages"]
 _DUE_CONTROL = STATEMENTS["due_control"]
+_DUE_ROWS = STATEMENTS["due_by_message"], STATEMENTS["due_by_timer"]
+_OR_CONTROL = STATEMENTS["due_by_message_or_control"], STATEMENTS["due_by_timer_or_control"]
 _PAGE_MIN = 16
 _PAYLOADS = 4
 """How many payloads come with a task: its policy, its input, its last error, its details."""
@@ -67,7 +69,7 @@ def _take_instances(transaction: Transaction, most: int, waiting: Waiting) -> tu
         return (), False
     found: dict[int, int] = {}
     more = False
-    for _, incarnation, owned in _candidates(transaction, most):
+    for _, incarnation, owned in _candidates(transaction, most, with_control=bool(waiting.control)):
         if incarnation not in found:
             if len(found) == most:
                 more = True
@@ -104,18 +106,20 @@ def _not_to_run(transaction: Transaction, incarnations: list[int]) -> frozenset[
     return frozenset(transaction.ask(STATEMENTS["not_to_run"], *bindings))
 
 
-def _candidates(transaction: Transaction, most: int) -> Iterator[Candidate]:
+def _candidates(transaction: Transaction, most: int, *, with_control: bool) -> Iterator[Candidate]:
     """Instances that the worker may take, by what fell due first; an instance comes once for each due row."""
     size = max(most + 1, _PAGE_MIN)
-    return heapq.merge(
-        _pages(transaction, STATEMENTS["due_by_message"], size), _pages(transaction, STATEMENTS["due_by_timer"], size)
-    )
+    of = (transaction.now, transaction.worker, COMING) if with_control else (transaction.now, transaction.worker)
+    by_message, by_timer = _OR_CONTROL if with_control else _DUE_ROWS
+    return heapq.merge(_pages(transaction, by_message, of, size), _pages(transaction, by_timer, of, size))
 
 
-def _pages(transaction: Transaction, statement: str, size: int) -> Iterator[Candidate]:
+def _pages(
+    transaction: Transaction, statement: str, of: tuple[int | str | None, ...], size: int
+) -> Iterator[Candidate]:
     due, incarnation = -(1 << 63), 0
     while True:
-        page: list[Candidate] = transaction.ask(statement, transaction.now, transaction.worker, due, incarnation, size)
+        page: list[Candidate] = transaction.ask(statement, *of, due, incarnation, size)
         yield from page
         if len(page) < size:
             return
@@ -249,7 +253,7 @@ def _next_due(transaction: Transaction, waiting: Waiting, lanes: Lanes | None, *
     now, worker = transaction.now, transaction.worker
     moments = []
     if waiting.message is not None or waiting.timer is not None:
-        moments.append(transaction.execute(STATEMENTS["next_row_due"], (now, worker)).get)
+        moments.append(transaction.execute(STATEMENTS["next_row_due"], (now, worker, COMING)).get)
     if waiting.delayed is not None or waiting.expiring is not None or waiting.in_line or lanes is not None:
         moments.append(transaction.execute(STATEMENTS["next_task_due"], (now, worker, untagged)).get)
     if lanes is not None:

@@ -725,42 +725,71 @@ SELECT json_array(
     AND (i.version IS NULL OR a.version = i.version) AND a.reader >= i.min_reader
 );
 
+-- name: part_may_run
+-- Whether the worker may go on with the instance i.
+((i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}});
+
+-- name: part_is_copy
+-- Whether the instance i is a copy, whose reason begins with ?3.
+(i.status = 'suspended' AND ifnull(substr(i.held_because, 1, length(?3)) = ?3, 0));
+
+-- name: part_has_control
+-- Whether a control message is due for the instance i, which reaches any but a copy.
+(EXISTS (
+    SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
+) AND NOT {{part_is_copy}});
+
 -- name: due_by_message
--- Due messages of instances that the worker may take, behind (due, incarnation): [due, incarnation, owned already].
+-- Due messages of instances that the worker may take, behind (due, incarnation), where no control message waits for any:
+-- [due, incarnation, owned already].
 SELECT json_group_array(json_array(due_at, incarnation, owned))
 FROM (
     SELECT m.due_at, m.incarnation, i.owner IS NOT NULL AS owned
     FROM messages AS m
     CROSS JOIN instances AS i ON i.incarnation = m.incarnation
-    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2) AND (
-        (
-            (i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}}
-        )
-        OR EXISTS (
-            SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
-        )
-    )
+    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2)
+    AND {{part_may_run}}
     ORDER BY m.due_at, m.incarnation
     LIMIT ?5
 );
 
+-- name: due_by_message_or_control
+-- The same where control messages wait.
+SELECT json_group_array(json_array(due_at, incarnation, owned))
+FROM (
+    SELECT m.due_at, m.incarnation, i.owner IS NOT NULL AS owned
+    FROM messages AS m
+    CROSS JOIN instances AS i ON i.incarnation = m.incarnation
+    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?4, ?5) AND (i.owner IS NULL OR i.owner = ?2)
+    AND ({{part_may_run}} OR {{part_has_control}})
+    ORDER BY m.due_at, m.incarnation
+    LIMIT ?6
+);
+
 -- name: due_by_timer
--- The same for timers.
+-- Due timers of such instances, where no control message waits for any.
 SELECT json_group_array(json_array(fire_at, incarnation, owned))
 FROM (
     SELECT t.fire_at, t.incarnation, i.owner IS NOT NULL AS owned
     FROM timers AS t
     CROSS JOIN instances AS i ON i.incarnation = t.incarnation
-    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2) AND (
-        (
-            (i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}}
-        )
-        OR EXISTS (
-            SELECT 1 FROM messages AS c WHERE c.control = 1 AND c.incarnation = i.incarnation AND c.due_at <= ?1
-        )
-    )
+    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2)
+    AND {{part_may_run}}
     ORDER BY t.fire_at, t.incarnation
     LIMIT ?5
+);
+
+-- name: due_by_timer_or_control
+-- The same where control messages wait.
+SELECT json_group_array(json_array(fire_at, incarnation, owned))
+FROM (
+    SELECT t.fire_at, t.incarnation, i.owner IS NOT NULL AS owned
+    FROM timers AS t
+    CROSS JOIN instances AS i ON i.incarnation = t.incarnation
+    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?4, ?5) AND (i.owner IS NULL OR i.owner = ?2)
+    AND ({{part_may_run}} OR {{part_has_control}})
+    ORDER BY t.fire_at, t.incarnation
+    LIMIT ?6
 );
 
 -- name: not_to_run
@@ -768,9 +797,7 @@ FROM (
 SELECT json_group_array(i.incarnation)
 FROM jsonb_each(?3) AS j
 CROSS JOIN instances AS i ON i.incarnation = j.value
-WHERE NOT (
-    (i.released_by IS NOT ?2 OR i.released_until <= ?1) AND {{part_suits}}
-);
+WHERE NOT {{part_may_run}};
 
 -- name: own_instances
 -- Give instances to the worker.
@@ -1112,7 +1139,7 @@ FROM (
         FROM messages AS m
         CROSS JOIN instances AS i ON i.incarnation = m.incarnation
         WHERE m.due_at > ?1 AND (i.owner IS NULL OR i.owner = ?2) AND (
-            m.control
+            (m.control AND NOT {{part_is_copy}})
             OR (
                 (i.released_by IS NOT ?2 OR i.released_until <= m.due_at) AND {{part_suits}}
             )

@@ -131,10 +131,6 @@ class Tenant:
             raise Violation(f"the result of {self.instance_id} was {error!r}")
         number = self._first.checks.by_id[self.instance_id]
         change = self._first.checks.lives[number].endings.get(number)
-        beside = self._first.checks.lives[number].beside
-        if change is None and number in beside.closed and number not in beside.away:
-            # A copy was asked before the move was done, and has heard of a terminate by then.
-            return
         check_told(self._first, self.instance_id, change, result, error)
 
     def _send(self, _: Any) -> None:

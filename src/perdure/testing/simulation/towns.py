@@ -66,9 +66,7 @@ class TownChecks(Checks):
         if answer.work is None:
             return
         for instance in answer.work.instances:
-            # Who suspends an instance puts off a cancel when it is handed out.
-            if instance.record.incarnation not in self.cancels:
-                self._must_live(instance.record.incarnation, "was handed out")
+            self._must_live(instance.record.incarnation, "was handed out")
         for task in answer.work.tasks:
             # What is too late is for anybody, to say so.
             is_late = task.deadline is not None and task.deadline <= answer.work.now
@@ -105,8 +103,7 @@ class TownChecks(Checks):
         return None if is_copy and message.child_of is None else receiver
 
     def _must_live(self, incarnation: int, what: str) -> None:
-        # A terminate that waits is copied, too, and ends the copy as it ends what it is a copy of.
-        if self.lives.get(incarnation) is not self and incarnation not in self.terminates:
+        if self.lives.get(incarnation) is not self:
             raise Violation(f"instance {incarnation} {what} in a store that it does not live in")
 
     def born(self, new: work.NewInstance, touched: set[int]) -> Chronicle:
@@ -131,9 +128,6 @@ class TownChecks(Checks):
             home = self.lives.get(image.record.incarnation)
             if home is None:
                 raise Violation(f"{image.record.id} has come from nowhere")
-            # Who was handed it for a cancel that waits has it no more.
-            self.ledger.release(image.record.incarnation)
-            self.ledger.release_tasks([key for key in self.ledger.task_owner if key[0] == image.record.incarnation])
             if home is self:
                 self._comes_again(image)
             else:
@@ -194,8 +188,8 @@ class TownChecks(Checks):
 
     def departs(self, incarnation: int) -> None:
         """From now on it lives in the other store, as it was here."""
-        if incarnation in self.away or (incarnation in self.endings and incarnation in self.beside.endings):
-            # It is said again of one that has not changed since; or of one of two that have ended alike.
+        if incarnation in self.away:
+            # It is said again of one that has not changed since.
             self.away.add(incarnation)
             self.beside.away.discard(incarnation)
             self.lives[incarnation] = self.beside
@@ -206,9 +200,7 @@ class TownChecks(Checks):
         there = self.beside.known(incarnation)
         if there is None:
             raise Violation(f"{chronicle.instance_id} has moved, and is not there")
-        # A copy that a terminate has ended by then has forgotten what it was copied with.
-        if incarnation not in self.terminates or incarnation not in self.beside.endings:
-            self._compare(chronicle, there)
+        self._compare(chronicle, there)
         if any(key[0] == incarnation for key in self.ledger.task_owner):
             raise Violation(f"{chronicle.instance_id} has moved while a worker has an activity of it")
         self.ledger.release(incarnation)

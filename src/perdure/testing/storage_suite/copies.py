@@ -1,4 +1,6 @@
-"""Copies of instances of another store, which are none before their move is done: they are told nothing."""
+"""Copies of instances of another store, which are none before their move is done: they are told and do nothing."""
+
+from msgspec.structs import replace
 
 from perdure._types import Status
 from perdure._work import (
@@ -9,8 +11,10 @@ from perdure._work import (
     Effect,
     Hold,
     Item,
+    MessageImage,
     Outcome,
     OutMessage,
+    Put,
     Receive,
     Refusal,
     Resume,
@@ -19,7 +23,7 @@ from perdure._work import (
     TaskDiscard,
 )
 from perdure.testing.storage_suite.suite import Topic
-from perdure.testing.storage_suite.world import SECOND, Worker, applied, bodies, refused, task
+from perdure.testing.storage_suite.world import SECOND, Worker, applied, bodies, ids, refused, task
 
 MARK = f"{COMING} (1)"
 HELD = "come from another store"
@@ -40,6 +44,17 @@ class Copies(Topic):
             worker.run(each, written=2, tasks=(task(3),))
             self.world.deliver(each, b"came along", dedup_key="once")
             assert self._one(Suspend(id=each, reason=MARK, tasks="all")) == APPLIED
+        return worker
+
+    def _doomed(self, *instance_ids: str) -> Worker:
+        """These are copies of what somebody ends, and a timer of each is due."""
+        worker = self._copied()
+        for each in instance_ids:
+            worker.own(each)
+            worker.run(each, written=2, timers=((4, self.world.clock.now_us()),))
+            self.world.deliver(each, b"came along")
+            self.world.deliver(each, b"terminate", control=True)
+            assert self._one(Suspend(id=each, reason=MARK)) == APPLIED
         return worker
 
     def test_it_takes_no_message_of_a_client(self) -> None:
@@ -66,6 +81,46 @@ class Copies(Topic):
         assert self._one(Resume(id="order", reason=MARK)) == APPLIED
         assert world.deliver("order", b"later", dedup_key="new") == APPLIED
         assert bodies(worker.take("order")) == [b"came along", b"later"]
+
+    def test_it_goes_to_nobody_for_a_control_message_that_has_come_along(self) -> None:
+        worker = self._doomed("order")
+        self.world.clock.advance(1)
+        for each in (worker, self.world.worker("without its code", orchestrations=())):
+            work = each.claim(tasks=0)
+            assert (ids(work), work.next_due, work.more) == ([], None, False)
+
+    def test_it_leaves_no_less_of_a_claim_to_others(self) -> None:
+        worker = self._doomed("order", "another")
+        self.world.start("last")
+        work = worker.claim(instances=1, tasks=0)
+        assert (ids(work), work.more) == (["last"], False)
+
+    def test_a_control_message_that_has_come_along_ends_it_when_it_is_a_copy_no_more(self) -> None:
+        worker = self._doomed("order")
+        assert self._one(Suspend(id="order", reason=HELD, instead_of=MARK)) == APPLIED
+        claimed = worker.take("order")
+        assert (bodies(claimed), claimed.for_control) == ([b"terminate"], True)
+
+    def test_it_brings_a_control_message_that_has_come_along_with_the_rest_when_somebody_resumes_it(self) -> None:
+        worker = self._doomed("order")
+        assert self._one(Resume(id="order", reason=MARK)) == APPLIED
+        claimed = worker.take("order")
+        assert (bodies(claimed), claimed.for_control) == ([b"timer 4", b"came along", b"terminate"], False)
+
+    def test_a_control_message_that_has_come_along_too_early_is_waited_for_when_it_is_a_copy_no_more(self) -> None:
+        world = self.world
+        worker = self._copied("order")
+        due = world.clock.now_us() + SECOND
+        [image] = world.storage.images(["order"])
+        late = MessageImage(due_at=due, body=b"terminate", control=True)
+        early = replace(image, messages=(late,), tasks=())
+        assert self._one(Put(images=(early,), on_conflict="named", instead_of=(image.stamp,))) == APPLIED
+        assert worker.claim(tasks=0).next_due is None
+        assert self._one(Suspend(id="order", reason=HELD, instead_of=MARK)) == APPLIED
+        work = worker.claim(tasks=0)
+        assert (ids(work), work.next_due) == ([], due)
+        world.clock.advance(SECOND)
+        assert bodies(worker.take("order")) == [b"terminate"]
 
     def test_what_others_send_it_by_its_id_goes_to_nobody(self) -> None:
         world = self.world
