@@ -115,7 +115,7 @@ SIMULATED = (
     Mutant("an answer before the commit", _ENGINE, "        requests, items, turns = part.requests, part.items, part.turns\n", "        requests, items, turns = part.requests, part.items, part.turns\n        for request in requests:\n            request.resolve(work.APPLIED)\n"),
     Mutant("what landed unnoticed is sent again", _SENDING, "return self._storage.applied(worker, token)", "return not self._storage.applied(worker, token)"),
     Mutant("outcomes are lost with a turn that is refused", _ENGINE, "        self._items += outcomes_among(turn.live, (*turn.arrivals, *turn.live.pending))\n", "", suite=_IN_MEMORY),
-    Mutant("a slot is never free again", _ENGINE, "            self.busy -= 1\n            if entry.item is not None:", "            if entry.item is not None:"),
+    Mutant("a slot is never free again", _ENGINE, "            self.capacity.leave(1, self._clock.monotonic_us())\n            if entry.item is not None:", "            if entry.item is not None:"),
     Mutant("nobody looks for the dead", _ENGINE, "            reaped: work.Reaped = self.ahead.beside(self._storage.reap, self._worker)", "            reaped = work.Reaped(workers=1)"),
     Mutant("others' work is never looked for", _ENGINE, "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining:", "    def _claim(self) -> work.Claim | None:\n        if not self._claim_wanted or self.draining or self.commits > 3:"),
     Mutant("a store that is away holds an instance", _ORCHESTRATIONS, "        except StorageUnavailableError:\n            # Infra", "        except ZeroDivisionError:\n            # Infra"),

@@ -71,15 +71,15 @@ class Engine:
         self._hands = hands
         self._settings = settings
         self._retirement = retirement
+        self.capacity = Capacity(settings.slots)
         self._slots = Slots(registry, untagged=settings.serves.untagged)
         self.orchestrations = make_orchestrations(self._slots.take)
         self.ahead = Ahead(
             inbox=inbox, orchestrations=self.orchestrations, clock=clock, take_turns=self._take_turns,
-            ended=self._ended, begin=self._request, is_busy=lambda: self.busy > 0,
+            ended=self._ended, begin=self._request, is_busy=self.capacity.is_busy,
         )  # fmt: skip
-        self.suspects = Suspects(self.orchestrations, settings.deliveries_max, clock, lambda: self.busy > 0)
-        self._worker = self.busy = self.commits = 0
-        self._capacity = Capacity(settings.slots)
+        self.suspects = Suspects(self.orchestrations, settings.deliveries_max, clock, self.capacity.is_busy)
+        self._worker = self.commits = 0
         self._requests: list[Request] = []
         self._items: list[work.Item] = []
         self._sender = Sender(storage, self._pause, lambda: self.leaving)
@@ -127,7 +127,7 @@ class Engine:
             reader=ev.MIN_READER,
         ).worker
         self._claim_wanted = True
-        self._capacity.share(len(self._storage.workers()), self.busy, self._hands)
+        self.capacity.share(len(self._storage.workers()), self._hands)
 
     def run(self) -> None:
         """Run until stopped."""
@@ -235,7 +235,7 @@ class Engine:
 
     def _take_in(self, entry: Entry) -> None:
         if isinstance(entry, GoesBack):
-            self.busy -= 1
+            self.capacity.leave(1, self._clock.monotonic_us())
             if entry.item is not None:
                 self._items.append(entry.item)
             self._lookout.left(entry.task)
@@ -251,8 +251,7 @@ class Engine:
             entry.function()
 
     def _ended(self, entries: list[Ended]) -> None:
-        self.busy -= len(entries)
-        self._capacity.ended += len(entries)
+        self.capacity.end(len(entries), self._clock.monotonic_us())
         for entry in entries:
             task = entry.task
             if self._lookout.tasks:
@@ -281,7 +280,7 @@ class Engine:
     def _poll(self) -> None:
         """Look whether another process has written, and do what is due from time to time."""
         now = self._clock.monotonic_us()
-        self._capacity.look(now)
+        self.capacity.look(now, self._hands)
         if now >= self.next_look:
             self.next_look = now + bounds.POLL_FAST_US
             if self.ahead.beside(has_changed, self._storage):
@@ -318,12 +317,12 @@ class Engine:
         if reaped.held:
             # Our own writes are no foreign change, and somebody may watch one of these.
             self._watches.look()
-        self._capacity.share(reaped.workers, self.busy, self._hands)
+        self.capacity.share(reaped.workers, self._hands)
 
     # -- slots -----------------------------------------------------------------------------------------------------
 
     def _free(self) -> int:
-        return 0 if self.draining else max(0, self._capacity.total - self.busy - self._slots.taken)
+        return 0 if self.draining else max(0, self.capacity.total - self.capacity.busy - self._slots.taken)
 
     def _claim(self) -> work.Claim | None:
         if not self._claim_wanted or self.draining:
@@ -333,7 +332,7 @@ class Engine:
             # They would all be handed out once more, with their messages, as long as these wait for their turn.
             return work.Claim(instances_max=0, tasks_max=self._free())
         self._claim_wanted, self._next_instances = False, now + bounds.CROWDED_US
-        return work.Claim(instances_max=bounds.TURNS_PER_COMMIT_MAX, tasks_max=self._free())
+        return work.Claim(instances_max=self.capacity.instances_max, tasks_max=self._free())
 
     # -- the commit ------------------------------------------------------------------------------------------------
 
@@ -399,7 +398,7 @@ class Engine:
             tasks += self.suspects.sift(committed.work.tasks, committed.now)
             self._lookout.took(committed.work.tasks)
         if tasks:
-            self.busy += len(tasks)
+            self.capacity.take(len(tasks), self._clock.monotonic_us())
             self._hands.start(tasks)
 
     def _ask_again(self, requests: list[Request]) -> None:

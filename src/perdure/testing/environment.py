@@ -289,7 +289,7 @@ class Environment:
                 if self._may_jump():
                     self._move_to(self._next_due or 0)
                     continue
-                if engine.is_waited_for and engine.busy == 0:
+                if engine.is_waited_for and engine.capacity.busy == 0:
                     if self._lacks_code():
                         # A worker with it may come, for so long; none does.
                         self._move_to(self._clock.now_us() + UNKNOWN_GRACE_US + MAINTENANCE_US)
@@ -300,7 +300,7 @@ class Environment:
     async def _wait_for_news(self) -> None:
         """Wait for something to do; say so if nothing but the test itself can bring it, and it does not."""
         news = self._inbox.news
-        if self._engine.is_waited_for and self._engine.busy == 0 and self._next_due is None:
+        if self._engine.is_waited_for and self._engine.capacity.busy == 0 and self._next_due is None:
             try:
                 await asyncio.wait_for(news.wait(), STANDSTILL_S)
             except TimeoutError:
@@ -328,7 +328,7 @@ class Environment:
 
     async def _nothing_can_happen(self) -> bool:
         """Whether nothing can happen without time passing, as far as can be told; if in doubt after a while."""
-        if self._engine.busy == 0:
+        if self._engine.capacity.busy == 0:
             return True
         if self._activities.doing is Doing.WAITING and self._activities.running != self._given_up:
             with suppress(TimeoutError):

@@ -414,8 +414,8 @@ class World:
             self.orders.judge()
         for host in self.hosts:
             # An orchestration may have ended without an activity that runs elsewhere, which is not told of it.
-            if host.has_booted and host.engine.busy != host.activities.under_way:
-                counted, there = host.engine.busy, host.activities.under_way
+            if host.has_booted and host.engine.capacity.busy != host.activities.under_way:
+                counted, there = host.engine.capacity.busy, host.activities.under_way
                 raise Violation(f"{host.name} counts {counted} activities, and {there} are under way")
         for incarnation, chronicle in checks.closed.items():
             if incarnation in checks.away:
