@@ -124,6 +124,8 @@ async def go(restarts: int, kills: int, seed: int) -> bool:
                         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
                     )
                     processes.callback(process.kill)
+                    # One that is still opening the store gives up when the server is away.
+                    await asyncio.to_thread(_wait_for, process)
                 load, faults = Load(client), Faults(server, schema, random.Random(seed))  # noqa: S311 - to be repeated
                 running = asyncio.create_task(load.run())
                 while faults.killed < kills or len(faults.first_commits) < restarts:
@@ -149,6 +151,11 @@ async def go(restarts: int, kills: int, seed: int) -> bool:
     for each in load.wrong:
         sys.stdout.write(f"  {each}\n")
     return not load.wrong and figures["started"] == figures["completed"]
+
+
+def _wait_for(process: "subprocess.Popen[str]") -> None:
+    if process.stdout is None or process.stdout.readline() != "ready\n":
+        raise RuntimeError("a worker ended before it was ready: run python -m tests.storage.postgres.fleet to see why")
 
 
 def main() -> int:
