@@ -147,6 +147,16 @@ def test_when_they_become_slow_what_waits_goes_back(capacity, time, hands):
     assert hands.kept[-1] == capacity.ahead
 
 
+def test_however_quick_they_were_that_is_forgotten_in_a_moment(capacity, time, hands):
+    time.full(20, ending_each=1_000_000)
+    capacity.take(capacity.total, time.us)
+
+    time.idle(5)
+
+    assert hands.kept
+    assert capacity.ahead < BACKLOG_MAX / 4
+
+
 def test_what_runs_does_not_go_back(capacity, time, hands):
     time.full(100, ending_each=40)
     capacity.take(SLOTS, time.us)

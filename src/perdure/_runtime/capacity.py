@@ -18,8 +18,8 @@ CLAIM_BESIDE_MAX = 250
 
 _MOMENT_US = 250_000
 _TICK_US = 50_000
-"""How often the pace is looked at; what is remembered of it fades by a fifth each time, but not while nothing runs."""
-_KEPT = 0.8
+"""How often the pace is looked at; what is remembered of it fades by a third each time, but not while nothing runs."""
+_KEPT = 2 / 3
 
 
 class Capacity:
@@ -31,13 +31,14 @@ class Capacity:
         self.busy = 0
         """How many it has, those that run among them."""
         self._since = self._next_look = 0
+        self._moments_us = slots * _MOMENT_US
         self._ended = self._recently_ended = 0.0
         self._used_us = self._recently_used_us = 0.0
 
     @property
     def ahead(self) -> int:
         """How many may wait, because all slots together would end so many within a moment."""
-        return min(int(self.slots * _MOMENT_US * self._ended / max(self._used_us, 1.0)), BACKLOG_MAX)
+        return min(int(self._ended * self._moments_us / max(self._used_us, 1.0)), BACKLOG_MAX)
 
     @property
     def total(self) -> int:
@@ -83,6 +84,8 @@ class Capacity:
             self._used_us = self._used_us * _KEPT + self._recently_used_us
             self._ended = self._ended * _KEPT + self._recently_ended
             self._recently_used_us = self._recently_ended = 0.0
+            # However quick they were, that shall not be what is thought of slow ones for long.
+            self._ended = min(self._ended, BACKLOG_MAX * max(self._used_us, 1.0) / self._moments_us)
         self._give_back(self.ahead, hands)
 
     def share(self, workers: int, hands: Hands) -> None:
