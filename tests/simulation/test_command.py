@@ -17,12 +17,12 @@ def test_the_totals_come_last_as_json(capsys):
 
 
 def test_the_totals_in_words(capsys):
-    assert main(["--seeds", "2", "--first", "7", "--jobs", "1"]) == 0
+    assert main(["--seeds", "2", "--first", "7", "--jobs", "0"]) == 0
     assert "2 seeds from 7" in capsys.readouterr().out
 
 
 def test_it_ends_after_the_seconds(capsys):
-    assert main(["--seconds", "0", "--jobs", "1", "--json"]) == 0
+    assert main(["--seconds", "0", "--jobs", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seeds"] == 1
 
 

@@ -45,7 +45,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="how long to go on (default 40, unless --seeds is given)")
     parser.add_argument("--seeds", type=int, help="how many seeds")
     parser.add_argument("--first", type=int, help="the first seed (default: drawn)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (all cores; 0: this one)")
     parser.add_argument("--json", action="store_true", help="print the totals as JSON")
     parser.add_argument("--seed", type=int, help="live this seed again and print its timeline")
     parser.add_argument("--without", default="", help="classes of faults that shall not happen, separated by commas")

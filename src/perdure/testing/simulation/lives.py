@@ -104,7 +104,10 @@ def _told(world: World | Towns, trace: str) -> Life:
 
 
 def live_many(seeds: Iterable[int], *, jobs: int, seconds: float | None = None) -> Totals:
-    """Let many worlds live, on so many processes, until the seeds or the seconds are spent, or enough is found."""
+    """Let many worlds live, until the seeds or the seconds are spent, or enough is found.
+
+    On so many processes of their own, which take with them what worlds leave behind; 0: in this one.
+    """
     clock = SystemClock()
     begin = clock.monotonic_us()
     totals = Totals()
@@ -122,7 +125,7 @@ def live_many(seeds: Iterable[int], *, jobs: int, seconds: float | None = None) 
 
 
 def _lives(seeds: Iterable[int], jobs: int) -> Iterator[Life]:
-    if jobs <= 1:
+    if jobs == 0:
         yield from map(_live_untraced, seeds)
         return
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
