@@ -35,12 +35,17 @@ class Heartbeat:
         self._every_us = lease_us // BEATS_PER_LEASE
         self._next = clock.monotonic_us() + self._every_us
         self._stopped = threading.Event()
+        self._leaving = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin."""
         self._thread = threading.Thread(target=self._run, name="perdure-heartbeat", daemon=True)
         self._thread.start()
+
+    def leave(self) -> None:
+        """From now on the worker may have given its place up by itself."""
+        self._leaving = True
 
     def stop(self) -> None:
         """End; returns when the thread has."""
@@ -61,7 +66,7 @@ class Heartbeat:
             return
         self._next = now + self._every_us
         try:
-            if not self._storage.heartbeat(self._worker()):
+            if not self._storage.heartbeat(self._worker()) and not self._leaving:
                 # The engine hears of it at its next commit, which is refused; nothing else is safe to do here.
                 _log.warning("this worker was silent for longer than its lease; others have taken over its work")
         except StorageError as error:

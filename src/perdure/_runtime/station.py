@@ -115,6 +115,7 @@ class Station:
 
     def end(self) -> None:
         """Let the engine leave the store; returns when it has."""
+        self._heartbeat.leave()
         self.inbox.put([Call(self.engine.leave)])
         self._thread.join()
         self._heartbeat.stop()
