@@ -34,7 +34,7 @@ from perdure._runtime.endings import (
     with_last_words,
 )
 from perdure._runtime.inbox import Ended, Entry, GoesBack, Says
-from perdure._runtime.line import Line
+from perdure._runtime.line import WaitingRoom, plain_names
 from perdure._runtime.outbox import Outbox
 from perdure._runtime.tallies import ActivityTally
 from perdure._runtime.threads import Threads, makes_plain_tasks
@@ -76,7 +76,9 @@ class Activities:
         self._slots = slots
         self._services = services
         self._in_transaction = in_transaction
-        self._waiting = Line()
+        self.loop = self._loop = asyncio.get_running_loop()
+        self._threads = Threads(threads, "perdure-activity", self._loop, self._fill)
+        self._waiting = WaitingRoom(plain_names(registry), self._threads)
         self._line_watch: asyncio.TimerHandle | None = None
         self._running: dict[TaskKey, Attempt] = {}
         self._plans: dict[str, Plan] = {}
@@ -86,12 +88,10 @@ class Activities:
         self.closed = False
         self._filling = False
         self._given_up: set[asyncio.Task[None]] = set()
-        self.loop = self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(self._loop, put)
         self.report = self._outbox.add
         # Each attempt gets a copy of its own: a slot that is passed on must not hand on what the last one has set.
         self._variables = contextvars.copy_context()
-        self._threads = Threads(threads, "perdure-activity", self._loop)
         self._hurried = asyncio.Event()
         self.effects = Effects(self)
         self.begin, self.renounce, self.now = self.effects.begin, self.effects.renounce, clock.monotonic_us
@@ -142,7 +142,7 @@ class Activities:
 
     def _end_late(self) -> None:
         self._line_watch = None
-        waiting, self._waiting = list(self._waiting), Line()
+        waiting = self._waiting.clear()
         settled = self._unwanted | self._stopped
         in_time = []
         for task in waiting:
@@ -167,7 +167,7 @@ class Activities:
 
     def _begin_waiting(self, *, at_once: bool) -> None:
         begun = 0
-        while self._waiting.length and len(self._running) < self._slots:
+        while len(self._running) < self._slots and self._waiting.can_begin():
             if begun == self._slots:
                 # The program's loop has other things to do than first steps.
                 self._loop.call_soon(self._fill)
@@ -183,6 +183,7 @@ class Activities:
             if self._stopped and key in self._stopped:
                 self._stopped.discard(key)
                 attempt.stopped = True
+            self._waiting.keep_a_thread(attempt)
             steps, variables = self._run(attempt), self._variables.copy()
             if at_once:
                 _task(steps, loop=self._loop, name=task.name, context=variables, eager_start=True)
@@ -243,7 +244,7 @@ class Activities:
 
     def keep(self, waiting_max: int) -> None:
         """Give back what waits for a slot, but for so many: others may have one."""
-        waiting, self._waiting = list(self._waiting), Line()
+        waiting = self._waiting.clear()
         self._waiting.join(waiting[:waiting_max])
         for task in waiting[waiting_max:]:
             self._unwanted.discard(key_of(task))
@@ -296,6 +297,7 @@ class Activities:
 
     def _end(self, attempt: Attempt, entry: Entry) -> None:
         self._running.pop(attempt.key, None)
+        self._waiting.lend_the_thread(attempt)
         # The task's variables lead to the attempt: without this only the garbage collector would part them.
         attempt.runner = None
         if attempt.patience is not None:
@@ -391,6 +393,7 @@ class Activities:
                 value = await plan.invoke(arguments)
             else:
                 invoke = plan.invoke if attempt.loan is None else attempt.loan.guarded(plan.invoke)
+                self._waiting.lend_the_thread(attempt)
                 call = partial(contextvars.copy_context().run, call_plainly, invoke, arguments, attempt)
                 value = await self._threads.call(call)
                 if attempt.cancelled:
@@ -462,8 +465,7 @@ class Activities:
         self.closed = True
         if self._line_watch is not None:
             self._line_watch.cancel()
-        while self._waiting.length:
-            task = self._waiting.next()
+        for task in self._waiting.clear():
             self.report(GoesBack(task, release(task)))
         runners = [attempt.runner for attempt in self._running.values() if attempt.runner is not None]
         if grace_us > 0:

@@ -89,6 +89,8 @@ class Attempt(Struct, Progress, eq=False):
     """Whether the worker has lost its place in the store since it was handed this."""
     in_thread: bool = False
     """Whether it runs in a thread, which hears of a cancellation when it asks."""
+    is_promised: bool = False
+    """Whether a thread is kept for it."""
     patience: asyncio.TimerHandle | None = None
     """When one that was told to end is given up."""
     given_up: bool = False

@@ -29,18 +29,33 @@ class _Job:
 
 
 class Threads:
-    """Up to `most` threads, started when they are needed. Every method runs on the event loop."""
+    """Up to `most` threads, started when they are needed. Every method runs on the event loop.
 
-    def __init__(self, most: int, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        most: How many.
+        name: What their names begin with.
+        loop: The event loop.
+        freed: Called when one has ended a call, also one whose outcome nobody wants any more.
+    """
+
+    def __init__(self, most: int, name: str, loop: asyncio.AbstractEventLoop, freed: Callable[[], None]) -> None:
         self._most = most
         self._name = name
         self._loop = loop
+        self._freed = freed
+        self.promised = 0
+        """How many are kept for calls that are about to be made."""
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._working: set[threading.Thread] = set()
         self._unfinished = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def has_one(self) -> bool:
+        """Whether a call would begin at once."""
+        return self._unfinished + self.promised < self._most
 
     async def idle(self) -> None:
         """Wait until no call is under way, not even one whose outcome nobody wants any more."""
@@ -105,6 +120,7 @@ class Threads:
             self._idle.set()
         if not job.future.done():
             job.future.set_result(None)
+        self._freed()
 
 
 def makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
