@@ -93,7 +93,7 @@ class Engine:
         )
         self._watches = Watches(storage, self.orchestrations.by_id)
         self._lookout = Lookout(storage, hands)
-        self._claim_wanted = True
+        self._claim_wanted, self._has_left_some = True, False
         self.next_due: int | None = None
         self.next_look = 0
         self._next_safety = self._next_instances = self._next_maintenance = self._fast_until = 0
@@ -252,6 +252,7 @@ class Engine:
 
     def _ended(self, entries: list[Ended]) -> None:
         self.capacity.end(len(entries), self._clock.monotonic_us())
+        self._claim_wanted |= self._has_left_some and self._free() > 0
         for entry in entries:
             task = entry.task
             if self._lookout.tasks:
@@ -491,7 +492,7 @@ class Engine:
         self._claim_wanted = True
 
     def _take_work(self, taken: work.Work) -> None:
-        self.next_due = taken.next_due
+        self.next_due, self._has_left_some = taken.next_due, taken.more
         for instance in taken.instances:
             self.suspects.admit(instance)
         for turn in self.ahead.replaced() if taken.instances else ():
