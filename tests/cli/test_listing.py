@@ -96,12 +96,22 @@ def test_workers_are_listed_with_what_they_run(perdure, working):
     gone = perdure("workers")
 
     assert re.match(rf"kitchen\talive\t{INSTANT}\tuntagged\tshop::orchestration::greeting@1.0.0, ", text)
+    assert "shop::activity::greet" in text.rstrip("\n").split("\t")[-1].split(", ")
     assert (document["name"], document["is_alive"]) == ("kitchen", True)
     assert "shop::activity::greet" in document["activities"]
     assert (gone.out, gone.err) == (
         "",
         "No worker is running on sqlite:///perdure.db: perdure worker MODULE:REGISTRY\n",
     )
+
+
+def test_on_a_terminal_workers_say_their_activities_too(perdure, working, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "1000")
+    with working():
+        [_, row] = perdure("workers").out.splitlines()
+
+    assert re.search(r"shop::orchestration::greeting@1\.0\.0, .*shop::activity::greet\b", row)
 
 
 def test_a_history_is_a_line_of_cells_for_each_event(perdure, worker):

@@ -15,9 +15,10 @@ from perdure.cli.store import Store, short_name, store_option
 from perdure.cli.text import ago, cut, moment, now, plain, safe, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from perdure import Client, InstanceStatus
+    from perdure import Client, InstanceStatus, WorkerStatus
 
 PAGE = 1_000
 REASON_CHARS_SHOWN = 200
@@ -95,12 +96,19 @@ def workers(*, store: Store, as_json: bool) -> int:
             ("alive", "green") if each.lease_until > at else ("silent", "bold red"),
             (moment(each.started_at) if is_drawn() else plain(each.started_at), ""),
             (safe(str(each.tags)), ""),
-            (safe(", ".join(each.orchestrations)), ""),
+            *[(safe(", ".join(names)), "") for names in _names_of(each)],
         ]
         for each in found
     ]
     if rows:
-        write_table(["WORKER", "", "SINCE", "TAGS", "ORCHESTRATIONS"], rows, cut_last=False)
+        write_table(["WORKER", "", "SINCE", "TAGS", "RUNS"], rows, cut_last=False)
     else:
         note(f"No worker is running on {store.label}: perdure worker MODULE:REGISTRY{store.flag}")
     return DONE
+
+
+def _names_of(worker: WorkerStatus) -> Sequence[Sequence[str]]:
+    """What it runs: on a terminal in one cell, as a column has the width of its longest."""
+    if is_drawn():
+        return [(*worker.orchestrations, *worker.activities)]
+    return [worker.orchestrations, worker.activities]
