@@ -148,6 +148,15 @@ async def test_every_other_call_may_fail_too(method):
         await play({**lost, (method, first + number): UNAVAILABLE})
 
 
+async def test_while_nobody_tells_what_came_of_a_commit_the_log_says_why_nobody_does(caplog):
+    await play({("commit", 5): LOST_AFTER, ("applied", 1): UNAVAILABLE})
+
+    told = (
+        "a commit's outcome is unknown (planned, and it was applied), and the store does not tell it (planned); asking"
+    )
+    assert told in caplog.text
+
+
 async def test_an_event_lands_once_or_not_at_all_and_its_sender_knows_or_is_told_that_nobody_does():
     @orchestration(name="collect")
     async def collect(ctx: OrchestrationContext) -> list[int]:

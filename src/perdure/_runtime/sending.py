@@ -63,8 +63,12 @@ class Sender:
         while True:
             try:
                 return self._storage.applied(worker, token)
-            except StorageError:
-                _log.warning("a commit's outcome is unknown (%s); asking for it again", error)
+            except StorageError as silence:
+                _log.warning(
+                    "a commit's outcome is unknown (%s), and the store does not tell it (%s); asking again",
+                    error,
+                    silence,
+                )
             if self._leaving():
                 return True
             self._pause(pause)
