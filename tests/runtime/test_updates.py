@@ -36,6 +36,7 @@ PAY = Update[str, str]("pay")
 CLOSE = Update[None, None]("close")
 NEXT = Update[None, int]("next")
 SUM = Key[int]("sum")
+PAYING = Key[str]("paying")
 GO = ExternalEvent[None]("go")
 
 
@@ -64,6 +65,7 @@ async def account(ctx: OrchestrationContext, generation: int) -> int:
 
     async def pay(name: str) -> str:
         if name == "nobody":
+            ctx.kv.set(PAYING, name)
             await ctx.schedule_wait(GO)
         return await ctx.schedule_activity(receipt, name)
 
@@ -179,7 +181,7 @@ async def test_one_at_work_hears_that_the_execution_ended(url):
     async with Runtime(url, REGISTRY) as runtime:
         handle = await runtime.client.start_orchestration(account, 1)
         waiting = asyncio.create_task(handle.update(PAY, "nobody"))
-        await handle.query(TOTAL)
+        assert await handle.wait_for_kv(PAYING) == "nobody"
         await handle.update(NEXT)
         with pytest.raises(RequestError, match="ask again") as unanswered:
             await waiting
