@@ -21,8 +21,6 @@ from perdure.storage.sqlite.transaction import Transaction
 _WAITING = STATEMENTS["waiting"]
 _DUE = STATEMENTS["due_messages"]
 _DUE_CONTROL = STATEMENTS["due_control"]
-_DUE_ROWS = STATEMENTS["due_by_message"], STATEMENTS["due_by_timer"]
-_OR_CONTROL = STATEMENTS["due_by_message_or_control"], STATEMENTS["due_by_timer_or_control"]
 _PAGE_MIN = 16
 _PAYLOADS = 4
 """How many payloads come with a task: its policy, its input, its last error, its details."""
@@ -69,7 +67,7 @@ def _take_instances(transaction: Transaction, most: int, waiting: Waiting) -> tu
         return (), False
     found: dict[int, int] = {}
     more = False
-    for _, incarnation, owned in _candidates(transaction, most, with_control=bool(waiting.control)):
+    for _, incarnation, owned in _candidates(transaction, most):
         if incarnation not in found:
             if len(found) == most:
                 more = True
@@ -106,20 +104,19 @@ def _not_to_run(transaction: Transaction, incarnations: list[int]) -> frozenset[
     return frozenset(transaction.ask(STATEMENTS["not_to_run"], *bindings))
 
 
-def _candidates(transaction: Transaction, most: int, *, with_control: bool) -> Iterator[Candidate]:
+def _candidates(transaction: Transaction, most: int) -> Iterator[Candidate]:
     """Instances that the worker may take, by what fell due first; an instance comes once for each due row."""
     size = max(most + 1, _PAGE_MIN)
-    of = (transaction.now, transaction.worker, COMING) if with_control else (transaction.now, transaction.worker)
-    by_message, by_timer = _OR_CONTROL if with_control else _DUE_ROWS
-    return heapq.merge(_pages(transaction, by_message, of, size), _pages(transaction, by_timer, of, size))
+    return heapq.merge(
+        _pages(transaction, STATEMENTS["due_by_message"], size), _pages(transaction, STATEMENTS["due_by_timer"], size)
+    )
 
 
-def _pages(
-    transaction: Transaction, statement: str, of: tuple[int | str | None, ...], size: int
-) -> Iterator[Candidate]:
+def _pages(transaction: Transaction, statement: str, size: int) -> Iterator[Candidate]:
     due, incarnation = -(1 << 63), 0
     while True:
-        page: list[Candidate] = transaction.ask(statement, *of, due, incarnation, size)
+        bindings = (transaction.now, transaction.worker, COMING, due, incarnation, size)
+        page: list[Candidate] = transaction.ask(statement, *bindings)
         yield from page
         if len(page) < size:
             return

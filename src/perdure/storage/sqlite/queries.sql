@@ -740,21 +740,7 @@ SELECT json_array(
 ) AND NOT {{part_is_copy}});
 
 -- name: due_by_message
--- Due messages of instances that the worker may take, behind (due, incarnation), where no control message waits for any:
--- [due, incarnation, owned already].
-SELECT json_group_array(json_array(due_at, incarnation, owned))
-FROM (
-    SELECT m.due_at, m.incarnation, i.owner IS NOT NULL AS owned
-    FROM messages AS m
-    CROSS JOIN instances AS i ON i.incarnation = m.incarnation
-    WHERE m.due_at <= ?1 AND (m.due_at, m.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2)
-    AND {{part_may_run}}
-    ORDER BY m.due_at, m.incarnation
-    LIMIT ?5
-);
-
--- name: due_by_message_or_control
--- The same where control messages wait.
+-- Due messages of instances that the worker may take, behind (due, incarnation): [due, incarnation, owned already].
 SELECT json_group_array(json_array(due_at, incarnation, owned))
 FROM (
     SELECT m.due_at, m.incarnation, i.owner IS NOT NULL AS owned
@@ -767,20 +753,7 @@ FROM (
 );
 
 -- name: due_by_timer
--- Due timers of such instances, where no control message waits for any.
-SELECT json_group_array(json_array(fire_at, incarnation, owned))
-FROM (
-    SELECT t.fire_at, t.incarnation, i.owner IS NOT NULL AS owned
-    FROM timers AS t
-    CROSS JOIN instances AS i ON i.incarnation = t.incarnation
-    WHERE t.fire_at <= ?1 AND (t.fire_at, t.incarnation) > (?3, ?4) AND (i.owner IS NULL OR i.owner = ?2)
-    AND {{part_may_run}}
-    ORDER BY t.fire_at, t.incarnation
-    LIMIT ?5
-);
-
--- name: due_by_timer_or_control
--- The same where control messages wait.
+-- The same for timers.
 SELECT json_group_array(json_array(fire_at, incarnation, owned))
 FROM (
     SELECT t.fire_at, t.incarnation, i.owner IS NOT NULL AS owned
