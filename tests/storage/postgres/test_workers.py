@@ -90,13 +90,19 @@ def test_workers_that_claim_at_once_share_without_doubles(url):
     assert sorted(claimed) == sorted(f"order-{number}" for number in range(200))
 
 
-def test_a_worker_is_woken_by_work_for_all_and_for_what_it_owns(storage, url):
-    other = PostgresStorage(url)
+def _listening(url):
+    """A worker's store that hears what it is told, the worker, and what is set when it is woken."""
+    storage = PostgresStorage(url)
     woken = threading.Event()
-    other.wake_by(woken.set)
-    worker = register(other)
-    while not other._listener.hears:  # noqa: SLF001 - when it is ready is nobody's business but this test's
+    storage.wake_by(woken.set)
+    worker = register(storage)
+    while not storage._listener.hears:  # noqa: SLF001 - when it is ready is nobody's business but these tests'
         pass
+    return storage, worker, woken
+
+
+def test_a_worker_is_woken_by_work_for_all_and_for_what_it_owns(storage, url):
+    other, worker, woken = _listening(url)
     for item in (start("order"), Deliver(to_id="order", body=b"news")):
         woken.clear()
         other.changed()
@@ -110,12 +116,7 @@ def test_a_worker_is_woken_by_work_for_all_and_for_what_it_owns(storage, url):
 def test_a_worker_is_woken_when_what_somebody_ends_is_a_copy_no_more(storage, url):
     storage.commit(batch(start("order"), Deliver(to_id="order", body=b"terminate", control=True)))
     storage.commit(batch(Suspend(id="order", reason=COMING)))
-    other = PostgresStorage(url)
-    woken = threading.Event()
-    other.wake_by(woken.set)
-    worker = register(other)
-    while not other._listener.hears:  # noqa: SLF001 - when it is ready is nobody's business but this test's
-        pass
+    other, worker, woken = _listening(url)
     other.changed()
     woken.clear()
 
